@@ -1,0 +1,135 @@
+"""Both embedded servers as one: a real Postgres and a real Valkey that live and die with this process."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from app.embedded import credentials, identity
+from app.embedded.cache import CacheServer
+from app.embedded.identity import Installation
+from app.embedded.postgres import PostgresServer
+from app.embedded.process import EmbeddedServerError
+
+
+@dataclass(frozen=True)
+class ServerUrls:
+    """Where the database and the cache are. The owner's URL may change the schema, the other may not."""
+
+    owner_database_url: str
+    database_url: str
+    redis_url: str
+
+
+class EmbeddedServers:
+    """Starts what is asked for in parallel, and stops it in order: the cache first, then the books.
+
+    `begin` spawns and returns at once when the data is there already; `finish` waits until both are ready.
+    The URLs are known in between. As a context manager it does both. Start it from the main thread.
+    """
+
+    def __init__(
+        self,
+        data_dir: Path,
+        *,
+        postgres: bool = True,
+        cache: bool = True,
+        choose: Callable[[Path, Path], Installation] = identity.choose,
+    ) -> None:
+        """Prepares `data_dir`; nothing starts here."""
+        self._data_dir = data_dir.resolve()
+        self._prepare()
+        passwords = credentials.load_or_create(self._data_dir / "secrets.json")
+        self._postgres = PostgresServer(self._data_dir, passwords, choose=choose) if postgres else None
+        self._cache = CacheServer(self._data_dir, passwords.cache_password) if cache else None
+
+    @property
+    def postgres(self) -> PostgresServer:
+        """The database server; an error when it was not asked for."""
+        assert self._postgres is not None, "started without Postgres"
+        return self._postgres
+
+    @property
+    def cache(self) -> CacheServer:
+        """The cache server; an error when it was not asked for."""
+        assert self._cache is not None, "started without a cache"
+        return self._cache
+
+    @property
+    def owner_database_url(self) -> str:
+        """For migrations."""
+        return self.postgres.owner_url
+
+    @property
+    def database_url(self) -> str:
+        """For the application."""
+        return self.postgres.app_url
+
+    @property
+    def redis_url(self) -> str:
+        """For the application."""
+        return self.cache.url
+
+    @property
+    def urls(self) -> ServerUrls:
+        """All three, when both servers run."""
+        return ServerUrls(self.owner_database_url, self.database_url, self.redis_url)
+
+    def begin(self) -> None:
+        """Spawns the servers. A cluster that does not exist yet is created first: a second or two."""
+        try:
+            for server in self._all():
+                server.begin()
+        except BaseException:
+            self.stop()
+            raise
+
+    def finish(self) -> None:
+        """Waits until the servers answer."""
+        try:
+            for server in self._all():
+                server.finish()
+        except BaseException:
+            self.stop()
+            raise
+
+    def stop(self) -> None:
+        """Stops whatever runs."""
+        for server in self._all():
+            server.stop()
+
+    def revive(self) -> list[str]:
+        """Starts again, at the same port, each server that ended by itself; returns their names."""
+        revived = []
+        for server in self._all():
+            if server.pid is None:
+                server.stop()
+                server.begin()
+                server.finish()
+                revived.append("Postgres" if server is self._postgres else "cache")
+        return revived
+
+    def __enter__(self) -> Self:
+        """Starts and waits."""
+        self.begin()
+        self.finish()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Stops."""
+        self.stop()
+
+    def _all(self) -> list[CacheServer | PostgresServer]:
+        return [server for server in (self._cache, self._postgres) if server is not None]
+
+    def _prepare(self) -> None:
+        try:
+            self._data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+            (self._data_dir / "logs").mkdir(mode=0o700, exist_ok=True)
+        except OSError as error:
+            raise EmbeddedServerError(
+                f"The data directory {self._data_dir} cannot be used: {error}."
+            ) from error
