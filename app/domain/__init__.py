@@ -1,0 +1,1 @@
+"""The rules of money: pure functions of values, standard library only, no I/O, no clock."""

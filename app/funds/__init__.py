@@ -1,0 +1,1 @@
+"""The hot state: the only code that knows Redis keys and the scripts in `lua/`."""

@@ -1,0 +1,1 @@
+"""The books: the only code that knows SQL."""

@@ -1,0 +1,89 @@
+"""Accounts: their types, their normal side, and which account of a payment guards it."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+DEFAULT_ENTITY = "default"
+"""The legal entity that owns the books where a caller names none."""
+
+MAX_ID_LENGTH = 128
+"""Longest identifier, in characters: ids are keys in the cache and in every index of the books."""
+
+
+class AccountType(StrEnum):
+    """The five classes of double-entry bookkeeping."""
+
+    ASSET = "asset"
+    LIABILITY = "liability"
+    EQUITY = "equity"
+    REVENUE = "revenue"
+    EXPENSE = "expense"
+
+
+class AccountStatus(StrEnum):
+    """Whether money may move on an account."""
+
+    OPEN = "open"
+    FROZEN_DEBITS = "frozen_debits"
+    FROZEN_CREDITS = "frozen_credits"
+    FROZEN = "frozen"
+    CLOSED = "closed"
+
+    @property
+    def bars_debits(self) -> bool:
+        """Whether a debit is refused."""
+        return self in (AccountStatus.FROZEN_DEBITS, AccountStatus.FROZEN, AccountStatus.CLOSED)
+
+    @property
+    def bars_credits(self) -> bool:
+        """Whether a credit is refused."""
+        return self in (AccountStatus.FROZEN_CREDITS, AccountStatus.FROZEN, AccountStatus.CLOSED)
+
+
+_DEBIT_NORMAL = frozenset({AccountType.ASSET, AccountType.EXPENSE})
+
+
+def normal_sign(account_type: AccountType) -> int:
+    """+1 where a debit raises the balance (asset, expense), −1 where a credit does.
+
+    Entries are stored debit-positive; `normal_sign × Σ entries` is the balance people read.
+    """
+    return 1 if account_type in _DEBIT_NORMAL else -1
+
+
+def floor_of(overdraft_limit_minor: int | None) -> int | None:
+    """The lowest balance allowed, in minor units; None is no floor. An overdraft limit is a negative floor."""
+    return None if overdraft_limit_minor is None else -overdraft_limit_minor
+
+
+@dataclass(slots=True, frozen=True)
+class AccountFacts:
+    """What a payment must know of an account beside its balance; changes rarely."""
+
+    account_id: str
+    entity_id: str
+    type: AccountType
+    currency_code: str
+    status: AccountStatus
+    has_floor: bool
+
+    def falls_by_debit(self) -> bool:
+        """Whether a debit lowers the balance."""
+        return normal_sign(self.type) < 0
+
+
+def guarded_account(source: AccountFacts, destination: AccountFacts) -> tuple[AccountFacts, bool] | None:
+    """The account whose partition decides the payment, and whether its balance falls.
+
+    It is the one whose balance falls and has a floor; where neither has, the source. None where both would have
+    to be guarded at once: no single script can decide that.
+    """
+    source_falls = source.falls_by_debit()
+    destination_falls = not destination.falls_by_debit()
+    guards_source = source_falls and source.has_floor
+    guards_destination = destination_falls and destination.has_floor
+    if guards_source and guards_destination:
+        return None
+    if guards_destination:
+        return destination, True
+    return source, source_falls

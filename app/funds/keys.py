@@ -1,0 +1,53 @@
+"""Names of the keys; `lua/README.md` is the map with their types and meaning."""
+
+SETTLED_CHANNEL = "hf:settled"
+
+
+def outbox(partition: int) -> str:
+    """The stream of intents not yet settled."""
+    return f"hf:{{{partition}}}:outbox"
+
+
+def directory(partition: int) -> str:
+    """The directory version that callers of this partition must know."""
+    return f"hf:{{{partition}}}:directory"
+
+
+def awake(partition: int) -> str:
+    """The mark of a drain at work."""
+    return f"hf:{{{partition}}}:awake"
+
+
+def tally(partition: int) -> str:
+    """Counts of reserve outcomes."""
+    return f"hf:{{{partition}}}:tally"
+
+
+def account(partition: int, account_id: str) -> str:
+    """An account's hot state."""
+    return f"hf:{{{partition}}}:account:{account_id}"
+
+
+def account_pattern(partition: int) -> str:
+    """Matches the accounts of a partition, for a scan."""
+    return f"hf:{{{partition}}}:account:*"
+
+
+def account_id_of(key: str) -> str:
+    """The account id in an account's key."""
+    return key.split(":", 3)[3]
+
+
+def holds(partition: int, account_id: str) -> str:
+    """An account's holds by outbox position."""
+    return f"hf:{{{partition}}}:holds:{account_id}"
+
+
+def record(partition: int, entity_id: str, external_id: str) -> str:
+    """The idempotency record of a payment."""
+    return f"hf:{{{partition}}}:record:{entity_id}:{external_id}"
+
+
+def claim(partition: int, entity_id: str, external_id: str) -> str:
+    """The directory entry of an external id."""
+    return f"hf:{{{partition}}}:claim:{entity_id}:{external_id}"

@@ -1,0 +1,38 @@
+"""The Lua scripts, loaded from `lua/` once and called by digest."""
+
+from hashlib import sha1
+from pathlib import Path
+from typing import Any, Protocol
+
+LUA_FOLDER = Path(__file__).resolve().parents[2] / "lua"
+
+
+class ScriptCaller(Protocol):
+    """A Redis client or a pipeline of one."""
+
+    def evalsha(self, sha: str, numkeys: int, *keys_and_args: Any) -> Any:
+        """Call a script by its digest."""
+
+
+class Script:
+    """One script of `lua/`."""
+
+    def __init__(self, verb: str) -> None:
+        self.verb = verb
+        self.source = (LUA_FOLDER / f"{verb}.lua").read_text()
+        self.sha = sha1(self.source.encode(), usedforsecurity=False).hexdigest()
+
+    def call(self, client: ScriptCaller, keys: list[str], args: list[Any]) -> Any:
+        """Call the script by digest; a server that does not know it yet answers NOSCRIPT."""
+        return client.evalsha(self.sha, len(keys), *keys, *args)
+
+
+RESERVE = Script("reserve")
+SETTLE = Script("settle")
+HYDRATE = Script("hydrate")
+OPEN = Script("open")
+CLAIM = Script("claim")
+INSPECT = Script("inspect")
+WITNESS = Script("witness")
+
+ALL = (RESERVE, SETTLE, HYDRATE, OPEN, CLAIM, INSPECT, WITNESS)

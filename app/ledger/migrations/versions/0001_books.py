@@ -1,0 +1,35 @@
+"""The books: accounts, balances, transactions, entries, hash chains, audit, reconciliation."""
+
+from pathlib import Path
+
+from alembic import context, op
+from sqlalchemy import text
+
+from app.domain.chain import GENESIS_HASH
+
+revision = "0001"
+down_revision = None
+
+HERE = Path(__file__).parent
+
+
+def upgrade() -> None:
+    """Create the books; the number of partitions is fixed here, for good."""
+    connection = op.get_bind()
+    connection.exec_driver_sql((HERE / "0001_books.sql").read_text())
+    partitions = context.config.attributes["partitions"]
+    connection.execute(
+        text("INSERT INTO ledger_setting VALUES ('partitions', :partitions), ('directory_version', 1)"),
+        {"partitions": partitions},
+    )
+    connection.execute(
+        text("INSERT INTO partition (partition, chain_hash) SELECT n, :genesis FROM generate_series(0, :last) AS n"),
+        {"genesis": GENESIS_HASH, "last": partitions - 1},
+    )
+    connection.execute(text("INSERT INTO reconciliation_cursor (partition) SELECT partition FROM partition"))
+    connection.exec_driver_sql((HERE / "0001_grants.sql").read_text())
+
+
+def downgrade() -> None:
+    """Refuse: books are not deleted by a tool."""
+    raise NotImplementedError("the books are never dropped by a migration")

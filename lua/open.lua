@@ -1,0 +1,44 @@
+-- open: make a partition ready, on first use, after the loss of the cache, and when the directory has changed.
+--
+-- KEYS  1 outbox   2 directory
+-- ARGV  1 directory version   2 last position the ledger has posted in this partition, or ''
+--
+-- New positions must lie behind every posted one even if the cache was lost and its clock runs back: a position is
+-- part of the payment id.
+--
+-- Reply: the directory version in force.
+
+local outbox, directory = KEYS[1], KEYS[2]
+local directory_version, last_posted = tonumber(ARGV[1]), ARGV[2]
+
+local function before(left, right)
+  local left_ms, left_sequence = string.match(left, '^(%d+)-(%d+)$')
+  local right_ms, right_sequence = string.match(right, '^(%d+)-(%d+)$')
+  if left_ms ~= right_ms then
+    return tonumber(left_ms) < tonumber(right_ms)
+  end
+  return tonumber(left_sequence) < tonumber(right_sequence)
+end
+
+if last_posted ~= '' then
+  local last_given = '0-0'
+  if redis.call('EXISTS', outbox) == 1 then
+    local info = redis.call('XINFO', 'STREAM', outbox)
+    for n = 1, #info, 2 do
+      if info[n] == 'last-generated-id' then
+        last_given = info[n + 1]
+      end
+    end
+  end
+  if before(last_given, last_posted) then
+    redis.call('XADD', outbox, last_posted, 'intent', '')
+    redis.call('XDEL', outbox, last_posted)
+  end
+end
+
+local stored = tonumber(redis.call('GET', directory))
+if not stored or stored < directory_version then
+  redis.call('SET', directory, ARGV[1])
+  return directory_version
+end
+return stored
