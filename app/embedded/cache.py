@@ -77,9 +77,7 @@ class CacheServer:
         self._lock = lock_file(self._lock_path, LOCK_SECONDS, busy=self._busy)
         self._directory.mkdir(mode=0o700, exist_ok=True)
         self._port = self._port or free_port()
-        text = CONFIGURATION.format(
-            port=self._port, password=self._password, directory=_quoted(self._directory)
-        )
+        text = CONFIGURATION.format(port=self._port, password=self._password, directory=_quoted(self._directory))
         write_private(self._configuration, text)
         with open_log(self._log_path) as log:
             command = [str(binary()), str(self._configuration)]
@@ -91,9 +89,7 @@ class CacheServer:
             self._answers,
             alive=lambda: self.pid is not None,
             deadline_seconds=READY_SECONDS,
-            failure=lambda what: (
-                f"The cache (Valkey) {what}. Its log, {self._log_path}, ends:\n{tail(self._log_path)}"
-            ),
+            failure=lambda what: f"The cache (Valkey) {what}. Its log, {self._log_path}, ends:\n{tail(self._log_path)}",
         )
 
     def stop(self) -> None:

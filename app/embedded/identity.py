@@ -77,9 +77,7 @@ def unprivileged(programs: Path, data_dir: Path) -> Installation:
     if not _runs(programs, identity):
         programs = _readable_copy(programs)
     if not _runs(programs, identity):
-        raise EmbeddedServerError(
-            f"Postgres refuses to run as root, and {user.pw_name} cannot run {programs}."
-        )
+        raise EmbeddedServerError(f"Postgres refuses to run as root, and {user.pw_name} cannot run {programs}.")
     return Installation(programs, identity)
 
 

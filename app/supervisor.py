@@ -1,0 +1,126 @@
+"""Keeps the processes of the system running: starts them, starts again what dies, stops all in order."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from app.embedded.process import open_log, start_child
+
+FIRST_BACKOFF_SECONDS = 0.25
+LONGEST_BACKOFF_SECONDS = 10.0
+STEADY_SECONDS = 30.0  # who lived this long has recovered: its next end starts a new count
+
+
+@dataclass
+class Service:
+    """One process of the system, and what it takes to run it."""
+
+    name: str
+    command: Sequence[str]
+    log_path: Path
+    patience_seconds: float  # what it gets to finish its work before it is killed
+    child: subprocess.Popen[bytes] | None = None
+    started_at: float = 0.0
+    due_at: float | None = None  # when to start again; None while it runs
+    failures: int = 0
+
+    def start(self, environment: Mapping[str, str], directory: Path) -> None:
+        """Starts the process; its output goes to its log."""
+        with open_log(self.log_path) as log:
+            self.child = start_child(self.command, log=log, environment=environment, directory=directory)
+        self.started_at = time.monotonic()
+        self.due_at = None
+
+    @property
+    def alive(self) -> bool:
+        """Whether the process runs."""
+        return self.child is not None and self.child.poll() is None
+
+    def note_end(self, now: float) -> float:
+        """Removes what is left of a process that ended, and decides when to start again; returns the delay."""
+        self.kill_group()
+        self.failures = 1 if now - self.started_at > STEADY_SECONDS else self.failures + 1
+        delay: float = min(FIRST_BACKOFF_SECONDS * 2 ** (self.failures - 1), LONGEST_BACKOFF_SECONDS)
+        self.due_at = now + delay
+        return delay
+
+    def ask_to_stop(self) -> None:
+        """Asks the process to finish its work and end."""
+        if self.child is not None and self.alive:
+            self.child.terminate()
+
+    def stop(self) -> None:
+        """Waits for the end that was asked for, and makes sure of it.
+
+        It is asked once only: to a worker a second signal means that it shall drop its work.
+        """
+        if self.child is not None:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.child.wait(self.patience_seconds)
+            self.kill_group()
+            self.child.wait()
+            self.child = None
+
+    def kill_group(self) -> None:
+        """Kills the process and its own children at once: those that survive their parent would keep the port."""
+        if self.child is not None:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self.child.pid, signal.SIGKILL)
+
+
+@dataclass
+class Supervisor:
+    """The services in groups; groups start in order of the list and stop in the opposite order."""
+
+    groups: Sequence[Sequence[Service]]
+    environment: Mapping[str, str]
+    directory: Path
+    say: Callable[[str], None] = field(default=print)
+
+    def start(self) -> None:
+        """Starts whatever does not run yet."""
+        for service in self.services():
+            if service.child is None:
+                service.start(self.environment, self.directory)
+
+    def services(self) -> list[Service]:
+        """All of them."""
+        return [service for group in self.groups for service in group]
+
+    def look_after(self) -> None:
+        """One round: notices ends, starts again what is due."""
+        now = time.monotonic()
+        for service in self.services():
+            if service.child is None or service.alive:
+                continue
+            if service.due_at is None:
+                ended = describe(service.child.returncode)
+                delay = service.note_end(now)
+                self.say(f"{service.name} {ended}; starting again in {delay:.2g} s (log: {service.log_path})")
+            elif now >= service.due_at:
+                service.start(self.environment, self.directory)
+
+    def stop(self) -> None:
+        """Stops group by group, the last one first, so that nobody loses the one it depends on."""
+        for group in reversed(self.groups):
+            for service in group:
+                service.ask_to_stop()
+            for service in group:
+                service.stop()
+
+    def hasten(self) -> None:
+        """Ends what is still finishing its work."""
+        for service in self.services():
+            service.kill_group()
+
+
+def describe(return_code: int) -> str:
+    """How a process ended, in words."""
+    if return_code < 0:
+        return f"was killed by {signal.Signals(-return_code).name}"
+    return f"ended with exit code {return_code}"
