@@ -77,11 +77,6 @@ class EmbeddedServers:
         return self._postgres is not None and self._postgres.is_new
 
     @property
-    def creates_database(self) -> bool:
-        """Whether a start creates the database cluster first."""
-        return self._postgres is not None and self._postgres.is_new
-
-    @property
     def urls(self) -> ServerUrls:
         """All three, when both servers run."""
         return ServerUrls(self.owner_database_url, self.database_url, self.redis_url)
