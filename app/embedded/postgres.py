@@ -7,6 +7,7 @@ import signal
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import IO
 
 from app.embedded import identity as identities
 from app.embedded.credentials import Credentials
@@ -157,16 +158,10 @@ class PostgresServer:
         (self._data_dir / "postgres.complete").unlink(missing_ok=True)
         draft.mkdir(mode=0o700)
         identities.hand_over(draft, installation.identity)
-        with open_log(self._log_path) as log, _PasswordPipe(self._credentials.owner_password) as password:
-            options = [
-                "--username",
-                OWNER,
-                "--pwfile",
-                f"/dev/fd/{password.fileno()}",
-                "--auth",
-                "scram-sha-256",
-            ]
-            options += ["--encoding", "UTF8", "--locale", "C", "--data-checksums", "--pgdata", str(draft)]
+        with open_log(self._log_path) as log, self._password_pipe(installation.identity) as password:
+            options = ["--username", OWNER, "--auth", "scram-sha-256", "--data-checksums"]
+            options += ["--encoding", "UTF8", "--locale", "C"]
+            options += ["--pgdata", str(draft), "--pwfile", f"/dev/fd/{password.fileno()}"]
             initdb = start_child(
                 installation.command("initdb", *options),
                 log=log,
@@ -178,6 +173,15 @@ class PostgresServer:
                 log_end = f"The log, {self._log_path}, ends:\n{tail(self._log_path)}"
                 raise EmbeddedServerError(f"The database could not be created. {log_end}")
         draft.rename(self._directory)
+
+    def _password_pipe(self, identity: Identity) -> IO[bytes]:
+        """The owner's password for initdb to read, once: it never touches the disk or a command line."""
+        reader, writer = os.pipe()
+        os.write(writer, f"{self._credentials.owner_password}\n".encode())
+        os.close(writer)
+        if identity.is_another_user:
+            os.fchown(reader, identity.uid, identity.gid)
+        return os.fdopen(reader, "rb")
 
     def _accepts(self) -> bool:
         """Postgres writes its state to the eighth line of its pid file; its own pg_ctl waits for the same."""
@@ -197,26 +201,6 @@ class PostgresServer:
 
     def _busy(self, holder: str) -> str:
         return f"The database in {self._directory} is in use by process {holder}."
-
-
-class _PasswordPipe:
-    """A pipe from which initdb reads the password once: it never touches the disk or a command line."""
-
-    def __init__(self, password: str) -> None:
-        reader, writer = os.pipe()
-        os.write(writer, f"{password}\n".encode())
-        os.close(writer)
-        self._reader = os.fdopen(reader, "rb")
-
-    def __enter__(self) -> "_PasswordPipe":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._reader.close()
-
-    def fileno(self) -> int:
-        """The reading end."""
-        return self._reader.fileno()
 
 
 def create_application_role_and_database(owner_url: str, app_password: str) -> None:

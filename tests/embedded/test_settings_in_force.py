@@ -59,8 +59,7 @@ def test_the_cache_runs_with(servers: ServerUrls, setting: str, expected: str) -
 def test_the_application_role_is_an_ordinary_one(servers: ServerUrls) -> None:
     with psycopg.connect(servers.database_url) as connection:
         row = connection.execute(
-            "SELECT rolsuper, rolcreaterole, rolcreatedb, rolbypassrls"
-            " FROM pg_roles WHERE rolname = current_user"
+            "SELECT rolsuper, rolcreaterole, rolcreatedb, rolbypassrls FROM pg_roles WHERE rolname = current_user"
         ).fetchone()
     assert row == (False, False, False, False)
 

@@ -1,0 +1,238 @@
+"""The embedded servers: what they keep, who may reach them, and that nothing of them is left behind."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import psycopg
+import pytest
+import redis
+
+from app.embedded import identity, postgres
+from app.embedded.attach import Running, announce, attached, exclusive
+from app.embedded.process import EmbeddedServerError
+from app.embedded.servers import EmbeddedServers
+
+PROJECT = Path(__file__).resolve().parents[2]
+
+
+def write_to_both(servers: EmbeddedServers, word: str) -> None:
+    with psycopg.connect(servers.owner_database_url) as connection:
+        connection.execute("CREATE TABLE IF NOT EXISTS kept (word text)")
+        connection.execute("INSERT INTO kept VALUES (%s)", [word])
+    redis.Redis.from_url(servers.redis_url).rpush("kept", word)
+
+
+def read_from_both(servers: EmbeddedServers) -> tuple[list[str], list[str]]:
+    with psycopg.connect(servers.owner_database_url) as connection:
+        rows = [row[0] for row in connection.execute("SELECT word FROM kept ORDER BY word").fetchall()]
+    return rows, redis.Redis.from_url(servers.redis_url, decode_responses=True).lrange("kept", 0, -1)
+
+
+def listening_addresses(pid: int) -> set[str]:
+    connections = psutil.Process(pid).net_connections(kind="inet")
+    return {one.laddr.ip for one in connections if one.status == psutil.CONN_LISTEN}
+
+
+def family(pid: int) -> list[psutil.Process]:
+    """The process and all its descendants."""
+    process = psutil.Process(pid)
+    return [process, *process.children(recursive=True)]
+
+
+def test_a_restart_keeps_the_data_and_is_quick(tmp_path: Path) -> None:
+    with EmbeddedServers(tmp_path) as servers:
+        write_to_both(servers, "before")
+    start = time.monotonic()
+    with EmbeddedServers(tmp_path) as servers:
+        assert time.monotonic() - start < 3.0
+        assert read_from_both(servers) == (["before"], ["before"])
+
+
+def test_a_kill_of_both_servers_loses_nothing_that_was_acknowledged(tmp_path: Path) -> None:
+    with EmbeddedServers(tmp_path) as servers:
+        write_to_both(servers, "before")
+        processes = [*family(servers.postgres.pid), *family(servers.cache.pid)]
+        os.kill(servers.postgres.pid, signal.SIGKILL)
+        os.kill(servers.cache.pid, signal.SIGKILL)
+        urls = servers.urls
+        deadline = time.monotonic() + 5
+        revived: list[str] = []
+        while len(revived) < 2 and time.monotonic() < deadline:
+            revived += servers.revive()
+        assert sorted(revived) == ["Postgres", "cache"]
+        assert servers.urls == urls, "clients reconnect to where they were"
+        assert read_from_both(servers) == (["before"], ["before"])
+        assert not [one for one in processes if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]
+
+
+def test_they_listen_on_the_loopback_address_only(tmp_path: Path) -> None:
+    with EmbeddedServers(tmp_path) as servers:
+        assert listening_addresses(servers.cache.pid) == {"127.0.0.1"}
+        assert listening_addresses(servers.postgres.pid) == {"127.0.0.1"}
+
+
+def test_secrets_are_for_their_owner_only_and_on_no_command_line(tmp_path: Path) -> None:
+    with EmbeddedServers(tmp_path) as servers:
+        assert {name: oct((tmp_path / name).stat().st_mode & 0o777) for name in ("secrets.json", "cache.conf")} == {
+            "secrets.json": "0o600",
+            "cache.conf": "0o600",
+        }
+        password = redis.connection.parse_url(servers.redis_url)["password"]
+        for process in family(os.getpid()):
+            assert password not in " ".join(process.cmdline())
+
+
+def test_a_kill_of_the_parent_leaves_no_process_behind(tmp_path: Path) -> None:
+    code = (
+        "import sys, time; from pathlib import Path; from app.embedded.servers import EmbeddedServers\n"
+        "with EmbeddedServers(Path(sys.argv[1])) as servers: print('up', flush=True); time.sleep(60)"
+    )
+    parent = subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, cwd=PROJECT, text=True
+    )
+    assert parent.stdout is not None
+    assert parent.stdout.readline() == "up\n"
+    processes = family(parent.pid)
+    assert len(processes) > 5
+    parent.kill()
+    parent.wait()
+    _, left = psutil.wait_procs(processes, timeout=5)
+    assert left == []
+
+
+def test_a_pid_file_left_by_a_dead_server_does_not_block_a_start(tmp_path: Path) -> None:
+    with EmbeddedServers(tmp_path, cache=False):
+        pass
+    # The number may belong to somebody else by now, even to ourselves.
+    (tmp_path / "postgres" / "postmaster.pid").write_text(f"{os.getppid()}\n{tmp_path}\n1\n1\n\n*\n1 1\nready\n")
+    with EmbeddedServers(tmp_path, cache=False) as servers, psycopg.connect(servers.database_url):
+        pass
+
+
+def test_an_interrupted_first_start_is_made_good_by_the_next(tmp_path: Path) -> None:
+    draft = tmp_path / "postgres.new"
+    draft.mkdir()
+    (draft / "half").touch()
+    with EmbeddedServers(tmp_path, cache=False):
+        pass
+    (tmp_path / "postgres.complete").unlink()
+    with EmbeddedServers(tmp_path, cache=False) as servers, psycopg.connect(servers.database_url):
+        assert not draft.exists()
+
+
+def test_a_server_that_cannot_start_says_why(tmp_path: Path) -> None:
+    with EmbeddedServers(tmp_path):
+        pass
+    (tmp_path / "postgres" / "global" / "pg_control").unlink()
+    with pytest.raises(EmbeddedServerError, match=r"Postgres ended during its start(.|\n)*pg_control"):
+        EmbeddedServers(tmp_path).__enter__()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root changes its identity")
+class TestAsRoot:
+    def test_postgres_runs_in_a_user_namespace(self, tmp_path: Path) -> None:
+        installation = identity.choose(postgres.programs(), tmp_path)
+        if not installation.identity.launch.startswith("namespace"):
+            pytest.skip("user namespaces are forbidden here")
+        with EmbeddedServers(tmp_path, cache=False) as servers:
+            status = Path(f"/proc/{servers.postgres.pid}/status").read_text()
+            assert os.readlink(f"/proc/{servers.postgres.pid}/ns/user") != os.readlink("/proc/self/ns/user")
+            assert "CapEff:\t0000000000000000" in status
+
+    def test_where_namespaces_are_forbidden_an_unprivileged_user_runs_it(self, tmp_path: Path) -> None:
+        with pytest.MonkeyPatch.context() as patch, reachable_directory() as data_dir:
+            patch.setattr(identity, "works", lambda *_: False)
+            with EmbeddedServers(data_dir, cache=False) as servers:
+                write_directly(servers)
+                processes = family(servers.postgres.pid)
+                assert 0 not in {one.uids().effective for one in processes}
+                assert oct((data_dir / "secrets.json").stat().st_mode & 0o777) == "0o600"
+            patch.undo()
+            with EmbeddedServers(data_dir, cache=False) as servers:
+                write_directly(servers)
+
+    def test_a_directory_out_of_that_users_reach_is_named(self, tmp_path: Path) -> None:
+        closed = tmp_path / "closed"
+        closed.mkdir(mode=0o700)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(identity, "works", lambda *_: False)
+            with pytest.raises(EmbeddedServerError, match="--data-dir"):
+                EmbeddedServers(closed / "data", cache=False).__enter__()
+
+
+def write_directly(servers: EmbeddedServers) -> None:
+    with psycopg.connect(servers.owner_database_url) as connection:
+        connection.execute("CREATE TABLE IF NOT EXISTS kept (word text)")
+
+
+class reachable_directory:
+    """A directory below /tmp that every user can pass through to; pytest's own are closed to others."""
+
+    def __enter__(self) -> Path:
+        import tempfile
+
+        self._directory = tempfile.TemporaryDirectory()
+        Path(self._directory.name).chmod(0o755)
+        return Path(self._directory.name) / "data"
+
+    def __exit__(self, *_: object) -> None:
+        self._directory.cleanup()
+
+
+class TestAttached:
+    def test_a_directory_without_data_is_named(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        without_given_servers(monkeypatch)
+        with pytest.raises(EmbeddedServerError, match="no data"), attached(tmp_path / "nothing"):
+            pass
+
+    def test_given_servers_are_used(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("DATABASE_URL", "postgresql://one")
+        monkeypatch.setenv("REDIS_URL", "redis://two")
+        with attached(tmp_path) as urls:
+            assert (urls.owner_database_url, urls.database_url, urls.redis_url) == (
+                "postgresql://one",
+                "postgresql://one",
+                "redis://two",
+            )
+
+    def test_a_running_system_is_used(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        without_given_servers(monkeypatch)
+        (tmp_path / "postgres").mkdir()
+        running = Running(1, "127.0.0.1", 8080, "postgresql://owner", "postgresql://app", "redis://cache")
+        with exclusive(tmp_path):
+            announce(tmp_path, running)
+            with attached(tmp_path) as urls:
+                assert urls == running.urls
+
+    def test_otherwise_servers_run_for_as_long_as_it_takes(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        without_given_servers(monkeypatch)
+        with EmbeddedServers(tmp_path) as servers:
+            write_to_both(servers, "before")
+        with attached(tmp_path) as urls:
+            assert redis.Redis.from_url(urls.redis_url, decode_responses=True).lrange("kept", 0, -1) == ["before"]
+            port = psycopg.conninfo.conninfo_to_dict(urls.database_url)["port"]
+        with socket.socket() as probe:
+            assert probe.connect_ex(("127.0.0.1", int(port))) != 0
+
+    def test_what_a_dead_system_announced_is_not_believed(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        without_given_servers(monkeypatch)
+        with EmbeddedServers(tmp_path) as servers:
+            write_to_both(servers, "before")
+        announce(tmp_path, Running(1, "127.0.0.1", 8080, "postgresql://x", "postgresql://x", "redis://x"))
+        with attached(tmp_path) as urls:
+            assert redis.Redis.from_url(urls.redis_url).ping()
+
+
+def without_given_servers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("DATABASE_URL", raising=False)
+    monkeypatch.delenv("REDIS_URL", raising=False)
