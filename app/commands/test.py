@@ -1,0 +1,37 @@
+"""`test`: lint, format, types and tests. All of them run; the first failure decides the exit code."""
+
+import argparse
+import subprocess
+import sys
+from collections.abc import Sequence
+
+from app.command_line import PROJECT
+
+PASSES_ARGUMENTS_ON = True
+
+# The tests come last, so that their summary is the last line of the output.
+STEPS: list[tuple[str, list[str]]] = [
+    ("lint", ["ruff", "check"]),
+    ("format", ["ruff", "format", "--check"]),
+    ("types", ["mypy"]),
+    ("tests", ["pytest"]),
+]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """None of its own."""
+    parser.epilog = "All further arguments go to pytest."
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Runs each step and shows its own output."""
+    codes = [run_step(name, command, arguments.further) for name, command in STEPS]
+    return next((code for code in codes if code), 0)
+
+
+def run_step(name: str, command: Sequence[str], for_pytest: Sequence[str]) -> int:
+    """One tool, as a module of this interpreter; returns its exit code."""
+    further = for_pytest if name == "tests" else ()
+    print(f"holdfast: {name}: {' '.join([*command, *further])}", flush=True)
+    tool, *options = command
+    return subprocess.run([sys.executable, "-m", tool, *options, *further], cwd=PROJECT, check=False).returncode

@@ -1,0 +1,176 @@
+"""`python3 -m app up` as a whole: it answers, it says what is wrong, and it leaves nothing behind."""
+
+import contextlib
+import http.client
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from app.command_line import PROJECT
+from app.embedded.attach import announced
+from app.embedded.process import free_port
+
+
+class System:
+    """One `up` over a data directory."""
+
+    def __init__(self, data_dir: Path, port: int | None = None, **environment: str) -> None:
+        self.data_dir = data_dir
+        self.port = port or free_port()
+        inherited = {k: v for k, v in os.environ.items() if k not in ("DATABASE_URL", "REDIS_URL")}
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "app", "up", "--port", str(self.port), "--data-dir", str(data_dir)],
+            cwd=PROJECT,
+            env={**inherited, **environment},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def wait_ready(self, seconds: float = 60.0) -> "System":
+        wait_for(lambda: self.status() == 200 and announced(self.data_dir) is not None, seconds)
+        return self
+
+    def status(self) -> int | None:
+        """The answer of /readyz, or None."""
+        assert self.process.poll() is None, self.output()
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=2)
+        with contextlib.closing(connection), contextlib.suppress(OSError, http.client.HTTPException):
+            connection.request("GET", "/readyz")
+            return connection.getresponse().status
+        return None
+
+    def family(self) -> list[psutil.Process]:
+        process = psutil.Process(self.process.pid)
+        return [process, *process.children(recursive=True)]
+
+    def named(self, part: str) -> list[psutil.Process]:
+        """The direct children whose command line contains `part`."""
+        return [child for child in psutil.Process(self.process.pid).children() if part in command_line(child)]
+
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> str:
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        return self.output()
+
+    def output(self) -> str:
+        return self.process.communicate(timeout=60)[0]
+
+
+@pytest.fixture
+def system(tmp_path: Path) -> Iterator[System]:
+    running = System(tmp_path / "data")
+    try:
+        yield running.wait_ready()
+    finally:
+        running.stop()
+
+
+def command_line(process: psutil.Process) -> str:
+    """What it was started as; nothing when it has ended."""
+    try:
+        return " ".join(process.cmdline())
+    except psutil.NoSuchProcess:
+        return ""
+
+
+def wait_for(condition: object, seconds: float) -> None:
+    assert callable(condition)
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not happen in time"
+        time.sleep(0.02)
+
+
+def test_it_starts_stops_and_starts_again_quickly(tmp_path: Path) -> None:
+    first = System(tmp_path).wait_ready()
+    processes = first.family()
+    output = first.stop(signal.SIGINT)
+    assert first.process.returncode == 0
+    assert f"http://127.0.0.1:{first.port}" in output
+    _, left = psutil.wait_procs(processes, timeout=1)
+    assert left == []
+    assert announced(tmp_path) is None
+    second = System(tmp_path, first.port)
+    start = time.monotonic()
+    second.wait_ready(seconds=10)
+    assert time.monotonic() - start < 6.0, "under three seconds on an idle machine"
+    second.stop()
+
+
+def test_a_second_start_on_the_same_directory_names_the_first(system: System) -> None:
+    second = System(system.data_dir)
+    assert f"as process {system.process.pid}" in second.output()
+    assert second.process.returncode == 1
+    assert system.status() == 200
+
+
+def test_a_taken_port_is_named(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        refused = System(tmp_path, port)
+        assert f"Port {port}" in refused.output()
+    assert refused.process.returncode == 1
+    assert not (tmp_path / "postgres").exists(), "nothing slow was begun"
+
+
+@pytest.mark.parametrize(
+    ("variable", "url"),
+    [("DATABASE_URL", "postgresql://x@127.0.0.1:{port}/x"), ("REDIS_URL", "redis://127.0.0.1:{port}")],
+)
+def test_a_given_server_out_of_reach_is_named(tmp_path: Path, variable: str, url: str) -> None:
+    refused = System(tmp_path, **{variable: url.format(port=free_port())})
+    assert f"at {variable} does not answer" in refused.output()
+    assert refused.process.returncode == 1
+
+
+def test_a_kill_leaves_no_process_and_the_next_start_succeeds(tmp_path: Path) -> None:
+    killed = System(tmp_path).wait_ready()
+    processes = killed.family()
+    killed.stop(signal.SIGKILL)
+    _, left = psutil.wait_procs(processes, timeout=8)
+    assert left == []
+    System(tmp_path, killed.port).wait_ready().stop()
+
+
+def test_a_start_right_after_a_kill_waits_for_the_remains(tmp_path: Path) -> None:
+    killed = System(tmp_path).wait_ready()
+    killed.process.kill()
+    System(tmp_path, killed.port).wait_ready().stop()
+    killed.output()
+
+
+def test_a_killed_api_is_replaced_and_its_workers_do_not_linger(system: System) -> None:
+    (granian,) = system.named("granian")
+    workers = granian.children(recursive=True)
+    assert workers
+    granian.kill()
+    _, left = psutil.wait_procs([granian, *workers], timeout=5)
+    assert left == []
+    wait_for(lambda: system.status() == 200, 20)
+
+
+@pytest.mark.parametrize("part", ["workers.drain", "workers.maintain", "workers.schedule", "valkey-server"])
+def test_whatever_is_killed_comes_back(system: System, part: str) -> None:
+    before = system.named(part)
+    assert before
+    before[0].kill()
+    wait_for(lambda: len(system.named(part)) == len(before) and system.named(part) != before, 20)
+    wait_for(lambda: system.status() == 200, 20)
+
+
+def test_a_killed_database_comes_back(system: System) -> None:
+    (postmaster,) = system.named("/postgres -D")
+    postmaster.kill()
+    wait_for(lambda: system.named("/postgres -D") not in ([], [postmaster]), 30)
+    wait_for(lambda: system.status() == 200, 30)
