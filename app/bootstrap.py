@@ -99,7 +99,10 @@ def first_writable(candidates: Sequence[Path]) -> Path:
         if is_writable(home):
             return home
     places = " nor ".join(str(one) for one in candidates)
-    raise BootstrapError(f"The packages are not installed, and neither {places} can be written to.")
+    raise BootstrapError(
+        f"The packages are not installed, and neither {places} can be written to. "
+        "Name a place that can with --data-dir."
+    )
 
 
 def build(home: Path, files: Sequence[Path]) -> None:
