@@ -61,14 +61,15 @@ def data_dir_of(arguments: Sequence[str]) -> Path:
 
 
 def run(name: str, rest: Sequence[str]) -> int:
-    """Parses the arguments and runs the command; a fault of the embedded servers is told without a trace."""
+    """Parses the arguments and runs the command; what went wrong around it is told without a trace."""
+    from app.domain.faults import Fault
     from app.embedded.process import EmbeddedServerError
 
     command = load(name)
     arguments = parse(name, command, rest)
     try:
         return int(command.run(arguments))
-    except EmbeddedServerError as error:
+    except (EmbeddedServerError, Fault) as error:
         print(error, file=sys.stderr)
         return 1
 

@@ -20,6 +20,7 @@ from app.embedded.attach import External, Running, announce, exclusive
 from app.embedded.credentials import write_private
 from app.embedded.external import check_cache, check_database
 from app.embedded.servers import EmbeddedServers, ServerUrls, prepare_directory
+from app.settings import settings_from
 from app.supervisor import Supervisor
 
 ROUND_SECONDS = 0.1  # how often the processes are looked after
@@ -86,7 +87,7 @@ def started(
     """Servers, schema, first key and processes; all stopped in order at the end, whatever ended it.
 
     The API's processes are started while the databases boot, because they take the longest and connect lazily; not so
-    when the schema does not exist yet.
+    when the schema may not exist yet.
     """
     external = External.of(os.environ)
     check(external)
@@ -103,7 +104,7 @@ def started(
         servers.stop()
         raise
     try:
-        if not is_first_start:
+        if external.database_url is None and not is_first_start:
             api_service(supervisor).start(environment, PROJECT)
         servers.finish()
         migrate(urls)
@@ -148,8 +149,7 @@ def create_first_key(environment: Mapping[str, str], data_dir: Path) -> None:
     """Creates an API key if there is none at all; keeps it in a file and shows it, this once."""
     if importlib.util.find_spec("app.commands.keys") is None:
         return
-    settings = importlib.import_module("app.settings").load(environment)
-    key = importlib.import_module("app.commands.keys").ensure_first_key(settings)
+    key = importlib.import_module("app.commands.keys").ensure_first_key(settings_from(environment))
     if key:
         write_private(data_dir / "api-key", f"{key}\n")
         say(f"first API key: {key}")

@@ -19,5 +19,6 @@ def die_with_parent(signal_number: signal.Signals = signal.SIGKILL) -> None:
         return
     parent = os.getppid()
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal_number), 0, 0, 0)
-    if os.getppid() != parent:
+    is_orphan = parent == 1 or os.getppid() != parent  # already before the request, or just now
+    if is_orphan:
         os.kill(os.getpid(), signal_number)
