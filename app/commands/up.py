@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -20,7 +20,7 @@ from app.embedded.attach import External, Running, announce, exclusive
 from app.embedded.credentials import write_private
 from app.embedded.external import check_cache, check_database
 from app.embedded.servers import EmbeddedServers, ServerUrls, prepare_directory
-from app.settings import settings_from
+from app.settings import Settings, settings_from
 from app.supervisor import Supervisor
 
 ROUND_SECONDS = 0.1  # how often the processes are looked after
@@ -86,8 +86,8 @@ def started(
 ) -> Iterator[tuple[Supervisor, EmbeddedServers, ServerUrls]]:
     """Servers, schema, first key and processes; all stopped in order at the end, whatever ended it.
 
-    The API's processes are started while the databases boot, because they take the longest and connect lazily; not so
-    when the schema may not exist yet.
+    The API's processes are started while the databases boot, because they take the longest and connect lazily;
+    not so when the schema may not exist yet.
     """
     external = External.of(os.environ)
     check(external)
@@ -107,8 +107,9 @@ def started(
         if external.database_url is None and not is_first_start:
             api_service(supervisor).start(environment, PROJECT)
         servers.finish()
-        migrate(urls)
-        create_first_key(environment, data_dir)
+        settings = settings_from(environment)
+        migrate(settings)
+        create_first_key(settings, data_dir)
         supervisor.start()
         yield supervisor, servers, urls
     finally:
@@ -139,17 +140,17 @@ def child_environment(urls: ServerUrls, data_dir: Path) -> dict[str, str]:
     }
 
 
-def migrate(urls: ServerUrls) -> None:
+def migrate(settings: Settings) -> None:
     """Brings the schema up to date, as its owner."""
     if importlib.util.find_spec("app.ledger.migrate") is not None:
-        importlib.import_module("app.ledger.migrate").upgrade(urls.owner_database_url)
+        importlib.import_module("app.ledger.migrate").upgrade(settings.owner_database_url, settings.partitions)
 
 
-def create_first_key(environment: Mapping[str, str], data_dir: Path) -> None:
+def create_first_key(settings: Settings, data_dir: Path) -> None:
     """Creates an API key if there is none at all; keeps it in a file and shows it, this once."""
     if importlib.util.find_spec("app.commands.keys") is None:
         return
-    key = importlib.import_module("app.commands.keys").ensure_first_key(settings_from(environment))
+    key = importlib.import_module("app.commands.keys").ensure_first_key(settings)
     if key:
         write_private(data_dir / "api-key", f"{key}\n")
         say(f"first API key: {key}")
