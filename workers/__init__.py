@@ -1,0 +1,1 @@
+"""One file per process, each named by its job."""

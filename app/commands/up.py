@@ -185,7 +185,7 @@ def banner(arguments: argparse.Namespace, data_dir: Path, urls: ServerUrls, seco
 Holdfast is ready after {seconds:.1f} s.
 
   API        {api}
-  docs       {api}/docs
+  reference  {api}/v1/openapi.json
   database   {without_password(urls.database_url)}
   cache      {without_password(urls.redis_url)}
   data       {data_dir}

@@ -1,6 +1,6 @@
 """Accounts: their types, their normal side, and which account of a payment guards it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 DEFAULT_ENTITY = "default"
@@ -51,6 +51,11 @@ def normal_sign(account_type: AccountType) -> int:
     return 1 if account_type in _DEBIT_NORMAL else -1
 
 
+def default_overdraft_limit(account_type: AccountType) -> int | None:
+    """Wallets (liabilities) may not fall below zero unless told; other types have no floor unless given one."""
+    return 0 if account_type is AccountType.LIABILITY else None
+
+
 def floor_of(overdraft_limit_minor: int | None) -> int | None:
     """The lowest balance allowed, in minor units; None is no floor. An overdraft limit is a negative floor."""
     return None if overdraft_limit_minor is None else -overdraft_limit_minor
@@ -66,6 +71,10 @@ class AccountFacts:
     currency_code: str
     status: AccountStatus
     has_floor: bool
+
+    def as_open(self) -> "AccountFacts":
+        """The same account if nothing barred it."""
+        return replace(self, status=AccountStatus.OPEN)
 
     def falls_by_debit(self) -> bool:
         """Whether a debit lowers the balance."""

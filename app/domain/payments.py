@@ -210,9 +210,7 @@ def _refuse_status(account: AccountFacts, barred: bool) -> Refusal | None:
     )
 
 
-def _refuse_mismatch(
-    request: PaymentRequest, source: AccountFacts, destination: AccountFacts
-) -> Refusal | None:
+def _refuse_mismatch(request: PaymentRequest, source: AccountFacts, destination: AccountFacts) -> Refusal | None:
     if source.entity_id != destination.entity_id:
         return Refusal(
             RefusalCode.ENTITY_MISMATCH,

@@ -5,7 +5,7 @@ from pathlib import Path
 from alembic import context, op
 from sqlalchemy import text
 
-from app.domain.chain import GENESIS_HASH
+from app.domain.entries import GENESIS_HASH
 
 revision = "0001"
 down_revision = None
@@ -13,10 +13,17 @@ down_revision = None
 HERE = Path(__file__).parent
 
 
+def _run_script(name: str) -> None:
+    """Run a SQL file as it stands: without parameters, so that its percent signs are its own."""
+    driver_connection = op.get_bind().connection.driver_connection
+    assert driver_connection is not None
+    driver_connection.execute((HERE / name).read_text())
+
+
 def upgrade() -> None:
     """Create the books; the number of partitions is fixed here, for good."""
     connection = op.get_bind()
-    connection.exec_driver_sql((HERE / "0001_books.sql").read_text())
+    _run_script("0001_books.sql")
     partitions = context.config.attributes["partitions"]
     connection.execute(
         text("INSERT INTO ledger_setting VALUES ('partitions', :partitions), ('directory_version', 1)"),
@@ -27,7 +34,7 @@ def upgrade() -> None:
         {"genesis": GENESIS_HASH, "last": partitions - 1},
     )
     connection.execute(text("INSERT INTO reconciliation_cursor (partition) SELECT partition FROM partition"))
-    connection.exec_driver_sql((HERE / "0001_grants.sql").read_text())
+    _run_script("0001_grants.sql")
 
 
 def downgrade() -> None:

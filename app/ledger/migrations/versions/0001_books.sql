@@ -69,7 +69,7 @@ CREATE TABLE ledger_transaction (
     fingerprint text COLLATE "C" NOT NULL,
     actor text NOT NULL,
     description text,
-    metadata jsonb,
+    metadata json,
     accepted_at timestamptz NOT NULL,
     effective_at timestamptz NOT NULL,
     posted_at timestamptz NOT NULL,
@@ -80,6 +80,7 @@ CREATE TABLE ledger_transaction (
     CONSTRAINT ledger_transaction_payment_id UNIQUE (payment_id)
 );
 COMMENT ON TABLE ledger_transaction IS 'Append-only. chain_seq has no gap within a partition; posted_at never runs backwards within one.';
+COMMENT ON COLUMN ledger_transaction.metadata IS 'json and not jsonb: the text is hashed, so it must come back as it went in.';
 
 CREATE TABLE entry (
     account_id text COLLATE "C" NOT NULL,

@@ -13,3 +13,4 @@ GRANT UPDATE (revoked_at) ON api_key TO holdfast_app;
 GRANT UPDATE (finished_at, checked, break_count) ON reconciliation_run TO holdfast_app;
 GRANT UPDATE (figures, state, owner, reason_code, last_run_id, last_seen_at) ON reconciliation_break TO holdfast_app;
 GRANT UPDATE (chain_seq) ON reconciliation_cursor TO holdfast_app;
+GRANT SELECT ON alembic_version TO holdfast_app;

@@ -1,0 +1,225 @@
+"""Accounts: create, read, balance, entries."""
+
+from typing import Annotated, Any
+
+from flask import Blueprint, Response, request
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+from app.api.access import actor, operation
+from app.api.context import services
+from app.api.problems import problem
+from app.api.rendering import json_response, page_response
+from app.api.requests import Body, after_number, checked_metadata, only_parameters, page_limit
+from app.domain.accounts import DEFAULT_ENTITY, AccountType, default_overdraft_limit
+from app.domain.books import Account, AccountEntry
+from app.domain.clock import rfc3339
+from app.domain.refusals import Refusal
+from app.services.accounts import AccountRequest, account_not_found
+from app.services.keys import Scope
+
+blueprint = Blueprint("accounts", __name__)
+
+LARGEST_METADATA = 16 * 1024
+
+CurrencyCode = Annotated[str, Meta(pattern=r"^[A-Z][A-Z0-9_]{2,15}$", description="ISO 4217 or a code of your own")]
+Name = Annotated[str, Meta(max_length=200)]
+
+
+class NewAccount(Struct, forbid_unknown_fields=True):
+    """An account to create. `overdraft_limit_minor`: minor units below zero; null is no floor."""
+
+    account_id: str
+    type: AccountType
+    currency_code: CurrencyCode
+    entity_id: str = DEFAULT_ENTITY
+    name: Name | None = None
+    overdraft_limit_minor: int | UnsetType | None = UNSET
+    metadata: dict[str, Any] | None = None
+
+
+class AccountBody(Struct):
+    """An account. `overdraft_limit_minor` in minor units; null is no floor."""
+
+    account_id: str
+    entity_id: str
+    type: AccountType
+    currency_code: str
+    name: str | None
+    overdraft_limit_minor: int | None
+    status: str
+    metadata: dict[str, Any] | None
+    created_at: str
+    created_by: str
+
+
+class BalanceBody(Struct):
+    """An account's funds in minor units: available = balance − held − floor; without a floor balance − held."""
+
+    account_id: str
+    entity_id: str
+    balance_minor: int
+    held_minor: int
+    available_minor: int
+    currency_code: str
+    version: int
+    updated_at: str
+
+
+class EntryBody(Struct):
+    """One immutable line of an account, on one side, with the balance it left behind; minor units."""
+
+    entry_number: int
+    direction: str
+    amount_minor: int
+    balance_minor: int
+    currency_code: str
+    payment_id: str
+    external_id: str
+    kind: str
+    description: str | None
+    posted_at: str
+    effective_at: str
+
+
+_new_account = Body(NewAccount)
+
+
+@blueprint.post("/v1/accounts")
+@operation(
+    "Create an account; the same again answers 200",
+    scope=Scope.ACCOUNTS_WRITE,
+    body=NewAccount,
+    answers={201: AccountBody, 200: AccountBody},
+)
+def create_account() -> Response:
+    """Create an account, once."""
+    outcome = services().accounts.create(_wanted(_new_account.read()), actor())
+    if isinstance(outcome, Refusal):
+        return problem(outcome)
+    account, created = outcome
+    response = json_response(_account_body(account), 201 if created else 200)
+    response.headers["Location"] = f"/v1/accounts/{account.account_id}"
+    return response
+
+
+def _wanted(body: NewAccount) -> AccountRequest:
+    limit = body.overdraft_limit_minor
+    return AccountRequest(
+        account_id=body.account_id,
+        entity_id=body.entity_id,
+        type=body.type,
+        currency_code=body.currency_code,
+        name=body.name,
+        overdraft_limit_minor=default_overdraft_limit(body.type) if isinstance(limit, UnsetType) else limit,
+        metadata=checked_metadata(body.metadata, LARGEST_METADATA),
+    )
+
+
+@blueprint.get("/v1/accounts")
+@operation(
+    "List accounts",
+    scope=Scope.READ,
+    answers={200: AccountBody},
+    parameters=("limit", "after", "entity_id", "currency_code"),
+)
+def list_accounts() -> Response:
+    """One page of accounts, by id."""
+    only_parameters("limit", "after", "entity_id", "currency_code")
+    limit = page_limit()
+    accounts = services().accounts.page(
+        limit=limit,
+        after=request.args.get("after"),
+        entity_id=request.args.get("entity_id"),
+        currency_code=request.args.get("currency_code"),
+    )
+    cursor = accounts[-1].account_id if accounts else None
+    return page_response([_account_body(account) for account in accounts], limit, cursor)
+
+
+@blueprint.get("/v1/accounts/<path:account_id>")
+@operation("Read an account", scope=Scope.READ, answers={200: AccountBody})
+def get_account(account_id: str) -> Response:
+    """One account."""
+    account = services().accounts.get(account_id)
+    if account is None:
+        return problem(account_not_found(account_id))
+    return json_response(_account_body(account))
+
+
+@blueprint.get("/v1/accounts/<path:account_id>/balance")
+@operation(
+    "Read an account's balance; the ETag is its version",
+    scope=Scope.READ,
+    answers={200: BalanceBody, 304: None},
+    headers=("If-None-Match",),
+)
+def get_balance(account_id: str) -> Response:
+    """The funds of an account at this moment."""
+    only_parameters()
+    balance = services().balances.get(account_id)
+    if balance is None:
+        return problem(account_not_found(account_id))
+    funds = balance.cached.funds
+    etag = f'"{funds.version}"'
+    if request.headers.get("If-None-Match") == etag:
+        return Response(status=304, headers={"ETag": etag})
+    response = json_response(
+        BalanceBody(
+            account_id=account_id,
+            entity_id=balance.facts.entity_id,
+            balance_minor=funds.balance_minor,
+            held_minor=funds.held_minor,
+            available_minor=funds.available_minor,
+            currency_code=balance.facts.currency_code,
+            version=funds.version,
+            updated_at=rfc3339(balance.cached.updated_at),
+        )
+    )
+    response.headers["ETag"] = etag
+    return response
+
+
+@blueprint.get("/v1/accounts/<path:account_id>/entries")
+@operation(
+    "List an account's entries, oldest first", scope=Scope.READ, answers={200: EntryBody}, parameters=("limit", "after")
+)
+def list_entries(account_id: str) -> Response:
+    """One page of an account's history."""
+    only_parameters("limit", "after")
+    limit, after = page_limit(), after_number()
+    entries = services().history.entries(account_id, limit=limit, after=after)
+    if not entries and services().accounts.get(account_id) is None:
+        return problem(account_not_found(account_id))
+    cursor = str(entries[-1].entry_number) if entries else None
+    return page_response([_entry_body(entry) for entry in entries], limit, cursor)
+
+
+def _account_body(account: Account) -> AccountBody:
+    return AccountBody(
+        account_id=account.account_id,
+        entity_id=account.entity_id,
+        type=account.type,
+        currency_code=account.currency_code,
+        name=account.name,
+        overdraft_limit_minor=account.overdraft_limit_minor,
+        status=account.status.value,
+        metadata=dict(account.metadata) if account.metadata is not None else None,
+        created_at=rfc3339(account.created_at),
+        created_by=account.created_by,
+    )
+
+
+def _entry_body(entry: AccountEntry) -> EntryBody:
+    return EntryBody(
+        entry_number=entry.entry_number,
+        direction="debit" if entry.amount_minor > 0 else "credit",
+        amount_minor=abs(entry.amount_minor),
+        balance_minor=entry.balance_minor,
+        currency_code=entry.currency_code,
+        payment_id=entry.payment_id,
+        external_id=entry.external_id,
+        kind=entry.kind,
+        description=entry.description,
+        posted_at=rfc3339(entry.posted_at),
+        effective_at=rfc3339(entry.effective_at),
+    )

@@ -1,0 +1,285 @@
+"""Payments: submit, read, find."""
+
+from datetime import datetime
+from typing import Annotated, Any
+
+from flask import Blueprint, Response, request
+from msgspec import Meta, Struct
+
+from app.api.access import actor, operation
+from app.api.accounts import LARGEST_METADATA, CurrencyCode
+from app.api.context import services
+from app.api.problems import problem
+from app.api.rendering import json_response
+from app.api.requests import (
+    Body,
+    checked_metadata,
+    expected_version,
+    in_utc,
+    malformed,
+    only_parameters,
+    preferred_wait_s,
+)
+from app.domain.accounts import DEFAULT_ENTITY
+from app.domain.books import PostedPayment, RejectedPayment
+from app.domain.clock import from_milliseconds, rfc3339
+from app.domain.partitions import parse_payment_id
+from app.domain.payments import PaymentRequest
+from app.domain.posting import QueuedIntent
+from app.domain.refusals import Refusal, RefusalCode
+from app.services.keys import Scope
+from app.services.payments import Accepted, RefusedPayment
+from app.services.readiness import DURABLE_IN_LEDGER
+
+blueprint = Blueprint("payments", __name__)
+
+
+class NewPayment(Struct, forbid_unknown_fields=True):
+    """A payment to make: debit the source, credit the destination. `amount_minor` in minor units."""
+
+    external_id: str
+    source_account_id: str
+    destination_account_id: str
+    amount_minor: int
+    currency_code: CurrencyCode
+    description: Annotated[str, Meta(max_length=1_000)] | None = None
+    effective_at: datetime | None = None
+    expected_version: Annotated[int, Meta(ge=0)] | None = None
+    metadata: dict[str, Any] | None = None
+
+
+class AcknowledgedPayment(Struct):
+    """An accepted payment. `durability` says what the acknowledgement survives; `version` is the guarded account's."""
+
+    payment_id: str
+    external_id: str
+    status: str
+    durability: str
+    version: int | None
+    source_account_id: str
+    destination_account_id: str
+    amount_minor: int
+    currency_code: str
+    description: str | None
+    effective_at: str
+    metadata: dict[str, Any] | None
+    accepted_at: str
+
+
+class PaymentEntry(Struct):
+    """One side of a posted payment; minor units."""
+
+    account_id: str
+    entry_number: int
+    direction: str
+    amount_minor: int
+    balance_minor: int
+
+
+class Reason(Struct):
+    """Why a payment was rejected."""
+
+    code: str
+    detail: str
+    figures: dict[str, Any]
+
+
+class PaymentBody(Struct, omit_defaults=True):
+    """A payment at this moment: pending, posted or rejected."""
+
+    payment_id: str | None
+    external_id: str
+    status: str
+    durability: str | None = None
+    source_account_id: str | None = None
+    destination_account_id: str | None = None
+    amount_minor: int | None = None
+    currency_code: str | None = None
+    description: str | None = None
+    effective_at: str | None = None
+    metadata: dict[str, Any] | None = None
+    accepted_at: str | None = None
+    posted_at: str | None = None
+    rejected_at: str | None = None
+    entries: list[PaymentEntry] | None = None
+    ledger_transaction: str | None = None
+    duplicate_of: str | None = None
+    reason: Reason | None = None
+
+
+_new_payment = Body(NewPayment)
+
+
+@blueprint.post("/v1/payments")
+@operation(
+    "Make a payment; a replay of the same external_id answers 200",
+    scope=Scope.PAYMENTS_WRITE,
+    body=NewPayment,
+    answers={201: AcknowledgedPayment, 200: AcknowledgedPayment},
+    headers=("Prefer", "If-Match"),
+)
+def submit_payment() -> Response:
+    """Reserve, and where asked wait for the books."""
+    payment = _requested(_new_payment.read())
+    payments = services().payments
+    [outcome] = payments.submit([payment], actor())
+    wait_s = preferred_wait_s()
+    if wait_s is not None and isinstance(outcome, Accepted):
+        outcome = payments.wait(outcome, wait_s)
+    response = problem(outcome) if isinstance(outcome, Refusal) else _acknowledge(outcome)
+    if wait_s is not None:
+        response.headers["Preference-Applied"] = f"wait={wait_s:.0f}"
+    return response
+
+
+def _requested(body: NewPayment) -> PaymentRequest:
+    return PaymentRequest(
+        external_id=body.external_id,
+        source_account_id=body.source_account_id,
+        destination_account_id=body.destination_account_id,
+        amount_minor=body.amount_minor,
+        currency_code=body.currency_code,
+        description=body.description,
+        effective_at=in_utc(body.effective_at, "effective_at"),
+        expected_version=expected_version(body.expected_version),
+        metadata=checked_metadata(body.metadata, LARGEST_METADATA),
+    )
+
+
+def _acknowledge(accepted: Accepted) -> Response:
+    intent = accepted.intent
+    accepted_at = from_milliseconds(accepted.place.accepted_at_ms)
+    body = AcknowledgedPayment(
+        payment_id=accepted.payment_id,
+        external_id=intent.external_id,
+        status="posted" if accepted.posted else "pending",
+        durability=DURABLE_IN_LEDGER if accepted.posted else services().readiness.durability(),
+        version=accepted.funds.version if accepted.funds else None,
+        source_account_id=intent.source_account_id,
+        destination_account_id=intent.destination_account_id,
+        amount_minor=intent.amount_minor,
+        currency_code=intent.currency_code,
+        description=intent.description,
+        effective_at=rfc3339(intent.effective_at or accepted_at),
+        metadata=intent.metadata,
+        accepted_at=rfc3339(accepted_at),
+    )
+    response = json_response(body, 200 if accepted.replayed else 201)
+    response.headers["Location"] = f"/v1/payments/{accepted.payment_id}"
+    if accepted.replayed:
+        response.headers["Idempotent-Replayed"] = "true"
+    return response
+
+
+@blueprint.get("/v1/payments/<payment_id>")
+@operation("Read a payment, from the moment of its acknowledgement on", scope=Scope.READ, answers={200: PaymentBody})
+def get_payment(payment_id: str) -> Response:
+    """One payment."""
+    found = services().payments.find(payment_id)
+    if found is None:
+        return problem(
+            Refusal(RefusalCode.PAYMENT_NOT_FOUND, f"There is no payment {payment_id!r}.", {"payment_id": payment_id})
+        )
+    return json_response(_payment_body(found, payment_id))
+
+
+@blueprint.get("/v1/payments")
+@operation(
+    "Find a payment by external_id",
+    scope=Scope.READ,
+    answers={200: PaymentBody},
+    parameters=("external_id", "entity_id"),
+)
+def find_payment() -> Response:
+    """The payment of an external id, as a list of none or one."""
+    only_parameters("external_id", "entity_id", "limit", "after")
+    external_id = request.args.get("external_id")
+    if external_id is None:
+        raise malformed("Give the external_id to find.", field="external_id")
+    found = services().payments.find_by_external_id(request.args.get("entity_id", DEFAULT_ENTITY), external_id)
+    return json_response({"data": [] if found is None else [_payment_body(found, None)], "next": None})
+
+
+def _payment_body(
+    found: QueuedIntent | PostedPayment | RejectedPayment | RefusedPayment, asked_id: str | None
+) -> PaymentBody:
+    if isinstance(found, QueuedIntent):
+        return _pending_body(found)
+    if isinstance(found, PostedPayment):
+        return _posted_body(found, asked_id)
+    if isinstance(found, RejectedPayment):
+        return _rejected_body(found)
+    return PaymentBody(None, found.external_id, "rejected", reason=_reason(found.refusal))
+
+
+def _pending_body(queued: QueuedIntent) -> PaymentBody:
+    intent = queued.intent
+    accepted_at = from_milliseconds(queued.place.accepted_at_ms)
+    return PaymentBody(
+        payment_id=queued.place.payment_id,
+        external_id=intent.external_id,
+        status="pending",
+        durability=services().readiness.durability(),
+        source_account_id=intent.source_account_id,
+        destination_account_id=intent.destination_account_id,
+        amount_minor=intent.amount_minor,
+        currency_code=intent.currency_code,
+        description=intent.description,
+        effective_at=rfc3339(intent.effective_at or accepted_at),
+        metadata=intent.metadata,
+        accepted_at=rfc3339(accepted_at),
+    )
+
+
+def _posted_body(posted: PostedPayment, asked_id: str | None) -> PaymentBody:
+    source, destination = posted.legs[0], posted.legs[1]
+    return PaymentBody(
+        payment_id=asked_id or posted.payment_id,
+        external_id=posted.external_id,
+        status="posted",
+        durability=DURABLE_IN_LEDGER,
+        source_account_id=source.account_id,
+        destination_account_id=destination.account_id,
+        amount_minor=source.amount_minor,
+        currency_code=posted.currency_code,
+        description=posted.description,
+        effective_at=rfc3339(posted.effective_at),
+        metadata=posted.metadata,
+        accepted_at=rfc3339(posted.accepted_at),
+        posted_at=rfc3339(posted.posted_at),
+        entries=[
+            PaymentEntry(
+                leg.account_id,
+                leg.entry_number,
+                "debit" if leg.amount_minor > 0 else "credit",
+                abs(leg.amount_minor),
+                leg.balance_minor,
+            )
+            for leg in posted.legs
+        ],
+        ledger_transaction=f"{posted.partition}/{posted.chain_seq}",
+        duplicate_of=posted.duplicate_of,
+    )
+
+
+def _rejected_body(rejected: RejectedPayment) -> PaymentBody:
+    legs = rejected.intent["legs"]
+    place = parse_payment_id(rejected.payment_id)
+    return PaymentBody(
+        payment_id=rejected.payment_id,
+        external_id=rejected.external_id,
+        status="rejected",
+        source_account_id=legs[0]["account_id"],
+        destination_account_id=legs[1]["account_id"],
+        amount_minor=legs[0]["amount_minor"],
+        currency_code=rejected.intent["currency_code"],
+        description=rejected.intent["description"],
+        metadata=rejected.intent["metadata"],
+        accepted_at=rfc3339(from_milliseconds(place.accepted_at_ms)) if place else None,
+        rejected_at=rfc3339(rejected.rejected_at),
+        reason=_reason(rejected.refusal),
+    )
+
+
+def _reason(refusal: Refusal) -> Reason:
+    return Reason(refusal.code.value, refusal.detail, dict(refusal.figures))

@@ -1,0 +1,157 @@
+"""Refusals and faults as problem+json (RFC 9457): the one table from codes to HTTP."""
+
+import logging
+from typing import Any
+
+from flask import Flask, Response
+from werkzeug.exceptions import HTTPException
+
+from app.api.rendering import json_response
+from app.domain.faults import (
+    BooksUnavailable,
+    CacheUnavailable,
+    ConcurrencyConflict,
+    ConcurrencyRetryExhausted,
+    Misconfigured,
+    OutcomeUnknown,
+)
+from app.domain.refusals import Refusal, RefusalCode
+
+log = logging.getLogger(__name__)
+
+RETRY_AFTER_S = 1
+
+_HTTP: dict[RefusalCode, tuple[int, bool, str]] = {
+    # code: status, whether the same request may succeed later, title
+    RefusalCode.UNAUTHENTICATED: (401, False, "No valid API key"),
+    RefusalCode.FORBIDDEN: (403, False, "The API key lacks the scope"),
+    RefusalCode.NOT_FOUND: (404, False, "No such resource"),
+    RefusalCode.METHOD_NOT_ALLOWED: (405, False, "Method not allowed here"),
+    RefusalCode.PAYLOAD_TOO_LARGE: (413, False, "Request body too large"),
+    RefusalCode.MALFORMED_REQUEST: (400, False, "Malformed request"),
+    RefusalCode.INVALID_CURSOR: (400, False, "Invalid page parameters"),
+    RefusalCode.INVALID_ID: (422, False, "Invalid identifier"),
+    RefusalCode.ACCOUNTS_EQUAL: (422, False, "Source equals destination"),
+    RefusalCode.ACCOUNT_NOT_FOUND: (404, False, "Account not found"),
+    RefusalCode.PAYMENT_NOT_FOUND: (404, False, "Payment not found"),
+    RefusalCode.ACCOUNT_EXISTS: (409, False, "Account exists with other content"),
+    RefusalCode.ACCOUNT_FROZEN: (422, False, "Account frozen"),
+    RefusalCode.ACCOUNT_CLOSED: (422, False, "Account closed"),
+    RefusalCode.ENTITY_MISMATCH: (422, False, "Accounts of different entities"),
+    RefusalCode.UNKNOWN_CURRENCY: (422, False, "Unknown currency"),
+    RefusalCode.CURRENCY_MISMATCH: (422, False, "Currency mismatch"),
+    RefusalCode.AMOUNT_NOT_INTEGER: (422, False, "Amount is not an integer"),
+    RefusalCode.AMOUNT_NOT_POSITIVE: (422, False, "Amount is not positive"),
+    RefusalCode.AMOUNT_OUT_OF_RANGE: (422, False, "Amount out of range"),
+    RefusalCode.TWO_GUARDED_ACCOUNTS: (422, False, "Both accounts are guarded"),
+    RefusalCode.EXTERNAL_ID_REUSED: (422, False, "external_id used for another payment"),
+    RefusalCode.EXTERNAL_ID_REFUSED: (422, False, "external_id refused before"),
+    RefusalCode.OPTIMISTIC_LOCK_CONFLICT: (409, True, "The account has changed"),
+    RefusalCode.INSUFFICIENT_FUNDS: (422, False, "Insufficient funds"),
+    RefusalCode.BALANCE_OUT_OF_RANGE: (422, False, "Balance out of range"),
+    RefusalCode.REJECTED_BY_LEDGER: (422, False, "Rejected by the books"),
+    RefusalCode.LEDGER_BACKLOGGED: (503, True, "The books are behind"),
+    RefusalCode.CACHE_UNAVAILABLE: (503, True, "The cache is not available"),
+    RefusalCode.BOOKS_UNAVAILABLE: (503, True, "The books are not available"),
+    RefusalCode.OUTCOME_UNKNOWN: (503, True, "Outcome unknown"),
+    RefusalCode.CONCURRENCY_RETRY_EXHAUSTED: (503, True, "Concurrency retries used up"),
+    RefusalCode.INTERNAL_ERROR: (500, True, "Internal error"),
+}
+
+
+def status_of(code: RefusalCode) -> int:
+    """The HTTP status of a code."""
+    return _HTTP[code][0]
+
+
+def catalogue() -> list[tuple[RefusalCode, int, bool, str]]:
+    """Every code in order of precedence, with status, retryable and title."""
+    return [(code, *_HTTP[code]) for code in RefusalCode]
+
+
+def problem(refusal: Refusal) -> Response:
+    """A refusal as a response."""
+    status, retryable, title = _HTTP[refusal.code]
+    body: dict[str, Any] = {
+        "type": f"/v1/problems#{refusal.code.value}",
+        "title": title,
+        "status": status,
+        "code": refusal.code.value,
+        "detail": refusal.detail,
+        "retryable": retryable,
+        **refusal.figures,
+    }
+    response = json_response(body, status, content_type="application/problem+json")
+    if status == 503:
+        response.headers["Retry-After"] = str(RETRY_AFTER_S)
+    if status == 401:
+        response.headers["WWW-Authenticate"] = 'Bearer realm="holdfast"'
+    if refusal.replayed:
+        response.headers["Idempotent-Replayed"] = "true"
+    return response
+
+
+class Refused(Exception):
+    """Carries a refusal out of nested parsing to the one place that answers it."""
+
+    def __init__(self, refusal: Refusal) -> None:
+        super().__init__(refusal.detail)
+        self.refusal = refusal
+
+
+_FAULTS: dict[type[Exception], tuple[RefusalCode, str]] = {
+    CacheUnavailable: (RefusalCode.CACHE_UNAVAILABLE, "The cache cannot be reached; nothing was done. Retry."),
+    OutcomeUnknown: (
+        RefusalCode.OUTCOME_UNKNOWN,
+        "The cache did not answer in time, so the outcome is unknown. Retry with the same external_id: "
+        "what was done is answered, what was not is done, nothing is done twice.",
+    ),
+    BooksUnavailable: (RefusalCode.BOOKS_UNAVAILABLE, "The books cannot be reached or do not answer in time. Retry."),
+    ConcurrencyConflict: (
+        RefusalCode.CONCURRENCY_RETRY_EXHAUSTED,
+        "Others are changing the same rows; nothing was done. Retry.",
+    ),
+    ConcurrencyRetryExhausted: (
+        RefusalCode.CONCURRENCY_RETRY_EXHAUSTED,
+        "Others are changing the same accounts; nothing was done. Retry.",
+    ),
+    Misconfigured: (RefusalCode.INTERNAL_ERROR, "This installation is misconfigured; its log says how."),
+}
+
+
+def install_error_handlers(application: Flask) -> None:
+    """Turn everything that can go wrong into a problem response."""
+    application.register_error_handler(Refused, lambda refused: problem(refused.refusal))
+    for fault in _FAULTS:
+        application.register_error_handler(fault, _answer_fault)
+    application.register_error_handler(HTTPException, _answer_http)
+    application.register_error_handler(Exception, _answer_unexpected)
+
+
+def _answer_fault(fault: Exception) -> Response:
+    code, detail = _FAULTS[type(fault)]
+    log.warning("%s: %s", code.value, fault)
+    return problem(Refusal(code, detail))
+
+
+_HTTP_CODES = {
+    404: RefusalCode.NOT_FOUND,
+    405: RefusalCode.METHOD_NOT_ALLOWED,
+    413: RefusalCode.PAYLOAD_TOO_LARGE,
+}
+
+
+def _answer_http(error: HTTPException) -> Response:
+    if (error.code or 500) >= 500:
+        return _answer_unexpected(error)
+    code = _HTTP_CODES.get(error.code or 400, RefusalCode.MALFORMED_REQUEST)
+    response = problem(Refusal(code, error.description or code.value))
+    valid_methods = getattr(error, "valid_methods", None)
+    if valid_methods:
+        response.headers["Allow"] = ", ".join(valid_methods)
+    return response
+
+
+def _answer_unexpected(error: Exception) -> Response:
+    log.exception("unexpected error", exc_info=error)
+    return problem(Refusal(RefusalCode.INTERNAL_ERROR, "An error on our side; the log has it. Retry is safe."))

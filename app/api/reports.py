@@ -1,0 +1,107 @@
+"""Reports for finance: trial balance, conflicts."""
+
+from flask import Blueprint, Response, request
+from msgspec import Struct
+
+from app.api.access import operation
+from app.api.context import services
+from app.api.rendering import json_response
+from app.api.requests import only_parameters, page_limit
+from app.domain.books import TrialBalanceLine, TrialBalanceTotal
+from app.domain.clock import rfc3339
+from app.services.keys import Scope
+
+blueprint = Blueprint("reports", __name__)
+
+
+class TrialBalanceTotalBody(Struct):
+    """One currency's totals in minor units; balanced books have a difference of zero."""
+
+    currency_code: str
+    debit_minor: int
+    credit_minor: int
+    difference_minor: int
+    account_count: int
+    balanced: bool
+
+
+class TrialBalanceLineBody(Struct):
+    """One account, its balance on the side where it stands; minor units."""
+
+    account_id: str
+    entity_id: str
+    type: str
+    currency_code: str
+    debit_minor: int
+    credit_minor: int
+
+
+class TrialBalanceBody(Struct):
+    """Totals over all accounts asked for, and one page of them."""
+
+    totals: list[TrialBalanceTotalBody]
+    data: list[TrialBalanceLineBody]
+    next: str | None
+
+
+class ConflictBody(Struct):
+    """How often posting had to try an account again, and how often its tries were used up."""
+
+    account_id: str
+    retries: int
+    exhausted: int
+    last_at: str
+
+
+@blueprint.get("/v1/reports/trial-balance")
+@operation(
+    "Trial balance: per account and in total, debits equal credits",
+    scope=Scope.READ,
+    answers={200: TrialBalanceBody},
+    parameters=("entity_id", "currency_code", "limit", "after"),
+)
+def trial_balance() -> Response:
+    """The trial balance of this moment."""
+    only_parameters("entity_id", "currency_code", "limit", "after")
+    limit = page_limit()
+    totals, lines = services().history.trial_balance(
+        entity_id=request.args.get("entity_id"),
+        currency_code=request.args.get("currency_code"),
+        limit=limit,
+        after=request.args.get("after"),
+    )
+    return json_response(
+        TrialBalanceBody(
+            [_total_body(total) for total in totals],
+            [_line_body(line) for line in lines],
+            lines[-1].account_id if len(lines) == limit else None,
+        )
+    )
+
+
+def _total_body(total: TrialBalanceTotal) -> TrialBalanceTotalBody:
+    difference = total.debit_minor - total.credit_minor
+    return TrialBalanceTotalBody(
+        total.currency_code, total.debit_minor, total.credit_minor, difference, total.account_count, difference == 0
+    )
+
+
+def _line_body(line: TrialBalanceLine) -> TrialBalanceLineBody:
+    return TrialBalanceLineBody(
+        line.account_id, line.entity_id, line.type, line.currency_code, line.debit_minor, line.credit_minor
+    )
+
+
+@blueprint.get("/v1/reports/conflicts")
+@operation(
+    "The accounts on which posting had to retry most",
+    scope=Scope.READ,
+    answers={200: ConflictBody},
+    parameters=("limit",),
+)
+def conflicts() -> Response:
+    """Hot rows, hottest first."""
+    only_parameters("limit")
+    counts = services().history.conflicts(page_limit())
+    data = [ConflictBody(count.account_id, count.retries, count.exhausted, rfc3339(count.last_at)) for count in counts]
+    return json_response({"data": data, "next": None})

@@ -1,0 +1,126 @@
+"""Reading requests: bodies, query parameters, headers. Everything refuses with a code."""
+
+import re
+from datetime import datetime
+from typing import Any, Generic, TypeVar
+
+import msgspec
+from flask import request
+
+from app.api.problems import Refused
+from app.domain.refusals import Refusal, RefusalCode
+
+LONGEST_PAGE = 1_000
+DEFAULT_PAGE = 100
+LONGEST_WAIT_S = 30.0
+"""No request holds a thread longer; a longer wish is cut, and Preference-Applied says so."""
+
+T = TypeVar("T")
+
+
+def malformed(detail: str, **figures: object) -> Refused:
+    """A malformed_request refusal, to be raised."""
+    return Refused(Refusal(RefusalCode.MALFORMED_REQUEST, detail, figures))
+
+
+class Body(Generic[T]):
+    """A decoder for one kind of body: unknown fields, wrong types and missing fields are refused by name."""
+
+    def __init__(self, kind: type[T]) -> None:
+        self.kind = kind
+        self._decoder = msgspec.json.Decoder(kind, strict=True)
+
+    def read(self) -> T:
+        """The request's body."""
+        raw = request.get_data(cache=False)
+        if not raw:
+            raise malformed("The request needs a JSON body.")
+        return self.decode(raw)
+
+    def decode(self, raw: bytes) -> T:
+        """Decode one JSON document."""
+        if b"\\u0000" in raw:
+            raise malformed("The body holds a NUL character, which no book can keep.")
+        try:
+            return self._decoder.decode(raw)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise Refused(_body_refusal(str(error))) from error
+
+
+_AMOUNT_PATH = re.compile(r"at `\$[^`]*amount_minor`|overdraft_limit_minor`")
+
+
+def _body_refusal(message: str) -> Refusal:
+    if _AMOUNT_PATH.search(message) and message.startswith("Expected `int"):
+        return Refusal(
+            RefusalCode.AMOUNT_NOT_INTEGER,
+            f"Amounts are whole numbers of minor units. {message}",
+            {"field": "amount_minor"},
+        )
+    if _AMOUNT_PATH.search(message) and "out of range" in message:
+        return Refusal(RefusalCode.AMOUNT_OUT_OF_RANGE, message)
+    return Refusal(RefusalCode.MALFORMED_REQUEST, message)
+
+
+def page_limit() -> int:
+    """`?limit=`: 1 to 1,000, 100 where it is not given."""
+    text = request.args.get("limit")
+    if text is None:
+        return DEFAULT_PAGE
+    if not text.isdecimal() or not 1 <= int(text) <= LONGEST_PAGE:
+        raise Refused(
+            Refusal(RefusalCode.INVALID_CURSOR, f"limit must be a number from 1 to {LONGEST_PAGE}.", {"field": "limit"})
+        )
+    return int(text)
+
+
+def after_number() -> int:
+    """`?after=` where the cursor is a number."""
+    text = request.args.get("after", "0")
+    if not text.isdecimal() or len(text) > 18:
+        raise Refused(Refusal(RefusalCode.INVALID_CURSOR, "after must be a cursor from `next`.", {"field": "after"}))
+    return int(text)
+
+
+def only_parameters(*names: str) -> None:
+    """Refuse query parameters that this resource does not know: a misspelt filter must not widen an answer."""
+    for name in request.args:
+        if name not in names:
+            raise malformed(f"Unknown query parameter {name!r}.", field=name)
+
+
+def expected_version(in_body: int | None) -> int | None:
+    """The version a payment is based on: from the body, or from If-Match with a balance's ETag."""
+    header = request.headers.get("If-Match")
+    if header is None:
+        return in_body
+    match = re.fullmatch(r'"(\d{1,18})"', header.strip())
+    if match is None:
+        raise malformed('If-Match must be the ETag of a balance, e.g. "7".', field="If-Match")
+    if in_body is not None and in_body != int(match[1]):
+        raise malformed("If-Match and expected_version differ.", field="expected_version")
+    return int(match[1])
+
+
+_WAIT = re.compile(r"(?:^|[,;\s])wait\s*=\s*\"?(\d{1,6})\"?(?=$|[,;\s])", re.IGNORECASE)
+
+
+def preferred_wait_s() -> float | None:
+    """`Prefer: wait=N` (RFC 7240) in seconds; a preference that cannot be read is ignored, as the RFC asks."""
+    header = request.headers.get("Prefer")
+    match = _WAIT.search(header) if header else None
+    return None if match is None else min(float(match[1]), LONGEST_WAIT_S)
+
+
+def in_utc(moment: datetime | None, name: str) -> datetime | None:
+    """A time of the body; one without offset is refused, for nobody could say years later what it meant."""
+    if moment is not None and moment.tzinfo is None:
+        raise malformed(f"{name} needs an offset, e.g. 2026-01-31T09:30:00Z.", field=name)
+    return moment
+
+
+def checked_metadata(metadata: dict[str, Any] | None, limit: int) -> dict[str, Any] | None:
+    """Metadata of at most `limit` bytes as JSON."""
+    if metadata is not None and len(msgspec.json.encode(metadata)) > limit:
+        raise malformed(f"metadata is larger than {limit} bytes.", field="metadata")
+    return metadata

@@ -1,0 +1,18 @@
+"""`migrate`: bring the books' schema up to date."""
+
+import argparse
+
+from app.commands.session import connected
+from app.ledger.migrate import upgrade
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """None of its own."""
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Migrate, and say so."""
+    with connected(arguments.data_dir) as settings:
+        upgrade(settings.owner_database_url, settings.partitions)
+    print("The books' schema is up to date.")
+    return 0

@@ -1,0 +1,116 @@
+"""What the books tell their readers, as values."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from app.domain.accounts import AccountStatus, AccountType
+from app.domain.refusals import Refusal
+
+
+@dataclass(slots=True, frozen=True)
+class Account:
+    """An account as the books keep it. `overdraft_limit_minor` in minor units; None is no floor."""
+
+    account_id: str
+    entity_id: str
+    type: AccountType
+    currency_code: str
+    name: str | None
+    overdraft_limit_minor: int | None
+    status: AccountStatus
+    metadata: Mapping[str, Any] | None
+    created_by: str
+    created_at: datetime
+
+
+@dataclass(slots=True, frozen=True)
+class PostedLeg:
+    """One entry of a posted payment; signed minor units, debit positive."""
+
+    account_id: str
+    entry_number: int
+    amount_minor: int
+    balance_minor: int
+
+
+@dataclass(slots=True, frozen=True)
+class PostedPayment:
+    """A payment as the books have it."""
+
+    payment_id: str
+    external_id: str
+    entity_id: str
+    kind: str
+    fingerprint: str
+    partition: int
+    chain_seq: int
+    currency_code: str
+    description: str | None
+    metadata: dict[str, Any] | None
+    accepted_at: datetime
+    effective_at: datetime
+    posted_at: datetime
+    legs: list[PostedLeg]
+    duplicate_of: str | None = None
+
+
+@dataclass(slots=True, frozen=True)
+class RejectedPayment:
+    """A payment that was acknowledged and that the books refused, with the reason."""
+
+    payment_id: str
+    external_id: str
+    entity_id: str
+    refusal: Refusal
+    intent: dict[str, Any]
+    rejected_at: datetime
+
+
+@dataclass(slots=True, frozen=True)
+class AccountEntry:
+    """One line of an account's history; `amount_minor` signed, debit positive; `balance_minor` after it."""
+
+    entry_number: int
+    amount_minor: int
+    balance_minor: int
+    currency_code: str
+    posted_at: datetime
+    effective_at: datetime
+    payment_id: str
+    external_id: str
+    kind: str
+    description: str | None
+
+
+@dataclass(slots=True, frozen=True)
+class TrialBalanceLine:
+    """An account in the trial balance: its balance on the side where it stands, minor units."""
+
+    account_id: str
+    entity_id: str
+    type: str
+    currency_code: str
+    debit_minor: int
+    credit_minor: int
+
+
+@dataclass(slots=True, frozen=True)
+class TrialBalanceTotal:
+    """One currency's totals; balanced books have equal sides."""
+
+    currency_code: str
+    debit_minor: int
+    credit_minor: int
+    account_count: int
+
+
+@dataclass(slots=True, frozen=True)
+class ConflictCount:
+    """How often posting had to try an account again, and how often its tries were used up."""
+
+    account_id: str
+    retries: int
+    exhausted: int
+    last_at: datetime

@@ -1,0 +1,26 @@
+"""Times as the books count them: aware datetimes in UTC, microseconds where they are hashed."""
+
+from datetime import UTC, datetime, timedelta
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+def from_milliseconds(milliseconds: int) -> datetime:
+    """The time at a count of milliseconds since 1970 UTC, exact."""
+    return EPOCH + timedelta(milliseconds=milliseconds)
+
+
+def to_milliseconds(moment: datetime) -> int:
+    """Milliseconds since 1970 UTC, rounded down."""
+    return (moment - EPOCH) // timedelta(milliseconds=1)
+
+
+def to_microseconds(moment: datetime) -> int:
+    """Microseconds since 1970 UTC, the precision of Postgres."""
+    return (moment - EPOCH) // _MICROSECOND
+
+
+def rfc3339(moment: datetime) -> str:
+    """The text form of the API: UTC with milliseconds, e.g. `2026-01-31T09:30:00.123Z`."""
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

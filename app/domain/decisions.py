@@ -1,0 +1,127 @@
+"""What the reserve script decided, and the idempotency record it keeps, as values."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from app.domain.partitions import parse_payment_id
+from app.domain.payments import FINGERPRINT_LENGTH, Intent
+
+
+class ReserveCode(StrEnum):
+    """The outcomes of `lua/reserve.lua`, in its order of precedence."""
+
+    REPLAYED = "REPLAYED"
+    REUSED = "REUSED"
+    COLD = "COLD"
+    VERSION_CONFLICT = "VERSION_CONFLICT"
+    INSUFFICIENT_FUNDS = "INSUFFICIENT_FUNDS"
+    BALANCE_OUT_OF_RANGE = "BALANCE_OUT_OF_RANGE"
+    BACKLOGGED = "BACKLOGGED"
+    RESERVED = "RESERVED"
+
+
+@dataclass(slots=True)
+class FundsState:
+    """An account's funds in minor units: `available = balance − held − floor`, without a floor `balance − held`."""
+
+    balance_minor: int
+    held_minor: int
+    floor_minor: int | None
+    version: int
+
+    @property
+    def available_minor(self) -> int:
+        """What may still be spent."""
+        return self.balance_minor - self.held_minor - (self.floor_minor or 0)
+
+
+@dataclass(slots=True)
+class CachedBalance:
+    """An account's hot state, with the entry number at which the ledger's balance was assigned."""
+
+    funds: FundsState
+    entry_count: int
+    updated_at: datetime
+
+
+class RecordState(StrEnum):
+    """What became of an external id inside the idempotency window."""
+
+    ACCEPTED = "A"
+    REFUSED = "R"
+    REJECTED = "X"
+    DUPLICATE = "D"
+
+
+@dataclass(slots=True)
+class Record:
+    """An idempotency record. `position` is None for a refusal; `funds` is the state the decision was made on."""
+
+    fingerprint: str
+    state: RecordState
+    position: str | None = None
+    funds: FundsState | None = None
+    original_payment_id: str | None = None
+
+
+@dataclass(slots=True)
+class Decision:
+    """One payment's outcome in a reserve call."""
+
+    code: ReserveCode
+    funds: FundsState | None = None
+    position: str | None = None
+    record: Record | None = None
+
+
+@dataclass(slots=True)
+class ReserveItem:
+    """One payment to decide."""
+
+    intent: Intent
+    expected_version: int | None = None
+
+
+@dataclass(slots=True)
+class ReserveReply:
+    """Outcomes of one partition's payments, in their order; `wake` asks for a drain."""
+
+    wake: bool
+    decisions: list[Decision]
+
+
+class Stale:
+    """The reserve call was refused whole: the caller's directory is older than the partition's."""
+
+
+@dataclass(slots=True)
+class InspectedAccount:
+    """A consistent look at a cached account; `holds` maps a position to amount and whether its intent stands."""
+
+    account_id: str
+    funds: FundsState
+    entry_count: int
+    holds: dict[str, tuple[int, bool]]
+
+
+def parse_floor(text: str) -> int | None:
+    """A floor as the cache keeps it: empty is none."""
+    return int(text) if text else None
+
+
+def parse_record(text: str) -> Record:
+    """Read an idempotency record; its forms are listed in `lua/reserve.lua`."""
+    fingerprint, rest = text[:FINGERPRINT_LENGTH], text[FINGERPRINT_LENGTH + 1 :].split("|")
+    state = RecordState(rest[0])
+    if state is RecordState.ACCEPTED:
+        version, balance, held, floor = rest[2:6]
+        funds = FundsState(int(balance), int(held), parse_floor(floor), int(version))
+        return Record(fingerprint, state, position=rest[1], funds=funds)
+    if state is RecordState.REFUSED:
+        balance, held, floor, version = rest[1:5]
+        return Record(fingerprint, state, funds=FundsState(int(balance), int(held), parse_floor(floor), int(version)))
+    if state is RecordState.DUPLICATE:
+        original = parse_payment_id(rest[1])
+        return Record(fingerprint, state, position=original.position if original else None, original_payment_id=rest[1])
+    return Record(fingerprint, state, position=rest[1])

@@ -1,0 +1,77 @@
+"""Ledger transactions and their entries, and the hash that chains them."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from hashlib import sha256
+from json import JSONEncoder
+from typing import Any
+
+from app.domain.clock import to_microseconds
+
+GENESIS_HASH = bytes(32)
+"""What the first transaction of a partition names as its predecessor's hash."""
+
+_canonical_json = JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode
+
+
+@dataclass(slots=True)
+class Entry:
+    """One immutable line of an account: signed amount, debit positive, and the balance it left behind."""
+
+    account_id: str
+    entry_number: int
+    amount_minor: int
+    balance_minor: int
+    currency_code: str
+
+
+@dataclass(slots=True)
+class LedgerTransaction:
+    """One immutable, balanced movement: its entries sum to zero per currency."""
+
+    partition: int
+    chain_seq: int
+    entity_id: str
+    external_id: str
+    kind: str
+    payment_id: str
+    fingerprint: str
+    actor: str
+    description: str | None
+    metadata: dict[str, Any] | None
+    accepted_at: datetime
+    effective_at: datetime
+    posted_at: datetime
+    entries: list[Entry]
+    previous_hash: bytes = b""
+    hash: bytes = b""
+
+
+def chain_hash(transaction: LedgerTransaction) -> bytes:
+    """SHA-256 of the predecessor's hash and the canonical form.
+
+    The canonical form is a JSON array in the order below, without white space, keys sorted, UTF-8, times in
+    microseconds since 1970 UTC; entries in leg order. Anyone can recompute it from the tables alone.
+    """
+    canonical = _canonical_json(
+        [
+            transaction.partition,
+            transaction.chain_seq,
+            transaction.entity_id,
+            transaction.external_id,
+            transaction.kind,
+            transaction.payment_id,
+            transaction.fingerprint,
+            transaction.actor,
+            transaction.description,
+            transaction.metadata,
+            to_microseconds(transaction.accepted_at),
+            to_microseconds(transaction.effective_at),
+            to_microseconds(transaction.posted_at),
+            [
+                [e.account_id, e.entry_number, e.amount_minor, e.balance_minor, e.currency_code]
+                for e in transaction.entries
+            ],
+        ]
+    )
+    return sha256(transaction.previous_hash + canonical.encode()).digest()

@@ -1,0 +1,75 @@
+"""Breaks: differences that must not be, as values."""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+
+class BreakKind(StrEnum):
+    """The kinds of difference that a reconciliation or a verification finds."""
+
+    BALANCE_NOT_SUM = "balance_not_sum"
+    """An account's balance in the books is not the sum of its entries."""
+    ENTRY_GAP = "entry_gap"
+    """An account's entry numbers have a gap, or its count is wrong."""
+    ENTRY_RUNNING_BALANCE = "entry_running_balance"
+    """An entry's balance does not follow from its predecessor's."""
+    ORPHAN_ENTRY = "orphan_entry"
+    """An entry without its account or its ledger transaction."""
+    TRANSACTION_UNBALANCED = "transaction_unbalanced"
+    """A ledger transaction's entries do not sum to zero, or it has fewer than two."""
+    TRIAL_BALANCE = "trial_balance"
+    """Debits and credits of a currency differ."""
+    CACHE_BALANCE = "cache_balance"
+    """The cache's balance is not the ledger's at the same entry number."""
+    CACHE_AHEAD = "cache_ahead"
+    """The cache has seen entries that the ledger does not have."""
+    CACHE_FLOOR = "cache_floor"
+    """The cache guards another floor than the ledger."""
+    HELD_NOT_SUM = "held_not_sum"
+    """An account's held amount is not the sum of its holds."""
+    HOLD_WITHOUT_INTENT = "hold_without_intent"
+    """A hold that no outstanding intent explains."""
+    INTENT_WITHOUT_HOLD = "intent_without_hold"
+    """An outstanding intent whose hold is missing or differs."""
+    CHAIN_HASH = "chain_hash"
+    """A ledger transaction does not match its hash: it was changed."""
+    CHAIN_LINK = "chain_link"
+    """A ledger transaction does not follow its predecessor: one is missing or was replaced."""
+    CHAIN_HEAD = "chain_head"
+    """A chain does not end where its head, or an exported head, says: its tail was cut."""
+
+
+@dataclass(slots=True)
+class Break:
+    """One difference: its kind, what it is about, and both sides' figures."""
+
+    kind: BreakKind
+    subject: str
+    figures: dict[str, Any]
+
+
+@dataclass(slots=True, frozen=True)
+class ChainRange:
+    """A partition's transactions `after < chain_seq <= up_to`, and the hash at `up_to` where it is the head."""
+
+    partition: int
+    after: int
+    up_to: int
+    head_hash: bytes
+
+
+@dataclass(slots=True)
+class ProofReport:
+    """What a run looked at, and the breaks it found."""
+
+    mode: str
+    checked: dict[str, int] = field(default_factory=dict)
+    breaks: list[Break] = field(default_factory=list)
+    open_breaks: int = 0
+    run_id: int | None = None
+    seconds: float = 0.0
+
+    def count(self, what: str, number: int) -> None:
+        """Add to what was looked at."""
+        self.checked[what] = self.checked.get(what, 0) + number

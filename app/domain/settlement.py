@@ -1,0 +1,42 @@
+"""What settling tells the cache and the waiters."""
+
+from dataclasses import dataclass, field
+
+from app.domain.partitions import position_order
+
+
+@dataclass(slots=True)
+class AccountSettlement:
+    """What one account's cache is to become: the ledger's balance at `entry_count`, and the positions to free.
+
+    A posted position has become an entry; a released one was rejected or a duplicate.
+    """
+
+    account_id: str
+    balance_minor: int
+    entry_count: int
+    version: int
+    updated_at_ms: int
+    posted: list[str] = field(default_factory=list)
+    released: list[str] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Notice:
+    """News for the waiters of one partition: which positions the books have answered, and how.
+
+    `up_to` speaks of every position to it, `done` of single ones. Of the answered ones, those in `refused` were not
+    posted under their own id. `exhausted` ones are still pending, after all retries of this round.
+    """
+
+    partition: int
+    up_to: str = ""
+    done: list[str] = field(default_factory=list)
+    refused: list[str] = field(default_factory=list)
+    exhausted: list[str] = field(default_factory=list)
+
+    def answers(self, position: str) -> bool:
+        """Whether the books have answered the intent at this position."""
+        if position in self.done:
+            return True
+        return bool(self.up_to) and position_order(position) <= position_order(self.up_to)

@@ -1,0 +1,389 @@
+"""The cache as the services see it: verbs over scripts, replies turned into values."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import msgspec
+import redis
+from redis.exceptions import NoScriptError
+
+from app.domain.clock import from_milliseconds, to_milliseconds
+from app.domain.decisions import (
+    CachedBalance,
+    Decision,
+    FundsState,
+    InspectedAccount,
+    Record,
+    ReserveCode,
+    ReserveItem,
+    ReserveReply,
+    Stale,
+    parse_floor,
+    parse_record,
+)
+from app.domain.faults import CacheUnavailable, OutcomeUnknown
+from app.domain.partitions import PaymentPosition, partition_of
+from app.domain.payments import Intent
+from app.domain.posting import LedgerBalance, QueuedIntent
+from app.domain.settlement import AccountSettlement, Notice
+from app.funds import keys, scripts
+from app.funds.connection import CacheUnreachable, durability_of, refused_before_running
+from app.funds.scripts import Script
+
+_encode_intent = msgspec.json.Encoder().encode
+_decode_intent = msgspec.json.Decoder(Intent).decode
+_encode_notice = msgspec.json.Encoder().encode
+
+AWAKE_MS = 1_000
+"""How long the mark of a drain outlives it: after a kill, the next wake-up or the sweep takes over."""
+
+SETTLE_ACCOUNTS_PER_CALL = 100
+"""A script blocks the server: this many accounts keep a call near a millisecond."""
+
+
+class Funds:
+    """The hot state behind one Redis (or Valkey) client."""
+
+    def __init__(self, client: redis.Redis, *, partitions: int, window_ms: int, backlog_limit: int) -> None:
+        self._client = client
+        self.partitions = partitions
+        self.window_ms = window_ms
+        self.backlog_limit = backlog_limit
+
+    def partition_of(self, account_id: str) -> int:
+        """The partition that holds this account."""
+        return partition_of(account_id, self.partitions)
+
+    # Reserving
+
+    def reserve(
+        self, groups: Sequence[tuple[int, Sequence[ReserveItem]]], directory_version: int
+    ) -> tuple[list[ReserveReply | Stale], dict[tuple[str, str], int]]:
+        """Decide payments grouped by partition, in one round trip; a group is one script call.
+
+        Also claims their external ids; returns the claims that another partition made before.
+        """
+        calls: list[tuple[Script, list[str], list[Any]]] = []
+        for partition, items in groups:
+            calls.append((scripts.RESERVE, *self._reserve_arguments(partition, items, directory_version)))
+        claims = list(self._claims(groups).values())
+        for claim in claims:
+            calls.append((scripts.CLAIM, [name for name, _, _ in claim], [self.window_ms, *(p for _, p, _ in claim)]))
+        replies = self._run(calls)
+        elsewhere = {
+            key: int(first)
+            for claim, reply in zip(claims, replies[len(groups) :], strict=True)
+            for (_, partition, key), first in zip(claim, reply, strict=True)
+            if int(first) != partition
+        }
+        return [_reserve_reply(reply) for reply in replies[: len(groups)]], elsewhere
+
+    def _reserve_arguments(
+        self, partition: int, items: Sequence[ReserveItem], directory_version: int
+    ) -> tuple[list[str], list[Any]]:
+        account_index: dict[str, int] = {}
+        account_keys: list[str] = []
+        record_keys: list[str] = []
+        payment_args: list[Any] = []
+        for item in items:
+            intent = item.intent
+            index = account_index.get(intent.guarded_account_id)
+            if index is None:
+                index = account_index[intent.guarded_account_id] = len(account_index) + 1
+                account_keys.append(keys.account(partition, intent.guarded_account_id))
+                account_keys.append(keys.holds(partition, intent.guarded_account_id))
+            record_keys.append(keys.record(partition, intent.entity_id, intent.external_id))
+            expected = "" if item.expected_version is None else item.expected_version
+            payment_args += (index, intent.hold_minor, expected, intent.fingerprint, _encode_intent(intent))
+        fixed_keys = [keys.outbox(partition), keys.directory(partition), keys.awake(partition), keys.tally(partition)]
+        fixed_args = [directory_version, self.window_ms, self.backlog_limit, len(account_index)]
+        return fixed_keys + account_keys + record_keys, fixed_args + payment_args
+
+    def _claims(
+        self, groups: Sequence[tuple[int, Sequence[ReserveItem]]]
+    ) -> dict[int, list[tuple[str, int, tuple[str, str]]]]:
+        claims: dict[int, list[tuple[str, int, tuple[str, str]]]] = {}
+        for partition, items in groups:
+            for item in items:
+                entity_id, external_id = item.intent.entity_id, item.intent.external_id
+                home = partition_of(external_id, self.partitions)
+                name = keys.claim(home, entity_id, external_id)
+                claims.setdefault(home, []).append((name, partition, (entity_id, external_id)))
+        return claims
+
+    def claimed_partition(self, entity_id: str, external_id: str) -> int | None:
+        """The partition in which an external id was first seen, inside the window."""
+        home = partition_of(external_id, self.partitions)
+        with self._guarded():
+            claimed: Any = self._client.get(keys.claim(home, entity_id, external_id))
+        return None if claimed is None else int(claimed)
+
+    def record(self, partition: int, entity_id: str, external_id: str) -> Record | None:
+        """The idempotency record of an external id."""
+        with self._guarded():
+            text: Any = self._client.get(keys.record(partition, entity_id, external_id))
+        return None if text is None else parse_record(text)
+
+    # Hydrating
+
+    def place_holder(self, account_ids: Iterable[str]) -> None:
+        """Make sure that a settle finds these accounts, before the ledger is read for their hydration."""
+        with self._guarded():
+            pipeline = self._client.pipeline(transaction=False)
+            for account_id in account_ids:
+                pipeline.hsetnx(keys.account(self.partition_of(account_id), account_id), "entry_count", "-1")
+            pipeline.execute()
+
+    def hydrate(self, rows: Sequence[LedgerBalance], directory_version: int) -> list[CachedBalance]:
+        """Bring accounts' state from the ledger; the cache keeps whatever is newer."""
+        calls: list[tuple[Script, list[str], list[Any]]] = []
+        for row in rows:
+            partition = self.partition_of(row.account_id)
+            names = [keys.account(partition, row.account_id), keys.holds(partition, row.account_id)]
+            floor = "" if row.floor_minor is None else row.floor_minor
+            updated_at_ms = to_milliseconds(row.updated_at)
+            args = [row.balance_minor, row.entry_count, row.version, floor, directory_version, updated_at_ms]
+            calls.append((scripts.HYDRATE, names, args))
+        return [_cached_balance(reply) for reply in self._run(calls)]
+
+    def balance(self, account_id: str) -> CachedBalance | None:
+        """An account's hot state; None while it is cold."""
+        key = keys.account(self.partition_of(account_id), account_id)
+        with self._guarded():
+            reply: Any = self._client.hmget(key, "balance", "held", "floor", "version", "entry_count", "updated_at")
+        return None if reply[2] is None else _cached_balance(reply)
+
+    def open(self, partition: int, directory_version: int, last_posted: str) -> int:
+        """Make a partition ready; returns the directory version in force there."""
+        names = [keys.outbox(partition), keys.directory(partition)]
+        [reply] = self._run([(scripts.OPEN, names, [directory_version, last_posted])])
+        return int(reply)
+
+    # Draining
+
+    def backlog(self) -> dict[int, int]:
+        """The number of unsettled intents, by partition."""
+        with self._guarded():
+            pipeline = self._client.pipeline(transaction=False)
+            for partition in range(self.partitions):
+                pipeline.xlen(keys.outbox(partition))
+            return dict(enumerate(pipeline.execute()))
+
+    def mark_awake(self) -> None:
+        """Say that a drain is at work, so that nobody need wake one."""
+        with self._guarded():
+            pipeline = self._client.pipeline(transaction=False)
+            for partition in range(self.partitions):
+                pipeline.set(keys.awake(partition), "1", px=AWAKE_MS)
+            pipeline.execute()
+
+    def mark_asleep(self) -> None:
+        """Take the mark away, before the last look of a drain that ends."""
+        with self._guarded():
+            pipeline = self._client.pipeline(transaction=False)
+            for partition in range(self.partitions):
+                pipeline.delete(keys.awake(partition))
+            pipeline.execute()
+
+    def outbox(self, partition: int, after: str = "-", limit: int = 1_000) -> list[QueuedIntent]:
+        """Up to `limit` intents of a partition, oldest first, those behind position `after`."""
+        start = after if after == "-" else f"({after}"
+        with self._guarded():
+            entries: Any = self._client.xrange(keys.outbox(partition), min=start, count=limit)
+        return [_queued(partition, position, fields) for position, fields in entries]
+
+    def pending(self, place: PaymentPosition) -> QueuedIntent | None:
+        """The intent at a position; None once it has been settled."""
+        if place.partition >= self.partitions:
+            return None
+        with self._guarded():
+            entries: Any = self._client.xrange(keys.outbox(place.partition), place.position, place.position)
+        return _queued(place.partition, *entries[0]) if entries else None
+
+    def settle(
+        self,
+        partition: int,
+        accounts: Sequence[AccountSettlement],
+        *,
+        records: Mapping[tuple[str, str], str] | None = None,
+        done_up_to: str = "",
+        done: Sequence[str] = (),
+        notice: Notice | None = None,
+    ) -> None:
+        """Assign the ledger's balances, drop holds; the last call trims the outbox and wakes the waiters.
+
+        `done_up_to` trims everything up to that position; `done` removes single positions instead.
+        """
+        chunks = [
+            accounts[start : start + SETTLE_ACCOUNTS_PER_CALL]
+            for start in range(0, len(accounts), SETTLE_ACCOUNTS_PER_CALL)
+        ] or [[]]
+        for chunk in chunks[:-1]:
+            self._settle(partition, chunk, {}, "", (), None)
+        self._settle(partition, chunks[-1], records or {}, done_up_to, done, notice)
+
+    def _settle(
+        self,
+        partition: int,
+        accounts: Sequence[AccountSettlement],
+        records: Mapping[tuple[str, str], str],
+        done_up_to: str,
+        done: Sequence[str],
+        notice: Notice | None,
+    ) -> None:
+        names = [keys.outbox(partition)]
+        args: list[Any] = [
+            done_up_to,
+            len(accounts),
+            len(records),
+            len(done),
+            "" if notice is None else _encode_notice(notice),
+            keys.SETTLED_CHANNEL,
+        ]
+        for account in accounts:
+            names += (keys.account(partition, account.account_id), keys.holds(partition, account.account_id))
+            args += (
+                account.balance_minor,
+                account.entry_count,
+                account.version,
+                account.updated_at_ms,
+                len(account.posted),
+                len(account.released),
+            )
+            args += account.posted
+            args += account.released
+        for (entity_id, external_id), outcome in records.items():
+            names.append(keys.record(partition, entity_id, external_id))
+            args.append(outcome)
+        args += done
+        self._run([(scripts.SETTLE, names, args)])
+
+    def announce(self, notice: Notice) -> None:
+        """Tell the waiters something without settling."""
+        with self._guarded():
+            self._client.publish(keys.SETTLED_CHANNEL, _encode_notice(notice))
+
+    # Inspecting
+
+    def cached_accounts(self, partition: int, batch: int = 500) -> Iterator[list[str]]:
+        """The ids of a partition's cached accounts, in batches; one that appears meanwhile may be missed."""
+        found: list[str] = []
+        with self._guarded():
+            for key in self._client.scan_iter(match=keys.account_pattern(partition), count=batch):
+                found.append(keys.account_id_of(key))
+                if len(found) >= batch:
+                    yield found
+                    found = []
+        if found:
+            yield found
+
+    def inspect(self, partition: int, account_ids: Sequence[str]) -> list[InspectedAccount]:
+        """One consistent look at accounts of one partition; cold ones are left out."""
+        names = [keys.outbox(partition)]
+        for account_id in account_ids:
+            names += (keys.account(partition, account_id), keys.holds(partition, account_id))
+        [reply] = self._run([(scripts.INSPECT, names, [])])
+        inspected = []
+        for account_id, (balance, held, entry_count, floor, version, flat) in zip(account_ids, reply, strict=True):
+            if floor is None or balance is None:
+                continue
+            funds = FundsState(int(balance), int(held), parse_floor(floor), int(version))
+            holds = {flat[n]: (int(flat[n + 1]), flat[n + 2] == "1") for n in range(0, len(flat), 3)}
+            inspected.append(InspectedAccount(account_id, funds, int(entry_count), holds))
+        return inspected
+
+    def witness(self, partition: int, intents: Sequence[QueuedIntent]) -> list[int | None]:
+        """For each intent the amount held for it, 0 for none; None where it has been settled meanwhile."""
+        names = [keys.outbox(partition)]
+        names += [keys.holds(partition, queued.intent.guarded_account_id) for queued in intents]
+        [reply] = self._run([(scripts.WITNESS, names, [queued.place.position for queued in intents])])
+        return [None if held == "gone" else int(held or 0) for held in reply]
+
+    def tallies(self) -> dict[str, int]:
+        """Reserve outcomes counted since the cache was new."""
+        with self._guarded():
+            pipeline = self._client.pipeline(transaction=False)
+            for partition in range(self.partitions):
+                pipeline.hgetall(keys.tally(partition))
+            totals: dict[str, int] = {}
+            for tally in pipeline.execute():
+                for code, count in tally.items():
+                    totals[code] = totals.get(code, 0) + int(count)
+            return totals
+
+    def ping(self) -> None:
+        """Raise CacheUnavailable or OutcomeUnknown unless the cache answers."""
+        with self._guarded():
+            self._client.ping()
+
+    def durability(self) -> tuple[str, str]:
+        """The server's appendfsync (`no` without an append-only file) and its eviction policy."""
+        with self._guarded():
+            return durability_of(self._client)
+
+    # Running scripts
+
+    def _run(self, calls: Sequence[tuple[Script, list[str], list[Any]]]) -> list[Any]:
+        """Run scripts in one round trip; a server that lost them gets them again."""
+        with self._guarded():
+            if len(calls) == 1:
+                replies = [self._run_one(*calls[0])]
+            else:
+                pipeline = self._client.pipeline(transaction=False)
+                for script, names, args in calls:
+                    script.call(pipeline, names, args)
+                replies = pipeline.execute(raise_on_error=False)
+                for index, reply in enumerate(replies):
+                    if isinstance(reply, NoScriptError):
+                        replies[index] = self._run_one(*calls[index])
+                    elif isinstance(reply, Exception):
+                        raise reply
+        return replies
+
+    def _run_one(self, script: Script, names: list[str], args: list[Any]) -> Any:
+        try:
+            return script.call(self._client, names, args)
+        except NoScriptError:
+            self._client.script_load(script.source)
+            return script.call(self._client, names, args)
+
+    @contextmanager
+    def _guarded(self) -> Iterator[None]:
+        """Raise the project's faults in place of the client's errors."""
+        try:
+            yield
+        except CacheUnreachable as error:
+            raise CacheUnavailable(str(error)) from error
+        except redis.ResponseError as error:
+            if refused_before_running(error):
+                raise CacheUnavailable(str(error)) from error
+            raise
+        except (redis.ConnectionError, redis.TimeoutError) as error:
+            raise OutcomeUnknown(str(error)) from error
+
+
+def _reserve_reply(reply: Any) -> ReserveReply | Stale:
+    if reply[0] == "STALE":
+        return Stale()
+    return ReserveReply(reply[1] == 1, [_decision(outcome) for outcome in reply[2:]])
+
+
+def _decision(outcome: Sequence[Any]) -> Decision:
+    code = ReserveCode(outcome[0])
+    if code in (ReserveCode.REPLAYED, ReserveCode.REUSED):
+        return Decision(code, record=parse_record(outcome[1]))
+    if code is ReserveCode.COLD:
+        return Decision(code)
+    funds = FundsState(int(outcome[1]), int(outcome[2]), parse_floor(outcome[3]), int(outcome[4]))
+    return Decision(code, funds=funds, position=outcome[5] if code is ReserveCode.RESERVED else None)
+
+
+def _cached_balance(fields: Sequence[str]) -> CachedBalance:
+    balance, held, floor, version, entry_count, updated_at = fields
+    funds = FundsState(int(balance), int(held), parse_floor(floor), int(version))
+    return CachedBalance(funds, int(entry_count), from_milliseconds(int(updated_at)))
+
+
+def _queued(partition: int, position: str, fields: Mapping[str, str]) -> QueuedIntent:
+    return QueuedIntent(PaymentPosition(partition, position), _decode_intent(fields["intent"]))

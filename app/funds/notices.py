@@ -1,0 +1,58 @@
+"""The one subscriber of a process: hears what has been settled and passes it on."""
+
+import logging
+from collections.abc import Callable
+from threading import Event, Thread
+
+import msgspec
+import redis
+
+from app.domain.settlement import Notice
+from app.funds.keys import SETTLED_CHANNEL
+
+log = logging.getLogger(__name__)
+
+_decode_notice = msgspec.json.Decoder(Notice).decode
+_LISTEN_S = 1.0
+"""How long one look for a message blocks; also how soon a stop is noticed."""
+_RECONNECT_S = 0.2
+
+
+class Subscriber:
+    """A thread that hears notices; `on_gap` is called when some may have been missed."""
+
+    def __init__(self, client: redis.Redis, on_notice: Callable[[Notice], None], on_gap: Callable[[], None]) -> None:
+        self._client = client
+        self._on_notice = on_notice
+        self._on_gap = on_gap
+        self._stopped = Event()
+        self._thread = Thread(target=self._run, name="settled-subscriber", daemon=True)
+
+    def start(self) -> None:
+        """Begin to listen."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop listening and wait for the thread."""
+        self._stopped.set()
+        self._thread.join(timeout=2 * _LISTEN_S)
+
+    def _run(self) -> None:
+        while not self._stopped.is_set():
+            try:
+                self._listen()
+            except (redis.ConnectionError, redis.TimeoutError) as error:
+                log.warning("subscription lost, connecting again: %s", error)
+                self._stopped.wait(_RECONNECT_S)
+
+    def _listen(self) -> None:
+        with self._client.pubsub() as pubsub:  # type: ignore[no-untyped-call]
+            pubsub.subscribe(SETTLED_CHANNEL)
+            while not self._stopped.is_set():
+                message = pubsub.get_message(timeout=_LISTEN_S)
+                if message is None:
+                    continue
+                if message["type"] == "subscribe":
+                    self._on_gap()
+                elif message["type"] == "message":
+                    self._on_notice(_decode_notice(message["data"]))

@@ -1,0 +1,88 @@
+"""Connections to the books, and the one place where driver errors become the project's own."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+from psycopg import errors
+from sqlalchemy import Engine, create_engine
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import DBAPIError
+
+from app.domain.faults import BooksUnavailable, ConcurrencyConflict, Fault, LedgerConstraintViolated
+
+APP_ROLE = "holdfast_app"
+"""The role that the migrations grant to; whoever connects takes it on, so the grants bind the app itself."""
+
+CONNECT_TIMEOUT_S = 3
+STATEMENT_TIMEOUT_MS = 10_000
+"""No request waits longer on the books; long proofs set their own."""
+
+
+def engine_for(database_url: str, *, application_name: str, pool_size: int = 5) -> Engine:
+    """A pooled engine that acts as the app's role."""
+    return create_engine(
+        _sqlalchemy_url(database_url),
+        pool_size=pool_size,
+        max_overflow=pool_size,
+        pool_timeout=CONNECT_TIMEOUT_S,
+        pool_pre_ping=True,
+        isolation_level="READ COMMITTED",
+        connect_args=_connect_arguments(database_url, application_name),
+    )
+
+
+def connect(database_url: str, *, application_name: str) -> psycopg.Connection[Any]:
+    """One connection of its own, for COPY and streaming, that acts as the app's role."""
+    return psycopg.connect(database_url, **_connect_arguments(database_url, application_name))
+
+
+def owner_engine(owner_database_url: str) -> Engine:
+    """An engine for migrations, with the owner's rights."""
+    return create_engine(_sqlalchemy_url(owner_database_url), connect_args={"connect_timeout": CONNECT_TIMEOUT_S})
+
+
+def _sqlalchemy_url(database_url: str) -> URL:
+    return make_url(database_url).set(drivername="postgresql+psycopg")
+
+
+def _connect_arguments(database_url: str, application_name: str) -> dict[str, Any]:
+    options = f"-c statement_timeout={STATEMENT_TIMEOUT_MS} -c timezone=UTC"
+    if make_url(database_url).username != APP_ROLE:
+        options += f" -c role={APP_ROLE}"
+    return {"connect_timeout": CONNECT_TIMEOUT_S, "application_name": application_name, "options": options}
+
+
+_RETRYABLE = (errors.SerializationFailure, errors.DeadlockDetected, errors.LockNotAvailable)
+_RACED_CONSTRAINTS = frozenset({"ledger_transaction_external_id", "ledger_transaction_pkey"})
+"""Unique keys that only a concurrent posting can violate: the next attempt sees the other's row."""
+
+
+def translate(error: psycopg.Error) -> Fault | psycopg.Error:
+    """The project's fault for a driver error; the error itself where it is a defect of ours."""
+    constraint = error.diag.constraint_name or ""
+    if isinstance(error, _RETRYABLE):
+        return ConcurrencyConflict(str(error))
+    if isinstance(error, errors.UniqueViolation) and constraint in _RACED_CONSTRAINTS:
+        return ConcurrencyConflict(str(error))
+    if isinstance(error, psycopg.IntegrityError):
+        return LedgerConstraintViolated(constraint, str(error))
+    if isinstance(error, (psycopg.OperationalError, psycopg.InterfaceError)):
+        return BooksUnavailable(str(error))
+    return error
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Raise the project's faults in place of driver errors."""
+    try:
+        yield
+    except DBAPIError as error:
+        if isinstance(error.orig, psycopg.Error):
+            raise translate(error.orig) from error
+        raise
+    except psycopg.Error as error:
+        raise translate(error) from error
+    except TimeoutError as error:
+        raise BooksUnavailable(str(error)) from error

@@ -1,0 +1,181 @@
+"""Reading the books: payments, entries, trial balance."""
+
+from typing import Any
+
+from sqlalchemy import Engine, and_, case, func, select, tuple_
+
+from app.domain.books import (
+    AccountEntry,
+    ConflictCount,
+    PostedLeg,
+    PostedPayment,
+    RejectedPayment,
+    TrialBalanceLine,
+    TrialBalanceTotal,
+)
+from app.domain.refusals import Refusal, RefusalCode
+from app.ledger.database import translated
+from app.ledger.schema import (
+    account,
+    account_balance,
+    conflict_count,
+    entry,
+    ledger_transaction,
+    payment_duplicate,
+    payment_rejection,
+)
+
+_SIGNED = account_balance.c.normal_sign * account_balance.c.balance_minor
+_DEBIT = case((_SIGNED > 0, _SIGNED), else_=0)
+_CREDIT = case((_SIGNED < 0, -_SIGNED), else_=0)
+
+
+class History:
+    """What the books say, for readers."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def posted(self, payment_id: str) -> PostedPayment | None:
+        """A posted payment by its id; a late duplicate answers with the original."""
+        found = self._posted(ledger_transaction.c.payment_id == payment_id)
+        if found is not None:
+            return found
+        query = select(payment_duplicate.c.original_payment_id).where(payment_duplicate.c.payment_id == payment_id)
+        with translated(), self._engine.connect() as connection:
+            original = connection.execute(query).scalar()
+        if original is None:
+            return None
+        return self._posted(ledger_transaction.c.payment_id == original, duplicate_of=original)
+
+    def posted_by_external_id(self, entity_id: str, external_id: str) -> PostedPayment | None:
+        """A posted payment by its external id."""
+        return self._posted(
+            and_(ledger_transaction.c.entity_id == entity_id, ledger_transaction.c.external_id == external_id)
+        )
+
+    def rejected(self, payment_id: str) -> RejectedPayment | None:
+        """A rejected payment by its id."""
+        return self._rejected(payment_rejection.c.payment_id == payment_id)
+
+    def rejected_by_external_id(self, entity_id: str, external_id: str) -> RejectedPayment | None:
+        """The latest rejected payment of an external id."""
+        return self._rejected(
+            and_(payment_rejection.c.entity_id == entity_id, payment_rejection.c.external_id == external_id)
+        )
+
+    def _posted(self, condition: Any, duplicate_of: str | None = None) -> PostedPayment | None:
+        with translated(), self._engine.connect() as connection:
+            t = connection.execute(select(ledger_transaction).where(condition)).first()
+            if t is None:
+                return None
+            legs = connection.execute(
+                select(entry)
+                .where(entry.c.partition == t.partition, entry.c.chain_seq == t.chain_seq)
+                .order_by(entry.c.leg)
+            ).all()
+        return PostedPayment(
+            payment_id=t.payment_id,
+            external_id=t.external_id,
+            entity_id=t.entity_id,
+            kind=t.kind,
+            fingerprint=t.fingerprint,
+            partition=t.partition,
+            chain_seq=t.chain_seq,
+            currency_code=legs[0].currency_code,
+            description=t.description,
+            metadata=t.metadata,
+            accepted_at=t.accepted_at,
+            effective_at=t.effective_at,
+            posted_at=t.posted_at,
+            legs=[PostedLeg(leg.account_id, leg.entry_number, leg.amount_minor, leg.balance_minor) for leg in legs],
+            duplicate_of=duplicate_of,
+        )
+
+    def _rejected(self, condition: Any) -> RejectedPayment | None:
+        query = select(payment_rejection).where(condition).order_by(payment_rejection.c.rejected_at.desc()).limit(1)
+        with translated(), self._engine.connect() as connection:
+            row = connection.execute(query).first()
+        if row is None:
+            return None
+        refusal = Refusal(RefusalCode(row.code), row.detail, row.figures)
+        return RejectedPayment(row.payment_id, row.external_id, row.entity_id, refusal, row.intent, row.rejected_at)
+
+    def entries(self, account_id: str, *, limit: int, after: int) -> list[AccountEntry]:
+        """Up to `limit` entries of an account in order, those behind entry number `after`."""
+        query = (
+            select(
+                entry.c.entry_number,
+                entry.c.amount_minor,
+                entry.c.balance_minor,
+                entry.c.currency_code,
+                entry.c.posted_at,
+                ledger_transaction.c.effective_at,
+                ledger_transaction.c.payment_id,
+                ledger_transaction.c.external_id,
+                ledger_transaction.c.kind,
+                ledger_transaction.c.description,
+            )
+            .join(
+                ledger_transaction,
+                tuple_(ledger_transaction.c.partition, ledger_transaction.c.chain_seq)
+                == tuple_(entry.c.partition, entry.c.chain_seq),
+            )
+            .where(entry.c.account_id == account_id, entry.c.entry_number > after)
+            .order_by(entry.c.entry_number)
+            .limit(limit)
+        )
+        with translated(), self._engine.connect() as connection:
+            return [_account_entry(row) for row in connection.execute(query)]
+
+    def trial_balance(
+        self, *, entity_id: str | None, currency_code: str | None, limit: int, after: str | None
+    ) -> tuple[list[TrialBalanceTotal], list[TrialBalanceLine]]:
+        """Totals per currency over all accounts, and one page of lines, of the same moment."""
+        conditions = []
+        if entity_id is not None:
+            conditions.append(account_balance.c.entity_id == entity_id)
+        if currency_code is not None:
+            conditions.append(account_balance.c.currency_code == currency_code)
+        totals_query = (
+            select(account_balance.c.currency_code, func.sum(_DEBIT), func.sum(_CREDIT), func.count())
+            .where(*conditions)
+            .group_by(account_balance.c.currency_code)
+            .order_by(account_balance.c.currency_code)
+        )
+        if after is not None:
+            conditions.append(account_balance.c.account_id > after)
+        lines_query = (
+            select(
+                account_balance.c.account_id,
+                account_balance.c.entity_id,
+                account.c.type,
+                account_balance.c.currency_code,
+                _DEBIT,
+                _CREDIT,
+            )
+            .join(account, account.c.account_id == account_balance.c.account_id)
+            .where(*conditions)
+            .order_by(account_balance.c.account_id)
+            .limit(limit)
+        )
+        with translated(), self._engine.connect().execution_options(isolation_level="REPEATABLE READ") as connection:
+            totals = connection.execute(totals_query).all()
+            lines = connection.execute(lines_query).all()
+        return [_total(row) for row in totals], [TrialBalanceLine(*row) for row in lines]
+
+    def conflicts(self, limit: int) -> list[ConflictCount]:
+        """The accounts with the most conflict retries, hottest first."""
+        query = select(conflict_count).order_by(conflict_count.c.retries.desc(), conflict_count.c.account_id)
+        with translated(), self._engine.connect() as connection:
+            rows = connection.execute(query.limit(limit)).all()
+        return [ConflictCount(row.account_id, row.retries, row.exhausted, row.last_at) for row in rows]
+
+
+def _account_entry(row: Any) -> AccountEntry:
+    return AccountEntry(*row)
+
+
+def _total(row: Any) -> TrialBalanceTotal:
+    currency_code, debit, credit, count = row
+    return TrialBalanceTotal(currency_code, int(debit), int(credit), count)

@@ -1,0 +1,300 @@
+"""The posting transaction: SERIALIZABLE, one batch, all or nothing; locks first, then writes."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any
+
+import psycopg
+from psycopg import IsolationLevel
+from psycopg.types.json import Jsonb
+
+from app.domain.entries import LedgerTransaction
+from app.domain.faults import BooksUnavailable, Fault
+from app.domain.posting import ChainHead, Duplicate, KnownOutcome, LedgerBalance, PostingPlan, Rejection
+from app.ledger.database import connect, translate, translated
+
+_LOCK_HEADS = """
+SELECT partition, chain_seq, chain_hash, last_position, last_posted_at
+FROM partition WHERE partition = ANY(%s::smallint[]) ORDER BY partition FOR UPDATE SKIP LOCKED
+"""
+_LOCK_BALANCES = """
+SELECT account_id, entity_id, currency_code, normal_sign, balance_minor, floor_minor, version, entry_count, updated_at
+FROM account_balance WHERE account_id = ANY(%s) ORDER BY account_id FOR UPDATE SKIP LOCKED
+"""
+_READ_BALANCES = """
+SELECT account_id, entity_id, currency_code, normal_sign, balance_minor, floor_minor, version, entry_count, updated_at
+FROM account_balance WHERE account_id = ANY(%s)
+"""
+_KNOWN_OUTCOMES = """
+SELECT entity_id, external_id, payment_id, fingerprint, true AS posted
+FROM unnest(%(entities)s::text[], %(externals)s::text[]) AS wanted (entity_id, external_id)
+JOIN ledger_transaction USING (entity_id, external_id)
+UNION ALL
+SELECT entity_id, external_id, payment_id, fingerprint, false
+FROM unnest(%(entities)s::text[], %(externals)s::text[]) AS wanted (entity_id, external_id)
+JOIN payment_rejection USING (entity_id, external_id)
+"""
+_ADD_TO_BALANCES = """
+UPDATE account_balance AS b
+SET balance_minor = b.balance_minor + d.delta, entry_count = b.entry_count + d.entries,
+    version = b.version + d.entries, updated_at = %s
+FROM unnest(%s::text[], %s::bigint[], %s::bigint[]) AS d (account_id, delta, entries)
+WHERE b.account_id = d.account_id
+RETURNING b.account_id, b.balance_minor, b.entry_count
+"""
+_COPY_TRANSACTIONS = """
+COPY ledger_transaction (partition, chain_seq, entity_id, external_id, kind, payment_id, fingerprint, actor,
+    description, metadata, accepted_at, effective_at, posted_at, previous_hash, hash) FROM STDIN (FORMAT BINARY)
+"""
+_TRANSACTION_TYPES = ["int2", "int8", *["text"] * 7, "json", *["timestamptz"] * 3, "bytea", "bytea"]
+_COPY_ENTRIES = """
+COPY entry (account_id, entry_number, partition, chain_seq, leg, amount_minor, balance_minor, currency_code, posted_at)
+FROM STDIN (FORMAT BINARY)
+"""
+_ENTRY_TYPES = ["text", "int8", "int2", "int8", "int2", "int8", "int8", "text", "timestamptz"]
+_INSERT_REJECTION = """
+INSERT INTO payment_rejection (payment_id, entity_id, external_id, fingerprint, code, detail, figures, intent)
+VALUES (%s, %s, %s, %s, %s, %s, %s, %s)
+"""
+_INSERT_DUPLICATE = """
+INSERT INTO payment_duplicate (payment_id, original_payment_id) VALUES (%s, %s) ON CONFLICT DO NOTHING
+"""
+_ADVANCE_HEAD = """
+UPDATE partition SET chain_seq = %s, chain_hash = %s, last_position = %s, last_posted_at = %s WHERE partition = %s
+"""
+_CONTENDED = """
+SELECT account_id FROM account_balance
+WHERE account_id = ANY(%(accounts)s) AND updated_at >= clock_timestamp() - make_interval(secs => %(elapsed_s)s)
+UNION
+(SELECT unnest(%(accounts)s::text[])
+ EXCEPT SELECT account_id FROM
+    (SELECT account_id FROM account_balance WHERE account_id = ANY(%(accounts)s) FOR UPDATE SKIP LOCKED) AS free)
+"""
+_COUNT_CONFLICTS = """
+INSERT INTO conflict_count AS c (account_id, retries, exhausted)
+SELECT account_id, %(retries)s, %(exhausted)s FROM unnest(%(accounts)s::text[]) AS account_id ORDER BY account_id
+ON CONFLICT (account_id) DO UPDATE
+SET retries = c.retries + excluded.retries, exhausted = c.exhausted + excluded.exhausted, last_at = clock_timestamp()
+"""
+
+
+class BalanceMismatch(Fault):
+    """The balances that the database returned differ from the plan; the batch is rolled back."""
+
+
+class Posting:
+    """One open posting transaction, holding the row locks of `heads`."""
+
+    def __init__(self, connection: psycopg.Connection[Any], heads: dict[int, ChainHead]) -> None:
+        self._connection = connection
+        self.heads = heads
+
+    def known_outcomes(self, keys: Sequence[tuple[str, str]]) -> tuple[dict[tuple[str, str], KnownOutcome], set[str]]:
+        """What the books say of these (entity, external id) keys, and the payment ids already rejected under them."""
+        parameters = {"entities": [key[0] for key in keys], "externals": [key[1] for key in keys]}
+        known: dict[tuple[str, str], KnownOutcome] = {}
+        rejected: set[str] = set()
+        for entity_id, external_id, payment_id, fingerprint, posted in self._connection.execute(
+            _KNOWN_OUTCOMES, parameters
+        ):
+            if posted:
+                known[entity_id, external_id] = KnownOutcome(payment_id, fingerprint, posted=True)
+            else:
+                rejected.add(payment_id)
+                known.setdefault((entity_id, external_id), KnownOutcome(payment_id, fingerprint, posted=False))
+        return known, rejected
+
+    def lock_balances(self, account_ids: Sequence[str]) -> tuple[dict[str, LedgerBalance], set[str]]:
+        """Lock these accounts in order; and name those that somebody else has locked just now."""
+        rows = self._connection.execute(_LOCK_BALANCES, (list(account_ids),)).fetchall()
+        locked = {row[0]: LedgerBalance(*row) for row in rows}
+        missing = [account_id for account_id in account_ids if account_id not in locked]
+        if not missing:
+            return locked, set()
+        contended = {row[0] for row in self._connection.execute(_READ_BALANCES, (missing,))}
+        return locked, contended
+
+    def posting_time(self, balances: dict[str, LedgerBalance]) -> datetime:
+        """The database's time, after the locks, and never before what the locked rows have seen."""
+        row = self._connection.execute("SELECT clock_timestamp()").fetchone()
+        assert row is not None
+        latest = [head.last_posted_at for head in self.heads.values()]
+        latest += [balance.updated_at for balance in balances.values()]
+        moment: datetime = max(row[0], *latest)
+        return moment
+
+    def write(self, plan: PostingPlan, planned: dict[str, LedgerBalance], posted_at: datetime) -> None:
+        """Write the plan; `planned` is what each balance must be afterwards."""
+        if plan.deltas:
+            self._add_to_balances(plan.deltas, planned, posted_at)
+            self._copy_transactions(plan.transactions)
+            self._copy_entries(plan.transactions)
+            self._advance_heads({transaction.partition for transaction in plan.transactions})
+        self._record_rejections(plan.rejections)
+        self._record_duplicates(plan.duplicates)
+
+    def _add_to_balances(
+        self, deltas: dict[str, tuple[int, int]], planned: dict[str, LedgerBalance], posted_at: datetime
+    ) -> None:
+        accounts = list(deltas)
+        changes = [deltas[account_id][0] for account_id in accounts]
+        counts = [deltas[account_id][1] for account_id in accounts]
+        rows = self._connection.execute(_ADD_TO_BALANCES, (posted_at, accounts, changes, counts)).fetchall()
+        written = {account_id: (balance, count) for account_id, balance, count in rows}
+        for account_id in accounts:
+            row = planned[account_id]
+            if written.get(account_id) != (row.balance_minor, row.entry_count):
+                raise BalanceMismatch(f"account {account_id!r}: {written.get(account_id)} written, {row} planned")
+
+    def _copy_transactions(self, transactions: Sequence[LedgerTransaction]) -> None:
+        with self._connection.cursor() as cursor, cursor.copy(_COPY_TRANSACTIONS) as copy:
+            copy.set_types(_TRANSACTION_TYPES)
+            for t in transactions:
+                copy.write_row(
+                    (
+                        t.partition,
+                        t.chain_seq,
+                        t.entity_id,
+                        t.external_id,
+                        t.kind,
+                        t.payment_id,
+                        t.fingerprint,
+                        t.actor,
+                        t.description,
+                        t.metadata,
+                        t.accepted_at,
+                        t.effective_at,
+                        t.posted_at,
+                        t.previous_hash,
+                        t.hash,
+                    )
+                )
+
+    def _copy_entries(self, transactions: Sequence[LedgerTransaction]) -> None:
+        with self._connection.cursor() as cursor, cursor.copy(_COPY_ENTRIES) as copy:
+            copy.set_types(_ENTRY_TYPES)
+            write = copy.write_row
+            for t in transactions:
+                for leg, e in enumerate(t.entries):
+                    write(
+                        (
+                            e.account_id,
+                            e.entry_number,
+                            t.partition,
+                            t.chain_seq,
+                            leg,
+                            e.amount_minor,
+                            e.balance_minor,
+                            e.currency_code,
+                            t.posted_at,
+                        )
+                    )
+
+    def _advance_heads(self, partitions: set[int]) -> None:
+        with self._connection.cursor() as cursor:
+            cursor.executemany(
+                _ADVANCE_HEAD,
+                [
+                    (head.chain_seq, head.chain_hash, head.last_position, head.last_posted_at, head.partition)
+                    for head in self.heads.values()
+                    if head.partition in partitions
+                ],
+            )
+
+    def _record_rejections(self, rejections: Sequence[Rejection]) -> None:
+        for rejection in rejections:
+            intent, refusal = rejection.queued.intent, rejection.refusal
+            self._connection.execute(
+                _INSERT_REJECTION,
+                (
+                    rejection.queued.place.payment_id,
+                    intent.entity_id,
+                    intent.external_id,
+                    intent.fingerprint,
+                    refusal.code.value,
+                    refusal.detail,
+                    Jsonb(dict(refusal.figures)),
+                    Jsonb(intent_document(rejection)),
+                ),
+            )
+
+    def _record_duplicates(self, duplicates: Sequence[Duplicate]) -> None:
+        for duplicate in duplicates:
+            self._connection.execute(
+                _INSERT_DUPLICATE, (duplicate.queued.place.payment_id, duplicate.original_payment_id)
+            )
+
+
+def intent_document(rejection: Rejection) -> dict[str, Any]:
+    """The refused intent as it is kept beside the reason."""
+    intent = rejection.queued.intent
+    return {
+        "kind": intent.kind,
+        "guarded_account_id": intent.guarded_account_id,
+        "hold_minor": intent.hold_minor,
+        "currency_code": intent.currency_code,
+        "legs": [{"account_id": leg.account_id, "amount_minor": leg.amount_minor} for leg in intent.legs],
+        "actor": intent.actor,
+        "description": intent.description,
+        "effective_at": intent.effective_at.isoformat() if intent.effective_at else None,
+        "metadata": intent.metadata,
+    }
+
+
+class PostingBooks:
+    """The books as a worker posts to them, over one connection of its own."""
+
+    def __init__(self, database_url: str) -> None:
+        self._database_url = database_url
+        self._connection: psycopg.Connection[Any] | None = None
+
+    @contextmanager
+    def posting(self, partitions: Sequence[int]) -> Iterator[Posting]:
+        """A SERIALIZABLE transaction that has locked those of `partitions` that nobody else is draining."""
+        with self._guarded() as connection, connection.transaction():
+            rows = connection.execute(_LOCK_HEADS, (list(partitions),)).fetchall()
+            yield Posting(connection, {row[0]: ChainHead(*row) for row in rows})
+
+    def balances(self, account_ids: Sequence[str]) -> dict[str, LedgerBalance]:
+        """The committed balances of these accounts."""
+        with self._guarded() as connection, connection.transaction():
+            return {row[0]: LedgerBalance(*row) for row in connection.execute(_READ_BALANCES, (list(account_ids),))}
+
+    def contended(self, account_ids: Sequence[str], elapsed_s: float) -> set[str]:
+        """Which accounts are locked now, or changed in these last seconds: where a conflict came from."""
+        with self._guarded() as connection, connection.transaction():
+            rows = connection.execute(_CONTENDED, {"accounts": list(account_ids), "elapsed_s": elapsed_s})
+            return {row[0] for row in rows}
+
+    def count_conflicts(self, account_ids: Sequence[str], *, retries: int, exhausted: int) -> None:
+        """Add to the conflict counts of these accounts."""
+        parameters = {"accounts": list(account_ids), "retries": retries, "exhausted": exhausted}
+        with self._guarded() as connection, connection.transaction():
+            connection.execute(_COUNT_CONFLICTS, parameters)
+
+    def close(self) -> None:
+        """Give the connection back."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    @contextmanager
+    def _guarded(self) -> Iterator[psycopg.Connection[Any]]:
+        """The connection; a broken one is dropped, so that the next use makes a new one."""
+        try:
+            with translated():
+                yield self._connected()
+        except BooksUnavailable:
+            self.close()
+            raise
+
+    def _connected(self) -> psycopg.Connection[Any]:
+        if self._connection is None or self._connection.closed:
+            try:
+                connection = connect(self._database_url, application_name="holdfast drain")
+            except psycopg.Error as error:
+                raise translate(error) from error
+            connection.isolation_level = IsolationLevel.SERIALIZABLE
+            self._connection = connection
+        return self._connection

@@ -1,0 +1,227 @@
+"""The tables as SQLAlchemy knows them, for composed queries. A test proves them equal to the migrations."""
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    DateTime,
+    Identity,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    PrimaryKeyConstraint,
+    SmallInteger,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, JSON, JSONB
+
+metadata = MetaData()
+
+IDENTIFIER = Text(collation="C")
+MOMENT = DateTime(timezone=True)
+
+ledger_setting = Table(
+    "ledger_setting",
+    metadata,
+    Column("name", IDENTIFIER, primary_key=True),
+    Column("value", BigInteger, nullable=False),
+)
+
+account = Table(
+    "account",
+    metadata,
+    Column("account_id", IDENTIFIER, primary_key=True),
+    Column("entity_id", IDENTIFIER, nullable=False),
+    Column("type", Text, nullable=False),
+    Column("currency_code", Text, nullable=False),
+    Column("name", Text),
+    Column("overdraft_limit_minor", BigInteger),
+    Column("status", Text, nullable=False),
+    Column("metadata", JSONB),
+    Column("created_by", Text, nullable=False),
+    Column("created_at", MOMENT, nullable=False),
+)
+
+account_balance = Table(
+    "account_balance",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), nullable=False),
+    Column("account_id", IDENTIFIER, primary_key=True),
+    Column("entity_id", IDENTIFIER, nullable=False),
+    Column("currency_code", Text, nullable=False),
+    Column("normal_sign", SmallInteger, nullable=False),
+    Column("balance_minor", BigInteger, nullable=False),
+    Column("floor_minor", BigInteger),
+    Column("version", BigInteger, nullable=False),
+    Column("entry_count", BigInteger, nullable=False),
+    Column("updated_at", MOMENT, nullable=False),
+)
+
+partition = Table(
+    "partition",
+    metadata,
+    Column("partition", SmallInteger, primary_key=True, autoincrement=False),
+    Column("chain_seq", BigInteger, nullable=False),
+    Column("chain_hash", LargeBinary, nullable=False),
+    Column("last_position", IDENTIFIER, nullable=False),
+    Column("last_posted_at", MOMENT, nullable=False),
+)
+
+ledger_transaction = Table(
+    "ledger_transaction",
+    metadata,
+    Column("partition", SmallInteger, nullable=False),
+    Column("chain_seq", BigInteger, nullable=False),
+    Column("entity_id", IDENTIFIER, nullable=False),
+    Column("external_id", IDENTIFIER, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("payment_id", IDENTIFIER, nullable=False),
+    Column("fingerprint", IDENTIFIER, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("description", Text),
+    Column("metadata", JSON),
+    Column("accepted_at", MOMENT, nullable=False),
+    Column("effective_at", MOMENT, nullable=False),
+    Column("posted_at", MOMENT, nullable=False),
+    Column("previous_hash", LargeBinary, nullable=False),
+    Column("hash", LargeBinary, nullable=False),
+    PrimaryKeyConstraint("partition", "chain_seq"),
+    UniqueConstraint("entity_id", "external_id", name="ledger_transaction_external_id"),
+    UniqueConstraint("payment_id", name="ledger_transaction_payment_id"),
+)
+
+entry = Table(
+    "entry",
+    metadata,
+    Column("account_id", IDENTIFIER, nullable=False),
+    Column("entry_number", BigInteger, nullable=False),
+    Column("partition", SmallInteger, nullable=False),
+    Column("chain_seq", BigInteger, nullable=False),
+    Column("leg", SmallInteger, nullable=False),
+    Column("amount_minor", BigInteger, nullable=False),
+    Column("balance_minor", BigInteger, nullable=False),
+    Column("currency_code", Text, nullable=False),
+    Column("posted_at", MOMENT, nullable=False),
+    PrimaryKeyConstraint("account_id", "entry_number"),
+    Index("entry_of_transaction", "partition", "chain_seq"),
+)
+
+payment_rejection = Table(
+    "payment_rejection",
+    metadata,
+    Column("payment_id", IDENTIFIER, primary_key=True),
+    Column("entity_id", IDENTIFIER, nullable=False),
+    Column("external_id", IDENTIFIER, nullable=False),
+    Column("fingerprint", IDENTIFIER, nullable=False),
+    Column("code", Text, nullable=False),
+    Column("detail", Text, nullable=False),
+    Column("figures", JSONB, nullable=False),
+    Column("intent", JSONB, nullable=False),
+    Column("rejected_at", MOMENT, nullable=False),
+    Index("payment_rejection_external_id", "entity_id", "external_id"),
+)
+
+payment_duplicate = Table(
+    "payment_duplicate",
+    metadata,
+    Column("payment_id", IDENTIFIER, primary_key=True),
+    Column("original_payment_id", IDENTIFIER, nullable=False),
+    Column("recorded_at", MOMENT, nullable=False),
+)
+
+conflict_count = Table(
+    "conflict_count",
+    metadata,
+    Column("account_id", IDENTIFIER, primary_key=True),
+    Column("retries", BigInteger, nullable=False),
+    Column("exhausted", BigInteger, nullable=False),
+    Column("last_at", MOMENT, nullable=False),
+)
+
+audit_event = Table(
+    "audit_event",
+    metadata,
+    Column("audit_event_id", BigInteger, Identity(always=True), primary_key=True),
+    Column("actor", Text, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("subject", IDENTIFIER, nullable=False),
+    Column("detail", JSONB, nullable=False),
+    Column("recorded_at", MOMENT, nullable=False),
+    Index("audit_event_subject", "subject", "audit_event_id"),
+)
+
+api_key = Table(
+    "api_key",
+    metadata,
+    Column("key_id", IDENTIFIER, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("secret_hash", LargeBinary, nullable=False),
+    Column("scopes", ARRAY(Text), nullable=False),
+    Column("created_at", MOMENT, nullable=False),
+    Column("revoked_at", MOMENT),
+)
+
+reconciliation_run = Table(
+    "reconciliation_run",
+    metadata,
+    Column("run_id", BigInteger, Identity(always=True), primary_key=True),
+    Column("mode", Text, nullable=False),
+    Column("started_at", MOMENT, nullable=False),
+    Column("finished_at", MOMENT),
+    Column("checked", JSONB),
+    Column("break_count", Integer),
+)
+
+reconciliation_break = Table(
+    "reconciliation_break",
+    metadata,
+    Column("break_id", BigInteger, Identity(always=True), primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("subject", IDENTIFIER, nullable=False),
+    Column("figures", JSONB, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("owner", Text),
+    Column("reason_code", Text),
+    Column("first_run_id", BigInteger, nullable=False),
+    Column("last_run_id", BigInteger, nullable=False),
+    Column("first_seen_at", MOMENT, nullable=False),
+    Column("last_seen_at", MOMENT, nullable=False),
+    Index(
+        "reconciliation_break_unsettled",
+        "kind",
+        "subject",
+        unique=True,
+        postgresql_where=text("state IN ('open', 'investigating')"),
+    ),
+)
+
+reconciliation_break_event = Table(
+    "reconciliation_break_event",
+    metadata,
+    Column("event_id", BigInteger, Identity(always=True), primary_key=True),
+    Column("break_id", BigInteger, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("note", Text, nullable=False),
+    Column("recorded_at", MOMENT, nullable=False),
+)
+
+reconciliation_cursor = Table(
+    "reconciliation_cursor",
+    metadata,
+    Column("partition", SmallInteger, primary_key=True, autoincrement=False),
+    Column("chain_seq", BigInteger, nullable=False),
+)
+
+chain_head_export = Table(
+    "chain_head_export",
+    metadata,
+    Column("partition", SmallInteger, nullable=False),
+    Column("chain_seq", BigInteger, nullable=False),
+    Column("chain_hash", LargeBinary, nullable=False),
+    Column("exported_at", MOMENT, nullable=False),
+    PrimaryKeyConstraint("partition", "chain_seq"),
+)

@@ -1,0 +1,78 @@
+"""Accounts: opening and reading them."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from app.domain.accounts import AccountType
+from app.domain.books import Account
+from app.domain.money import MAX_MINOR
+from app.domain.payments import refuse_id
+from app.domain.refusals import Refusal, RefusalCode
+from app.services.ports import AccountRegister
+
+
+@dataclass(slots=True, frozen=True)
+class AccountRequest:
+    """An account as asked for. `overdraft_limit_minor` in minor units; None is no floor."""
+
+    account_id: str
+    entity_id: str
+    type: AccountType
+    currency_code: str
+    name: str | None
+    overdraft_limit_minor: int | None
+    metadata: dict[str, Any] | None
+
+
+class Accounts:
+    """The verbs of accounts, over the books."""
+
+    def __init__(self, register: AccountRegister) -> None:
+        self._register = register
+
+    def create(self, request: AccountRequest, actor: str) -> tuple[Account, bool] | Refusal:
+        """Open an account; returns it and whether it is new. The same again is no error, another content is."""
+        refusal = _refuse(request)
+        if refusal is not None:
+            return refusal
+        wanted = asdict(request)
+        account, created = self._register.create(wanted, actor)
+        for name, value in wanted.items():
+            if not created and getattr(account, name) != value:
+                return Refusal(
+                    RefusalCode.ACCOUNT_EXISTS,
+                    f"Account {account.account_id!r} exists with another {name}.",
+                    {"account_id": account.account_id, "field": name},
+                )
+        return account, created
+
+    def get(self, account_id: str) -> Account | None:
+        """One account; None where there is none."""
+        return self._register.get(account_id)
+
+    def page(self, *, limit: int, after: str | None, entity_id: str | None, currency_code: str | None) -> list[Account]:
+        """Up to `limit` accounts by id, those behind `after`."""
+        return self._register.page(limit=limit, after=after, entity_id=entity_id, currency_code=currency_code)
+
+
+def _refuse(request: AccountRequest) -> Refusal | None:
+    for name in ("account_id", "entity_id"):
+        if refusal := refuse_id(name, getattr(request, name)):
+            return refusal
+    limit = request.overdraft_limit_minor
+    if limit is not None and not 0 <= limit <= MAX_MINOR:
+        return Refusal(
+            RefusalCode.AMOUNT_OUT_OF_RANGE,
+            f"overdraft_limit_minor must lie between 0 and {MAX_MINOR}.",
+            {"field": "overdraft_limit_minor", "max_minor": MAX_MINOR},
+        )
+    return None
+
+
+def account_not_found(account_id: str) -> Refusal:
+    """The refusal of an account that does not exist."""
+    return Refusal(
+        RefusalCode.ACCOUNT_NOT_FOUND,
+        f"There is no account {account_id!r}; create it with POST /v1/accounts.",
+        {"account_id": account_id},
+    )

@@ -1,0 +1,40 @@
+"""Reading balances, and bringing cold accounts into the cache."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from app.domain.accounts import AccountFacts
+from app.domain.decisions import CachedBalance
+from app.services.directory import AccountDirectory
+from app.services.ports import BalanceBooks, BalanceFunds
+
+
+@dataclass(slots=True)
+class AccountBalance:
+    """An account's facts and its funds at this moment."""
+
+    facts: AccountFacts
+    cached: CachedBalance
+
+
+class Balances:
+    """Balances as the cache has them; the books are asked where the cache is cold."""
+
+    def __init__(self, funds: BalanceFunds, books: BalanceBooks, directory: AccountDirectory) -> None:
+        self._funds = funds
+        self._books = books
+        self._directory = directory
+
+    def get(self, account_id: str) -> AccountBalance | None:
+        """The balance of an account; None where there is no such account."""
+        facts = self._directory.snapshot().facts([account_id]).get(account_id)
+        if facts is None:
+            return None
+        cached = self._funds.balance(account_id) or self.hydrate([account_id])[0]
+        return AccountBalance(facts, cached)
+
+    def hydrate(self, account_ids: Sequence[str]) -> list[CachedBalance]:
+        """Bring existing accounts into the cache. The placeholder comes first: see `lua/hydrate.lua`."""
+        self._funds.place_holder(account_ids)
+        directory_version, rows = self._books.balances_with_directory(account_ids)
+        return self._funds.hydrate([rows[account_id] for account_id in account_ids], directory_version)

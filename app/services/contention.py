@@ -1,0 +1,61 @@
+"""Backing off from accounts that somebody else has locked."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+RETRIES = 6
+"""Six tries with the delays below span about a second: longer than any posting, shorter than a client's patience."""
+
+FIRST_DELAY_S = 0.02
+"""About one posting transaction."""
+
+LONGEST_DELAY_S = 1.0
+
+
+def backoff_s(attempt: int, jitter: float) -> float:
+    """Full jitter: a random part (`jitter`, 0 to 1) of an exponentially growing delay, in seconds."""
+    return jitter * min(LONGEST_DELAY_S, FIRST_DELAY_S * 2.0**attempt)
+
+
+@dataclass(slots=True)
+class _Wait:
+    attempts: int
+    until: float
+
+
+class Contention:
+    """Which accounts were found locked, how often, and when to try them again."""
+
+    def __init__(self, monotonic: Callable[[], float], jitter: Callable[[], float]) -> None:
+        self._monotonic = monotonic
+        self._jitter = jitter
+        self._waits: dict[str, _Wait] = {}
+
+    def waiting(self) -> set[str]:
+        """The accounts that are not to be tried yet."""
+        now = self._monotonic()
+        return {account_id for account_id, wait in self._waits.items() if wait.until > now}
+
+    def note(self, account_ids: Iterable[str]) -> set[str]:
+        """Count one more failed try of these accounts; returns those whose tries are used up.
+
+        Their count starts anew: they are tried again, at the longest delay.
+        """
+        now = self._monotonic()
+        exhausted = set()
+        for account_id in account_ids:
+            wait = self._waits.setdefault(account_id, _Wait(0, 0.0))
+            wait.attempts += 1
+            if wait.attempts >= RETRIES:
+                exhausted.add(account_id)
+                wait.attempts = 0
+                wait.until = now + LONGEST_DELAY_S
+            else:
+                wait.until = now + backoff_s(wait.attempts, self._jitter())
+        return exhausted
+
+    def clear(self, account_ids: Iterable[str]) -> None:
+        """Forget accounts that could be locked again."""
+        if self._waits:
+            for account_id in account_ids:
+                self._waits.pop(account_id, None)

@@ -1,0 +1,103 @@
+"""API keys: making, checking, revoking."""
+
+import hmac
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from hashlib import sha256
+from typing import Protocol
+
+KEY_PREFIX = "hf"
+RECHECK_S = 5.0
+"""How long a checked key is trusted before the books are asked again; a revocation takes effect within this time."""
+
+REMEMBERED_KEYS = 10_000
+
+
+class Scope(StrEnum):
+    """What a key may do."""
+
+    READ = "read"
+    PAYMENTS_WRITE = "payments:write"
+    ACCOUNTS_WRITE = "accounts:write"
+    ADMIN = "admin"
+
+
+class StoredKey(Protocol):
+    """A key as the books keep it."""
+
+    @property
+    def key_id(self) -> str: ...
+    @property
+    def secret_hash(self) -> bytes: ...
+    @property
+    def scopes(self) -> frozenset[str]: ...
+    @property
+    def revoked_at(self) -> object | None: ...
+
+
+class KeyBooks(Protocol):
+    """The keys in the books."""
+
+    def add(self, key_id: str, name: str, secret_hash: bytes, scopes: list[str], actor: str) -> None: ...
+    def get(self, key_id: str) -> StoredKey | None: ...
+
+
+@dataclass(slots=True, frozen=True)
+class Caller:
+    """Who asks: the key's id, which the books record as the actor, and its scopes."""
+
+    key_id: str
+    scopes: frozenset[str]
+
+    def may(self, scope: Scope) -> bool:
+        """Whether the key carries a scope; `admin` carries all."""
+        return scope in self.scopes or Scope.ADMIN in self.scopes
+
+
+def create_key(books: KeyBooks, name: str, scopes: list[Scope], actor: str) -> str:
+    """Make a key and return its only copy: `hf_<key id>_<secret>`."""
+    key_id, secret = secrets.token_hex(6), secrets.token_urlsafe(32)
+    books.add(key_id, name, _hash(secret), [scope.value for scope in scopes], actor)
+    return f"{KEY_PREFIX}_{key_id}_{secret}"
+
+
+class Gatekeeper:
+    """Checks keys, and remembers those it has checked for a few seconds."""
+
+    def __init__(self, books: KeyBooks, monotonic: Callable[[], float]) -> None:
+        self._books = books
+        self._monotonic = monotonic
+        self._checked: dict[str, tuple[Caller, float]] = {}
+
+    def caller(self, key: str) -> Caller | None:
+        """The caller behind a key; None for one that is unknown, wrong or revoked."""
+        now = self._monotonic()
+        remembered = self._checked.get(key)
+        if remembered is not None and remembered[1] > now:
+            return remembered[0]
+        caller = self._check(key)
+        if caller is None:
+            self._checked.pop(key, None)
+        else:
+            if len(self._checked) >= REMEMBERED_KEYS:
+                self._checked.clear()
+            self._checked[key] = caller, now + RECHECK_S
+        return caller
+
+    def _check(self, key: str) -> Caller | None:
+        prefix, _, rest = key.partition("_")
+        key_id, _, secret = rest.partition("_")
+        if prefix != KEY_PREFIX or not key_id.isalnum() or not secret:
+            return None
+        stored = self._books.get(key_id)
+        if stored is None or stored.revoked_at is not None:
+            return None
+        if not hmac.compare_digest(stored.secret_hash, _hash(secret)):
+            return None
+        return Caller(stored.key_id, stored.scopes)
+
+
+def _hash(secret: str) -> bytes:
+    return sha256(secret.encode()).digest()

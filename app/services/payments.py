@@ -1,0 +1,350 @@
+"""Payments: reserving, waiting for the books, finding."""
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from app.domain.accounts import AccountFacts
+from app.domain.books import PostedPayment, RejectedPayment
+from app.domain.decisions import Decision, FundsState, Record, RecordState, ReserveCode, ReserveItem, Stale
+from app.domain.faults import CacheUnavailable, ConcurrencyRetryExhausted, OutcomeUnknown
+from app.domain.partitions import PaymentPosition, parse_payment_id
+from app.domain.payments import Intent, PaymentRequest, differing_field, prepare
+from app.domain.posting import QueuedIntent
+from app.domain.refusals import Refusal, RefusalCode
+from app.services.balances import Balances
+from app.services.directory import AccountDirectory
+from app.services.ports import DirectoryBooks, PaymentHistory, ReserveFunds
+from app.services.waiting import Answer, WaitingRoom
+
+log = logging.getLogger(__name__)
+
+PASSES = 6
+"""A payment is decided in one pass; a cold account or a changed directory asks for another. More means a fault."""
+
+PAYMENTS_PER_CALL = 100
+"""A script blocks the server: this many payments keep a call near a millisecond."""
+
+
+@dataclass(slots=True)
+class Accepted:
+    """An acknowledged payment. `funds` is the guarded account's state at the decision, if still known."""
+
+    place: PaymentPosition
+    intent: Intent
+    funds: FundsState | None
+    replayed: bool = False
+    posted: bool = False
+
+    @property
+    def payment_id(self) -> str:
+        """The public id."""
+        return self.place.payment_id
+
+
+@dataclass(slots=True)
+class RefusedPayment:
+    """An external id whose payment the script refused; it never got an id of its own."""
+
+    external_id: str
+    refusal: Refusal
+
+
+class Payments:
+    """The verbs of payments, over the cache and the books."""
+
+    def __init__(
+        self,
+        funds: ReserveFunds,
+        books: DirectoryBooks,
+        history: PaymentHistory,
+        directory: AccountDirectory,
+        balances: Balances,
+        waiting: WaitingRoom,
+        wake: Callable[[], None],
+    ) -> None:
+        self._funds = funds
+        self._books = books
+        self._history = history
+        self._directory = directory
+        self._balances = balances
+        self._waiting = waiting
+        self._wake = wake
+
+    # Reserving
+
+    def submit(self, requests: Sequence[PaymentRequest], actor: str) -> list[Accepted | Refusal]:
+        """Decide payments, each as if sent alone and in order per guarded account; answers in the requests' order."""
+        outcomes: dict[int, Accepted | Refusal] = {}
+        open_indexes = list(range(len(requests)))
+        wake = False
+        for _ in range(PASSES):
+            if not open_indexes:
+                break
+            wake |= self._pass(requests, actor, open_indexes, outcomes)
+            open_indexes = [index for index in open_indexes if index not in outcomes]
+        if wake:
+            self._wake()
+        if open_indexes:
+            raise ConcurrencyRetryExhausted("the accounts keep changing; nothing was moved")
+        return [outcomes[index] for index in range(len(requests))]
+
+    def _pass(
+        self,
+        requests: Sequence[PaymentRequest],
+        actor: str,
+        indexes: Sequence[int],
+        outcomes: dict[int, Accepted | Refusal],
+    ) -> bool:
+        """One round trip for all payments still open; returns whether a drain must be woken."""
+        snapshot = self._directory.snapshot()
+        facts = snapshot.facts(_account_ids(requests, indexes))
+        by_partition: dict[int, list[tuple[int, ReserveItem]]] = {}
+        for index in indexes:
+            request = requests[index]
+            intent = prepare(request, facts, actor)
+            if isinstance(intent, Refusal):
+                outcomes[index] = self._replay_or(request, facts, intent)
+                continue
+            partition = self._funds.partition_of(intent.guarded_account_id)
+            by_partition.setdefault(partition, []).append((index, ReserveItem(intent, request.expected_version)))
+        groups = [
+            (partition, items[start : start + PAYMENTS_PER_CALL])
+            for partition, items in by_partition.items()
+            for start in range(0, len(items), PAYMENTS_PER_CALL)
+        ]
+        if not groups:
+            return False
+        replies, elsewhere = self._funds.reserve(
+            [(partition, [item for _, item in items]) for partition, items in groups], snapshot.version
+        )
+        wake = False
+        cold: set[str] = set()
+        for (partition, items), reply in zip(groups, replies, strict=True):
+            if isinstance(reply, Stale):
+                self._reopen(partition)
+                continue
+            wake |= reply.wake
+            for (index, item), decision in zip(items, reply.decisions, strict=True):
+                if decision.code is ReserveCode.COLD:
+                    cold.add(item.intent.guarded_account_id)
+                else:
+                    first_partition = elsewhere.get((item.intent.entity_id, item.intent.external_id))
+                    outcomes[index] = self._outcome(partition, item, decision, first_partition)
+        if cold:
+            self._balances.hydrate(sorted(cold))
+        return wake
+
+    def _reopen(self, partition: int) -> None:
+        snapshot = self._directory.refresh()
+        self._funds.open(partition, snapshot.version, self._books.last_position(partition))
+
+    def _outcome(
+        self, partition: int, item: ReserveItem, decision: Decision, first_partition: int | None
+    ) -> Accepted | Refusal:
+        intent = item.intent
+        if decision.code is ReserveCode.RESERVED:
+            if first_partition is not None:
+                reused = self._reused_elsewhere(intent, first_partition)
+                if reused is not None:
+                    return reused
+            assert decision.position is not None
+            return Accepted(PaymentPosition(partition, decision.position), intent, decision.funds)
+        if decision.code is ReserveCode.REPLAYED:
+            assert decision.record is not None
+            return self._replay(partition, intent, decision.record)
+        if decision.code is ReserveCode.REUSED:
+            assert decision.record is not None
+            return _refuse_reused(intent, decision.record)
+        assert decision.funds is not None
+        return _refuse_funds(decision.code, item, decision.funds)
+
+    def _replay(self, partition: int, intent: Intent, record: Record) -> Accepted | Refusal:
+        """The recorded answer to the same request."""
+        if record.state is RecordState.REFUSED:
+            assert record.funds is not None
+            refusal = _refuse_funds(ReserveCode.INSUFFICIENT_FUNDS, ReserveItem(intent), record.funds)
+            return Refusal(refusal.code, refusal.detail, refusal.figures, replayed=True)
+        if record.state is RecordState.DUPLICATE:
+            place = parse_payment_id(record.original_payment_id or "")
+            assert place is not None
+            return Accepted(place, intent, None, replayed=True, posted=True)
+        assert record.position is not None
+        place = PaymentPosition(partition, record.position)
+        if record.state is RecordState.REJECTED:
+            return self._rejection(place, intent, replayed=True)
+        return Accepted(place, intent, record.funds, replayed=True)
+
+    def _rejection(self, place: PaymentPosition, intent: Intent, *, replayed: bool) -> Refusal:
+        rejected = self._history.rejected(place.payment_id)
+        if rejected is None:
+            return Refusal(
+                RefusalCode.REJECTED_BY_LEDGER,
+                f"The books rejected payment {place.payment_id}.",
+                {"payment_id": place.payment_id, "external_id": intent.external_id},
+                replayed,
+            )
+        refusal = rejected.refusal
+        return Refusal(refusal.code, refusal.detail, {**refusal.figures, "payment_id": place.payment_id}, replayed)
+
+    def _reused_elsewhere(self, intent: Intent, first_partition: int) -> Refusal | None:
+        """Refuse an external id that another partition has seen with other content.
+
+        The intent just reserved needs no undoing: the books reject it by their unique key and release its hold.
+        """
+        record = self._funds.record(first_partition, intent.entity_id, intent.external_id)
+        if record is None or record.fingerprint == intent.fingerprint:
+            return None
+        return _refuse_reused(intent, record)
+
+    def _replay_or(
+        self, request: PaymentRequest, facts: dict[str, AccountFacts], refusal: Refusal
+    ) -> Refusal | Accepted:
+        """A refusal, unless the same payment was accepted before the account's state barred it."""
+        if refusal.code not in (RefusalCode.ACCOUNT_FROZEN, RefusalCode.ACCOUNT_CLOSED):
+            return refusal
+        open_facts = {account_id: account.as_open() for account_id, account in facts.items()}
+        intent = prepare(request, open_facts, "")
+        if isinstance(intent, Refusal):
+            return refusal
+        partition = self._funds.partition_of(intent.guarded_account_id)
+        record = self._funds.record(partition, intent.entity_id, intent.external_id)
+        if record is None or record.fingerprint != intent.fingerprint:
+            return refusal
+        return self._replay(partition, intent, record)
+
+    # Waiting
+
+    def wait(self, accepted: Accepted, seconds: float) -> Accepted | Refusal:
+        """Wait until the books have answered, or `seconds` are over; a pending payment stays acknowledged."""
+        ticket = self._waiting.enter(accepted.place)
+        if ticket is None or accepted.posted:
+            return accepted
+        try:
+            if self._funds.pending(accepted.place) is None:
+                answer: Answer | None = Answer.CHECK  # answered before we entered
+            else:
+                answer = ticket.wait(seconds)
+        finally:
+            self._waiting.leave(ticket)
+        if answer is Answer.POSTED:
+            return _posted(accepted, accepted.place)
+        if answer is Answer.EXHAUSTED:
+            return _refuse_exhausted(accepted)
+        return self._look_up(accepted)
+
+    def _look_up(self, accepted: Accepted) -> Accepted | Refusal:
+        found = self.find(accepted.payment_id)
+        if isinstance(found, PostedPayment):
+            place = parse_payment_id(found.payment_id)
+            return _posted(accepted, place or accepted.place)
+        if isinstance(found, RejectedPayment):
+            return self._rejection(accepted.place, accepted.intent, replayed=accepted.replayed)
+        return accepted
+
+    # Finding
+
+    def find(self, payment_id: str) -> QueuedIntent | PostedPayment | RejectedPayment | None:
+        """A payment by its id, from the moment of its acknowledgement on.
+
+        The outbox first and the books after it: a payment leaves the one only when it is in the other.
+        """
+        place = parse_payment_id(payment_id)
+        if place is None:
+            return None
+        try:
+            queued = self._funds.pending(place)
+        except (CacheUnavailable, OutcomeUnknown):
+            log.warning("cache not reachable, looking for %s in the books only", payment_id)
+            queued = None
+        if queued is not None:
+            return queued
+        return self._history.posted(payment_id) or self._history.rejected(payment_id)
+
+    def find_by_external_id(
+        self, entity_id: str, external_id: str
+    ) -> QueuedIntent | PostedPayment | RejectedPayment | RefusedPayment | None:
+        """A payment by its external id; of a refused one the refusal, while the idempotency window lasts."""
+        posted = self._history.posted_by_external_id(entity_id, external_id)
+        if posted is not None:
+            return posted
+        partition = self._funds.claimed_partition(entity_id, external_id)
+        record = None if partition is None else self._funds.record(partition, entity_id, external_id)
+        if record is not None and partition is not None:
+            if record.position is not None:
+                return self.find(record.original_payment_id or PaymentPosition(partition, record.position).payment_id)
+            assert record.funds is not None
+            refusal = Refusal(RefusalCode.INSUFFICIENT_FUNDS, "Refused for lack of funds.", _figures(record.funds))
+            return RefusedPayment(external_id, refusal)
+        return self._history.rejected_by_external_id(entity_id, external_id)
+
+
+def _account_ids(requests: Sequence[PaymentRequest], indexes: Sequence[int]) -> set[str]:
+    wanted = set()
+    for index in indexes:
+        wanted.add(requests[index].source_account_id)
+        wanted.add(requests[index].destination_account_id)
+    return wanted
+
+
+def _posted(accepted: Accepted, place: PaymentPosition) -> Accepted:
+    return Accepted(place, accepted.intent, accepted.funds, accepted.replayed, posted=True)
+
+
+def _figures(funds: FundsState) -> dict[str, object]:
+    return {
+        "balance_minor": funds.balance_minor,
+        "held_minor": funds.held_minor,
+        "floor_minor": funds.floor_minor,
+        "available_minor": funds.available_minor,
+        "version": funds.version,
+    }
+
+
+def _refuse_funds(code: ReserveCode, item: ReserveItem, funds: FundsState) -> Refusal:
+    intent = item.intent
+    figures = {"account_id": intent.guarded_account_id, "amount_minor": intent.amount_minor, **_figures(funds)}
+    if code is ReserveCode.VERSION_CONFLICT:
+        return Refusal(
+            RefusalCode.OPTIMISTIC_LOCK_CONFLICT,
+            f"The account is at version {funds.version}, not {item.expected_version}. Read the balance again, decide "
+            f"again, and send the same external_id with the new version.",
+            {**figures, "current_version": funds.version, "expected_version": item.expected_version},
+        )
+    if code is ReserveCode.INSUFFICIENT_FUNDS:
+        return Refusal(
+            RefusalCode.INSUFFICIENT_FUNDS,
+            f"Account {intent.guarded_account_id!r} has {funds.available_minor} available, "
+            f"the payment needs {intent.hold_minor}. A retry needs a new external_id.",
+            figures,
+        )
+    if code is ReserveCode.BALANCE_OUT_OF_RANGE:
+        return Refusal(
+            RefusalCode.BALANCE_OUT_OF_RANGE,
+            f"The funds of account {intent.guarded_account_id!r} would leave the range of ±(2^53 − 1).",
+            figures,
+        )
+    return Refusal(
+        RefusalCode.LEDGER_BACKLOGGED,
+        "More payments wait for the books than the configured limit; nothing was moved. "
+        "Retry with the same external_id.",
+        figures,
+    )
+
+
+def _refuse_reused(intent: Intent, record: Record) -> Refusal:
+    name = differing_field(intent.fingerprint, record.fingerprint)
+    return Refusal(
+        RefusalCode.EXTERNAL_ID_REUSED,
+        f"external_id {intent.external_id!r} was used before for another payment: {name} differs. Nothing was moved.",
+        {"field": name, "external_id": intent.external_id},
+    )
+
+
+def _refuse_exhausted(accepted: Accepted) -> Refusal:
+    return Refusal(
+        RefusalCode.CONCURRENCY_RETRY_EXHAUSTED,
+        "The payment is accepted and pending, but the books could not lock its accounts within the bounded retries. "
+        "It will post once they are free; ask for it by payment_id, or retry with the same external_id.",
+        {"payment_id": accepted.payment_id, "external_id": accepted.intent.external_id, "status": "pending"},
+    )

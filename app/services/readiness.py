@@ -1,0 +1,130 @@
+"""Whether this installation can take payments, and what an acknowledgement means on it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from app.domain.faults import Fault, Misconfigured
+
+DURABILITY = {
+    "always": "cache_fsync_always",
+    "everysec": "cache_fsync_everysec",
+    "no": "cache_memory_only",
+    "unknown": "cache_unknown",
+}
+"""What `pending` survives, by the cache's appendfsync."""
+
+DURABLE_IN_LEDGER = "ledger"
+"""What `posted` survives."""
+
+
+class ReadinessFunds(Protocol):
+    """The cache, for its condition."""
+
+    def ping(self) -> None: ...
+    def durability(self) -> tuple[str, str]: ...
+    def backlog(self) -> dict[int, int]: ...
+
+
+@dataclass(slots=True)
+class Check:
+    """One thing that must be in order."""
+
+    ok: bool
+    detail: str
+
+
+@dataclass(slots=True)
+class Readiness:
+    """All checks; ready when all are in order."""
+
+    checks: dict[str, Check] = field(default_factory=dict)
+    durability: str = DURABILITY["unknown"]
+    backlog: int = 0
+
+    @property
+    def ready(self) -> bool:
+        """Whether payments can be taken."""
+        return all(check.ok for check in self.checks.values())
+
+
+class ReadinessProbe:
+    """Looks at cache, books, migrations and workers."""
+
+    def __init__(
+        self,
+        funds: ReadinessFunds,
+        directory_version: Callable[[], int],
+        schema_is_current: Callable[[], bool],
+        workers: Callable[[], int],
+        *,
+        allow_unsafe_cache: bool,
+    ) -> None:
+        self._funds = funds
+        self._directory_version = directory_version
+        self._schema_is_current = schema_is_current
+        self._workers = workers
+        self._allow_unsafe_cache = allow_unsafe_cache
+        self._durability: str | None = None
+
+    def durability(self) -> str:
+        """What `pending` survives, as far as this process has learned."""
+        if self._durability is None:
+            try:
+                self._durability = DURABILITY[self._funds.durability()[0]]
+            except Fault:
+                return DURABILITY["unknown"]
+        return self._durability
+
+    def require_safe_cache(self) -> None:
+        """Refuse to work on a cache that loses money silently, unless told to."""
+        fsync, eviction = self._funds.durability()
+        problems = []
+        if fsync == "no":
+            problems.append("its append-only file is off, so a restart loses every pending payment")
+        if eviction not in ("noeviction", "unknown"):
+            problems.append(f"its maxmemory-policy is {eviction}, so it may evict balances")
+        if problems and not self._allow_unsafe_cache:
+            raise Misconfigured(
+                f"The cache is not safe for money: {' and '.join(problems)}. "
+                "Set appendonly yes and maxmemory-policy noeviction, or HOLDFAST_ALLOW_UNSAFE_CACHE=1 to run anyway."
+            )
+
+    def look(self) -> Readiness:
+        """Look at everything now."""
+        result = Readiness()
+        result.checks["cache"] = _checked(self._look_at_cache)
+        result.checks["books"] = _checked(self._look_at_books)
+        result.checks["migrations"] = _checked(self._look_at_migrations)
+        result.checks["workers"] = _checked(self._look_at_workers)
+        if result.checks["cache"].ok:
+            self._durability = DURABILITY[self._funds.durability()[0]]
+            result.backlog = sum(self._funds.backlog().values())
+        result.durability = self.durability()
+        return result
+
+    def _look_at_cache(self) -> str:
+        self._funds.ping()
+        self.require_safe_cache()
+        return "answers"
+
+    def _look_at_books(self) -> str:
+        return f"answer; directory version {self._directory_version()}"
+
+    def _look_at_migrations(self) -> str:
+        if not self._schema_is_current():
+            raise Misconfigured("the schema is not up to date; run `python3 -m app migrate`")
+        return "up to date"
+
+    def _look_at_workers(self) -> str:
+        count = self._workers()
+        if not count:
+            raise Misconfigured("no drain worker is running; payments stay pending")
+        return f"{count} draining"
+
+
+def _checked(look: Callable[[], str]) -> Check:
+    try:
+        return Check(True, look())
+    except Fault as fault:
+        return Check(False, str(fault))

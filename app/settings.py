@@ -1,0 +1,72 @@
+"""Settings: read once from the environment, frozen, passed in. Nothing else reads the environment."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from app.domain.faults import Misconfigured
+from app.domain.partitions import DEFAULT_PARTITIONS
+
+
+@dataclass(slots=True, frozen=True)
+class Settings:
+    """Everything that can be set. Each field names its variable."""
+
+    database_url: str
+    """DATABASE_URL: the books, Postgres 15 or later."""
+    owner_database_url: str
+    """HOLDFAST_OWNER_DATABASE_URL: the books with the right to migrate; DATABASE_URL where it is not set."""
+    redis_url: str
+    """REDIS_URL: the cache, Redis or Valkey 7 or later."""
+    queue_url: str
+    """HOLDFAST_QUEUE_URL: the server of RQ's queues; REDIS_URL where it is not set. RQ does not run on a cluster."""
+    partitions: int = DEFAULT_PARTITIONS
+    """HOLDFAST_PARTITIONS: fixed at the first migration."""
+    idempotency_window_s: int = 24 * 3600
+    """HOLDFAST_IDEMPOTENCY_WINDOW_S: how long the cache remembers an external_id; the ledger remembers for ever."""
+    backlog_limit: int = 100_000
+    """HOLDFAST_BACKLOG_LIMIT: intents a partition may have waiting for the books, before it answers 503."""
+    allow_unsafe_cache: bool = False
+    """HOLDFAST_ALLOW_UNSAFE_CACHE=1: run on a cache without append-only file, or one that evicts."""
+    data_dir: Path = Path(".holdfast")
+    """HOLDFAST_DATA_DIR: where this machine keeps state beside the servers."""
+    supervised: bool = False
+    """HOLDFAST_SUPERVISED=1: this process is a child of `python3 -m app up` and ends with it."""
+
+
+def settings_from(environment: Mapping[str, str]) -> Settings:
+    """Read the settings; Misconfigured names the variable that is missing or wrong."""
+    database_url = _required(environment, "DATABASE_URL")
+    redis_url = _required(environment, "REDIS_URL")
+    return Settings(
+        database_url=database_url,
+        owner_database_url=environment.get("HOLDFAST_OWNER_DATABASE_URL") or database_url,
+        redis_url=redis_url,
+        queue_url=environment.get("HOLDFAST_QUEUE_URL") or redis_url,
+        partitions=_whole(environment, "HOLDFAST_PARTITIONS", DEFAULT_PARTITIONS, lowest=1),
+        idempotency_window_s=_whole(environment, "HOLDFAST_IDEMPOTENCY_WINDOW_S", 24 * 3600, lowest=1),
+        backlog_limit=_whole(environment, "HOLDFAST_BACKLOG_LIMIT", 100_000, lowest=1),
+        allow_unsafe_cache=environment.get("HOLDFAST_ALLOW_UNSAFE_CACHE") == "1",
+        data_dir=Path(environment.get("HOLDFAST_DATA_DIR") or ".holdfast"),
+        supervised=environment.get("HOLDFAST_SUPERVISED") == "1",
+    )
+
+
+def _required(environment: Mapping[str, str], name: str) -> str:
+    value = environment.get(name)
+    if not value:
+        raise Misconfigured(f"{name} is not set; `python3 -m app up` sets it by itself.")
+    return value
+
+
+def _whole(environment: Mapping[str, str], name: str, default: int, *, lowest: int) -> int:
+    text = environment.get(name)
+    if not text:
+        return default
+    try:
+        value = int(text)
+    except ValueError:
+        value = lowest - 1
+    if value < lowest:
+        raise Misconfigured(f"{name} must be a whole number of at least {lowest}, not {text!r}.")
+    return value

@@ -1,0 +1,32 @@
+"""The maintenance worker: reconciles."""
+
+import logging
+from functools import cache
+
+from app.domain.faults import Fault
+from app.services.reconcile import Reconciler
+from app.wake import MAINTENANCE_QUEUE
+from app.wiring import build_reconciler
+from workers.process import settings, work
+
+log = logging.getLogger(__name__)
+
+
+@cache
+def _reconciler() -> Reconciler:
+    return build_reconciler(settings())
+
+
+def reconcile() -> None:
+    """One incremental reconciliation; a job of RQ."""
+    try:
+        report = _reconciler().run(full=False)
+    except Fault as fault:
+        log.error("reconciliation not finished, the next one starts over: %s: %s", type(fault).__name__, fault)
+        return
+    for found in report.breaks:
+        log.error("break %s on %s: %s", found.kind.value, found.subject, found.figures)
+
+
+if __name__ == "__main__":
+    work(MAINTENANCE_QUEUE)

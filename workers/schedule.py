@@ -1,0 +1,58 @@
+"""The scheduler: the clock. Each second it looks for intents that nobody is draining, and sends wake-ups."""
+
+import logging
+import os
+import signal
+import time
+from collections.abc import Callable
+from threading import Event
+
+from app.domain.faults import Fault
+from app.settings import settings_from
+from app.wake import DRAIN_QUEUE, MAINTENANCE_QUEUE, Wakes
+from app.wiring import build_funds
+from workers.process import configure_logging
+
+log = logging.getLogger(__name__)
+
+SWEEP_S = 1.0
+"""A lost wake-up costs at most this long."""
+
+RECONCILE_S = 10.0
+RECONCILE_JOB = "workers.maintain.reconcile"
+
+
+class Schedule:
+    """What is due, and when it was done last."""
+
+    def __init__(self, backlog: Callable[[], dict[int, int]], wakes: Wakes) -> None:
+        self._backlog = backlog
+        self._wakes = wakes
+        self._reconciled_at = float("-inf")
+
+    def run_once(self, now: float) -> None:
+        """Send the wake-ups that are due at `now` (seconds, monotonic); one that waits already is enough."""
+        if any(self._backlog().values()) and not self._wakes.waiting(DRAIN_QUEUE):
+            self._wakes.drain()
+        if now - self._reconciled_at >= RECONCILE_S and not self._wakes.waiting(MAINTENANCE_QUEUE):
+            self._wakes.enqueue(MAINTENANCE_QUEUE, RECONCILE_JOB)
+            self._reconciled_at = now
+
+
+def main() -> None:
+    """Sweep each second until told to stop."""
+    configure_logging()
+    stopped = Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopped.set())
+    settings = settings_from(os.environ)
+    schedule = Schedule(build_funds(settings).backlog, Wakes(settings.queue_url))
+    while not stopped.wait(SWEEP_S):
+        try:
+            schedule.run_once(time.monotonic())
+        except Fault as fault:
+            log.warning("sweep skipped: %s: %s", type(fault).__name__, fault)
+
+
+if __name__ == "__main__":
+    main()
