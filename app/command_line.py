@@ -21,7 +21,7 @@ COMMANDS = {
     "reconcile": "prove that the cache and the books agree; exit code 1 when they do not",
     "verify": "recompute the hash chains of the books",
     "keys": "create, list and revoke API keys",
-    "replay": "rebuild balances from the entries and compare",
+    "replay": "play a file of bank movements through the running system",
     "bench": "measure throughput and latency",
 }
 

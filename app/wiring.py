@@ -28,6 +28,7 @@ from app.services.keys import Gatekeeper
 from app.services.payments import Payments
 from app.services.readiness import ReadinessProbe
 from app.services.reconcile import Reconciler
+from app.services.replay import Replay
 from app.services.verify import Verifier
 from app.services.waiting import WaitingRoom
 from app.settings import Settings
@@ -57,20 +58,28 @@ def build_api(settings: Settings) -> ApiServices:
     engine = build_engine(settings, "api")
     funds = build_funds(settings)
     accounts = AccountBooks(engine, settings.partitions)
-    directory = AccountDirectory(accounts)
-    balances = Balances(funds, accounts, directory)
-    waiting = WaitingRoom(WAITERS)
     history = History(engine)
+    waiting = WaitingRoom(WAITERS)
+    payments = build_payments(settings, funds, accounts, history, waiting)
     subscription = blocking_client(settings.redis_url, decode_responses=True)
     return ApiServices(
         accounts=Accounts(accounts),
-        balances=balances,
-        payments=Payments(funds, accounts, history, directory, balances, waiting, wake=Wakes(settings.queue_url).drain),
+        balances=payments.balances,
+        payments=payments,
         history=history,
         gatekeeper=Gatekeeper(KeyBooks(engine), time.monotonic),
         readiness=build_readiness(settings, engine, funds, accounts),
         start=Subscriber(subscription, waiting.hear, waiting.wake_all).start,
     )
+
+
+def build_payments(
+    settings: Settings, funds: Funds, accounts: AccountBooks, history: History, waiting: WaitingRoom
+) -> Payments:
+    """The verbs of payments."""
+    directory = AccountDirectory(accounts)
+    balances = Balances(funds, accounts, directory)
+    return Payments(funds, accounts, history, directory, balances, waiting, wake=Wakes(settings.queue_url).drain)
 
 
 def build_readiness(settings: Settings, engine: Engine, funds: Funds, accounts: AccountBooks) -> ReadinessProbe:
@@ -97,6 +106,23 @@ def build_drain(settings: Settings) -> Drain:
         monotonic=time.monotonic,
         sleep=time.sleep,
         jitter=random.random,
+    )
+
+
+def build_replay(settings: Settings, currency_code: str) -> Replay:
+    """The replay of a file, through a service layer of its own."""
+    engine = build_engine(settings, "replay")
+    funds = build_funds(settings)
+    accounts = AccountBooks(engine, settings.partitions)
+    history = History(engine)
+    return Replay(
+        Accounts(accounts),
+        build_payments(settings, funds, accounts, history, WaitingRoom(0)),
+        funds,
+        history,
+        currency_code=currency_code,
+        monotonic=time.monotonic,
+        sleep=time.sleep,
     )
 
 

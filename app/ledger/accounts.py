@@ -3,15 +3,14 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import CollectionAggregate, Engine, RowMapping, Text, any_, func, insert, literal, select
-from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy import Engine, RowMapping, func, insert, select
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from app.domain.accounts import AccountFacts, AccountStatus, AccountType, floor_of, normal_sign
 from app.domain.books import Account
 from app.domain.faults import Misconfigured
 from app.domain.posting import LedgerBalance
-from app.ledger.database import translated
+from app.ledger.database import any_of, translated
 from app.ledger.schema import account, account_balance, audit_event, ledger_setting, partition
 
 _BALANCE_COLUMNS = (
@@ -25,11 +24,6 @@ _BALANCE_COLUMNS = (
     account_balance.c.entry_count,
     account_balance.c.updated_at,
 )
-
-
-def _any(account_ids: Iterable[str]) -> CollectionAggregate[bool]:
-    """`= ANY(array)`: one bound parameter, so that the statement is prepared once whatever the number of ids."""
-    return any_(literal(list(account_ids), ARRAY(Text)))
 
 
 class AccountBooks:
@@ -110,7 +104,7 @@ class AccountBooks:
             account.c.currency_code,
             account.c.status,
             account.c.overdraft_limit_minor.is_not(None),
-        ).where(account.c.account_id == _any(account_ids))
+        ).where(account.c.account_id == any_of(account_ids))
         with translated(), self._engine.connect() as connection:
             return {
                 row[0]: AccountFacts(row[0], row[1], AccountType(row[2]), row[3], AccountStatus(row[4]), row[5])
@@ -136,7 +130,7 @@ class AccountBooks:
 
     def balances_with_directory(self, account_ids: Sequence[str]) -> tuple[int, dict[str, LedgerBalance]]:
         """The committed balances of these accounts, and the directory version at which their floors were read."""
-        query = select(*_BALANCE_COLUMNS).where(account_balance.c.account_id == _any(account_ids))
+        query = select(*_BALANCE_COLUMNS).where(account_balance.c.account_id == any_of(account_ids))
         version = select(ledger_setting.c.value).where(ledger_setting.c.name == "directory_version")
         with translated(), self._engine.connect() as connection:
             # The version first: floors read after it are at least as new.

@@ -1,12 +1,13 @@
 """Connections to the books, and the one place where driver errors become the project's own."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import psycopg
 from psycopg import errors
-from sqlalchemy import Engine, create_engine
+from sqlalchemy import CollectionAggregate, Engine, Text, any_, create_engine, literal
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DBAPIError
 
@@ -52,6 +53,11 @@ def _connect_arguments(database_url: str, application_name: str) -> dict[str, An
     if make_url(database_url).username != APP_ROLE:
         options += f" -c role={APP_ROLE}"
     return {"connect_timeout": CONNECT_TIMEOUT_S, "application_name": application_name, "options": options}
+
+
+def any_of(values: Iterable[str]) -> CollectionAggregate[bool]:
+    """`= ANY(array)`: one bound parameter, so that the statement is prepared once whatever the number of values."""
+    return any_(literal(list(values), ARRAY(Text)))
 
 
 _RETRYABLE = (errors.SerializationFailure, errors.DeadlockDetected, errors.LockNotAvailable)

@@ -1,5 +1,6 @@
 """Reading the books: payments, entries, trial balance."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import Engine, and_, case, func, select, tuple_
@@ -14,7 +15,7 @@ from app.domain.books import (
     TrialBalanceTotal,
 )
 from app.domain.refusals import Refusal, RefusalCode
-from app.ledger.database import translated
+from app.ledger.database import any_of, translated
 from app.ledger.schema import (
     account,
     account_balance,
@@ -100,6 +101,14 @@ class History:
             return None
         refusal = Refusal(RefusalCode(row.code), row.detail, row.figures)
         return RejectedPayment(row.payment_id, row.external_id, row.entity_id, refusal, row.intent, row.rejected_at)
+
+    def count_posted(self, entity_id: str, external_ids: Sequence[str]) -> int:
+        """How many of these external ids are posted."""
+        query = select(func.count()).where(
+            ledger_transaction.c.entity_id == entity_id, ledger_transaction.c.external_id == any_of(external_ids)
+        )
+        with translated(), self._engine.connect() as connection:
+            return int(connection.execute(query).scalar_one())
 
     def entries(self, account_id: str, *, limit: int, after: int) -> list[AccountEntry]:
         """Up to `limit` entries of an account in order, those behind entry number `after`."""

@@ -10,14 +10,21 @@ from psycopg import IsolationLevel
 from psycopg.types.json import Jsonb
 
 from app.domain.entries import LedgerTransaction
-from app.domain.faults import BooksUnavailable, Fault
+from app.domain.faults import BooksUnavailable, ConcurrencyConflict, Fault
 from app.domain.posting import ChainHead, Duplicate, KnownOutcome, LedgerBalance, PostingPlan, Rejection
 from app.ledger.database import connect, translate, translated
 
 _LOCK_HEADS = """
 SELECT partition, chain_seq, chain_hash, last_position, last_posted_at
-FROM partition WHERE partition = ANY(%s::smallint[]) ORDER BY partition FOR UPDATE SKIP LOCKED
+FROM partition WHERE partition = ANY(%s::smallint[]) ORDER BY partition FOR UPDATE
 """
+_TRY_TO_DRAIN = """
+SELECT partition FROM unnest(%s::integer[]) AS partition WHERE pg_try_advisory_lock(%s, partition)
+"""
+_STOP_DRAINING = "SELECT pg_advisory_unlock(%s, partition) FROM unnest(%s::integer[]) AS partition"
+_DRAIN_LOCK = 477_017
+"""The advisory locks' class, any number of our own. A lock ends with its session, so a killed worker holds none."""
+
 _LOCK_BALANCES = """
 SELECT account_id, entity_id, currency_code, normal_sign, balance_minor, floor_minor, version, entry_count, updated_at
 FROM account_balance WHERE account_id = ANY(%s) ORDER BY account_id FOR UPDATE SKIP LOCKED
@@ -63,14 +70,13 @@ INSERT INTO payment_duplicate (payment_id, original_payment_id) VALUES (%s, %s) 
 _ADVANCE_HEAD = """
 UPDATE partition SET chain_seq = %s, chain_hash = %s, last_position = %s, last_posted_at = %s WHERE partition = %s
 """
-_CONTENDED = """
-SELECT account_id FROM account_balance
-WHERE account_id = ANY(%(accounts)s) AND updated_at >= clock_timestamp() - make_interval(secs => %(elapsed_s)s)
-UNION
-(SELECT unnest(%(accounts)s::text[])
- EXCEPT SELECT account_id FROM
-    (SELECT account_id FROM account_balance WHERE account_id = ANY(%(accounts)s) FOR UPDATE SKIP LOCKED) AS free)
+_CHANGED_LATELY = """
+SELECT account_id, entry_count FROM account_balance
+WHERE account_id = ANY(%s) AND updated_at >= clock_timestamp() - make_interval(secs => %s)
 """
+_FREE = "SELECT account_id FROM account_balance WHERE account_id = ANY(%s) FOR UPDATE SKIP LOCKED"
+_LONGEST_POSTING_S = 1.0
+"""A row that a concurrent posting changed carries the time at which that posting began, so look back further."""
 _COUNT_CONFLICTS = """
 INSERT INTO conflict_count AS c (account_id, retries, exhausted)
 SELECT account_id, %(retries)s, %(exhausted)s FROM unnest(%(accounts)s::text[]) AS account_id ORDER BY account_id
@@ -250,8 +256,24 @@ class PostingBooks:
         self._connection: psycopg.Connection[Any] | None = None
 
     @contextmanager
+    def draining(self, partitions: Sequence[int]) -> Iterator[list[int]]:
+        """Keep other drains away from those of `partitions` that nobody is draining; yields these.
+
+        An advisory lock and not the row lock of the posting transaction: it is taken before the transaction's
+        snapshot, so two drains never abort each other, and it lasts until the batch is settled.
+        """
+        with self._guarded() as connection, connection.transaction():
+            held = [row[0] for row in connection.execute(_TRY_TO_DRAIN, (list(partitions), _DRAIN_LOCK))]
+        try:
+            yield held
+        finally:
+            if held and self._connection is not None:
+                with self._guarded() as connection, connection.transaction():
+                    connection.execute(_STOP_DRAINING, (_DRAIN_LOCK, held))
+
+    @contextmanager
     def posting(self, partitions: Sequence[int]) -> Iterator[Posting]:
-        """A SERIALIZABLE transaction that has locked those of `partitions` that nobody else is draining."""
+        """A SERIALIZABLE transaction that holds the heads of these partitions."""
         with self._guarded() as connection, connection.transaction():
             rows = connection.execute(_LOCK_HEADS, (list(partitions),)).fetchall()
             yield Posting(connection, {row[0]: ChainHead(*row) for row in rows})
@@ -261,11 +283,17 @@ class PostingBooks:
         with self._guarded() as connection, connection.transaction():
             return {row[0]: LedgerBalance(*row) for row in connection.execute(_READ_BALANCES, (list(account_ids),))}
 
-    def contended(self, account_ids: Sequence[str], elapsed_s: float) -> set[str]:
-        """Which accounts are locked now, or changed in these last seconds: where a conflict came from."""
+    def contended(self, account_ids: Sequence[str], elapsed_s: float) -> tuple[set[str], dict[str, int]]:
+        """Which accounts are locked now; and the entry counts of those that changed during these last seconds."""
+        wanted = list(account_ids)
         with self._guarded() as connection, connection.transaction():
-            rows = connection.execute(_CONTENDED, {"accounts": list(account_ids), "elapsed_s": elapsed_s})
-            return {row[0] for row in rows}
+            changed = connection.execute(_CHANGED_LATELY, (wanted, elapsed_s + _LONGEST_POSTING_S)).fetchall()
+        try:
+            with self._guarded() as connection, connection.transaction():
+                free = {row[0] for row in connection.execute(_FREE, (wanted,))}
+        except ConcurrencyConflict:
+            free = set(wanted)  # changed under our eyes: it is among those changed lately
+        return set(wanted) - free, dict(changed)
 
     def count_conflicts(self, account_ids: Sequence[str], *, retries: int, exhausted: int) -> None:
         """Add to the conflict counts of these accounts."""

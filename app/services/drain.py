@@ -106,11 +106,16 @@ class Drain:
         self._sleep = sleep
         self._jitter = jitter
         self._batch_limit = batch_limit
+        self._written: dict[str, LedgerBalance] = {}
 
     def run_once(self) -> DrainReport:
         """Post and settle one batch from all partitions that have intents and that nobody else is draining."""
-        partitions = [partition for partition, length in self.funds.backlog().items() if length]
-        return self._retried(partitions, None) if partitions else DrainReport()
+        backlogged = [partition for partition, length in self.funds.backlog().items() if length]
+        if not backlogged:
+            return DrainReport()
+        # Held until the settle is done: nobody else reads what is in the books and not yet trimmed.
+        with self._books.draining(backlogged) as partitions:
+            return self._retried(partitions, None) if partitions else DrainReport()
 
     def _retried(self, partitions: Sequence[int], chosen: _Batch | None) -> DrainReport:
         report = DrainReport()
@@ -139,8 +144,6 @@ class Drain:
         """One posting transaction and its settle. `batch` is filled in after the lock unless it was chosen."""
         report = DrainReport()
         with self._books.posting(partitions) as posting:
-            if not posting.heads:
-                return report  # all of them are being drained by somebody else
             if read:
                 self._read(sorted(posting.heads), batch)
             batch.queued = [queued for queued in batch.queued if queued.place.partition in posting.heads]
@@ -158,6 +161,7 @@ class Drain:
                 )
                 posting.write(plan, balances, posted_at)
         if batch.queued:
+            self._written = balances
             self._settle(_Posted(batch, plan, balances))
             report.posted = len(plan.transactions) + sum(posted for _, posted in plan.redelivered)
             report.rejected = len(plan.rejections) + sum(not posted for _, posted in plan.redelivered)
@@ -196,6 +200,12 @@ class Drain:
 
     # Conflicts
 
+    def _hot(self, account_ids: Sequence[str], elapsed_s: float) -> set[str]:
+        """The accounts that caused a conflict: locked now, or changed lately and not by this drain."""
+        locked, changed = self._books.contended(account_ids, elapsed_s)
+        ours = {account_id: row.entry_count for account_id, row in self._written.items() if account_id in changed}
+        return locked | {account_id for account_id, count in changed.items() if ours.get(account_id) != count}
+
     def _report_contention(self, batch: _Batch) -> int:
         """Count what was found locked, and tell the waiters whose retries are used up; returns how many these are."""
         if not batch.contended:
@@ -209,7 +219,7 @@ class Drain:
         return len(exhausted)
 
     def _count_conflict(self, batch: _Batch, elapsed_s: float, conflict: ConcurrencyConflict, *, last: bool) -> None:
-        hot = sorted(self._books.contended(batch.account_ids(), elapsed_s)) or ["(unknown)"]
+        hot = sorted(self._hot(batch.account_ids(), elapsed_s)) or ["(unknown)"]
         log.warning("posting aborted by a concurrent one on %s: %s", ", ".join(hot[:5]), conflict)
         self._books.count_conflicts(hot, retries=1, exhausted=int(last))
 

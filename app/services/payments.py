@@ -67,7 +67,7 @@ class Payments:
         self._books = books
         self._history = history
         self._directory = directory
-        self._balances = balances
+        self.balances = balances
         self._waiting = waiting
         self._wake = wake
 
@@ -132,7 +132,7 @@ class Payments:
                     first_partition = elsewhere.get((item.intent.entity_id, item.intent.external_id))
                     outcomes[index] = self._outcome(partition, item, decision, first_partition)
         if cold:
-            self._balances.hydrate(sorted(cold))
+            self.balances.hydrate(sorted(cold))
         return wake
 
     def _reopen(self, partition: int) -> None:

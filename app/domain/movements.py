@@ -1,0 +1,66 @@
+"""Bank movements: reading a file of them, and cutting it into waves that may be sent at once."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from app.domain.money import MAX_MINOR
+
+COLUMNS = ("transaction_id", "account_id", "date", "direction", "amount_minor")
+"""Columns a file must have; operation, purpose, counterparty_bank and counterparty_account may be there too."""
+
+REMARKS = ("operation", "purpose", "counterparty_bank", "counterparty_account")
+
+
+@dataclass(slots=True, frozen=True)
+class Movement:
+    """Money into (`credit`) or out of (`debit`) a customer's account; minor units."""
+
+    transaction_id: str
+    account_id: str
+    booked_at: datetime
+    is_credit: bool
+    amount_minor: int
+    remarks: Mapping[str, str]
+
+
+def read_movement(row: Mapping[str, str | None], line: int) -> Movement:
+    """One line of the file; ValueError says what is wrong with which line."""
+    for column in COLUMNS:
+        if not row.get(column):
+            raise ValueError(f"line {line}: {column} is missing")
+    direction, amount = str(row["direction"]), str(row["amount_minor"])
+    if direction not in ("credit", "debit"):
+        raise ValueError(f"line {line}: direction must be credit or debit, not {direction!r}")
+    if not (amount.isascii() and amount.isdecimal() and 0 < int(amount) <= MAX_MINOR):
+        raise ValueError(f"line {line}: amount_minor must be a positive whole number of minor units, not {amount!r}")
+    try:
+        booked_at = datetime.fromisoformat(str(row["date"])).replace(tzinfo=UTC)
+    except ValueError:
+        raise ValueError(f"line {line}: date must be an ISO date, not {row['date']!r}") from None
+    remarks = {name: value for name in REMARKS if (value := row.get(name))}
+    return Movement(
+        str(row["transaction_id"]), str(row["account_id"]), booked_at, direction == "credit", int(amount), remarks
+    )
+
+
+def waves(movements: Iterable[Movement], longest: int) -> Iterator[list[Movement]]:
+    """Cut movements into waves of at most `longest` whose outcome does not depend on what is still being posted.
+
+    Credits become spendable only once they are in the ledger, so a debit that follows a credit of the same account
+    starts a new wave. Within a wave the debits go first: they must not see the credits behind them.
+    """
+    debits: list[Movement] = []
+    credits: list[Movement] = []
+    credited: set[str] = set()
+    for movement in movements:
+        if len(debits) + len(credits) >= longest or (not movement.is_credit and movement.account_id in credited):
+            yield debits + credits
+            debits, credits, credited = [], [], set()
+        if movement.is_credit:
+            credits.append(movement)
+            credited.add(movement.account_id)
+        else:
+            debits.append(movement)
+    if debits or credits:
+        yield debits + credits
