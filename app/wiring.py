@@ -103,7 +103,6 @@ def build_drain(settings: Settings) -> Drain:
         build_funds(settings),
         PostingBooks(settings.database_url),
         Contention(time.monotonic, random.random),
-        monotonic=time.monotonic,
         sleep=time.sleep,
         jitter=random.random,
     )

@@ -15,7 +15,7 @@ from app.domain.posting import ChainHead, Duplicate, KnownOutcome, LedgerBalance
 from app.ledger.database import connect, translate, translated
 
 _LOCK_HEADS = """
-SELECT partition, chain_seq, chain_hash, last_position, last_posted_at
+SELECT partition, chain_seq, chain_hash, last_position, last_posted_at, pg_current_snapshot()::text
 FROM partition WHERE partition = ANY(%s::smallint[]) ORDER BY partition FOR UPDATE
 """
 _TRY_TO_DRAIN = """
@@ -70,13 +70,11 @@ INSERT INTO payment_duplicate (payment_id, original_payment_id) VALUES (%s, %s) 
 _ADVANCE_HEAD = """
 UPDATE partition SET chain_seq = %s, chain_hash = %s, last_position = %s, last_posted_at = %s WHERE partition = %s
 """
-_CHANGED_LATELY = """
-SELECT account_id, entry_count FROM account_balance
-WHERE account_id = ANY(%s) AND updated_at >= clock_timestamp() - make_interval(secs => %s)
+_CHANGED_SINCE = """
+SELECT account_id FROM account_balance
+WHERE account_id = ANY(%s) AND NOT pg_visible_in_snapshot(xmin::text::xid8, %s::pg_snapshot)
 """
 _FREE = "SELECT account_id FROM account_balance WHERE account_id = ANY(%s) FOR UPDATE SKIP LOCKED"
-_LONGEST_POSTING_S = 1.0
-"""A row that a concurrent posting changed carries the time at which that posting began, so look back further."""
 _COUNT_CONFLICTS = """
 INSERT INTO conflict_count AS c (account_id, retries, exhausted)
 SELECT account_id, %(retries)s, %(exhausted)s FROM unnest(%(accounts)s::text[]) AS account_id ORDER BY account_id
@@ -254,6 +252,8 @@ class PostingBooks:
     def __init__(self, database_url: str) -> None:
         self._database_url = database_url
         self._connection: psycopg.Connection[Any] | None = None
+        self._snapshot: str | None = None
+        """What the last posting transaction could see, for finding what a conflict came from."""
 
     @contextmanager
     def draining(self, partitions: Sequence[int]) -> Iterator[list[int]]:
@@ -275,25 +275,28 @@ class PostingBooks:
     def posting(self, partitions: Sequence[int]) -> Iterator[Posting]:
         """A SERIALIZABLE transaction that holds the heads of these partitions."""
         with self._guarded() as connection, connection.transaction():
+            self._snapshot = None
             rows = connection.execute(_LOCK_HEADS, (list(partitions),)).fetchall()
-            yield Posting(connection, {row[0]: ChainHead(*row) for row in rows})
+            self._snapshot = rows[0][-1]
+            yield Posting(connection, {row[0]: ChainHead(*row[:-1]) for row in rows})
 
     def balances(self, account_ids: Sequence[str]) -> dict[str, LedgerBalance]:
         """The committed balances of these accounts."""
         with self._guarded() as connection, connection.transaction():
             return {row[0]: LedgerBalance(*row) for row in connection.execute(_READ_BALANCES, (list(account_ids),))}
 
-    def contended(self, account_ids: Sequence[str], elapsed_s: float) -> tuple[set[str], dict[str, int]]:
-        """Which accounts are locked now; and the entry counts of those that changed during these last seconds."""
+    def contended(self, account_ids: Sequence[str]) -> set[str]:
+        """Where the last conflict came from: accounts that are locked now, or were changed since its snapshot."""
         wanted = list(account_ids)
-        with self._guarded() as connection, connection.transaction():
-            changed = connection.execute(_CHANGED_LATELY, (wanted, elapsed_s + _LONGEST_POSTING_S)).fetchall()
+        changed: set[str] = set()
+        if self._snapshot is not None:
+            with self._guarded() as connection, connection.transaction():
+                changed = {row[0] for row in connection.execute(_CHANGED_SINCE, (wanted, self._snapshot))}
         try:
             with self._guarded() as connection, connection.transaction():
-                free = {row[0] for row in connection.execute(_FREE, (wanted,))}
+                return changed | (set(wanted) - {row[0] for row in connection.execute(_FREE, (wanted,))})
         except ConcurrencyConflict:
-            free = set(wanted)  # changed under our eyes: it is among those changed lately
-        return set(wanted) - free, dict(changed)
+            return changed
 
     def count_conflicts(self, account_ids: Sequence[str], *, retries: int, exhausted: int) -> None:
         """Add to the conflict counts of these accounts."""

@@ -94,7 +94,6 @@ class Drain:
         books: DrainBooks,
         contention: Contention,
         *,
-        monotonic: Callable[[], float],
         sleep: Callable[[float], None],
         jitter: Callable[[], float],
         batch_limit: int = BATCH_LIMIT,
@@ -102,11 +101,9 @@ class Drain:
         self.funds = funds
         self._books = books
         self._contention = contention
-        self._monotonic = monotonic
         self._sleep = sleep
         self._jitter = jitter
         self._batch_limit = batch_limit
-        self._written: dict[str, LedgerBalance] = {}
 
     def run_once(self) -> DrainReport:
         """Post and settle one batch from all partitions that have intents and that nobody else is draining."""
@@ -121,15 +118,13 @@ class Drain:
         report = DrainReport()
         batch = chosen or _Batch()
         for attempt in range(RETRIES):
-            started_at = self._monotonic()
             batch = chosen or _Batch()
             try:
                 report.add(self._attempt(partitions, batch, read=chosen is None))
                 return report
             except ConcurrencyConflict as conflict:
                 report.conflicts += 1
-                elapsed_s = self._monotonic() - started_at
-                self._count_conflict(batch, elapsed_s, conflict, last=attempt + 1 == RETRIES)
+                self._count_conflict(batch, conflict, last=attempt + 1 == RETRIES)
                 self._sleep(backoff_s(attempt, self._jitter()))
             except LedgerConstraintViolated as violation:
                 report.add(self._isolate(partitions, batch, violation))
@@ -161,7 +156,6 @@ class Drain:
                 )
                 posting.write(plan, balances, posted_at)
         if batch.queued:
-            self._written = balances
             self._settle(_Posted(batch, plan, balances))
             report.posted = len(plan.transactions) + sum(posted for _, posted in plan.redelivered)
             report.rejected = len(plan.rejections) + sum(not posted for _, posted in plan.redelivered)
@@ -200,12 +194,6 @@ class Drain:
 
     # Conflicts
 
-    def _hot(self, account_ids: Sequence[str], elapsed_s: float) -> set[str]:
-        """The accounts that caused a conflict: locked now, or changed lately and not by this drain."""
-        locked, changed = self._books.contended(account_ids, elapsed_s)
-        ours = {account_id: row.entry_count for account_id, row in self._written.items() if account_id in changed}
-        return locked | {account_id for account_id, count in changed.items() if ours.get(account_id) != count}
-
     def _report_contention(self, batch: _Batch) -> int:
         """Count what was found locked, and tell the waiters whose retries are used up; returns how many these are."""
         if not batch.contended:
@@ -218,8 +206,8 @@ class Drain:
             self._announce_exhausted(exhausted)
         return len(exhausted)
 
-    def _count_conflict(self, batch: _Batch, elapsed_s: float, conflict: ConcurrencyConflict, *, last: bool) -> None:
-        hot = sorted(self._hot(batch.account_ids(), elapsed_s)) or ["(unknown)"]
+    def _count_conflict(self, batch: _Batch, conflict: ConcurrencyConflict, *, last: bool) -> None:
+        hot = sorted(self._books.contended(batch.account_ids())) or ["(unknown)"]
         log.warning("posting aborted by a concurrent one on %s: %s", ", ".join(hot[:5]), conflict)
         self._books.count_conflicts(hot, retries=1, exhausted=int(last))
 
