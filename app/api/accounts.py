@@ -1,6 +1,7 @@
 """Accounts: create, read, balance, entries."""
 
 from typing import Annotated, Any
+from urllib.parse import quote
 
 from flask import Blueprint, Response, request
 from msgspec import UNSET, Meta, Struct, UnsetType
@@ -21,7 +22,7 @@ blueprint = Blueprint("accounts", __name__)
 
 LARGEST_METADATA = 16 * 1024
 
-CurrencyCode = Annotated[str, Meta(pattern=r"^[A-Z][A-Z0-9_]{2,15}$", description="ISO 4217 or a code of your own")]
+CurrencyCode = Annotated[str, Meta(pattern=r"^[A-Z][A-Z0-9_]{2,15}(?!\n)$", description="ISO 4217 or a code of your own")]
 Name = Annotated[str, Meta(max_length=200)]
 
 
@@ -98,7 +99,7 @@ def create_account() -> Response:
         return problem(outcome)
     account, created = outcome
     response = json_response(_account_body(account), 201 if created else 200)
-    response.headers["Location"] = f"/v1/accounts/{account.account_id}"
+    response.headers["Location"] = f"/v1/accounts/{quote(account.account_id, safe='')}"
     return response
 
 
@@ -161,7 +162,7 @@ def get_balance(account_id: str) -> Response:
         return problem(account_not_found(account_id))
     funds = balance.cached.funds
     etag = f'"{funds.version}"'
-    if request.headers.get("If-None-Match") == etag:
+    if request.if_none_match.contains_weak(str(funds.version)):
         return Response(status=304, headers={"ETag": etag})
     response = json_response(
         BalanceBody(

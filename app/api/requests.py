@@ -1,7 +1,7 @@
 """Reading requests: bodies, query parameters, headers. Everything refuses with a code."""
 
 import re
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Generic, TypeVar
 
 import msgspec
@@ -12,6 +12,9 @@ from app.domain.refusals import Refusal, RefusalCode
 
 LONGEST_PAGE = 1_000
 DEFAULT_PAGE = 100
+DEEPEST_METADATA = 32
+"""Far below what any writer, hash or database on its way would stumble over."""
+
 LONGEST_WAIT_S = 30.0
 """No request holds a thread longer; a longer wish is cut, and Preference-Applied says so."""
 
@@ -67,7 +70,7 @@ def page_limit() -> int:
     text = request.args.get("limit")
     if text is None:
         return DEFAULT_PAGE
-    if not text.isdecimal() or not 1 <= int(text) <= LONGEST_PAGE:
+    if not text.isdecimal() or len(text) > 4 or not 1 <= int(text) <= LONGEST_PAGE:
         raise Refused(
             Refusal(RefusalCode.INVALID_CURSOR, f"limit must be a number from 1 to {LONGEST_PAGE}.", {"field": "limit"})
         )
@@ -114,13 +117,29 @@ def preferred_wait_s() -> float | None:
 
 def in_utc(moment: datetime | None, name: str) -> datetime | None:
     """A time of the body; one without offset is refused, for nobody could say years later what it meant."""
-    if moment is not None and moment.tzinfo is None:
+    if moment is None:
+        return None
+    if moment.tzinfo is None:
         raise malformed(f"{name} needs an offset, e.g. 2026-01-31T09:30:00Z.", field=name)
-    return moment
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise malformed(f"{name} lies outside of the years 1 to 9999.", field=name) from None
 
 
 def checked_metadata(metadata: dict[str, Any] | None, limit: int) -> dict[str, Any] | None:
-    """Metadata of at most `limit` bytes as JSON."""
-    if metadata is not None and len(msgspec.json.encode(metadata)) > limit:
+    """Metadata of at most `limit` bytes as JSON, and not too deep."""
+    if metadata is None:
+        return None
+    if len(msgspec.json.encode(metadata)) > limit:
         raise malformed(f"metadata is larger than {limit} bytes.", field="metadata")
+    if _deeper_than(DEEPEST_METADATA, metadata):
+        raise malformed(f"metadata is nested deeper than {DEEPEST_METADATA} levels.", field="metadata")
     return metadata
+
+
+def _deeper_than(depth: int, value: Any) -> bool:
+    if not isinstance(value, dict | list):
+        return False
+    inner = value.values() if isinstance(value, dict) else value
+    return depth == 0 or any(_deeper_than(depth - 1, one) for one in inner)
