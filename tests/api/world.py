@@ -1,0 +1,276 @@
+"""A small world for one test: a database and a cache of its own, the application over them, and a client."""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+from uuid import uuid4
+
+import jsonschema
+import psycopg
+import redis
+from flask import Flask
+from psycopg import sql
+from psycopg.conninfo import make_conninfo
+from sqlalchemy.engine import make_url
+from werkzeug.test import TestResponse
+
+from app.api.application import create_application
+from app.api.context import ApiServices
+from app.ledger.api_keys import KeyBooks
+from app.ledger.migrate import upgrade
+from app.services.drain import Drain
+from app.services.keys import Scope, create_key
+from app.settings import Settings
+from app.wiring import build_api, build_drain, build_engine, build_funds
+
+TEMPLATE = "api_template"
+CACHE_DATABASE = 5
+"""A numbered database of the cache, so that a flush touches nobody else's."""
+
+BANK = "clearing:bank"
+
+
+def database_named(url: str, name: str) -> str:
+    """The same server, another database."""
+    return make_url(url).set(database=name).render_as_string(hide_password=False)
+
+
+def make_template(owner_database_url: str) -> None:
+    """Migrate one database that all others are copied from."""
+    with psycopg.connect(database_named(owner_database_url, "postgres"), autocommit=True) as connection:
+        connection.execute(sql.SQL("DROP DATABASE IF EXISTS {}").format(sql.Identifier(TEMPLATE)))
+        connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(TEMPLATE)))
+    upgrade(database_named(owner_database_url, TEMPLATE))
+
+
+@contextmanager
+def copied_database(owner_database_url: str) -> Iterator[str]:
+    """The name of a fresh copy of the template."""
+    name = f"api_{uuid4().hex[:12]}"
+    with psycopg.connect(database_named(owner_database_url, "postgres"), autocommit=True) as connection:
+        create = sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(TEMPLATE))
+        connection.execute(create)
+        try:
+            yield name
+        finally:
+            connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+@dataclass
+class World:
+    """Servers, settings, and what a test does with them."""
+
+    settings: Settings
+    prepare: Callable[[ApiServices], None] = lambda services: None
+
+    @cached_property
+    def services(self) -> ApiServices:
+        """The services under the application. They do not listen for answers unless `listening`."""
+        services = build_api(self.settings)
+        services.start = lambda: None
+        self.prepare(services)
+        return services
+
+    @cached_property
+    def application(self) -> Flask:
+        """The application."""
+        return create_application(self.services)
+
+    @cached_property
+    def document(self) -> dict[str, Any]:
+        """The served OpenAPI document."""
+        document: dict[str, Any] = self.application.test_client().get("/v1/openapi.json").get_json()
+        return document
+
+    @cached_property
+    def key(self) -> str:
+        """A key that may do everything."""
+        return self.key_with(Scope.ADMIN)
+
+    @cached_property
+    def key_books(self) -> KeyBooks:
+        """The keys in the books."""
+        return KeyBooks(build_engine(self.settings, "tests"))
+
+    @cached_property
+    def cache(self) -> redis.Redis:
+        """A client of the cache."""
+        return redis.Redis.from_url(self.settings.redis_url, decode_responses=True)
+
+    @cached_property
+    def drain(self) -> Drain:
+        """A drain; nothing is posted before it is asked to."""
+        return build_drain(self.settings)
+
+    def with_settings(self, **changes: Any) -> "World":
+        """The same world under other settings."""
+        return World(replace(self.settings, **changes), self.prepare)
+
+    def key_with(self, *scopes: Scope) -> str:
+        return create_key(self.key_books, "a test", list(scopes), "tests")
+
+    def call(
+        self, method: str, path: str, *, key: str | None = "", headers: Any = None, **options: Any
+    ) -> TestResponse:
+        """One request; every answer is checked against the served document."""
+        sent = dict(headers or {})
+        if key is not None:
+            sent.setdefault("Authorization", f"Bearer {key or self.key}")
+        response = self.application.test_client().open(path, method=method, headers=sent, **options)
+        self._check(method, response)
+        return response
+
+    def get(self, path: str, **options: Any) -> TestResponse:
+        return self.call("GET", path, **options)
+
+    def post(self, path: str, body: Any = None, **options: Any) -> TestResponse:
+        """Post JSON; bytes go as they are."""
+        raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+        return self.call("POST", path, data=raw, content_type="application/json", **options)
+
+    def _check(self, method: str, response: TestResponse) -> None:
+        """The answer has the content type and the shape that the document promises."""
+        if response.status_code >= 400 and response.content_type != "application/json":
+            assert response.content_type == "application/problem+json", response.text
+            self.validate(response.get_json(), {"$ref": "#/components/schemas/Problem"})
+            return
+        rule = self._rule(method, response)
+        described = self.document["paths"][rule][method.lower()]["responses"]
+        assert str(response.status_code) in described, f"{method} {rule} does not document {response.status_code}"
+        content = described[str(response.status_code)].get("content")
+        if content is not None:
+            assert response.content_type == "application/json"
+            self.validate(response.get_json(), content["application/json"]["schema"])
+
+    def _rule(self, method: str, response: TestResponse) -> str:
+        adapter = self.application.url_map.bind("localhost")
+        rule, _ = adapter.match(response.request.path, method, return_rule=True)
+        return "".join(
+            f"{{{part.partition(':')[2] or part}}}" if is_argument else part for is_argument, part in _parts(rule.rule)
+        )
+
+    def validate(self, instance: Any, schema: dict[str, Any]) -> None:
+        """Check an instance against a schema of the document."""
+        whole = {**schema, "components": self.document["components"]}
+        jsonschema.Draft202012Validator(whole).validate(instance)
+
+    # What tests do
+
+    def account(self, account_id: str, type: str = "liability", currency_code: str = "EUR", **more: Any) -> str:
+        """Create an account and return its id."""
+        body = {"account_id": account_id, "type": type, "currency_code": currency_code, **more}
+        response = self.post("/v1/accounts", body)
+        assert response.status_code in (200, 201), response.text
+        return account_id
+
+    def funded(self, account_id: str, amount_minor: int = 10_000, **more: Any) -> str:
+        """An account with money that has been posted."""
+        self.account(BANK, "asset")
+        self.account(account_id, **more)
+        self.deposit(account_id, amount_minor)
+        self.drained()
+        return account_id
+
+    def deposit(self, account_id: str, amount_minor: int, **more: Any) -> TestResponse:
+        """Accept money from the bank."""
+        response = self.pay(BANK, account_id, amount_minor, **more)
+        assert response.status_code == 201, response.text
+        return response
+
+    def pay(
+        self,
+        source: str,
+        destination: str,
+        amount_minor: Any = 100,
+        *,
+        external_id: str | None = None,
+        headers: Any = None,
+        **more: Any,
+    ) -> TestResponse:
+        """Submit one payment."""
+        body = payment(source, destination, amount_minor, external_id=external_id, **more)
+        return self.post("/v1/payments", body, headers=headers)
+
+    def drained(self) -> None:
+        """Post whatever waits."""
+        for _ in range(200):
+            if not any(self.drain.funds.backlog().values()):
+                return
+            self.drain.run_once()
+        raise AssertionError("the outbox does not become empty")
+
+    def balance(self, account_id: str) -> dict[str, Any]:
+        response = self.get(f"/v1/accounts/{account_id}/balance")
+        assert response.status_code == 200, response.text
+        body: dict[str, Any] = response.get_json()
+        return body
+
+    def sql(self, statement: str, *parameters: Any) -> list[tuple[Any, ...]]:
+        """Run a statement as the owner of the books."""
+        with psycopg.connect(self.settings.owner_database_url, autocommit=True) as connection:
+            cursor = connection.execute(statement, parameters)  # type: ignore[call-overload]
+            return cursor.fetchall() if cursor.description else []
+
+    def set_status(self, account_id: str, status: str) -> None:
+        """Bar an account as an operator would: in the books, then in every partition."""
+        self.sql("UPDATE account SET status = %s WHERE account_id = %s", status, account_id)
+        [(version,)] = self.sql(
+            "UPDATE ledger_setting SET value = value + 1 WHERE name = 'directory_version' RETURNING value"
+        )
+        funds = build_funds(self.settings)
+        for partition in range(funds.partitions):
+            funds.open(partition, version, "")
+
+    @contextmanager
+    def held_lock(self, account_id: str) -> Iterator[None]:
+        """A lock on an account's balance, held by somebody else."""
+        conninfo = make_conninfo(self.settings.owner_database_url)
+        with psycopg.connect(conninfo) as connection:
+            connection.execute("SELECT 1 FROM account_balance WHERE account_id = %s FOR UPDATE", [account_id])
+            yield
+            connection.rollback()
+
+
+def payment(
+    source: str, destination: str, amount_minor: Any = 100, *, external_id: str | None = None, **more: Any
+) -> dict[str, Any]:
+    """The body of a payment; without an id it gets a new one."""
+    return {
+        "external_id": external_id or uuid4().hex,
+        "source_account_id": source,
+        "destination_account_id": destination,
+        "amount_minor": amount_minor,
+        "currency_code": "EUR",
+        **more,
+    }
+
+
+def assert_problem(response: TestResponse, status: int, code: str, *, retryable: bool = False) -> dict[str, Any]:
+    """The answer is this refusal, whole; returns its body for the figures."""
+    body: dict[str, Any] = response.get_json()
+    assert (response.status_code, body.get("code")) == (status, code), response.text
+    assert response.content_type == "application/problem+json"
+    assert body["status"] == status
+    assert body["retryable"] is retryable
+    assert body["type"] == f"/v1/problems#{code}"
+    assert body["title"]
+    assert body["detail"]
+    assert ("Retry-After" in response.headers) == (status == 503)
+    if status == 503:
+        assert int(response.headers["Retry-After"]) >= 1
+    return body
+
+
+def _parts(rule: str) -> Iterator[tuple[bool, str]]:
+    """A route's text, cut into fixed parts and arguments."""
+    rest = rule
+    while rest:
+        fixed, opening, tail = rest.partition("<")
+        yield False, fixed
+        if not opening:
+            return
+        argument, _, rest = tail.partition(">")
+        yield True, argument
