@@ -1,0 +1,467 @@
+"""Builders: values with defaults, of which a test names only what it is about; and whole real installations."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import Any
+
+import psycopg
+import redis
+
+from app.domain.accounts import AccountFacts, AccountStatus, AccountType, default_overdraft_limit
+from app.domain.decisions import CachedBalance
+from app.domain.entries import GENESIS_HASH
+from app.domain.partitions import PaymentPosition, partition_of
+from app.domain.payments import Intent, Leg, PaymentRequest, fingerprint
+from app.domain.posting import ChainHead, LedgerBalance, QueuedIntent
+from app.domain.proof import Break, ProofReport
+from app.domain.refusals import Refusal
+from app.funds.connection import request_client
+from app.funds.gateway import Funds
+from app.ledger.accounts import AccountBooks
+from app.ledger.database import engine_for
+from app.ledger.history import History
+from app.ledger.posting import PostingBooks
+from app.ledger.proof import ProofBooks
+from app.services.accounts import AccountRequest, Accounts
+from app.services.balances import Balances
+from app.services.contention import Contention
+from app.services.directory import AccountDirectory
+from app.services.drain import BATCH_LIMIT, Drain, DrainReport
+from app.services.payments import Accepted, Payments
+from app.services.reconcile import Reconciler
+from app.services.verify import Verifier
+from app.services.waiting import WaitingRoom
+
+NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
+NOON_MS = 1_769_860_800_000
+WINDOW_MS = 60_000
+PARTITIONS = 4
+"""Few, so that accounts meet in one partition and payments still cross from one to another."""
+
+_UNSET: Any = object()
+
+
+# Values
+
+
+def facts(
+    account_id: str,
+    type: AccountType = AccountType.LIABILITY,
+    *,
+    has_floor: bool | None = None,
+    status: AccountStatus = AccountStatus.OPEN,
+    currency_code: str = "EUR",
+    entity_id: str = "default",
+) -> AccountFacts:
+    """An account's facts; by default an open wallet in euros, with a floor as its type has one by default."""
+    floor = default_overdraft_limit(type) is not None if has_floor is None else has_floor
+    return AccountFacts(account_id, entity_id, type, currency_code, status, floor)
+
+
+def payment(
+    source: str = "alice",
+    destination: str = "bob",
+    amount_minor: int = 100,
+    *,
+    external_id: str = "order-1",
+    currency_code: str = "EUR",
+    **more: Any,
+) -> PaymentRequest:
+    """A payment request."""
+    return PaymentRequest(external_id, source, destination, amount_minor, currency_code, **more)
+
+
+def intent(
+    source: str = "alice",
+    destination: str = "bob",
+    amount_minor: int = 100,
+    *,
+    external_id: str = "order-1",
+    hold_minor: int | None = None,
+    guarded: str | None = None,
+    entity_id: str = "default",
+    currency_code: str = "EUR",
+    **more: Any,
+) -> Intent:
+    """A decided movement out of a wallet, which is the guarded account."""
+    content = {name: value for name, value in more.items() if name in ("description", "metadata", "effective_at")}
+    request = payment(
+        source, destination, amount_minor, external_id=external_id, currency_code=currency_code, **content
+    )
+    return Intent(
+        entity_id=entity_id,
+        external_id=external_id,
+        fingerprint=fingerprint(request),
+        guarded_account_id=guarded or source,
+        hold_minor=amount_minor if hold_minor is None else hold_minor,
+        currency_code=currency_code,
+        legs=[Leg(source, amount_minor), Leg(destination, -amount_minor)],
+        actor="key:test",
+        **more,
+    )
+
+
+def queued(sequence: int, what: Intent | None = None, *, partition: int = 0, at_ms: int = NOON_MS) -> QueuedIntent:
+    """An intent in the outbox, in the order of `sequence`."""
+    return QueuedIntent(PaymentPosition(partition, f"{at_ms}-{sequence}"), what or intent(external_id=f"e{sequence}"))
+
+
+def wallet(account_id: str, balance_minor: int = 0, **more: Any) -> LedgerBalance:
+    """A wallet's row in the books: credit-normal, floor 0."""
+    return ledger_row(account_id, balance_minor, **({"floor_minor": 0} | more))
+
+
+def ledger_row(
+    account_id: str,
+    balance_minor: int = 0,
+    *,
+    normal_sign: int = -1,
+    floor_minor: int | None = None,
+    entry_count: int = 0,
+    version: int | None = None,
+    entity_id: str = "default",
+    currency_code: str = "EUR",
+    updated_at: datetime = NOON,
+) -> LedgerBalance:
+    """Any account's row in the books."""
+    return LedgerBalance(
+        account_id,
+        entity_id,
+        currency_code,
+        normal_sign,
+        balance_minor,
+        floor_minor,
+        entry_count if version is None else version,
+        entry_count,
+        updated_at,
+    )
+
+
+def rows(*balances: LedgerBalance) -> dict[str, LedgerBalance]:
+    """Rows by account id."""
+    return {row.account_id: row for row in balances}
+
+
+def heads(*partitions: int) -> dict[int, ChainHead]:
+    """The heads of chains that have not begun."""
+    return {p: ChainHead(p, 0, GENESIS_HASH, "", NOON) for p in partitions or (0,)}
+
+
+def account_in(partition: int, name: str, partitions: int = PARTITIONS) -> str:
+    """An account id that starts with `name` and lies in `partition`."""
+    return next(candidate for n in range(10_000) if partition_of(candidate := f"{name}-{n}", partitions) == partition)
+
+
+# Whole installations
+
+
+@dataclass(frozen=True)
+class Urls:
+    """Where one test's own database and cache are."""
+
+    owner_database_url: str
+    database_url: str
+    redis_url: str
+
+
+def with_database(url: str, name: str) -> str:
+    """The same server and role, another database (or logical database of the cache)."""
+    return f"{url.rpartition('/')[0]}/{name}"
+
+
+@contextmanager
+def database_from(template: str, owner_database_url: str) -> Iterator[str]:
+    """A new database with the template's content; gone afterwards."""
+    name = f"books_{secrets.token_hex(6)}"
+    with psycopg.connect(with_database(owner_database_url, "postgres"), autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+        try:
+            yield name
+        finally:
+            connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+class StepClock:
+    """A monotonic clock that moves only when told."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.slept: list[float] = []
+
+    def __call__(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        """Pass the time without waiting."""
+        self.slept.append(seconds)
+        self.now += seconds
+
+
+@dataclass
+class World:
+    """Cache, books and services, all real, over one test's own database and cache."""
+
+    urls: Urls
+    backlog_limit: int = 10_000
+    clock: StepClock = field(default_factory=StepClock)
+    wakes: list[str] = field(default_factory=list)
+    _closers: list[Callable[[], None]] = field(default_factory=list)
+    _numbers: Iterator[int] = field(default_factory=lambda: iter(range(1, 1_000_000)))
+
+    # Adapters
+
+    @cached_property
+    def client(self) -> redis.Redis:
+        """The raw client of the cache, for looking and tampering."""
+        return self._closing(request_client(self.urls.redis_url))
+
+    @cached_property
+    def funds(self) -> Funds:
+        return self.new_funds()
+
+    def new_funds(self) -> Funds:
+        """A gateway with connections of its own."""
+        client = self._closing(request_client(self.urls.redis_url))
+        return Funds(client, partitions=PARTITIONS, window_ms=WINDOW_MS, backlog_limit=self.backlog_limit)
+
+    @cached_property
+    def engine(self) -> Any:
+        engine = engine_for(self.urls.database_url, application_name="holdfast test")
+        self._closers.append(engine.dispose)
+        return engine
+
+    @cached_property
+    def account_books(self) -> AccountBooks:
+        return AccountBooks(self.engine, PARTITIONS)
+
+    @cached_property
+    def history(self) -> History:
+        return History(self.engine)
+
+    def new_posting_books(self) -> PostingBooks:
+        """The books for posting, over a connection of its own."""
+        return self._closing(PostingBooks(self.urls.database_url))
+
+    def new_proof_books(self) -> ProofBooks:
+        """The books for proving, over a connection of its own."""
+        return self._closing(ProofBooks(self.urls.database_url))
+
+    def connect(self, *, owner: bool = True) -> psycopg.Connection[Any]:
+        """A connection of its own, committing each statement unless in a transaction."""
+        url = self.urls.owner_database_url if owner else self.urls.database_url
+        return self._closing(psycopg.connect(url, autocommit=True))
+
+    @cached_property
+    def owner(self) -> psycopg.Connection[Any]:
+        """The owner of the books, who may do what the app may not."""
+        return self.connect()
+
+    # Services
+
+    @cached_property
+    def accounts(self) -> Accounts:
+        return Accounts(self.account_books)
+
+    @cached_property
+    def directory(self) -> AccountDirectory:
+        return AccountDirectory(self.account_books)
+
+    @cached_property
+    def balances(self) -> Balances:
+        return Balances(self.funds, self.account_books, self.directory)
+
+    @cached_property
+    def waiting(self) -> WaitingRoom:
+        return WaitingRoom(8)
+
+    @cached_property
+    def payments(self) -> Payments:
+        return self.new_payments()
+
+    def new_payments(self, funds: Funds | None = None) -> Payments:
+        """The verbs of payments, as in a process of its own."""
+        funds = funds or self.funds
+        directory = AccountDirectory(self.account_books)
+        balances = Balances(funds, self.account_books, directory)
+        wake = lambda: self.wakes.append("drain")  # noqa: E731
+        return Payments(funds, self.account_books, self.history, directory, balances, self.waiting, wake)
+
+    @cached_property
+    def worker(self) -> Drain:
+        return self.new_drain()
+
+    def new_drain(self, *, funds: Any = None, books: Any = None, batch_limit: int = BATCH_LIMIT) -> Drain:
+        """A drain as in a process of its own; time passes only as it sleeps."""
+        return Drain(
+            funds or self.new_funds(),
+            books or self.new_posting_books(),
+            Contention(self.clock, lambda: 1.0),
+            monotonic=self.clock,
+            sleep=self.clock.sleep,
+            jitter=lambda: 1.0,
+            batch_limit=batch_limit,
+        )
+
+    @cached_property
+    def reconciler(self) -> Reconciler:
+        return Reconciler(self.new_funds(), self.new_proof_books(), self.clock)
+
+    @cached_property
+    def verifier(self) -> Verifier:
+        return Verifier(self.new_proof_books(), self.clock)
+
+    # Verbs
+
+    def account(
+        self,
+        account_id: str,
+        type: AccountType = AccountType.LIABILITY,
+        *,
+        overdraft_limit_minor: int | None = _UNSET,
+        balance_minor: int = 0,
+        currency_code: str = "EUR",
+        entity_id: str = "default",
+    ) -> str:
+        """Open an account and, if asked, fund it from the bank; returns its id."""
+        limit = default_overdraft_limit(type) if overdraft_limit_minor is _UNSET else overdraft_limit_minor
+        outcome = self.accounts.create(
+            AccountRequest(account_id, entity_id, type, currency_code, None, limit, None), "key:test"
+        )
+        assert not isinstance(outcome, Refusal), outcome
+        if balance_minor:
+            self.fund(account_id, balance_minor)
+        return account_id
+
+    def bank(self, account_id: str = "bank") -> str:
+        """The account that money comes from and goes to: an asset without a floor."""
+        return self.account(account_id, AccountType.ASSET)
+
+    def fund(self, account_id: str, amount_minor: int) -> None:
+        """Credit an account from the bank and post it."""
+        self.accepted(self.bank(), account_id, amount_minor)
+        self.drain()
+
+    def next_external_id(self) -> str:
+        """An external id that was not used before in this world."""
+        return f"auto-{next(self._numbers)}"
+
+    def pay(
+        self, source: str, destination: str, amount_minor: int, external_id: str | None = None, **more: Any
+    ) -> Accepted | Refusal:
+        """Submit one payment."""
+        request = payment(source, destination, amount_minor, external_id=external_id or self.next_external_id(), **more)
+        [outcome] = self.payments.submit([request], "key:test")
+        return outcome
+
+    def accepted(self, source: str, destination: str, amount_minor: int, *args: Any, **more: Any) -> Accepted:
+        """Submit one payment that must be accepted."""
+        outcome = self.pay(source, destination, amount_minor, *args, **more)
+        assert isinstance(outcome, Accepted), outcome
+        return outcome
+
+    def refused(self, source: str, destination: str, amount_minor: int, *args: Any, **more: Any) -> Refusal:
+        """Submit one payment that must be refused."""
+        outcome = self.pay(source, destination, amount_minor, *args, **more)
+        assert isinstance(outcome, Refusal), outcome
+        return outcome
+
+    def drain(self, drain: Drain | None = None, *, rounds: int = 50) -> DrainReport:
+        """Drain until nothing is left that can be settled."""
+        total = DrainReport()
+        for _ in range(rounds):
+            report = (drain or self.worker).run_once()
+            total.add(report)
+            if not report.settled:
+                return total
+        raise AssertionError("the drain does not come to an end")
+
+    def reconcile(self, *, full: bool = True) -> ProofReport:
+        """One reconciliation."""
+        return self.reconciler.run(full=full)
+
+    def assert_proven(self) -> None:
+        """Cache and books must agree in every way that the proofs know, with nothing left in flight."""
+        assert self.funds.backlog() == dict.fromkeys(range(PARTITIONS), 0)
+        assert self.reconcile().breaks == []
+        assert self.verifier.run().breaks == []
+        assert self.rows(
+            "SELECT count(*) FROM (SELECT 1 FROM entry GROUP BY partition, chain_seq"
+            " HAVING sum(amount_minor) <> 0 OR count(*) < 2) AS unbalanced"
+        ) == [(0,)]
+
+    # Looking
+
+    def rows(self, query: str, *parameters: Any) -> list[tuple[Any, ...]]:
+        """Rows of the books, as their owner sees them."""
+        return self.owner.execute(query, parameters or None).fetchall()
+
+    def booked(self, account_id: str) -> int:
+        """An account's balance in the books."""
+        [(balance,)] = self.rows("SELECT balance_minor FROM account_balance WHERE account_id = %s", account_id)
+        return int(balance)
+
+    def cached(self, account_id: str) -> CachedBalance:
+        """An account's state in the cache, where it must be."""
+        cached = self.funds.balance(account_id)
+        assert cached is not None, f"{account_id} is cold"
+        return cached
+
+    def warm(self, account_id: str) -> CachedBalance:
+        """An account's state in the cache, brought there if need be."""
+        found = self.balances.get(account_id)
+        assert found is not None
+        return found.cached
+
+    def account_key(self, account_id: str) -> str:
+        """The cache's key of an account."""
+        from app.funds import keys
+
+        return keys.account(self.funds.partition_of(account_id), account_id)
+
+    def holds_key(self, account_id: str) -> str:
+        """The cache's key of an account's holds."""
+        from app.funds import keys
+
+        return keys.holds(self.funds.partition_of(account_id), account_id)
+
+    def posted_external_ids(self) -> list[str]:
+        """Every external id in the books, with repeats if there were any."""
+        return [row[0] for row in self.rows("SELECT external_id FROM ledger_transaction ORDER BY external_id")]
+
+    def conflicts(self) -> dict[str, tuple[int, int]]:
+        """Conflict counts: account → retries, exhausted."""
+        query = "SELECT account_id, retries, exhausted FROM conflict_count"
+        return {account_id: (retries, exhausted) for account_id, retries, exhausted in self.rows(query)}
+
+    # Tampering
+
+    def tamper(self, *statements: str) -> None:
+        """Change the books as somebody with the owner's rights could who switches the guards off."""
+        with self.owner.transaction():
+            self.owner.execute("SET LOCAL session_replication_role = replica")
+            for statement in statements:
+                self.owner.execute(statement)
+
+    def lose_cache(self) -> None:
+        """Everything in this test's cache is gone."""
+        self.client.flushdb()
+
+    def close(self) -> None:
+        """Give every connection back."""
+        while self._closers:
+            self._closers.pop()()
+
+    def _closing(self, resource: Any) -> Any:
+        self._closers.append(resource.close)
+        return resource
+
+
+def kinds(breaks: Sequence[Break]) -> set[str]:
+    """The kinds of some breaks."""
+    return {found.kind.value for found in breaks}

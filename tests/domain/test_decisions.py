@@ -1,0 +1,40 @@
+"""Reading the scripts' records."""
+
+import pytest
+
+from app.domain.decisions import FundsState, Record, RecordState, parse_floor, parse_record
+from app.domain.payments import FINGERPRINT_LENGTH
+
+PRINT = "f" * FINGERPRINT_LENGTH
+
+
+@pytest.mark.parametrize(
+    ("text", "record"),
+    [
+        ("A|5-1|9|100|30|0", Record(PRINT, RecordState.ACCEPTED, "5-1", FundsState(100, 30, 0, 9))),
+        ("A|5-1|9|-100|30|", Record(PRINT, RecordState.ACCEPTED, "5-1", FundsState(-100, 30, None, 9))),
+        ("R|100|30|-50|9", Record(PRINT, RecordState.REFUSED, None, FundsState(100, 30, -50, 9))),
+        ("X|5-1", Record(PRINT, RecordState.REJECTED, "5-1")),
+        ("D|pay_3_5_1", Record(PRINT, RecordState.DUPLICATE, "5-1", original_payment_id="pay_3_5_1")),
+    ],
+)
+def test_a_record_is_read_in_each_of_its_forms(text: str, record: Record) -> None:
+    assert parse_record(f"{PRINT}|{text}") == record
+
+
+@pytest.mark.parametrize(("text", "floor"), [("", None), ("0", 0), ("-9007199254740991", -9007199254740991)])
+def test_an_empty_floor_is_none(text: str, floor: int | None) -> None:
+    assert parse_floor(text) == floor
+
+
+@pytest.mark.parametrize(
+    ("state", "available"),
+    [
+        (FundsState(100, 30, 0, 1), 70),
+        (FundsState(100, 30, -50, 1), 120),
+        (FundsState(100, 30, None, 1), 70),
+        (FundsState(-20, 0, -50, 1), 30),
+    ],
+)
+def test_available_is_balance_less_held_less_floor(state: FundsState, available: int) -> None:
+    assert state.available_minor == available

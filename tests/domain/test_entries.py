@@ -1,0 +1,85 @@
+"""The hash that chains the books: its canonical form is a promise to whoever recomputes it."""
+
+import json
+from dataclasses import replace
+from datetime import timedelta
+from hashlib import sha256
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.domain.entries import GENESIS_HASH, Entry, LedgerTransaction, chain_hash
+from tests.builders import NOON
+
+GOLDEN = LedgerTransaction(
+    partition=3,
+    chain_seq=7,
+    entity_id="default",
+    external_id="order-ü",
+    kind="payment",
+    payment_id="pay_3_1769860800000_0",
+    fingerprint="f" * 36,
+    actor="key:test",
+    description=None,
+    metadata={"b": [1, 2.5, None, True], "a": {"ключ": "☃"}},
+    accepted_at=NOON,
+    effective_at=NOON - timedelta(days=1),
+    posted_at=NOON + timedelta(microseconds=1_234),
+    entries=[Entry("alice", 4, 100, 900, "EUR"), Entry("bob", 1, -100, 100, "EUR")],
+    previous_hash=GENESIS_HASH,
+)
+CANONICAL = (
+    '[3,7,"default","order-ü","payment","pay_3_1769860800000_0","ffffffffffffffffffffffffffffffffffff","key:test",'
+    'null,{"a":{"ключ":"☃"},"b":[1,2.5,null,true]},1769860800000000,1769774400000000,1769860800001234,'
+    '[["alice",4,100,900,"EUR"],["bob",1,-100,100,"EUR"]]]'
+)
+
+
+def test_the_hash_is_of_the_predecessor_and_the_canonical_form_to_the_byte() -> None:
+    assert chain_hash(GOLDEN) == sha256(GENESIS_HASH + CANONICAL.encode()).digest()
+    assert chain_hash(GOLDEN).hex() == "1f0b79ffb15105fe1ca5ae191103fd5c8c882ac984b81a42a63da99b52c4f36d"
+
+
+CHANGES: dict[str, dict[str, Any]] = {
+    "partition": {"partition": 4},
+    "chain_seq": {"chain_seq": 8},
+    "entity_id": {"entity_id": "other"},
+    "external_id": {"external_id": "order-u"},
+    "kind": {"kind": "journal"},
+    "payment_id": {"payment_id": "pay_3_1769860800000_1"},
+    "fingerprint": {"fingerprint": "g" * 36},
+    "actor": {"actor": "key:other"},
+    "description": {"description": ""},
+    "metadata": {"metadata": None},
+    "accepted_at": {"accepted_at": NOON + timedelta(microseconds=1)},
+    "effective_at": {"effective_at": NOON},
+    "posted_at": {"posted_at": NOON},
+    "previous_hash": {"previous_hash": b"\x01" * 32},
+    "order of entries": {"entries": GOLDEN.entries[::-1]},
+    "an entry missing": {"entries": GOLDEN.entries[:1]},
+    "entry account": {"entries": [replace(GOLDEN.entries[0], account_id="carol"), GOLDEN.entries[1]]},
+    "entry number": {"entries": [replace(GOLDEN.entries[0], entry_number=5), GOLDEN.entries[1]]},
+    "entry amount": {"entries": [replace(GOLDEN.entries[0], amount_minor=101), GOLDEN.entries[1]]},
+    "entry balance": {"entries": [replace(GOLDEN.entries[0], balance_minor=901), GOLDEN.entries[1]]},
+    "entry currency": {"entries": [replace(GOLDEN.entries[0], currency_code="USD"), GOLDEN.entries[1]]},
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_whatever_changes_changes_the_hash(change: dict[str, Any]) -> None:
+    assert chain_hash(replace(GOLDEN, **change)) != chain_hash(GOLDEN)
+
+
+documents = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@given(st.dictionaries(st.text(), documents))
+def test_metadata_hashes_the_same_after_a_way_through_json_text(metadata: dict[str, Any]) -> None:
+    again = json.loads(json.dumps(dict(reversed(metadata.items()))))
+    assert chain_hash(replace(GOLDEN, metadata=again)) == chain_hash(replace(GOLDEN, metadata=metadata))

@@ -1,0 +1,67 @@
+"""Payment ids and positions."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.domain.clock import from_milliseconds, rfc3339, to_microseconds, to_milliseconds
+from app.domain.partitions import PaymentPosition, parse_payment_id, partition_of, position_order
+from app.domain.settlement import Notice
+
+positions = st.builds(lambda ms, seq: f"{ms}-{seq}", st.integers(0, 10**15 - 1), st.integers(0, 10**10 - 1))
+
+
+@given(st.integers(0, 32_767), positions)
+def test_a_payment_id_leads_back_to_its_position(partition: int, position: str) -> None:
+    place = PaymentPosition(partition, position)
+    assert parse_payment_id(place.payment_id) == place
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "pay_", "pay_1_2", "pay_1_2_3_4", "pay_-1_2_3", "PAY_1_2_3", " pay_1_2_3", "pay_1_2_3\n", "pay_１_2_3",
+     "pay_1_9999999999999999_0", "pay_100000_1_0"],
+)  # fmt: skip
+def test_what_is_no_payment_id_leads_nowhere(text: str) -> None:
+    assert parse_payment_id(text) is None
+
+
+@given(st.lists(positions, min_size=1))
+def test_positions_sort_as_the_stream_does(found: list[str]) -> None:
+    assert [position_order(p) for p in sorted(found, key=position_order)] == sorted(
+        tuple(int(part) for part in p.split("-")) for p in found
+    )
+
+
+@pytest.mark.parametrize(("key", "partition"), [("alice", 7), ("bob", 0), ("", 0), ("ü", 5)])
+def test_the_partition_of_a_key_never_changes(key: str, partition: int) -> None:
+    assert partition_of(key, 16) == partition
+
+
+@given(st.text(), st.integers(1, 64))
+def test_every_key_has_a_partition(key: str, partitions: int) -> None:
+    assert 0 <= partition_of(key, partitions) < partitions
+
+
+@given(st.integers(0, 253_402_300_799_999))
+def test_milliseconds_survive_the_way_through_a_time(milliseconds: int) -> None:
+    moment = from_milliseconds(milliseconds)
+    assert to_milliseconds(moment) == milliseconds
+    assert to_microseconds(moment) == milliseconds * 1000
+
+
+def test_the_api_writes_times_in_utc_with_milliseconds() -> None:
+    assert rfc3339(from_milliseconds(1_769_851_800_123)) == "2026-01-31T09:30:00.123Z"
+
+
+@pytest.mark.parametrize(
+    ("notice", "answered"),
+    [
+        (Notice(0, up_to="100-5"), {"99-9": True, "100-5": True, "100-6": False, "1000-0": False}),
+        (Notice(0, done=["100-5"]), {"100-5": True, "100-4": False, "100-6": False}),
+        (Notice(0, exhausted=["100-5"]), {"100-5": False}),
+        (Notice(0), {"0-1": False}),
+    ],
+)
+def test_a_notice_answers_what_it_speaks_of(notice: Notice, answered: dict[str, bool]) -> None:
+    assert {position: notice.answers(position) for position in answered} == answered
