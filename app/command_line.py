@@ -22,6 +22,7 @@ COMMANDS = {
     "verify": "recompute the hash chains of the books",
     "keys": "create, list and revoke API keys",
     "replay": "play a file of bank movements through the running system",
+    "reference": "write docs/API.md and docs/openapi.json from the routes",
     "bench": "measure throughput and latency",
 }
 

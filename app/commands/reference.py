@@ -1,0 +1,48 @@
+"""`reference`: write the API reference from the routes themselves, as `docs/API.md` and `docs/openapi.json`.
+
+It needs no running server: the application is built over services that nobody calls. Where the two files differ from
+what this makes of the routes, a test fails.
+"""
+
+import argparse
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+from app.api.application import create_application
+from app.api.context import ApiServices
+from app.api.reference import document
+from app.command_line import PROJECT
+from app.commands.handbook import handbook
+
+DOCS = PROJECT / "docs"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """None of its own."""
+
+
+def run(arguments: argparse.Namespace) -> int:  # noqa: ARG001
+    """Write both files, and say where."""
+    DOCS.mkdir(exist_ok=True)
+    for path, text in files().items():
+        path.write_text(text, encoding="utf-8")
+        print(f"wrote {path.relative_to(PROJECT)}")
+    return 0
+
+
+def files() -> dict[Path, str]:
+    """The generated files and what must stand in them."""
+    openapi = openapi_document()
+    return {
+        DOCS / "openapi.json": json.dumps(openapi, indent=2, ensure_ascii=False) + "\n",
+        DOCS / "API.md": handbook(openapi),
+    }
+
+
+def openapi_document() -> dict[str, Any]:
+    """The OpenAPI document that a server of this version answers."""
+    nobody = cast(ApiServices, SimpleNamespace(start=lambda: None))
+    application = create_application(nobody)
+    return document(list(application.url_map.iter_rules()), application.view_functions)
