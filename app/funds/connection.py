@@ -56,9 +56,13 @@ def blocking_client(redis_url: str, *, decode_responses: bool) -> redis.Redis:
 _NOT_RUN = ("OOM", "READONLY", "MISCONF", "LOADING", "MASTERDOWN", "BUSY", "CLUSTERDOWN", "NOAUTH", "NOREPLICAS")
 
 
-def refused_before_running(error: redis.ResponseError) -> bool:
-    """Whether the server refused a command without running it, for a reason that passes."""
-    return str(error).startswith(_NOT_RUN) or "max number of clients" in str(error)
+def refused_before_running(error: redis.RedisError) -> bool:
+    """Whether the server refused a command without running it, for a reason that passes.
+
+    Where redis-py has a class for an error code it cuts the code off the message.
+    """
+    code = getattr(error, "status_code", None) or str(error).partition(" ")[0]
+    return code in _NOT_RUN or "max number of clients" in str(error)
 
 
 def durability_of(client: redis.Redis) -> tuple[str, str]:

@@ -355,12 +355,12 @@ class Funds:
             yield
         except CacheUnreachable as error:
             raise CacheUnavailable(str(error)) from error
-        except redis.ResponseError as error:
+        except redis.RedisError as error:
             if refused_before_running(error):
                 raise CacheUnavailable(str(error)) from error
+            if isinstance(error, (redis.ConnectionError, redis.TimeoutError)):
+                raise OutcomeUnknown(str(error)) from error
             raise
-        except (redis.ConnectionError, redis.TimeoutError) as error:
-            raise OutcomeUnknown(str(error)) from error
 
 
 def _reserve_reply(reply: Any) -> ReserveReply | Stale:
