@@ -1,0 +1,29 @@
+"""The contract runs on both: the real server, and the fake that quick tests may use in its place."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import fakeredis
+import pytest
+
+from app.funds.connection import request_client
+from tests.funds.cache import Cache
+
+
+@pytest.fixture(params=["real", "fake"])
+def cache(request: pytest.FixtureRequest) -> Iterator[Cache]:
+    """An empty, opened cache."""
+    if request.param == "fake":
+        client: Any = fakeredis.FakeRedis(decode_responses=True, version=(7,))
+    else:
+        client = request_client(request.getfixturevalue("empty_cache"))
+    yield Cache(client).opened()
+    client.close()
+
+
+@pytest.fixture
+def real_cache(empty_cache: str) -> Iterator[Cache]:
+    """An empty, opened cache on the real server."""
+    client = request_client(empty_cache)
+    yield Cache(client).opened()
+    client.close()

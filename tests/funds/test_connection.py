@@ -1,0 +1,113 @@
+"""Faults of the cache: "nothing was done" told from "nobody knows"."""
+
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Thread
+
+import pytest
+import redis
+
+from app.domain.faults import CacheUnavailable, OutcomeUnknown
+from app.funds.connection import durability_of, refused_before_running, request_client
+from app.funds.gateway import Funds
+from tests.builders import intent
+from tests.funds.cache import Cache
+
+
+@contextmanager
+def funds_at(url: str) -> Iterator[Funds]:
+    client = request_client(url)
+    yield Funds(client, partitions=1, window_ms=1_000, backlog_limit=10)
+    client.close()
+
+
+@contextmanager
+def server_that(reply: bytes | None) -> Iterator[str]:
+    """A server that greets every connection and answers each request with `reply`, or by hanging up."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            while True:
+                try:
+                    connection, _ = listener.accept()
+                except OSError:
+                    return
+                with connection:
+                    while received := connection.recv(65_536):
+                        greetings = received.upper().count(b"CLIENT")
+                        if greetings:
+                            connection.sendall(b"+OK\r\n" * greetings)
+                            continue
+                        if reply is None:
+                            break
+                        connection.sendall(reply)
+
+        thread = Thread(target=serve, daemon=True)
+        thread.start()
+        yield f"redis://127.0.0.1:{listener.getsockname()[1]}/0"
+        listener.shutdown(socket.SHUT_RDWR)
+    thread.join(timeout=5)
+
+
+def test_a_server_that_cannot_be_reached_has_done_nothing() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    with funds_at(f"redis://127.0.0.1:{port}/0") as funds, pytest.raises(CacheUnavailable):
+        funds.ping()
+
+
+def test_a_server_that_hangs_up_after_the_request_may_have_done_it() -> None:
+    with server_that(None) as url, funds_at(url) as funds, pytest.raises(OutcomeUnknown):
+        funds.open(0, 1, "")
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        b"-OOM command not allowed when used memory > 'maxmemory'.\r\n",
+        b"-READONLY You can't write against a read only replica.\r\n",
+        b"-MISCONF Errors writing to the AOF file\r\n",
+        b"-LOADING Redis is loading the dataset in memory\r\n",
+        b"-BUSY Redis is busy running a script.\r\n",
+        b"-CLUSTERDOWN The cluster is down\r\n",
+        b"-NOREPLICAS Not enough good replicas to write.\r\n",
+        b"-MASTERDOWN Link with MASTER is down\r\n",
+    ],
+)
+def test_a_server_that_refuses_to_run_has_done_nothing(reply: bytes) -> None:
+    with server_that(reply) as url, funds_at(url) as funds, pytest.raises(CacheUnavailable):
+        funds.open(0, 1, "")
+
+
+def test_an_error_inside_a_script_is_a_defect_and_is_not_hidden(cache: Cache) -> None:
+    cache.client.set("hf:{0}:account:alice", "not a hash")
+    with pytest.raises(redis.ResponseError):
+        cache.with_wallet()
+
+
+@pytest.mark.parametrize(
+    ("message", "refused"), [("OOM x", True), ("ERR wrong type", False), ("max number of clients reached", True)]
+)
+def test_refusals_before_running_are_told_by_their_prefix(message: str, refused: bool) -> None:
+    assert refused_before_running(redis.ResponseError(message)) is refused
+
+
+def test_a_full_cache_refuses_before_it_has_done_anything(real_cache: Cache) -> None:
+    """Real only: the fake has no memory limit."""
+    real_cache.with_wallet(balance_minor=100)
+    before = real_cache.everything()
+    real_cache.client.config_set("maxmemory", "1")
+    try:
+        with pytest.raises(CacheUnavailable):
+            real_cache.reserve(intent(amount_minor=1, external_id="x"))
+    finally:
+        real_cache.client.config_set("maxmemory", "0")
+    assert real_cache.everything() == before
+    assert real_cache.codes(intent(amount_minor=1, external_id="x")) == ["RESERVED"]
+
+
+def test_durability_is_what_the_server_is_set_to(real_cache: Cache) -> None:
+    """Real only: the fake knows no CONFIG of durability."""
+    assert real_cache.funds.durability() == ("always", "noeviction")
+    assert durability_of(real_cache.client) == ("always", "noeviction")

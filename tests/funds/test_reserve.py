@@ -1,0 +1,408 @@
+"""reserve.lua: every outcome, their order, and the edges of the range."""
+
+from typing import Any
+
+import pytest
+
+from app.domain.decisions import FundsState, RecordState, ReserveItem, Stale
+from app.domain.money import MAX_MINOR
+from app.funds import keys
+from tests.builders import WINDOW_MS, account_in, intent, ledger_row, wallet
+from tests.funds.cache import Cache, settlement
+
+
+def test_an_accepted_payment_is_held_recorded_and_queued_by_one_call(cache: Cache) -> None:
+    cache.with_wallet(balance_minor=100)
+    [decision] = cache.reserve(intent(amount_minor=30, external_id="a"))
+
+    assert decision.code == "RESERVED"
+    assert decision.funds == FundsState(100, 30, 0, 1)  # the state after the decision
+    assert cache.state() == decision.funds
+    assert cache.holds() == {decision.position: 30}
+    [queued] = cache.funds.outbox(0)
+    assert queued.place.position == decision.position
+    assert queued.intent == intent(amount_minor=30, external_id="a")
+    record = cache.funds.record(0, "default", "a")
+    assert record is not None
+    assert (record.state, record.position, record.funds) == (RecordState.ACCEPTED, decision.position, decision.funds)
+    assert cache.raw()["updated_at"] == str(decision.position).partition("-")[0]
+
+
+def test_an_intent_comes_back_as_it_went_in(cache: Cache) -> None:
+    cache.with_wallet()
+    sent = intent(metadata={"ü": [1.5, None, {"deep": "☃"}]}, description="Zürich | 'quoted' \\ \"", kind="payment")
+    cache.reserve(sent)
+    assert cache.funds.outbox(0)[0].intent == sent
+
+
+# Each line meets the condition of its outcome and of every one after it; the first must win.
+def _record_same(cache: Cache) -> None:
+    cache.client.delete(keys.account(0, "alice"))
+    cache.with_wallet(balance_minor=1_000)
+    cache.reserve(intent(amount_minor=100, external_id="x"))
+
+
+def _record_other(cache: Cache) -> None:
+    cache.client.delete(keys.account(0, "alice"))
+    cache.with_wallet(balance_minor=1_000)
+    cache.reserve(intent(amount_minor=7, external_id="x"))
+
+
+def _cold(cache: Cache) -> None:
+    cache.client.delete(keys.account(0, "alice"))
+
+
+def _poor(cache: Cache) -> None:
+    cache.client.delete(keys.account(0, "alice"))
+    cache.with_wallet(balance_minor=99)
+
+
+def _at_the_bottom(cache: Cache) -> None:
+    cache.client.delete(keys.account(0, "alice"))
+    cache.hydrate(ledger_row("alice", -MAX_MINOR))
+
+
+def _rich(cache: Cache) -> None:
+    cache.client.delete(keys.account(0, "alice"))
+    cache.with_wallet(balance_minor=100)
+
+
+WRONG_VERSION, RIGHT_VERSION = 77, 0
+PRECEDENCE: list[tuple[str, Any, Any, int | None]] = [
+    ("REPLAYED", _record_same, _cold, WRONG_VERSION),
+    ("REUSED", _record_other, _cold, WRONG_VERSION),
+    ("COLD", None, _cold, WRONG_VERSION),
+    ("VERSION_CONFLICT", None, _poor, WRONG_VERSION),
+    ("INSUFFICIENT_FUNDS", None, _poor, RIGHT_VERSION),
+    ("BALANCE_OUT_OF_RANGE", None, _at_the_bottom, RIGHT_VERSION),
+    ("BACKLOGGED", None, _rich, RIGHT_VERSION),
+]
+
+
+@pytest.mark.parametrize(("code", "history", "account", "version"), PRECEDENCE, ids=[line[0] for line in PRECEDENCE])
+def test_only_the_first_outcome_that_applies_is_given(
+    cache: Cache, code: str, history: Any, account: Any, version: int | None
+) -> None:
+    if history:
+        history(cache)
+    account(cache)
+    backlogged = cache.limited_to(0)
+    decisions = backlogged.reserve(ReserveItem(intent(amount_minor=100, external_id="x"), version))
+    assert [decision.code.value for decision in decisions] == [code]
+
+
+REFUSALS = [line for line in PRECEDENCE if line[0] not in ("INSUFFICIENT_FUNDS",)]
+
+
+@pytest.mark.parametrize(("code", "history", "account", "version"), REFUSALS, ids=[line[0] for line in REFUSALS])
+def test_what_is_not_accepted_changes_nothing(
+    cache: Cache, code: str, history: Any, account: Any, version: int | None
+) -> None:
+    if history:
+        history(cache)
+    account(cache)
+    claim = keys.claim(0, "default", "x")
+    cache.client.set(claim, "0")
+    before = cache.everything()
+    cache.limited_to(0).reserve(ReserveItem(intent(amount_minor=100, external_id="x"), version))
+    assert cache.everything() == before
+
+
+def test_a_stale_caller_is_turned_away_whole_before_anything_else(cache: Cache) -> None:
+    cache.with_wallet()
+    cache.reserve(intent(external_id="x"))
+    cache.funds.open(0, 2, "")
+    cache.client.set(keys.claim(0, "default", "x"), "0")
+    before = cache.everything()
+    assert isinstance(cache.try_reserve(intent(external_id="x"), directory_version=1), Stale)
+    assert cache.everything() == before
+
+
+@pytest.mark.parametrize("version", [2, 3])
+def test_a_caller_who_knows_the_directory_or_a_newer_one_is_served(cache: Cache, version: int) -> None:
+    cache.funds.open(0, 2, "")
+    cache.with_wallet()
+    assert not isinstance(cache.try_reserve(intent(), directory_version=version), Stale)
+
+
+def test_a_partition_that_was_never_opened_answers_stale(cache: Cache) -> None:
+    cache.client.flushdb()
+    assert isinstance(cache.try_reserve(intent()), Stale)
+
+
+# Replays
+
+
+def test_a_repeat_is_answered_with_the_record_and_moves_nothing(cache: Cache) -> None:
+    cache.with_wallet(balance_minor=100)
+    [first] = cache.reserve(intent(amount_minor=60, external_id="x"))
+    [again] = cache.reserve(intent(amount_minor=60, external_id="x"))
+    assert again.code == "REPLAYED"
+    assert again.record is not None
+    assert (again.record.position, again.record.funds) == (first.position, first.funds)
+    assert cache.state().held_minor == 60
+    assert len(cache.outbox()) == 1
+
+
+def test_a_repeat_answers_even_when_the_funds_are_gone(cache: Cache) -> None:
+    cache.with_wallet(balance_minor=100)
+    assert cache.codes(intent(amount_minor=100, external_id="x")) == ["RESERVED"]
+    assert cache.codes(intent(amount_minor=100, external_id="x")) == ["REPLAYED"]
+
+
+def test_a_refusal_for_lack_of_funds_stands_even_after_funds_have_come(cache: Cache) -> None:
+    cache.with_wallet(balance_minor=10)
+    [refused] = cache.reserve(intent(amount_minor=11, external_id="x"))
+    assert (refused.code, refused.funds) == ("INSUFFICIENT_FUNDS", FundsState(10, 0, 0, 0))
+    cache.funds.settle(0, [settlement(balance_minor=1_000)])
+
+    [again] = cache.reserve(intent(amount_minor=11, external_id="x"))
+    assert again.code == "REPLAYED"
+    assert again.record is not None
+    assert (again.record.state, again.record.funds) == (RecordState.REFUSED, FundsState(10, 0, 0, 0))
+    assert cache.codes(intent(amount_minor=11, external_id="a new one")) == ["RESERVED"]
+
+
+@pytest.mark.parametrize(
+    ("code", "prepare", "limit", "version"),
+    [
+        ("VERSION_CONFLICT", _rich, 9, 77),
+        ("BACKLOGGED", _rich, 0, None),
+        ("BALANCE_OUT_OF_RANGE", _at_the_bottom, 9, None),
+    ],
+)
+def test_a_refusal_that_may_pass_is_not_recorded(
+    cache: Cache, code: str, prepare: Any, limit: int, version: int | None
+) -> None:
+    prepare(cache)
+    refused = cache.limited_to(limit).reserve(ReserveItem(intent(external_id="x"), version))
+    assert [one.code.value for one in refused] == [code]
+    _rich(cache)
+    assert cache.codes(intent(external_id="x")) == ["RESERVED"]
+
+
+def test_the_same_external_id_with_other_content_is_reused(cache: Cache) -> None:
+    cache.with_wallet()
+    cache.reserve(intent(amount_minor=1, external_id="x"))
+    [reused] = cache.reserve(intent(amount_minor=2, external_id="x"))
+    assert reused.code == "REUSED"
+    assert reused.record is not None
+    assert reused.record.fingerprint == intent(amount_minor=1, external_id="x").fingerprint
+
+
+def test_within_a_batch_too_a_repeat_is_a_repeat(cache: Cache) -> None:
+    cache.with_wallet(balance_minor=100)
+    decisions = cache.reserve(
+        intent(amount_minor=60, external_id="x"),
+        intent(amount_minor=60, external_id="x"),
+        intent(amount_minor=61, external_id="x"),
+        intent(amount_minor=60, external_id="y"),
+        intent(amount_minor=60, external_id="y"),
+        intent(amount_minor=40, external_id="z"),
+    )
+    assert [one.code.value for one in decisions] == [
+        "RESERVED", "REPLAYED", "REUSED", "INSUFFICIENT_FUNDS", "REPLAYED", "RESERVED",
+    ]  # fmt: skip
+    assert decisions[1].record is not None
+    assert decisions[1].record.position == decisions[0].position
+    assert decisions[4].record is not None
+    assert decisions[4].record.state is RecordState.REFUSED
+    assert cache.state() == FundsState(100, 100, 0, 2)
+    assert len(cache.outbox()) == 2
+
+
+def test_a_batch_is_decided_in_its_order_on_running_funds(cache: Cache) -> None:
+    cache.with_wallet(balance_minor=100).with_wallet("carol", 50)
+    decisions = cache.reserve(
+        intent(amount_minor=70, external_id="a"),
+        intent(amount_minor=70, external_id="b"),
+        intent("carol", "bob", 50, external_id="c"),
+        intent(amount_minor=30, external_id="d"),
+        intent("nobody", "bob", 1, external_id="e"),
+    )
+    assert [one.code.value for one in decisions] == ["RESERVED", "INSUFFICIENT_FUNDS", "RESERVED", "RESERVED", "COLD"]
+    assert [queued.intent.external_id for queued in cache.funds.outbox(0)] == ["a", "c", "d"]
+    assert (cache.state().held_minor, cache.state("carol").held_minor) == (100, 50)
+
+
+# Optimistic concurrency
+
+
+def test_each_accepted_payment_raises_the_version_by_one(cache: Cache) -> None:
+    cache.with_wallet(balance_minor=100, entry_count=5)
+    based_on = {"first": 5, "second": 6, "third": 6}
+    decisions = cache.reserve(
+        *(ReserveItem(intent(amount_minor=1, external_id=name), version) for name, version in based_on.items())
+    )
+    assert [one.code.value for one in decisions] == ["RESERVED", "RESERVED", "VERSION_CONFLICT"]
+    assert decisions[2].funds is not None
+    assert decisions[2].funds.version == 7
+
+
+# The edges. Lua counts in doubles: exact up to 2^53 - 1 and not beyond.
+
+EDGES: list[tuple[str, int, int, int | None, int, str]] = [
+    # name, balance, held before, floor, hold, outcome
+    ("all there is", 100, 0, 0, 100, "RESERVED"),
+    ("one too much", 100, 0, 0, 101, "INSUFFICIENT_FUNDS"),
+    ("all that is not held", 100, 40, 0, 60, "RESERVED"),
+    ("one that is held", 100, 40, 0, 61, "INSUFFICIENT_FUNDS"),
+    ("all of the overdraft", 0, 0, -50, 50, "RESERVED"),
+    ("one beyond the overdraft", 0, 0, -50, 51, "INSUFFICIENT_FUNDS"),
+    ("the largest balance", MAX_MINOR, 0, 0, MAX_MINOR, "RESERVED"),
+    ("the largest but one", MAX_MINOR - 1, 0, 0, MAX_MINOR, "INSUFFICIENT_FUNDS"),
+    ("the largest, one held", MAX_MINOR, 1, 0, MAX_MINOR, "INSUFFICIENT_FUNDS"),
+    ("the largest, the rest held", MAX_MINOR, MAX_MINOR - 1, 0, 1, "RESERVED"),
+    ("the largest overdraft", 0, 0, -MAX_MINOR, MAX_MINOR, "RESERVED"),
+    ("the largest overdraft, one below", -1, 0, -MAX_MINOR, MAX_MINOR, "INSUFFICIENT_FUNDS"),
+    ("the largest overdraft, one held", 0, 1, -MAX_MINOR, MAX_MINOR, "INSUFFICIENT_FUNDS"),
+    ("at the largest overdraft", -MAX_MINOR, 0, -MAX_MINOR, 1, "INSUFFICIENT_FUNDS"),
+    ("far below, by the most", -MAX_MINOR, 0, -MAX_MINOR, MAX_MINOR, "INSUFFICIENT_FUNDS"),
+    ("held to the top", MAX_MINOR, MAX_MINOR - 1, -MAX_MINOR, 1, "RESERVED"),
+    ("held over the top", MAX_MINOR, MAX_MINOR, -MAX_MINOR, 1, "BALANCE_OUT_OF_RANGE"),
+    ("no floor, to the bottom", 0, 0, None, MAX_MINOR, "RESERVED"),
+    ("no floor, over the bottom by one", -1, 0, None, MAX_MINOR, "BALANCE_OUT_OF_RANGE"),
+    ("no floor, at the bottom", -MAX_MINOR, 0, None, 1, "BALANCE_OUT_OF_RANGE"),
+    ("no floor, held over the top", MAX_MINOR, MAX_MINOR, None, 1, "BALANCE_OUT_OF_RANGE"),
+    ("below the floor already", 10, 0, 20, 1, "INSUFFICIENT_FUNDS"),
+]
+
+
+@pytest.mark.parametrize(
+    ("balance", "held", "floor", "hold", "code"), [e[1:] for e in EDGES], ids=[e[0] for e in EDGES]
+)
+def test_the_edges_are_exact_to_the_last_unit(
+    cache: Cache, balance: int, held: int, floor: int | None, hold: int, code: str
+) -> None:
+    cache.hydrate(ledger_row("alice", balance, floor_minor=floor))
+    cache.client.hset(keys.account(0, "alice"), "held", held)
+    [decision] = cache.reserve(intent(amount_minor=hold, external_id="edge"))
+    assert decision.code == code
+    after = held + hold if code == "RESERVED" else held
+    assert cache.state() == FundsState(balance, after, floor, int(code == "RESERVED"))
+    assert cache.raw()["held"] == str(after)
+    assert cache.raw()["balance"] == str(balance)
+
+
+@pytest.mark.parametrize("floor", [None, 0])
+def test_where_the_balance_rises_nothing_is_held_and_no_floor_bars_it(cache: Cache, floor: int | None) -> None:
+    cache.hydrate(ledger_row("bank", -500, normal_sign=1, floor_minor=floor))
+    [decision] = cache.reserve(intent("bank", "alice", 100, hold_minor=0))
+    assert decision.code == "RESERVED"
+    assert decision.funds == FundsState(-500, 0, floor, 1)
+    assert cache.holds("bank") == {}
+    assert cache.outbox() == [decision.position]
+
+
+def test_the_backlog_counts_what_the_same_batch_has_queued(cache: Cache) -> None:
+    cache.with_wallet(balance_minor=100)
+    batch = [intent(amount_minor=1, external_id=f"x{n}") for n in range(4)]
+    assert cache.limited_to(3).codes(*batch) == ["RESERVED"] * 3 + ["BACKLOGGED"]
+    assert cache.limited_to(3).codes(batch[0], intent(amount_minor=1, external_id="new")) == ["REPLAYED", "BACKLOGGED"]
+
+
+# Waking, keys, counts
+
+
+@pytest.mark.parametrize(
+    ("awake", "backlog", "amount", "wake"),
+    [
+        (False, False, 1, True),
+        (True, False, 1, False),  # a drain is at work
+        (False, True, 1, False),  # whoever queued the first has woken one
+        (False, False, 101, False),  # nothing was queued
+    ],
+)
+def test_a_wake_up_is_asked_for_only_when_the_first_intent_comes_and_nobody_drains(
+    cache: Cache, awake: bool, backlog: bool, amount: int, wake: bool
+) -> None:
+    cache.with_wallet(balance_minor=100)
+    if backlog:
+        cache.reserved(1, "before")
+    if awake:
+        cache.funds.mark_awake()
+    reply = cache.try_reserve(intent(amount_minor=amount, external_id="x"))
+    assert not isinstance(reply, Stale)
+    assert reply.wake is wake
+
+
+def test_the_mark_of_a_drain_can_be_taken_away(cache: Cache) -> None:
+    cache.with_wallet()
+    cache.funds.mark_awake()
+    cache.funds.mark_asleep()
+    reply = cache.try_reserve(intent())
+    assert not isinstance(reply, Stale)
+    assert reply.wake
+
+
+def test_money_never_expires_and_memory_of_requests_does(cache: Cache) -> None:
+    cache.with_wallet(balance_minor=100)
+    position = cache.reserved(60, "accepted")
+    cache.reserve(intent(amount_minor=60, external_id="refused"))
+    cache.reserved(10, "second")
+    cache.funds.settle(0, [settlement(balance_minor=40, posted=(position,))], done=[position])
+    lasting = {key for key in cache.client.scan_iter() if cache.client.pttl(key) == -1}
+    passing = {key: cache.client.pttl(key) for key in cache.client.scan_iter() if key not in lasting}
+    assert lasting == {
+        keys.account(0, "alice"), keys.holds(0, "alice"), keys.outbox(0), keys.directory(0), keys.tally(0),
+    }  # fmt: skip
+    assert set(passing) == {
+        name(0, "default", external_id)
+        for name in (keys.record, keys.claim)
+        for external_id in ("accepted", "refused", "second")
+    }
+    assert all(0 < milliseconds <= WINDOW_MS for milliseconds in passing.values())
+
+
+def test_outcomes_are_tallied(cache: Cache) -> None:
+    cache.with_wallet(balance_minor=100)
+    batch = [intent(amount_minor=60, external_id=external_id) for external_id in ("a", "a", "b", "b")]
+    cache.reserve(*batch, intent("nobody", "bob", 1, external_id="c"))
+    assert cache.funds.tallies() == {"RESERVED": 1, "REPLAYED": 2, "INSUFFICIENT_FUNDS": 1, "COLD": 1}
+
+
+def test_a_server_that_lost_its_scripts_gets_them_again(cache: Cache) -> None:
+    cache.with_wallet(balance_minor=100)
+    cache.client.script_flush()
+    assert cache.codes(intent(amount_minor=1, external_id="a")) == ["RESERVED"]
+    cache.client.script_flush()
+    cache.funds.settle(0, [settlement(balance_minor=1)])
+    assert cache.state().balance_minor == 1
+
+
+def test_several_partitions_are_decided_in_one_call_each_by_itself(cache: Cache) -> None:
+    cache = Cache(cache.client, partitions=4).opened()
+    one, other = account_in(1, "alice"), account_in(2, "carol")
+    cache.hydrate(wallet(one, 10), wallet(other, 10))
+    groups = [
+        (1, [ReserveItem(intent(one, other, 5, external_id="a"))]),
+        (2, [ReserveItem(intent(other, one, 11, external_id="b"))]),
+    ]
+    replies, elsewhere = cache.funds.reserve(groups, 1)
+    assert [reply.decisions[0].code.value for reply in replies if not isinstance(reply, Stale)] == [
+        "RESERVED",
+        "INSUFFICIENT_FUNDS",
+    ]
+    assert elsewhere == {}
+    assert {partition: n for partition, n in cache.funds.backlog().items() if n} == {1: 1}
+
+
+def test_an_external_id_that_another_partition_has_claimed_is_named(cache: Cache) -> None:
+    cache = Cache(cache.client, partitions=4).opened()
+    one, other = account_in(1, "alice"), account_in(2, "carol")
+    cache.hydrate(wallet(one, 10), wallet(other, 10))
+    cache.funds.reserve([(1, [ReserveItem(intent(one, "bob", 5, external_id="x"))])], 1)
+    _, elsewhere = cache.funds.reserve([(2, [ReserveItem(intent(other, "bob", 5, external_id="x"))])], 1)
+    assert elsewhere == {("default", "x"): 1}
+    assert cache.funds.claimed_partition("default", "x") == 1
+    assert cache.funds.claimed_partition("default", "unknown") is None
+    assert cache.funds.claimed_partition("other entity", "x") is None
+
+
+def test_a_claim_stays_with_the_first_and_keeps_its_end(cache: Cache) -> None:
+    cache.with_wallet(balance_minor=100)
+    cache.reserved(1, "x")
+    cache.client.pexpire(keys.claim(0, "default", "x"), 1_000)
+    _, elsewhere = cache.funds.reserve([(0, [ReserveItem(intent(amount_minor=1, external_id="x"))])], 1)
+    assert elsewhere == {}
+    assert 0 < int(cache.client.pttl(keys.claim(0, "default", "x"))) <= 1_000  # type: ignore[arg-type]

@@ -1,0 +1,222 @@
+"""settle.lua: state-based, so that twice, late and out of order are harmless."""
+
+from itertools import permutations
+
+import pytest
+
+from app.domain.decisions import FundsState
+from app.domain.money import MAX_MINOR
+from app.domain.settlement import AccountSettlement, Notice
+from app.funds import keys
+from app.funds.gateway import SETTLE_ACCOUNTS_PER_CALL
+from tests.builders import NOON_MS, intent, ledger_row, wallet
+from tests.funds.cache import Cache, settlement
+
+
+def test_a_settled_payment_is_an_entry_and_no_longer_a_hold(cache: Cache) -> None:
+    cache.with_wallet(balance_minor=100)
+    position = cache.reserved(30, "a")
+    cache.funds.settle(0, [settlement(balance_minor=70, posted=(position,))], done_up_to=position)
+    assert cache.state() == FundsState(70, 0, 0, 1)
+    assert (cache.holds(), cache.outbox()) == ({}, [])
+    assert cache.raw()["entry_count"] == "1"
+    assert cache.raw()["updated_at"] == str(NOON_MS + 1)
+
+
+def test_settling_twice_is_settling_once(cache: Cache) -> None:
+    cache.with_wallet(balance_minor=100)
+    position = cache.reserved(30, "a")
+    cache.reserved(20, "b")
+    once = settlement(balance_minor=70, posted=(position,))
+    cache.funds.settle(0, [once], done_up_to=position)
+    after = cache.everything()
+    cache.funds.settle(0, [once], done_up_to=position)
+    assert cache.everything() == after
+    assert cache.state() == FundsState(70, 20, 0, 2)
+
+
+def test_the_order_in_which_settlements_arrive_does_not_matter(cache: Cache) -> None:
+    outcomes = []
+    for order in permutations(range(3)):
+        cache.client.flushdb()
+        cache.opened().with_wallet(balance_minor=100)
+        positions = [cache.reserved(10, f"x{n}") for n in range(3)]
+        steps = [settlement(balance_minor=90 - 10 * n, entry_count=n + 1, posted=(positions[n],)) for n in range(3)]
+        for n in order:
+            cache.funds.settle(0, [steps[n]], done=[positions[n]])
+        state = cache.state()
+        outcomes.append((state.balance_minor, state.held_minor, cache.holds(), cache.outbox()))
+    assert outcomes == [(70, 0, {}, [])] * 6
+
+
+def test_an_older_balance_never_replaces_a_newer_one(cache: Cache) -> None:
+    cache.with_wallet(balance_minor=100, entry_count=5)
+    for older in (4, 5):
+        cache.funds.settle(0, [settlement(balance_minor=999, entry_count=older)])
+        assert (cache.state().balance_minor, cache.raw()["entry_count"]) == (100, "5")
+    cache.funds.settle(0, [settlement(balance_minor=999, entry_count=6)])
+    assert (cache.state().balance_minor, cache.raw()["entry_count"]) == (999, "6")
+
+
+def test_a_released_hold_is_free_again_without_an_entry(cache: Cache) -> None:
+    cache.with_wallet(balance_minor=100)
+    position = cache.reserved(30, "a")
+    cache.funds.settle(0, [settlement(balance_minor=100, entry_count=0, released=(position,))], done=[position])
+    assert cache.state() == FundsState(100, 0, 0, 2)  # reserving and releasing both change the funds
+    assert cache.outbox() == []
+
+
+# The version counts changes of the funds: a posted hold changed them when it was reserved, a credit does when it posts.
+VERSIONS = [
+    ("a posted hold", 1, 1, 0, 1, 1),
+    ("two posted holds", 2, 2, 0, 2, 2),
+    ("a credit beside", 0, 0, 0, 1, 1),
+    ("a posted hold and a credit", 1, 1, 0, 2, 2),
+    ("a hold posted, another stays", 2, 1, 0, 1, 2),
+    ("a release", 1, 0, 1, 0, 2),
+    ("a post and a release", 2, 1, 1, 1, 3),
+]
+
+
+@pytest.mark.parametrize(
+    ("reserves", "posted", "released", "entries", "version"), [v[1:] for v in VERSIONS], ids=[v[0] for v in VERSIONS]
+)
+def test_the_version_counts_each_change_of_the_funds_once(
+    cache: Cache, reserves: int, posted: int, released: int, entries: int, version: int
+) -> None:
+    cache.with_wallet(balance_minor=100)
+    positions = [cache.reserved(10, f"x{n}") for n in range(reserves)]
+    told = settlement(
+        balance_minor=50,
+        entry_count=entries,
+        version=0,
+        posted=tuple(positions[:posted]),
+        released=tuple(positions[posted : posted + released]),
+    )
+    cache.funds.settle(0, [told])
+    assert cache.state().version == version
+    cache.funds.settle(0, [told])
+    assert cache.state().version == version
+
+
+def test_the_version_never_falls_behind_the_ledgers(cache: Cache) -> None:
+    cache.with_wallet(balance_minor=100)
+    cache.funds.settle(0, [settlement(balance_minor=1, entry_count=1, version=40)])
+    assert cache.state().version == 40
+    cache.funds.settle(0, [settlement(balance_minor=2, entry_count=2, version=2)])
+    assert cache.state().version == 41
+
+
+def test_a_cold_account_stays_cold(cache: Cache) -> None:
+    cache.funds.settle(0, [settlement("nobody", 100)])
+    assert cache.raw("nobody") == {}
+    assert cache.funds.balance("nobody") is None
+
+
+def test_a_placeholder_takes_the_assignment_and_stays_cold_until_hydrated(cache: Cache) -> None:
+    cache.funds.place_holder(["alice"])
+    assert cache.raw() == {"entry_count": "-1"}
+    cache.funds.settle(0, [settlement(balance_minor=70, entry_count=3)])
+    assert (cache.raw()["balance"], cache.raw()["entry_count"]) == ("70", "3")
+    assert cache.funds.balance("alice") is None
+    assert cache.codes(intent()) == ["COLD"]
+
+
+def test_a_placeholder_of_an_account_without_entries_takes_the_zeroth(cache: Cache) -> None:
+    cache.funds.place_holder(["alice"])
+    cache.funds.settle(0, [settlement(balance_minor=0, entry_count=0)])
+    assert cache.raw()["balance"] == "0"
+
+
+@pytest.mark.parametrize("balance", [MAX_MINOR, -MAX_MINOR, MAX_MINOR - 1])
+def test_balances_at_the_edge_are_assigned_to_the_last_unit(cache: Cache, balance: int) -> None:
+    cache.hydrate(ledger_row("alice", 0))
+    cache.funds.settle(0, [settlement(balance_minor=balance)])
+    assert cache.raw()["balance"] == str(balance)
+
+
+def test_the_largest_hold_is_freed_to_the_last_unit(cache: Cache) -> None:
+    cache.with_wallet(balance_minor=MAX_MINOR)
+    most, one = cache.reserved(MAX_MINOR - 1, "most"), cache.reserved(1, "one")
+    cache.funds.settle(0, [settlement(balance_minor=1, posted=(most,))])
+    assert cache.raw()["held"] == "1"
+    cache.funds.settle(0, [settlement(balance_minor=0, entry_count=2, posted=(one,))])
+    assert cache.raw()["held"] == "0"
+
+
+@pytest.mark.parametrize("outcome", ["X|5-1", "D|pay_0_5_1"])
+def test_a_rewritten_record_keeps_its_fingerprint_and_its_end(cache: Cache, outcome: str) -> None:
+    cache.with_wallet()
+    cache.reserved(10, "x")
+    name = keys.record(0, "default", "x")
+    cache.client.pexpire(name, 5_000)
+    cache.funds.settle(0, [], records={("default", "x"): outcome})
+    assert cache.client.get(name) == f"{intent(amount_minor=10, external_id='x').fingerprint}|{outcome}"
+    assert 0 < int(cache.client.pttl(name)) <= 5_000  # type: ignore[arg-type]
+    assert cache.codes(intent(amount_minor=10, external_id="x")) == ["REPLAYED"]
+
+
+def test_a_record_that_has_expired_is_not_brought_back(cache: Cache) -> None:
+    cache.funds.settle(0, [], records={("default", "gone"): "X|5-1"})
+    assert cache.client.exists(keys.record(0, "default", "gone")) == 0
+
+
+def test_trimming_takes_everything_up_to_the_position_and_nothing_behind(cache: Cache) -> None:
+    cache.with_wallet()
+    positions = [cache.reserved(1, f"x{n}") for n in range(5)]
+    cache.funds.settle(0, [], done_up_to=positions[2])
+    assert cache.outbox() == positions[3:]
+    cache.funds.settle(0, [], done_up_to=positions[1])
+    assert cache.outbox() == positions[3:]
+
+
+def test_listed_positions_go_and_those_between_stay(cache: Cache) -> None:
+    cache.with_wallet()
+    positions = [cache.reserved(1, f"x{n}") for n in range(5)]
+    cache.funds.settle(0, [], done=[positions[1], positions[3]])
+    assert cache.outbox() == [positions[0], positions[2], positions[4]]
+
+
+def test_without_a_word_on_the_outbox_nothing_is_trimmed(cache: Cache) -> None:
+    cache.with_wallet()
+    position = cache.reserved(1, "x")
+    cache.funds.settle(0, [settlement(balance_minor=99, posted=(position,))])
+    assert cache.outbox() == [position]
+
+
+def test_a_batch_larger_than_a_call_is_settled_whole_and_trimmed_last(cache: Cache) -> None:
+    number = SETTLE_ACCOUNTS_PER_CALL + 3
+    cache.hydrate(*(wallet(f"w{n}", 100) for n in range(number)))
+    told: list[AccountSettlement] = []
+    for n in range(number):
+        position = cache.reserved(10, f"x{n}", source=f"w{n}")
+        told.append(settlement(f"w{n}", 90, posted=(position,)))
+    cache.funds.settle(0, told, done_up_to=told[-1].posted[0])
+    assert all(cache.state(f"w{n}") == FundsState(90, 0, 0, 1) for n in range(number))
+    assert cache.outbox() == []
+
+
+def test_an_account_with_thousands_of_holds_is_settled_in_one_call(cache: Cache) -> None:
+    cache = cache.limited_to(10_000).with_wallet(balance_minor=3_000)
+    batch = [intent(amount_minor=1, external_id=f"x{n}") for n in range(2_500)]
+    positions = [decision.position or "" for decision in cache.reserve(*batch)]
+    told = settlement(
+        balance_minor=500, entry_count=2_400, posted=tuple(positions[:2_400]), released=tuple(positions[2_400:])
+    )
+    cache.funds.settle(0, [told], done_up_to=positions[-1])
+    assert cache.state() == FundsState(500, 0, 0, 2_600)
+    assert cache.holds() == {}
+
+
+def test_waiters_hear_which_positions_are_answered(cache: Cache) -> None:
+    from app.funds.notices import _decode_notice
+
+    notice = Notice(0, up_to="5-1", done=["6-0"], refused=["4-0"])
+    with cache.client.pubsub() as listener:
+        listener.subscribe(keys.SETTLED_CHANNEL)
+        assert listener.get_message(timeout=5)["type"] == "subscribe"
+        cache.funds.settle(0, [], notice=notice)
+        cache.funds.settle(0, [])  # without a notice nothing is said
+        cache.funds.announce(Notice(0, exhausted=["9-9"]))
+        heard = [_decode_notice(listener.get_message(timeout=5)["data"]) for _ in range(2)]
+    assert heard == [notice, Notice(0, exhausted=["9-9"])]
