@@ -72,15 +72,15 @@ def catalogue() -> list[tuple[RefusalCode, int, bool, str]]:
 def problem(refusal: Refusal) -> Response:
     """A refusal as a response."""
     status, retryable, title = _HTTP[refusal.code]
-    body: dict[str, Any] = {
+    members: dict[str, Any] = {
         "type": f"/v1/problems#{refusal.code.value}",
         "title": title,
         "status": status,
         "code": refusal.code.value,
         "detail": refusal.detail,
         "retryable": retryable,
-        **refusal.figures,
     }
+    body = members | dict(refusal.figures) | members  # a figure never takes the place of a member of the standard
     response = json_response(body, status, content_type="application/problem+json")
     if status == 503:
         response.headers["Retry-After"] = str(RETRY_AFTER_S)

@@ -206,7 +206,7 @@ def _refuse_status(account: AccountFacts, barred: bool) -> Refusal | None:
     return Refusal(
         RefusalCode.ACCOUNT_CLOSED if closed else RefusalCode.ACCOUNT_FROZEN,
         f"Account {account.account_id!r} is {account.status.value}; nothing was moved.",
-        {"account_id": account.account_id, "status": account.status.value},
+        {"account_id": account.account_id, "account_status": account.status.value},
     )
 
 

@@ -346,5 +346,5 @@ def _refuse_exhausted(accepted: Accepted) -> Refusal:
         RefusalCode.CONCURRENCY_RETRY_EXHAUSTED,
         "The payment is accepted and pending, but the books could not lock its accounts within the bounded retries. "
         "It will post once they are free; ask for it by payment_id, or retry with the same external_id.",
-        {"payment_id": accepted.payment_id, "external_id": accepted.intent.external_id, "status": "pending"},
+        {"payment_id": accepted.payment_id, "external_id": accepted.intent.external_id, "payment_status": "pending"},
     )
