@@ -22,7 +22,9 @@ blueprint = Blueprint("accounts", __name__)
 
 LARGEST_METADATA = 16 * 1024
 
-CurrencyCode = Annotated[str, Meta(pattern=r"^[A-Z][A-Z0-9_]{2,15}(?!\n)$", description="ISO 4217 or a code of your own")]
+CurrencyCode = Annotated[
+    str, Meta(pattern=r"^[A-Z][A-Z0-9_]{2,15}(?!\n)$", description="ISO 4217 or a code of your own")
+]
 Name = Annotated[str, Meta(max_length=200)]
 
 

@@ -45,9 +45,14 @@ def holds(partition: int, account_id: str) -> str:
 
 def record(partition: int, entity_id: str, external_id: str) -> str:
     """The idempotency record of a payment."""
-    return f"hf:{{{partition}}}:record:{entity_id}:{external_id}"
+    return f"hf:{{{partition}}}:record:{_escaped(entity_id)}:{external_id}"
 
 
 def claim(partition: int, entity_id: str, external_id: str) -> str:
     """The directory entry of an external id."""
-    return f"hf:{{{partition}}}:claim:{entity_id}:{external_id}"
+    return f"hf:{{{partition}}}:claim:{_escaped(entity_id)}:{external_id}"
+
+
+def _escaped(entity_id: str) -> str:
+    """An entity id without a colon, so that it can never be read together with the external id behind it."""
+    return entity_id.replace("%", "%25").replace(":", "%3A")
