@@ -5,10 +5,12 @@ import time
 from functools import partial
 from typing import Any
 
+from redis.exceptions import RedisError
 from rq import Queue, Worker
 from sqlalchemy import Engine
 
 from app.api.context import ApiServices
+from app.domain.faults import CacheUnavailable
 from app.funds.connection import blocking_client, request_client
 from app.funds.gateway import Funds
 from app.funds.notices import Subscriber
@@ -94,7 +96,10 @@ def build_readiness(settings: Settings, engine: Engine, funds: Funds, accounts: 
 
 
 def _drain_workers(connection: Any) -> int:
-    return len(Worker.all(queue=Queue(DRAIN_QUEUE, connection=connection)))
+    try:
+        return len(Worker.all(queue=Queue(DRAIN_QUEUE, connection=connection)))
+    except RedisError as error:
+        raise CacheUnavailable(f"the server of the queues does not answer: {error}") from error
 
 
 def build_drain(settings: Settings) -> Drain:

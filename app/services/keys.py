@@ -8,9 +8,14 @@ from enum import StrEnum
 from hashlib import sha256
 from typing import Protocol
 
+from app.domain.faults import BooksUnavailable
+
 KEY_PREFIX = "hf"
 RECHECK_S = 5.0
-"""How long a checked key is trusted before the books are asked again; a revocation takes effect within this time."""
+"""How long a checked key is trusted before the books are asked again; a revocation takes effect within this time.
+
+While the books are out of reach it stays trusted: payments do not need them, and a revocation could not be written.
+"""
 
 REMEMBERED_KEYS = 10_000
 
@@ -77,7 +82,12 @@ class Gatekeeper:
         remembered = self._checked.get(key)
         if remembered is not None and remembered[1] > now:
             return remembered[0]
-        caller = self._check(key)
+        try:
+            caller = self._check(key)
+        except BooksUnavailable:
+            if remembered is None:
+                raise
+            caller = remembered[0]  # nobody can have revoked it in books that nobody reaches; payments go on
         if caller is None:
             self._checked.pop(key, None)
         else:
