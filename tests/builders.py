@@ -219,7 +219,7 @@ class World:
     @cached_property
     def client(self) -> redis.Redis:
         """The raw client of the cache, for looking and tampering."""
-        return self._closing(request_client(self.urls.redis_url))
+        return self._new_client()
 
     @cached_property
     def funds(self) -> Funds:
@@ -227,8 +227,7 @@ class World:
 
     def new_funds(self) -> Funds:
         """A gateway with connections of its own."""
-        client = self._closing(request_client(self.urls.redis_url))
-        return Funds(client, partitions=PARTITIONS, window_ms=WINDOW_MS, backlog_limit=self.backlog_limit)
+        return Funds(self._new_client(), partitions=PARTITIONS, window_ms=WINDOW_MS, backlog_limit=self.backlog_limit)
 
     @cached_property
     def engine(self) -> Any:
@@ -456,6 +455,11 @@ class World:
         """Give every connection back."""
         while self._closers:
             self._closers.pop()()
+
+    def _new_client(self) -> redis.Redis:
+        client = request_client(self.urls.redis_url)
+        self._closers.append(client.connection_pool.disconnect)
+        return client
 
     def _closing(self, resource: Any) -> Any:
         self._closers.append(resource.close)

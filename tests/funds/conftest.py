@@ -18,7 +18,7 @@ def cache(request: pytest.FixtureRequest) -> Iterator[Cache]:
     else:
         client = request_client(request.getfixturevalue("empty_cache"))
     yield Cache(client).opened()
-    client.close()
+    client.connection_pool.disconnect()
 
 
 @pytest.fixture
@@ -26,4 +26,4 @@ def real_cache(empty_cache: str) -> Iterator[Cache]:
     """An empty, opened cache on the real server."""
     client = request_client(empty_cache)
     yield Cache(client).opened()
-    client.close()
+    client.connection_pool.disconnect()

@@ -19,7 +19,7 @@ from tests.funds.cache import Cache
 def funds_at(url: str) -> Iterator[Funds]:
     client = request_client(url)
     yield Funds(client, partitions=1, window_ms=1_000, backlog_limit=10)
-    client.close()
+    client.connection_pool.disconnect()
 
 
 @contextmanager
