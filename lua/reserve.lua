@@ -8,11 +8,14 @@
 --       then for each of N payments:  idempotency record
 -- ARGV  1 directory version the caller knows      2 idempotency window, ms
 --       3 backlog limit, entries                  4 A
+--       5 '1': atomic, all payments or none       6 '1': dry run, decide and write nothing, not even the tally
 --       then for each of N payments:
 --         account (1..A)   amount to hold, minor units (0 where the balance rises)
 --         expected version or ''   fingerprint   intent (JSON)
 --
 -- Reply {'STALE', directory version or ''}: the caller's facts are older than the partition's; nothing was done.
+--    or {'FAILED', n, outcome n}: the batch is atomic and its nth payment, the first such, is neither reserved nor a
+--       replay of an accepted one. Nothing was written, not even a refusal: no payment was decided alone.
 --    or {'DECIDED', wake (1: nobody is draining), outcome 1, ... outcome N}, each outcome the first that applies of
 --       {'REPLAYED', record}                                 the same external_id and content was seen before
 --       {'REUSED', record}                                   the same external_id with other content
@@ -21,7 +24,7 @@
 --       {'INSUFFICIENT_FUNDS', balance, held, floor, version}      recorded: a later retry gets the same answer
 --       {'BALANCE_OUT_OF_RANGE', balance, held, floor, version}
 --       {'BACKLOGGED', balance, held, floor, version}
---       {'RESERVED', balance, held, floor, version, position}
+--       {'RESERVED', balance, held, floor, version, position}      position is '' in a dry run
 --
 -- Record: fingerprint|A|position|version|balance|held|floor        accepted
 --         fingerprint|R|balance|held|floor|version                  refused for lack of funds
@@ -31,8 +34,9 @@
 local outbox, directory, awake, tally = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local known_directory = tonumber(ARGV[1])
 local window_ms, backlog_limit, account_count = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
+local is_atomic, is_dry_run = ARGV[5] == '1', ARGV[6] == '1'
 
-local FIXED_KEYS, FIXED_ARGS, ARGS_PER_PAYMENT = 4, 4, 5
+local FIXED_KEYS, FIXED_ARGS, ARGS_PER_PAYMENT = 4, 6, 5
 local MAX_MINOR = 9007199254740991 -- 2^53 - 1: doubles are exact up to here
 
 local function integer(number)
@@ -138,6 +142,50 @@ for n = 1, payment_count do
   payments[n] = payment
 end
 
+local function record_of(payment, position)
+  local outcome = payment.outcome
+  if outcome[1] == 'RESERVED' then
+    return table.concat({ payment.fingerprint, 'A', position, outcome[5], outcome[2], outcome[3], outcome[4] }, '|')
+  end
+  return table.concat({ payment.fingerprint, 'R', outcome[2], outcome[3], outcome[4], outcome[5] }, '|')
+end
+
+-- What a decision answers when nothing is written: no position, and no record but the one it would have left.
+local function unwritten(payment)
+  if payment.earlier then
+    payment.outcome[2] = record_of(payment.earlier, '')
+  elseif payment.outcome[1] == 'RESERVED' then
+    payment.outcome[6] = ''
+  end
+  return payment.outcome
+end
+
+-- A replay is as good as a reservation only if the recorded payment was accepted, and not rejected since.
+local function fails(payment)
+  local code = payment.outcome[1]
+  if code == 'REPLAYED' and not payment.earlier then
+    local state = string.sub(payment.outcome[2], #payment.fingerprint + 2, #payment.fingerprint + 2)
+    return state ~= 'A' and state ~= 'D'
+  end
+  return code ~= 'RESERVED' and code ~= 'REPLAYED'
+end
+
+if is_atomic then
+  for n, payment in ipairs(payments) do
+    if fails(payment) then
+      return { 'FAILED', n, unwritten(payment) }
+    end
+  end
+end
+
+if is_dry_run then
+  local rehearsal = { 'DECIDED', 0 }
+  for n, payment in ipairs(payments) do
+    rehearsal[n + 2] = unwritten(payment)
+  end
+  return rehearsal
+end
+
 local reply = { 'DECIDED', 0 }
 local counts = {}
 for n, payment in ipairs(payments) do
@@ -148,12 +196,12 @@ for n, payment in ipairs(payments) do
     if payment.hold > 0 then
       redis.call('HSET', account.holds, position, payment.hold_text)
     end
-    payment.record = table.concat({ payment.fingerprint, 'A', position, outcome[5], outcome[2], outcome[3], outcome[4] }, '|')
+    payment.record = record_of(payment, position)
     redis.call('SET', payment.record_key, payment.record, 'PX', window_ms)
     outcome[6] = position
     account.position = position
   elseif code == 'INSUFFICIENT_FUNDS' then
-    payment.record = table.concat({ payment.fingerprint, 'R', outcome[2], outcome[3], outcome[4], outcome[5] }, '|')
+    payment.record = record_of(payment)
     redis.call('SET', payment.record_key, payment.record, 'PX', window_ms)
   elseif payment.earlier then
     outcome[2] = payment.earlier.record

@@ -91,6 +91,14 @@ class ReserveReply:
     decisions: list[Decision]
 
 
+@dataclass(slots=True)
+class Failed:
+    """An atomic batch of which nothing was written, because of the payment at `index`, the first that failed."""
+
+    index: int
+    decision: Decision
+
+
 class Stale:
     """The reserve call was refused whole: the caller's directory is older than the partition's."""
 

@@ -12,6 +12,7 @@ from app.domain.clock import from_milliseconds, to_milliseconds
 from app.domain.decisions import (
     CachedBalance,
     Decision,
+    Failed,
     FundsState,
     InspectedAccount,
     Record,
@@ -35,6 +36,18 @@ _encode_intent = msgspec.json.Encoder().encode
 _decode_intent = msgspec.json.Decoder(Intent).decode
 _encode_notice = msgspec.json.Encoder().encode
 
+Group = tuple[int, Sequence[ReserveItem]]
+"""A partition and the payments that it decides in one script call."""
+
+Claims = list[tuple[str, int, tuple[str, str]]]
+"""The claims of one script call: key, the partition that claims, entity and external id."""
+
+Elsewhere = dict[tuple[str, str], int]
+"""External ids, with their entity, that another partition claimed before, and which."""
+
+Call = tuple[Script, list[str], list[Any]]
+"""A script, its keys and its arguments."""
+
 AWAKE_MS = 1_000
 """How long the mark of a drain outlives it: after a kill, the next wake-up or the sweep takes over."""
 
@@ -57,31 +70,57 @@ class Funds:
 
     # Reserving
 
-    def reserve(
-        self, groups: Sequence[tuple[int, Sequence[ReserveItem]]], directory_version: int
-    ) -> tuple[list[ReserveReply | Stale], dict[tuple[str, str], int]]:
-        """Decide payments grouped by partition, in one round trip; a group is one script call.
+    def reserve(self, groups: Sequence[Group], directory_version: int) -> tuple[list[ReserveReply | Stale], Elsewhere]:
+        """Decide payments grouped by partition, each alone, in one round trip; a group is one script call.
 
         Also claims their external ids; returns the claims that another partition made before.
         """
-        calls: list[tuple[Script, list[str], list[Any]]] = []
-        for partition, items in groups:
-            calls.append((scripts.RESERVE, *self._reserve_arguments(partition, items, directory_version)))
-        claims = list(self._claims(groups).values())
-        for claim in claims:
-            calls.append((scripts.CLAIM, [name for name, _, _ in claim], [self.window_ms, *(p for _, p, _ in claim)]))
-        replies = self._run(calls)
-        elsewhere = {
-            key: int(first)
-            for claim, reply in zip(claims, replies[len(groups) :], strict=True)
-            for (_, partition, key), first in zip(claim, reply, strict=True)
-            if int(first) != partition
-        }
-        return [_reserve_reply(reply) for reply in replies[: len(groups)]], elsewhere
+        calls = self._reserve_calls(groups, directory_version, atomic=False, dry_run=False)
+        claims = self._claims(groups)
+        replies = self._run(calls + self._claim_calls(claims))
+        decided = [reply for reply in map(_reserve_reply, replies[: len(groups)]) if not isinstance(reply, Failed)]
+        return decided, _elsewhere(claims, replies[len(groups) :])
 
-    def _reserve_arguments(
-        self, partition: int, items: Sequence[ReserveItem], directory_version: int
-    ) -> tuple[list[str], list[Any]]:
+    def reserve_unclaimed(
+        self, groups: Sequence[Group], directory_version: int, *, atomic: bool = False, dry_run: bool = False
+    ) -> list[ReserveReply | Failed | Stale]:
+        """Decide as `reserve` does, but claim nothing. `atomic`: each group whole or not at all; `dry_run`: write
+        nothing, and answer what would have been."""
+        calls = self._reserve_calls(groups, directory_version, atomic=atomic, dry_run=dry_run)
+        return [_reserve_reply(reply) for reply in self._run(calls)]
+
+    def claim(self, groups: Sequence[Group]) -> Elsewhere:
+        """Claim the payments' external ids; returns the claims that another partition made before."""
+        claims = self._claims(groups)
+        return _elsewhere(claims, self._run(self._claim_calls(claims)))
+
+    def claimed_elsewhere(self, groups: Sequence[Group]) -> Elsewhere:
+        """What `claim` would return, claiming nothing."""
+        claims = self._claims(groups)
+        with self._guarded():
+            pipeline = self._client.pipeline(transaction=False)
+            for claim in claims:
+                pipeline.mget([name for name, _, _ in claim])
+            return _elsewhere(claims, pipeline.execute())
+
+    def _reserve_calls(
+        self, groups: Sequence[Group], directory_version: int, *, atomic: bool, dry_run: bool
+    ) -> list[Call]:
+        fixed = [directory_version, self.window_ms, self.backlog_limit]
+        calls: list[Call] = []
+        for partition, items in groups:
+            names, account_count, payment_args = self._reserve_arguments(partition, items)
+            args = [*fixed, account_count, int(atomic), int(dry_run), *payment_args]
+            calls.append((scripts.RESERVE, names, args))
+        return calls
+
+    def _claim_calls(self, claims: Sequence[Claims]) -> list[Call]:
+        return [
+            (scripts.CLAIM, [name for name, _, _ in claim], [self.window_ms, *(p for _, p, _ in claim)])
+            for claim in claims
+        ]
+
+    def _reserve_arguments(self, partition: int, items: Sequence[ReserveItem]) -> tuple[list[str], int, list[Any]]:
         account_index: dict[str, int] = {}
         account_keys: list[str] = []
         record_keys: list[str] = []
@@ -97,20 +136,18 @@ class Funds:
             expected = "" if item.expected_version is None else item.expected_version
             payment_args += (index, intent.hold_minor, expected, intent.fingerprint, _encode_intent(intent))
         fixed_keys = [keys.outbox(partition), keys.directory(partition), keys.awake(partition), keys.tally(partition)]
-        fixed_args = [directory_version, self.window_ms, self.backlog_limit, len(account_index)]
-        return fixed_keys + account_keys + record_keys, fixed_args + payment_args
+        return fixed_keys + account_keys + record_keys, len(account_index), payment_args
 
-    def _claims(
-        self, groups: Sequence[tuple[int, Sequence[ReserveItem]]]
-    ) -> dict[int, list[tuple[str, int, tuple[str, str]]]]:
-        claims: dict[int, list[tuple[str, int, tuple[str, str]]]] = {}
+    def _claims(self, groups: Sequence[Group]) -> list[Claims]:
+        """The claims of some payments' external ids, those of one partition together."""
+        claims: dict[int, Claims] = {}
         for partition, items in groups:
             for item in items:
                 entity_id, external_id = item.intent.entity_id, item.intent.external_id
                 home = partition_of(external_id, self.partitions)
                 name = keys.claim(home, entity_id, external_id)
                 claims.setdefault(home, []).append((name, partition, (entity_id, external_id)))
-        return claims
+        return list(claims.values())
 
     def claimed_partition(self, entity_id: str, external_id: str) -> int | None:
         """The partition in which an external id was first seen, inside the window."""
@@ -137,7 +174,7 @@ class Funds:
 
     def hydrate(self, rows: Sequence[LedgerBalance], directory_version: int) -> list[CachedBalance]:
         """Bring accounts' state from the ledger; the cache keeps whatever is newer."""
-        calls: list[tuple[Script, list[str], list[Any]]] = []
+        calls: list[Call] = []
         for row in rows:
             partition = self.partition_of(row.account_id)
             names = [keys.account(partition, row.account_id), keys.holds(partition, row.account_id)]
@@ -324,7 +361,7 @@ class Funds:
 
     # Running scripts
 
-    def _run(self, calls: Sequence[tuple[Script, list[str], list[Any]]]) -> list[Any]:
+    def _run(self, calls: Sequence[Call]) -> list[Any]:
         """Run scripts in one round trip; a server that lost them gets them again."""
         with self._guarded():
             if len(calls) == 1:
@@ -363,9 +400,20 @@ class Funds:
             raise
 
 
-def _reserve_reply(reply: Any) -> ReserveReply | Stale:
+def _elsewhere(claims: Sequence[Claims], replies: Sequence[Sequence[Any]]) -> Elsewhere:
+    return {
+        key: int(first)
+        for claim, reply in zip(claims, replies, strict=True)
+        for (_, partition, key), first in zip(claim, reply, strict=True)
+        if first is not None and int(first) != partition
+    }
+
+
+def _reserve_reply(reply: Any) -> ReserveReply | Failed | Stale:
     if reply[0] == "STALE":
         return Stale()
+    if reply[0] == "FAILED":
+        return Failed(reply[1] - 1, _decision(reply[2]))
     return ReserveReply(reply[1] == 1, [_decision(outcome) for outcome in reply[2:]])
 
 
