@@ -72,7 +72,7 @@ def translate(error: psycopg.Error) -> Fault | psycopg.Error:
         return ConcurrencyConflict(str(error))
     if isinstance(error, errors.UniqueViolation) and constraint in _RACED_CONSTRAINTS:
         return ConcurrencyConflict(str(error))
-    if isinstance(error, psycopg.IntegrityError):
+    if isinstance(error, (psycopg.IntegrityError, psycopg.DataError)):  # a value that no column takes is refused too
         return LedgerConstraintViolated(constraint, str(error))
     if isinstance(error, (psycopg.OperationalError, psycopg.InterfaceError)):
         return BooksUnavailable(str(error))

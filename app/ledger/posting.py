@@ -217,9 +217,9 @@ class Posting:
                     intent.external_id,
                     intent.fingerprint,
                     refusal.code.value,
-                    refusal.detail,
-                    Jsonb(dict(refusal.figures)),
-                    Jsonb(intent_document(rejection)),
+                    _keepable(refusal.detail),
+                    Jsonb(_keepable(dict(refusal.figures))),
+                    Jsonb(_keepable(intent_document(rejection))),
                 ),
             )
 
@@ -244,6 +244,17 @@ def intent_document(rejection: Rejection) -> dict[str, Any]:
         "effective_at": intent.effective_at.isoformat() if intent.effective_at else None,
         "metadata": intent.metadata,
     }
+
+
+def _keepable(value: Any) -> Any:
+    """The same without NUL characters, which Postgres keeps neither as text nor as jsonb: a rejection must go in."""
+    if isinstance(value, str):
+        return value.replace("\x00", "\ufffd")
+    if isinstance(value, dict):
+        return {_keepable(key): _keepable(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_keepable(item) for item in value]
+    return value
 
 
 class PostingBooks:
