@@ -301,7 +301,6 @@ class World:
             funds or self.new_funds(),
             books or self.new_posting_books(),
             Contention(self.clock, lambda: 1.0),
-            monotonic=self.clock,
             sleep=self.clock.sleep,
             jitter=lambda: 1.0,
             batch_limit=batch_limit,

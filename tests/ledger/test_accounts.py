@@ -1,0 +1,99 @@
+"""Accounts in the books."""
+
+from threading import Barrier, Thread
+from typing import Any
+
+import pytest
+
+from app.domain.accounts import AccountType
+from app.domain.faults import Misconfigured
+from app.domain.refusals import Refusal, RefusalCode
+from app.ledger.accounts import AccountBooks
+from app.services.accounts import AccountRequest
+from tests.builders import World
+
+WANTED: dict[str, Any] = {
+    "account_id": "alice",
+    "entity_id": "default",
+    "type": AccountType.LIABILITY,
+    "currency_code": "EUR",
+    "name": "Alice",
+    "overdraft_limit_minor": 500,
+    "metadata": {"a": [1, None]},
+}
+
+
+def test_an_account_is_created_with_its_balance_row_and_its_audit_event(world: World) -> None:
+    account, created = world.account_books.create(WANTED, "key:x")
+    assert created
+    assert (account.account_id, account.type, account.metadata) == ("alice", AccountType.LIABILITY, {"a": [1, None]})
+    assert world.rows("SELECT normal_sign, floor_minor, balance_minor, version, entry_count FROM account_balance") == [
+        (-1, -500, 0, 0, 0)
+    ]
+    assert world.rows("SELECT actor, action, subject FROM audit_event") == [("key:x", "account.create", "alice")]
+
+
+def test_creating_it_again_returns_the_one_that_exists_and_writes_nothing(world: World) -> None:
+    first, _ = world.account_books.create(WANTED, "key:x")
+    again, created = world.account_books.create(WANTED | {"name": "Other"}, "key:y")
+    assert (again, created) == (first, False)
+    assert world.rows("SELECT count(*) FROM audit_event") == [(1,)]
+
+
+def test_of_many_who_create_it_at_once_one_does(world: World) -> None:
+    barrier, created = Barrier(8), []
+
+    def create() -> None:
+        books = AccountBooks(world.engine, 4)
+        barrier.wait()
+        created.append(books.create(WANTED, "key:x")[1])
+
+    threads = [Thread(target=create) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(created) == [False] * 7 + [True]
+    assert world.rows("SELECT count(*) FROM account_balance") == [(1,)]
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("entity_id", "other"),
+        ("type", AccountType.ASSET),
+        ("currency_code", "USD"),
+        ("name", "Bob"),
+        ("overdraft_limit_minor", None),
+        ("metadata", {}),
+    ],
+)
+def test_other_content_under_the_same_id_names_the_field(world: World, field: str, value: Any) -> None:
+    world.accounts.create(AccountRequest(**WANTED), "key:x")
+    refusal = world.accounts.create(AccountRequest(**WANTED | {field: value}), "key:x")
+    assert isinstance(refusal, Refusal)
+    assert (refusal.code, refusal.figures["field"]) == (RefusalCode.ACCOUNT_EXISTS, field)
+
+
+def test_the_same_content_again_is_no_error(world: World) -> None:
+    world.accounts.create(AccountRequest(**WANTED), "key:x")
+    again = world.accounts.create(AccountRequest(**WANTED), "key:y")
+    assert not isinstance(again, Refusal)
+    assert again[1] is False
+
+
+def test_pages_of_accounts_follow_the_bytes_of_their_ids(world: World) -> None:
+    names = ["B", "a", "ä", "a-b", "a_b", "aa"]
+    for name in names:
+        world.account(name)
+    pages, after = [], None
+    while page := world.account_books.page(limit=2, after=after, entity_id=None, currency_code=None):
+        pages += [account.account_id for account in page]
+        after = pages[-1]
+    assert pages == sorted(names, key=str.encode)
+
+
+def test_books_made_with_other_partitions_refuse_the_program(world: World) -> None:
+    with pytest.raises(Misconfigured, match="HOLDFAST_PARTITIONS=4"):
+        AccountBooks(world.engine, 16).directory_version()
+    assert AccountBooks(world.engine, 4).directory_version() == 1

@@ -1,0 +1,131 @@
+"""The books refuse to be changed: by the app's role, and by their owner."""
+
+import psycopg
+import pytest
+from psycopg import errors
+
+from tests.builders import World
+
+APPEND_ONLY = (
+    "ledger_transaction",
+    "entry",
+    "payment_rejection",
+    "payment_duplicate",
+    "audit_event",
+    "reconciliation_break_event",
+    "chain_head_export",
+)
+CHANGES = {
+    "update": "UPDATE {table} SET {column} = {column}",
+    "delete": "DELETE FROM {table}",
+    "truncate": "TRUNCATE {table}",
+    "truncate cascade": "TRUNCATE {table} CASCADE",
+}
+A_COLUMN = {
+    "ledger_transaction": "description",
+    "entry": "amount_minor",
+    "payment_rejection": "detail",
+    "payment_duplicate": "original_payment_id",
+    "audit_event": "action",
+    "reconciliation_break_event": "note",
+    "chain_head_export": "chain_hash",
+}
+
+
+def test_the_owner_cannot_change_what_is_written(world: World) -> None:
+    world.bank()
+    world.account("alice", balance_minor=100)
+    for table in APPEND_ONLY:
+        for change in CHANGES.values():
+            with pytest.raises(errors.RestrictViolation, match="append-only"):
+                world.owner.execute(change.format(table=table, column=A_COLUMN[table]))
+    assert world.booked("alice") == 100
+
+
+def test_the_app_cannot_change_what_is_written(world: World) -> None:
+    with world.connect(owner=False) as app:
+        for table in APPEND_ONLY:
+            for change in CHANGES.values():
+                with pytest.raises(errors.InsufficientPrivilege):
+                    app.execute(change.format(table=table, column=A_COLUMN[table]))
+
+
+def test_every_table_that_the_app_may_only_append_to_guards_itself(world: World) -> None:
+    """A table added later is either in this list or may be updated in some column."""
+    insertable = {row[0] for row in world.rows(_PRIVILEGES, "INSERT")}
+    updatable = {row[0] for row in world.rows(_PRIVILEGES, "UPDATE")}
+    assert insertable - updatable == set(APPEND_ONLY)
+    triggers = world.rows(
+        """SELECT event_object_table, array_agg(event_manipulation::text ORDER BY 1)
+        FROM information_schema.triggers WHERE trigger_name LIKE '%%append_only' GROUP BY 1""".replace("%%", "%")
+    )
+    assert {table for table, _ in triggers} == set(APPEND_ONLY)
+
+
+_PRIVILEGES = """
+SELECT DISTINCT table_name FROM information_schema.column_privileges
+WHERE grantee = 'holdfast_app' AND privilege_type = %s
+"""
+
+
+FORBIDDEN_TO_THE_APP = {
+    "delete accounts": "DELETE FROM account",
+    "delete balances": "DELETE FROM account_balance",
+    "delete partitions": "DELETE FROM partition",
+    "delete breaks": "DELETE FROM reconciliation_break",
+    "delete runs": "DELETE FROM reconciliation_run",
+    "delete keys": "DELETE FROM api_key",
+    "delete settings": "DELETE FROM ledger_setting",
+    "truncate balances": "TRUNCATE account_balance",
+    "add a partition": "INSERT INTO partition (partition, chain_hash) VALUES (99, '')",
+    "move an account to another entity": "UPDATE account SET entity_id = 'other'",
+    "change a type": "UPDATE account SET type = 'asset'",
+    "change a currency": "UPDATE account_balance SET currency_code = 'USD'",
+    "change a sign": "UPDATE account_balance SET normal_sign = 1",
+    "backdate a break": "UPDATE reconciliation_break SET first_seen_at = now()",
+    "change a secret": "UPDATE api_key SET secret_hash = ''",
+    "disable triggers": "ALTER TABLE entry DISABLE TRIGGER ALL",
+    "disable one trigger": "ALTER TABLE entry DISABLE TRIGGER entry_append_only",
+    "drop a trigger": "DROP TRIGGER entry_append_only ON entry",
+    "replace a guard": "CREATE OR REPLACE FUNCTION refuse_change() RETURNS trigger LANGUAGE sql AS 'SELECT NULL'",
+    "skip triggers": "SET session_replication_role = replica",
+    "drop a table": "DROP TABLE entry",
+    "drop a constraint": "ALTER TABLE account_balance DROP CONSTRAINT account_balance_in_range",
+    "add a rule": "CREATE RULE ignore AS ON INSERT TO entry DO INSTEAD NOTHING",
+    "create a table": "CREATE TABLE public.mine (a int)",
+    "give itself rights": "GRANT DELETE ON entry TO holdfast_app",
+    "become the owner": "SET ROLE holdfast_owner",
+    "reset the schema version": "DELETE FROM alembic_version",
+}
+
+
+@pytest.fixture
+def app_connection(world: World) -> psycopg.Connection[tuple[object, ...]]:
+    return world.connect(owner=False)
+
+
+def test_the_app_cannot_weaken_the_books(world: World, app_connection: psycopg.Connection[tuple[object, ...]]) -> None:
+    allowed = []
+    for name, statement in FORBIDDEN_TO_THE_APP.items():
+        try:
+            app_connection.execute(statement)
+        except (errors.InsufficientPrivilege, errors.RestrictViolation):
+            continue
+        except errors.WarningMessage:  # pragma: no cover
+            pass
+        if name == "give itself rights":  # Postgres only warns when nothing can be granted
+            [(may_delete,)] = world.rows("SELECT has_table_privilege('holdfast_app', 'entry', 'DELETE')")
+            if not may_delete:
+                continue
+        allowed.append(name)
+    assert allowed == []
+
+
+def test_whoever_connects_acts_as_the_apps_role(world: World) -> None:
+    """An operator who gives the owner's URL as DATABASE_URL still runs the app with the app's rights."""
+    from app.ledger.database import connect
+
+    with connect(world.urls.owner_database_url, application_name="test") as connection:
+        assert connection.execute("SELECT current_user").fetchone() == ("holdfast_app",)
+        with pytest.raises(errors.InsufficientPrivilege):
+            connection.execute("DELETE FROM entry")
