@@ -23,6 +23,7 @@ from pathlib import Path
 ALWAYS = "requirements.txt"
 EMBEDDED = "requirements-embedded.txt"
 TESTS = "requirements-dev.txt"
+BENCH = "requirements-bench.txt"
 
 _CONTINUED = "HOLDFAST_BOOTSTRAP_PID"  # exec keeps the pid: tells a second round from an inherited variable
 _PIN = re.compile(r"^(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*)(\[[^\]]*\])?==(?P<version>[^\s;#]+)\s*(#.*)?$")
@@ -33,12 +34,14 @@ class BootstrapError(Exception):
     """The environment cannot be made; the message says why and what to do."""
 
 
-def ensure(project: Path, data_dir: Path, argv: Sequence[str], *, for_tests: bool = False) -> None:
+def ensure(
+    project: Path, data_dir: Path, argv: Sequence[str], *, for_tests: bool = False, for_bench: bool = False
+) -> None:
     """Returns if this interpreter has all packages; otherwise continues this command in one that has.
 
     `argv` is the command line after `python3 -m app`.
     """
-    files = requirement_files(project, for_tests=for_tests)
+    files = requirement_files(project, for_tests=for_tests, for_bench=for_bench)
     own_home = Path(sys.prefix)
     if is_stamped(own_home, files) or not missing(files):
         return
@@ -47,12 +50,13 @@ def ensure(project: Path, data_dir: Path, argv: Sequence[str], *, for_tests: boo
     continue_in(prepare(homes(project, data_dir), files), project, argv)
 
 
-def requirement_files(project: Path, *, for_tests: bool) -> list[Path]:
-    """Which packages this run needs: production's; the servers' unless given from outside; the tests'."""
+def requirement_files(project: Path, *, for_tests: bool, for_bench: bool = False) -> list[Path]:
+    """Which packages this run needs: production's; the servers' unless given from outside; the tests'; the bench's."""
     external = os.environ.get("DATABASE_URL") and os.environ.get("REDIS_URL")
     names = [ALWAYS]
-    names += [EMBEDDED] if for_tests or not external else []
+    names += [EMBEDDED] if for_tests or for_bench or not external else []
     names += [TESTS] if for_tests else []
+    names += [BENCH] if for_tests or for_bench else []
     return [project / name for name in names]
 
 

@@ -37,7 +37,7 @@ def main(argv: Sequence[str]) -> int:
         print(f"There is no command {name!r}.\n\n{usage()}", file=sys.stderr)
         return 2
     try:
-        bootstrap.ensure(PROJECT, data_dir_of(rest), argv, for_tests=name == "test")
+        bootstrap.ensure(PROJECT, data_dir_of(rest), argv, for_tests=name == "test", for_bench=name == "bench")
         return run(name, rest)
     except bootstrap.BootstrapError as error:
         print(error, file=sys.stderr)

@@ -1,0 +1,1 @@
+"""Load: what is sent, how it is sent, and how its latency is counted."""

@@ -1,0 +1,38 @@
+"""Listens for settled notices: stamps each with CLOCK_MONOTONIC, and prints them all when its input ends."""
+
+import json
+import sys
+import threading
+import time
+
+import redis
+
+from app.funds.keys import SETTLED_CHANNEL
+
+
+def main() -> None:
+    """Listens."""
+    client = redis.Redis.from_url(sys.argv[1], decode_responses=True)
+    subscription = client.pubsub()
+    subscription.subscribe(SETTLED_CHANNEL)
+    subscription.get_message(timeout=5)
+    heard: list[tuple[float, str]] = []
+
+    def listen() -> None:
+        while True:
+            message = subscription.get_message(timeout=1.0)
+            if message is not None and message["type"] == "message":
+                heard.append((time.monotonic(), message["data"]))
+
+    threading.Thread(target=listen, daemon=True).start()
+    print("listening", flush=True)
+    sys.stdin.read()
+    time.sleep(0.2)
+    for moment, text in heard:
+        notice = json.loads(text)
+        done = ",".join(notice.get("done") or []) or "-"
+        print(f"{moment:.6f} {notice['partition']} {notice.get('up_to') or '-'} {done}")
+
+
+if __name__ == "__main__":
+    main()

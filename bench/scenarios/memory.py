@@ -1,0 +1,67 @@
+"""What an idle account, an idempotency record and a pending payment cost in Redis, and a payment in Postgres."""
+
+from itertools import islice
+
+from bench.arena import Arena
+from bench.bulk import add_accounts
+from bench.figures import Round
+from bench.inside import Inside
+from bench.load import workload
+
+ACCOUNT, RECORD, PENDING = "idle account", "idempotency record", "pending payment, beside its record"
+RECORD_KEY, CLAIM_KEY = "record alone (MEMORY USAGE)", "claim alone (MEMORY USAGE)"
+ACCOUNT_KEY = "idle account's hash (MEMORY USAGE)"
+BOOKS = "Postgres, a posted payment"
+UNIT = "bytes"
+PREFIX = "idle"
+SAMPLES = 500
+
+
+def run(arena: Arena) -> None:
+    """Differences of used_memory, divided; MEMORY USAGE of single keys beside them."""
+    system, inside = arena.system, Inside(arena.system)
+    count = arena.options.payments // 4
+    before = _used(arena)
+    names = add_accounts(system, PREFIX, count)
+    for start in range(0, count, 1_000):
+        inside.services.balances.hydrate(names[start : start + 1_000])
+    accounts = _used(arena)
+    _add(arena, ACCOUNT, (accounts - before) / count)
+    drawn = workload.uniform(arena.options.accounts)
+    inside.submit(arena.new_run(), drawn, len(drawn.movements))
+    system.quiesce()
+    system.stop_drains()
+    try:
+        empty = _used(arena)
+        inside.submit(arena.new_run(), drawn, count)
+        full = _used(arena)
+    finally:
+        system.start_drains()
+    system.quiesce()
+    settled = _used(arena)
+    system.auditor.open()
+    _add(arena, RECORD, (settled - empty) / count)
+    _add(arena, PENDING, (full - settled) / count)
+    for title, pattern in (
+        (RECORD_KEY, "hf:*:record:*"),
+        (CLAIM_KEY, "hf:*:claim:*"),
+        (ACCOUNT_KEY, f"hf:*:account:{PREFIX}:*"),
+    ):
+        keys = list(islice(system.cache.scan_iter(match=pattern, count=1_000), SAMPLES))
+        if keys:
+            usage = sum(system.cache.memory_usage(key, samples=0) or 0 for key in keys) / len(keys)
+            _add(arena, title, usage)
+    [row] = system.database.execute(
+        """SELECT pg_total_relation_size('ledger_transaction') + pg_total_relation_size('entry'), count(*)
+        FROM ledger_transaction"""
+    ).fetchall()
+    _add(arena, BOOKS, row[0] / row[1])
+
+
+def _used(arena: Arena) -> int:
+    return int(arena.system.cache.info("memory")["used_memory"])
+
+
+def _add(arena: Arena, title: str, size: float) -> None:
+    arena.figures.add("memory", title, 0, Round(size), UNIT)
+    arena.say(f"memory: {title}: {size:,.0f} bytes")

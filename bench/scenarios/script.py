@@ -1,0 +1,100 @@
+"""The reserve script inside Redis: microseconds a payment by the server's own count, against one that does nothing.
+
+The calls are recorded while Holdfast makes them, and repeated under other external ids, so that keys and arguments are
+exactly the product's. Nobody drains meanwhile: the server's count must hold nothing else.
+"""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from unittest.mock import patch
+
+from redis.commands.core import ScriptCommands
+
+from app.funds.scripts import RESERVE
+from bench.arena import Arena
+from bench.figures import Round
+from bench.inside import Inside
+from bench.load import workload
+
+NOTHING = "return 1"
+SINGLE, BATCH = "reserve, one payment a call", "reserve, 100 payments a call"
+NOOP = "(g) no-op script, one payment a call"
+PIPELINED = 100
+UNIT = "µs a payment inside Redis"
+
+Call = tuple[int, list[Any]]
+
+
+def run(arena: Arena) -> None:
+    """Singles, batches of 100, and the no-op, in turn."""
+    drawn = workload.uniform(arena.options.accounts)
+    inside, system = Inside(arena.system), arena.system
+    count = max(200, arena.options.payments // 8)
+    noop = system.cache.script_load(NOTHING)
+    inside.submit(arena.new_run(), drawn, len(drawn.movements))  # no cold account is left
+    system.quiesce()
+    system.stop_drains()
+    try:
+        for number in range(arena.options.rounds):
+            for title, at_once, sha in ((SINGLE, 1, RESERVE.sha), (BATCH, 100, RESERVE.sha), (NOOP, 1, noop)):
+                recorded, repeated = arena.new_run(), arena.new_run()
+                with recording() as calls:
+                    inside.submit(recorded, drawn, count, at_once=at_once)
+                one = _repeat(arena, _renamed(calls, recorded, repeated), sha, count)
+                arena.figures.add("script", title, 0, one, UNIT)
+                arena.say(f"script, round {number + 1}: {title}: {one.rate:.1f} µs")
+    finally:
+        system.start_drains()
+    system.quiesce()
+    system.auditor.open()
+    if system.reconcile().open_breaks:
+        for figure in arena.figures.all:
+            if figure.scenario == "script":
+                figure.rounds[-1].problems.append("reconciliation found open breaks after the repeated calls")
+
+
+@contextmanager
+def recording() -> Iterator[list[Call]]:
+    """The calls of the reserve script made meanwhile: number of keys, and keys and arguments."""
+    calls: list[Call] = []
+    plain = ScriptCommands.evalsha
+
+    def evalsha(client: Any, sha: str, numkeys: int, *keys_and_args: Any) -> Any:
+        if sha == RESERVE.sha:
+            calls.append((numkeys, list(keys_and_args)))
+        return plain(client, sha, numkeys, *keys_and_args)
+
+    with patch.object(ScriptCommands, "evalsha", evalsha):
+        yield calls
+
+
+def _renamed(calls: list[Call], before: str, after: str) -> list[Call]:
+    def renamed(value: Any) -> Any:
+        if isinstance(value, str):
+            return value.replace(before, after)
+        return value.replace(before.encode(), after.encode()) if isinstance(value, bytes) else value
+
+    return [(keys, [renamed(value) for value in values]) for keys, values in calls]
+
+
+def _repeat(arena: Arena, calls: list[Call], sha: str, payments: int) -> Round:
+    client = arena.system.cache
+    before = _inside_us(client)
+    began = time.monotonic()
+    for start in range(0, len(calls), PIPELINED):
+        pipeline = client.pipeline(transaction=False)
+        for keys, values in calls[start : start + PIPELINED]:
+            pipeline.evalsha(sha, keys, *values)
+        replies = pipeline.execute()
+    seconds = time.monotonic() - began
+    one = Round((_inside_us(client) - before) / payments, extra={"pipelined_rate": payments / seconds})
+    if sha == RESERVE.sha and any(outcome[0] != "RESERVED" for reply in replies for outcome in reply[2:]):
+        one.problems.append(f"the repeated calls did not reserve: {replies[-1]}")
+    return one
+
+
+def _inside_us(client: Any) -> int:
+    statistics = client.info("commandstats").get("cmdstat_evalsha", {"usec": 0})
+    return int(statistics["usec"])
