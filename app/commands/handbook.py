@@ -8,7 +8,7 @@ from typing import Any
 from app.api.accounts import LARGEST_METADATA
 from app.api.application import LARGEST_BODY
 from app.api.problems import RETRY_AFTER_S, catalogue
-from app.api.requests import DEFAULT_PAGE, LONGEST_PAGE, LONGEST_WAIT_S
+from app.api.requests import DEEPEST_METADATA, DEFAULT_PAGE, LONGEST_PAGE, LONGEST_WAIT_S
 from app.domain.accounts import MAX_ID_LENGTH
 from app.domain.money import MAX_MINOR
 from app.services.keys import RECHECK_S, Scope
@@ -46,8 +46,8 @@ beside this file, and `GET /v1/openapi.json` on a running server. `README.md` ha
 ## Conventions
 
 **Content.** Requests and answers are JSON in UTF-8. Unknown fields are refused, and so are unknown query parameters of
-lists and reports: a misspelt filter must not widen an answer. A body has at most {LARGEST_BODY:,} bytes, `metadata` at
-most {LARGEST_METADATA:,}.
+lists and reports: a misspelt filter must not widen an answer. A body has at most {LARGEST_BODY:,} bytes; `metadata`
+at most {LARGEST_METADATA:,}, and {DEEPEST_METADATA} levels. A NUL character is refused everywhere.
 
 **Money.** Amounts are whole numbers of minor units; the names of their fields end in `_minor`. The largest is
 {MAX_MINOR:,} (2^53 − 1): up to it every client counts exactly. Nothing is rounded; more is refused.
@@ -59,7 +59,7 @@ percent-encoded.
 
 **Authentication.** `Authorization: Bearer <key>` on every endpoint that names a scope. `python3 -m app keys create`
 makes a key. The scopes are {_listed(scope.value for scope in Scope)}; `{Scope.ADMIN}` includes the others. A revoked
-key stops working within {RECHECK_S:.0f} seconds.
+key stops working within {RECHECK_S:.0f} seconds, or as soon as the books can be reached again.
 
 **Idempotency.** `external_id` is the idempotency key of a payment. Within an entity it posts at most once, for ever.
 The same `external_id` with the same content is a replay: 200 in place of 201, the acknowledgement as first given, and
