@@ -313,6 +313,8 @@ class PostingBooks:
         """Add to the conflict counts of these accounts."""
         parameters = {"accounts": list(account_ids), "retries": retries, "exhausted": exhausted}
         with self._guarded() as connection, connection.transaction():
+            # Serializable, two drains that count the same hot account at once would abort each other.
+            connection.execute("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
             connection.execute(_COUNT_CONFLICTS, parameters)
 
     def close(self) -> None:
