@@ -295,12 +295,14 @@ class World:
     def worker(self) -> Drain:
         return self.new_drain()
 
-    def new_drain(self, *, funds: Any = None, books: Any = None, batch_limit: int = BATCH_LIMIT) -> Drain:
-        """A drain as in a process of its own; time passes only as it sleeps."""
+    def new_drain(
+        self, *, funds: Any = None, books: Any = None, batch_limit: int = BATCH_LIMIT, clock: Any = None
+    ) -> Drain:
+        """A drain as in a process of its own; without a `clock` of its own, time passes only as it sleeps."""
         return Drain(
             funds or self.new_funds(),
             books or self.new_posting_books(),
-            Contention(self.clock, lambda: 1.0),
+            Contention(clock or self.clock, lambda: 1.0),
             sleep=self.clock.sleep,
             jitter=lambda: 1.0,
             batch_limit=batch_limit,

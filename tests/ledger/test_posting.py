@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import suppress
+from threading import Thread
 from typing import Any
 
 import psycopg
@@ -339,6 +340,28 @@ def test_conflicts_are_counted_by_account_and_add_up(world: World) -> None:
     books.count_conflicts(["alice"], retries=2, exhausted=1)
     assert world.conflicts() == {"alice": (3, 1), "bob": (1, 0)}
     assert [(one.account_id, one.retries) for one in world.history.conflicts(10)] == [("alice", 3), ("bob", 1)]
+
+
+def test_two_drains_that_count_the_same_hot_account_at_once_are_both_counted(world: World) -> None:
+    """A conflict while counting conflicts would end a drain's round for the sake of a statistic."""
+    failures: list[Fault] = []
+
+    def count() -> None:
+        try:
+            world.new_posting_books().count_conflicts(["hot"], retries=1, exhausted=0)
+        except Fault as fault:
+            failures.append(fault)
+
+    world.new_posting_books().count_conflicts(["hot"], retries=1, exhausted=0)
+    second = Thread(target=count)
+    with world.connect() as first, first.transaction():
+        first.execute("UPDATE conflict_count SET retries = retries + 1")
+        second.start()
+        while second.is_alive() and not world.rows("SELECT 1 FROM pg_locks WHERE NOT granted"):
+            pass
+    second.join(timeout=60)
+    assert failures == []
+    assert world.conflicts() == {"hot": (3, 0)}
 
 
 def test_what_is_locked_or_was_changed_since_the_snapshot_is_where_a_conflict_came_from(funded: World) -> None:
