@@ -3,8 +3,10 @@
 import logging
 import os
 from functools import cache
+from typing import Any
 
 from rq import Queue, SimpleWorker
+from rq.worker_registration import register
 
 from app.funds.connection import blocking_client
 from app.settings import Settings, settings_from
@@ -22,6 +24,19 @@ def configure_logging() -> None:
     logging.getLogger("rq").setLevel(logging.WARNING)
 
 
+WORKER_TTL_S = 20
+"""An idle worker shows itself every five seconds (RQ: fifteen before this is over), a killed one is forgotten soon."""
+
+
+class ListedWorker(SimpleWorker):
+    """A worker that puts itself on RQ's list with every sign of life: the list may have been lost with the cache."""
+
+    def heartbeat(self, timeout: int | None = None, pipeline: Any = None) -> None:
+        """Show that the worker lives."""
+        super().heartbeat(timeout, pipeline)
+        register(self, pipeline)
+
+
 def work(queue_name: str) -> None:
     """Serve one queue, until told to stop.
 
@@ -30,5 +45,6 @@ def work(queue_name: str) -> None:
     """
     configure_logging()
     connection = blocking_client(settings().queue_url, decode_responses=False)
-    worker = SimpleWorker([Queue(queue_name, connection=connection)], connection=connection)
+    queues = [Queue(queue_name, connection=connection)]
+    worker = ListedWorker(queues, connection=connection, worker_ttl=WORKER_TTL_S)
     worker.work(logging_level="WARNING", with_scheduler=False)
