@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from threading import Event, Thread
 from typing import Any
 
-from tests.system.harness import BANK, RECOVERY_S, Client, System, payment
+from tests.system.harness import BANK, RECOVERY_S, Client, System, payment, wait_for
 
 RETRY_S = 0.02
 DEFINITE = {200, 201, 404, 409, 422}
@@ -134,10 +134,10 @@ class Traffic:
         assert not self._errors, self._errors[0]
         return sum(len(part) for part in self._parts)
 
-    @property
-    def unknown(self) -> int:
-        """How often somebody had to ask again."""
-        return sum(sent.unknown for part in self._parts for sent in part)
+    def wait_for_more(self, number: int) -> None:
+        """Wait until so many more have been answered."""
+        answered = self.count
+        wait_for(lambda: self.count >= answered + number, RECOVERY_S)
 
     def stop(self) -> list[Sent]:
         """Let everybody finish; returns what was sent."""

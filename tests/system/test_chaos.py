@@ -6,7 +6,7 @@ from collections.abc import Callable
 import psutil
 import pytest
 
-from tests.system.harness import RECOVERY_S, System, payment, wait_for
+from tests.system.harness import RECOVERY_S, System, payment
 from tests.system.load import Traffic, audit, open_wallets
 
 WALLETS = 24
@@ -46,15 +46,13 @@ def test_whatever_is_killed_under_load_nothing_acknowledged_is_lost_or_posted_tw
     traffic = Traffic(system, list(opening), prefix)
     try:
         for _ in range(KILLS):
-            answered = traffic.count
-            wait_for(lambda: traffic.count >= answered + BEFORE, RECOVERY_S, system.output)
+            traffic.wait_for_more(BEFORE)
             victims = VICTIMS[victim](system)
             assert victims
             for process in victims:
                 process.kill()
             psutil.wait_procs(victims, timeout=RECOVERY_S)
-            answered = traffic.count
-            wait_for(lambda: traffic.count >= answered + AFTER, RECOVERY_S, system.output)
+            traffic.wait_for_more(AFTER)
     finally:
         sent = traffic.stop()
     system.wait_posted()
