@@ -1,4 +1,4 @@
-"""Large books, quickly: accounts by COPY, payments by the project's own planning and posting, so every chain is valid."""
+"""Large books, quickly: accounts by COPY, payments by the project's own planning and posting, so chains are valid."""
 
 import random
 from collections.abc import Callable, Sequence
@@ -46,7 +46,7 @@ def add_accounts(system: System, prefix: str, count: int) -> list[str]:
 
 
 def load_payments(system: System, accounts: int, payments: int, say: Callable[[str], None]) -> None:
-    """Posts `payments` from the bank to wallets and between wallets: first each wallet gets money once, then they trade.
+    """Posts `payments`: first each wallet gets money from the bank once, then the wallets trade among themselves.
 
     The positions lie in the past, and count up from one batch to the next, as the outbox's would have.
     """

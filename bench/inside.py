@@ -15,7 +15,7 @@ class Inside:
     """The services of the API, over the same servers."""
 
     def __init__(self, system: System) -> None:
-        self.services = build_api(system.settings)
+        self.services = build_api(system.settings)  # not started: nobody waits here
 
     @property
     def payments(self) -> Payments:

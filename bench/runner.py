@@ -8,13 +8,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from app.domain.faults import Fault
 from bench.arena import Arena, Options
 from bench.report.environment import environment
 from bench.report.markdown import markdown
 from bench.report.write import document, write_json, write_report
 from bench.rivals import RivalServer
 from bench.scenarios import NOT_BY_DEFAULT, SCENARIOS
-from bench.system import System
+from bench.system import BacklogRemains, System
 
 
 def run(
@@ -56,19 +57,29 @@ def prepared(stack: ExitStack, options: Options, directory: Path) -> Arena:
 def conclude(arena: Arena, where: dict[str, Any], json_file: Path | None, report: Path | None) -> dict[str, Any]:
     """A last full proof over everything, then the report; also after an interruption, for what there is."""
     settings = plain(arena.options)
-    last = arena.system.reconcile(full=True)
-    if last.open_breaks:
-        for figure in arena.figures.all:
-            if figure.contestant.startswith("Holdfast") and figure.rounds:
-                figure.rounds[-1].problems.append(f"the final full reconciliation left {last.open_breaks} open breaks")
+    problem, checked = last_proof(arena)
+    for figure in arena.figures.all:
+        if problem and figure.contestant.startswith("Holdfast"):
+            figure.rounds[-1].problems.append(problem)
     content = document(arena.figures, where, settings)
-    content["final_reconciliation"] = {"checked": last.checked, "open_breaks": last.open_breaks}
+    content["final_reconciliation"] = {"checked": checked, "problem": problem}
     print("\n" + markdown(arena.figures, where, settings), flush=True)
     if json_file:
         write_json(json_file, content)
     if report:
         write_report(report, arena.figures, where, settings)
     return content
+
+
+def last_proof(arena: Arena) -> tuple[str, dict[str, int]]:
+    """What is wrong, or '', and what was looked at. Servers that are gone prove nothing, but do not hide the report."""
+    try:
+        arena.system.quiesce()
+        report = arena.system.reconcile(full=True)
+    except (OSError, BacklogRemains, Fault) as error:
+        return f"the final full reconciliation was not possible: {type(error).__name__}", {}
+    found = f"the final full reconciliation left {report.open_breaks} open breaks" if report.open_breaks else ""
+    return found, report.checked
 
 
 def plain(options: Options) -> dict[str, Any]:

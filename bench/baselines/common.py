@@ -8,8 +8,11 @@ from flask import Response, request
 from psycopg import Connection
 from psycopg_pool import ConnectionPool
 
-POOL_SIZE = 16
-"""Connections a process. Measured on two cores: 8, 16 and 32 are alike, 4 is a little slower under contention."""
+POOL_SIZE = int(os.environ.get("BENCH_POOL_SIZE", "8"))
+"""Connections a process and a baseline. Measured on two cores: 8 and 16 are alike, 4 is a seventh slower."""
+
+IDLE_SECONDS = 3.0
+"""An idle connection is given back soon: all baselines together may not use up what Postgres allows."""
 
 
 class Payment(msgspec.Struct, forbid_unknown_fields=True):
@@ -66,7 +69,7 @@ def pool(schema: str) -> ConnectionPool[Connection[Any]]:
     """Connections that work in a baseline's own schema."""
     options = {"options": f"-c search_path={schema}", "application_name": f"bench {schema}"}
     url = os.environ["BENCH_BASELINES_URL"]
-    return ConnectionPool(url, kwargs=options, min_size=1, max_size=POOL_SIZE, timeout=30, open=True)
+    return ConnectionPool(url, kwargs=options, min_size=1, max_size=POOL_SIZE, max_idle=IDLE_SECONDS, open=True)
 
 
 def require_funds(balances: dict[str, int], payment: Payment) -> None:

@@ -1,6 +1,8 @@
 """Plots as SVG: bars of throughput, latency histograms, throughput over time."""
 
+from math import log10
 from pathlib import Path
+from typing import Any
 
 import pygal
 from pygal.style import Style
@@ -41,6 +43,7 @@ def draw(figures: Figures, directory: Path) -> list[Path]:
         ):
             if chart is not None:
                 path = directory / f"{scenario}-{kind}.svg"
+                chart.add_xml_filter(_without_scripts)
                 path.write_text(chart.render() + "\n")
                 drawn.append(path)
     return drawn
@@ -112,7 +115,14 @@ def _alike(figures: list[Figure]) -> list[Figure]:
     return [figure for figure in figures if figure.connections == max(counts, key=counts.count)] if counts else []
 
 
-def _place(milliseconds: float) -> float:
-    from math import log10
+def _without_scripts(root: Any) -> Any:
+    """A picture needs none; and a page with scripts in its pictures is refused by careful readers."""
+    for parent in list(root.iter()):
+        for child in list(parent):
+            if str(child.tag).rpartition("}")[2] == "script":
+                parent.remove(child)
+    return root
 
+
+def _place(milliseconds: float) -> float:
     return log10(max(milliseconds, 0.001))

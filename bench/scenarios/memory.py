@@ -28,7 +28,7 @@ def run(arena: Arena) -> None:
     accounts = _used(arena)
     _add(arena, ACCOUNT, (accounts - before) / count)
     drawn = workload.uniform(arena.options.accounts)
-    inside.submit(arena.new_run(), drawn, len(drawn.movements))
+    inside.submit(arena.new_run(), drawn, drawn.enough_for_all())  # no cold account is left
     system.quiesce()
     system.stop_drains()
     try:

@@ -33,7 +33,7 @@ def run(arena: Arena) -> None:
     inside, system = Inside(arena.system), arena.system
     count = max(200, arena.options.payments // 8)
     noop = system.cache.script_load(NOTHING)
-    inside.submit(arena.new_run(), drawn, len(drawn.movements))  # no cold account is left
+    inside.submit(arena.new_run(), drawn, drawn.enough_for_all())  # no cold account is left
     system.quiesce()
     system.stop_drains()
     try:

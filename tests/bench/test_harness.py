@@ -1,0 +1,120 @@
+"""The harness on real servers, a second a run: right books give figures, broken books do not."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from bench.arena import Arena, Options
+from bench.drive import at_rate, saturate
+from bench.figures import Figures
+from bench.load import workload, wrk
+from bench.load.workload import account_id
+from bench.report.environment import environment
+from bench.report.write import write_report
+from bench.runner import plain, prepared
+from bench.scenarios import open_loop, script
+
+ACCOUNTS = 20
+OPTIONS = Options(seconds=1.0, rounds=1, connections=(8,), accounts=ACCOUNTS, payments=1_600)
+
+
+@pytest.fixture(scope="module")
+def arena(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Arena]:
+    with ExitStack() as stack:
+        yield prepared(stack, OPTIONS, tmp_path_factory.mktemp("bench"))
+
+
+@pytest.mark.parametrize("own_generator", [True, False])
+def test_holdfast_keeps_its_books_and_has_a_figure(arena: Arena, own_generator: bool) -> None:
+    if not own_generator and not wrk.is_available():
+        pytest.skip("wrk is not installed")
+    drawn, run = workload.zipf(ACCOUNTS), arena.new_run()
+    source = arena.holdfast.payments(run, drawn)
+    outcome = saturate(arena.system.address, source, connections=8, seconds=1, own_generator=own_generator)
+    arena.holdfast.finish(run, drawn, outcome, 1.0)
+    assert outcome.round.problems == []
+    assert outcome.round.rate > 50
+    assert len(outcome.acknowledged) == pytest.approx(outcome.round.rate, rel=0.3)
+    assert outcome.round.histogram.percentile(50) is not None
+
+
+@pytest.mark.parametrize("name", ["for_update", "serializable", "optimistic"])
+def test_honest_baselines_keep_theirs(arena: Arena, name: str) -> None:
+    outcome = arena.turn(arena.rival(name), workload.hot_source(ACCOUNTS), 8)
+    assert outcome.round.problems == []
+    assert outcome.round.rate > 10
+
+
+def test_the_race_is_caught_losing_money(arena: Arena) -> None:
+    arena.figures.add("race", "(d)", 8, arena.turn(arena.rival("race"), workload.hot_source(ACCOUNTS), 8).round)
+    figure = arena.figures.find("race", "(d)")
+    assert figure is not None
+    assert any("created or lost" in problem for problem in figure.problems)
+    assert figure.rate is None
+
+
+def test_a_baseline_overdraws_nothing_when_funds_are_short(arena: Arena) -> None:
+    rival, drawn, run = arena.rival("for_update"), workload.hot_source(ACCOUNTS), arena.new_run()
+    rival.prepare(drawn)
+    books = rival._books
+    assert books is not None
+    books._use()
+    for column, table in (("balance_minor", "account"), ("amount_minor", "entry")):
+        arena.server.database.execute(f"UPDATE {table} SET {column} = 50 WHERE account_id = %s", (account_id(0),))
+    books.auditor.open()
+    outcome = saturate(rival.address, rival.payments(run, drawn), connections=8, seconds=1)
+    rival.finish(run, drawn, outcome, 1.0)
+    assert outcome.statuses[422] > 0
+    assert outcome.round.problems == []
+
+
+def test_open_loop_says_when_payments_were_posted(arena: Arena) -> None:
+    ear = open_loop.Ear(arena.system)
+    drawn, run = workload.uniform(ACCOUNTS), arena.new_run()
+    outcome = at_rate(arena.system.address, arena.holdfast.payments(run, drawn), connections=16, seconds=1.0, rate=50)
+    arena.holdfast.finish(run, drawn, outcome, 1.0)
+    open_loop._add_posting_times(arena.system, run, outcome, ear.stop())
+    assert outcome.round.problems == []
+    assert len(outcome.acknowledged) == 50
+    assert outcome.round.extra["posted_ms_p50"] > 0
+
+
+def test_the_reserve_script_is_measured_alone(arena: Arena) -> None:
+    arena.figures, kept = Figures(), arena.figures
+    script.run(arena)
+    single, noop = arena.figures.rate("script", script.SINGLE), arena.figures.rate("script", script.NOOP)
+    arena.figures = kept
+    assert single is not None
+    assert noop is not None
+    assert single > noop > 0
+
+
+def test_the_report_shows_everything(arena: Arena, tmp_path: Path) -> None:
+    arena.in_turn("uniform", [arena.holdfast, arena.rival("parse_only")], workload.uniform(ACCOUNTS), 8)
+    write_report(tmp_path, arena.figures, environment(arena.system, tmp_path), plain(OPTIONS))
+    page = (tmp_path / "report.html").read_text()
+    assert page.count("<svg") == len(list(tmp_path.glob("*.svg"))) >= 3
+    assert "INVALID" in page
+    assert "http-equiv" not in page
+    assert "<script" not in page
+    assert '"git_commit"' in (tmp_path / "report.json").read_text()
+    assert "| **Holdfast** | 8 |" in (tmp_path / "report.md").read_text()
+
+
+def test_a_tampered_ledger_voids_the_figure(arena: Arena) -> None:  # the last one: it spoils the books
+    drawn, run = workload.uniform(ACCOUNTS), arena.new_run()
+    source = arena.holdfast.payments(run, drawn)
+    outcome = saturate(arena.system.address, source, connections=4, seconds=1)
+    arena.system.quiesce()
+    arena.system.database.execute("ALTER TABLE entry DISABLE TRIGGER USER")
+    arena.system.database.execute(
+        """UPDATE entry SET amount_minor = amount_minor - 1 WHERE (account_id, entry_number) =
+        (SELECT account_id, entry_count FROM account_balance WHERE account_id = %s)""",
+        (account_id(3),),
+    )
+    arena.holdfast.finish(run, drawn, outcome, 1.0)
+    problems = " ".join(outcome.round.problems)
+    assert "1 balances differ from the sum of their entries" in problems
+    assert "reconciliation:" in problems
