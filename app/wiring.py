@@ -2,8 +2,10 @@
 
 import random
 import time
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any
+from uuid import uuid4
 
 from redis.exceptions import RedisError
 from rq import Queue, Worker
@@ -14,25 +16,34 @@ from app.domain.faults import CacheUnavailable
 from app.funds.connection import blocking_client, request_client
 from app.funds.gateway import Funds
 from app.funds.notices import Subscriber
+from app.iso4217 import iso_currencies
 from app.ledger.accounts import AccountBooks
 from app.ledger.api_keys import KeyBooks
+from app.ledger.assets import AssetBooks
+from app.ledger.changes import ChangeBooks
 from app.ledger.database import engine_for
 from app.ledger.history import History
+from app.ledger.holds import HoldBooks
 from app.ledger.migrate import is_current
 from app.ledger.posting import PostingBooks
 from app.ledger.proof import ProofBooks
 from app.services.accounts import Accounts
+from app.services.assets import Assets
 from app.services.balances import Balances
+from app.services.batches import Batches
+from app.services.changes import AccountChanges
 from app.services.contention import Contention
 from app.services.directory import AccountDirectory
 from app.services.drain import Drain
+from app.services.holds import Holds
 from app.services.keys import Gatekeeper
 from app.services.payments import Payments
+from app.services.pushing import DirectoryPush
 from app.services.readiness import ReadinessProbe
 from app.services.reconcile import Reconciler
 from app.services.replay import Replay
 from app.services.verify import Verifier
-from app.services.waiting import WaitingRoom
+from app.services.waiting import BooksWait, WaitingRoom
 from app.settings import Settings
 from app.wake import DRAIN_QUEUE, Wakes
 
@@ -65,14 +76,36 @@ def build_api(settings: Settings) -> ApiServices:
     payments = build_payments(settings, funds, accounts, history, waiting)
     subscription = blocking_client(settings.redis_url, decode_responses=True)
     return ApiServices(
-        accounts=Accounts(accounts),
+        accounts=Accounts(accounts, build_assets(engine)),
+        changes=build_changes(engine, funds, payments.balances),
+        assets=build_assets(engine),
         balances=payments.balances,
         payments=payments,
+        holds=build_holds(settings, engine, funds, payments),
+        batches=Batches(payments, funds, sleep=time.sleep, new_group_id=lambda: uuid4().hex),
         history=history,
         gatekeeper=Gatekeeper(KeyBooks(engine), time.monotonic),
         readiness=build_readiness(settings, engine, funds, accounts),
+        now=partial(datetime.now, UTC),
         start=Subscriber(subscription, waiting.hear, waiting.wake_all).start,
     )
+
+
+def build_assets(engine: Engine) -> Assets:
+    """What accounts may be kept in."""
+    return Assets(AssetBooks(engine), iso_currencies())
+
+
+def build_changes(engine: Engine, funds: Funds, balances: Balances) -> AccountChanges:
+    """The verbs of changing accounts."""
+    books = ChangeBooks(engine)
+    push = DirectoryPush(funds, books)
+    return AccountChanges(books, funds, balances, push, monotonic=time.monotonic, sleep=time.sleep)
+
+
+def build_push(settings: Settings) -> DirectoryPush:
+    """The push of changes that their makers could not push."""
+    return DirectoryPush(build_funds(settings), ChangeBooks(build_engine(settings, "schedule")))
 
 
 def build_payments(
@@ -81,7 +114,24 @@ def build_payments(
     """The verbs of payments."""
     directory = AccountDirectory(accounts)
     balances = Balances(funds, accounts, directory)
-    return Payments(funds, accounts, history, directory, balances, waiting, wake=Wakes(settings.queue_url).drain)
+    wait = BooksWait(funds, waiting)
+    holds = HoldBooks(history.engine)
+    return Payments(funds, accounts, history, holds, directory, balances, wait, wake=Wakes(settings.queue_url).drain)
+
+
+def build_holds(settings: Settings, engine: Engine, funds: Funds, payments: Payments) -> Holds:
+    """The verbs of authorizations."""
+    return Holds(funds, HoldBooks(engine), payments, wake=Wakes(settings.queue_url).drain)
+
+
+def build_expiry(settings: Settings) -> Holds:
+    """The verbs of authorizations, for the clock."""
+    engine = build_engine(settings, "expire")
+    funds = build_funds(settings)
+    payments = build_payments(
+        settings, funds, AccountBooks(engine, settings.partitions), History(engine), WaitingRoom(0)
+    )
+    return build_holds(settings, engine, funds, payments)
 
 
 def build_readiness(settings: Settings, engine: Engine, funds: Funds, accounts: AccountBooks) -> ReadinessProbe:
@@ -120,7 +170,7 @@ def build_replay(settings: Settings, currency_code: str) -> Replay:
     accounts = AccountBooks(engine, settings.partitions)
     history = History(engine)
     return Replay(
-        Accounts(accounts),
+        Accounts(accounts, build_assets(engine)),
         build_payments(settings, funds, accounts, history, WaitingRoom(0)),
         funds,
         history,

@@ -5,10 +5,15 @@
 -- what is already old, changes nothing. The race is closed by a placeholder: before it reads the ledger the caller
 -- sets entry_count to -1 where the account is absent, so a settle after that assigns into it instead of passing by.
 --
+-- Open authorizations come back with the account. They have no entry number, so a cold account takes them only
+-- together with a version that no settle has overtaken.
+--
 -- KEYS  1 account   2 holds
 -- ARGV  1 balance   2 entry count   3 version   4 floor or '' for none   5 directory version   6 updated at (ms)
+--       then for each open authorization of the account: position, amount held
 --
--- Reply: {balance, held, floor, version, entry count, updated at} as cached afterwards.
+-- Reply: {balance, held, floor, version, entry count, updated at} as cached afterwards,
+--     or {'BEHIND'}: a settle came in between; read the ledger again.
 
 local account, holds = KEYS[1], KEYS[2]
 local balance, entry_count, version = ARGV[1], ARGV[2], tonumber(ARGV[3])
@@ -19,6 +24,11 @@ local function integer(number)
 end
 
 local cached = redis.call('HMGET', account, 'entry_count', 'floor_as_of', 'held', 'version')
+local FIXED_ARGS = 6
+local is_cold = not cached[3]
+if is_cold and cached[4] and tonumber(cached[4]) > version then
+  return { 'BEHIND' }
+end
 local cached_entry_count, cached_floor_as_of = tonumber(cached[1]), tonumber(cached[2])
 
 if not cached_entry_count or tonumber(entry_count) > cached_entry_count then
@@ -27,7 +37,10 @@ end
 if not cached_floor_as_of or directory_version >= cached_floor_as_of then
   redis.call('HSET', account, 'floor', floor, 'floor_as_of', integer(directory_version))
 end
-if not cached[3] then
+if is_cold then
+  for n = FIXED_ARGS + 1, #ARGV, 2 do
+    redis.call('HSETNX', holds, ARGV[n], ARGV[n + 1])
+  end
   local held = 0
   for _, hold in ipairs(redis.call('HVALS', holds)) do
     held = held + tonumber(hold)

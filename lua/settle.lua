@@ -71,7 +71,10 @@ for n = 1, account_count do
     if held and freed > 0 then
       redis.call('HSET', account, 'held', integer(held - freed))
     end
-    if cached_version then
+    if not cached_version then
+      -- A placeholder: a hydration that read the ledger before this settle must see that it is behind.
+      redis.call('HSET', account, 'version', integer(version))
+    else
       -- The version counts what changes the funds: a posted hold changed them when it was reserved.
       local bump = released_here
       if newer then

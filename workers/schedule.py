@@ -1,16 +1,20 @@
-"""The scheduler: the clock. Each second it looks for intents that nobody is draining, and sends wake-ups."""
+"""The scheduler: the clock. Each second it looks for intents that nobody is draining, and sends wake-ups.
+
+What is due to the second it does itself: no queue stands between an authorization's time and its release.
+"""
 
 import logging
 import os
 import signal
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from threading import Event
 
 from app.domain.faults import Fault
 from app.settings import settings_from
 from app.wake import DRAIN_QUEUE, MAINTENANCE_QUEUE, Wakes
-from app.wiring import build_funds
+from app.wiring import build_expiry, build_funds, build_push
 from workers.process import configure_logging
 
 log = logging.getLogger(__name__)
@@ -25,18 +29,31 @@ RECONCILE_JOB = "workers.maintain.reconcile"
 class Schedule:
     """What is due, and when it was done last."""
 
-    def __init__(self, backlog: Callable[[], dict[int, int]], wakes: Wakes) -> None:
+    def __init__(
+        self,
+        backlog: Callable[[], dict[int, int]],
+        wakes: Wakes,
+        push: Callable[[], object],
+        expire: Callable[[], object],
+    ) -> None:
         self._backlog = backlog
+        self._push = push
+        self._expire = expire
         self._wakes = wakes
         self._reconciled_at = float("-inf")
 
     def run_once(self, now: float) -> None:
-        """Send the wake-ups that are due at `now` (seconds, monotonic); one that waits already is enough."""
+        """Release what has expired, send the wake-ups due at `now` (seconds, monotonic), and push what changed.
+
+        One wake-up that waits already is enough.
+        """
+        self._expire()
         if any(self._backlog().values()) and not self._wakes.waiting(DRAIN_QUEUE):
             self._wakes.drain()
         if now - self._reconciled_at >= RECONCILE_S and not self._wakes.waiting(MAINTENANCE_QUEUE):
             self._wakes.enqueue(MAINTENANCE_QUEUE, RECONCILE_JOB)
             self._reconciled_at = now
+        self._push()
 
 
 def main() -> None:
@@ -46,7 +63,13 @@ def main() -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopped.set())
     settings = settings_from(os.environ)
-    schedule = Schedule(build_funds(settings).backlog, Wakes(settings.queue_url))
+    holds = build_expiry(settings)
+    schedule = Schedule(
+        build_funds(settings).backlog,
+        Wakes(settings.queue_url),
+        build_push(settings).run_once,
+        expire=lambda: holds.expire_due(datetime.now(UTC)),
+    )
     while not stopped.wait(SWEEP_S):
         try:
             schedule.run_once(time.monotonic())

@@ -12,6 +12,9 @@ from app.api.problems import problem
 from app.domain.refusals import Refusal, RefusalCode
 from app.services.keys import Caller, Scope
 
+Answer = type | tuple[type, ...] | None
+"""What a route answers with: one kind of body, one of several, or none."""
+
 
 @dataclass(slots=True, frozen=True)
 class Operation:
@@ -20,9 +23,11 @@ class Operation:
     summary: str
     scope: Scope | None
     body: type | None
-    answers: dict[int, type | None]
+    answers: dict[int, Answer]
     parameters: tuple[str, ...]
     headers: tuple[str, ...]
+    lines: tuple[type, type] | None
+    """What one line of NDJSON asks and answers, where the route takes a stream of them too."""
 
 
 OPERATION = "__holdfast_operation__"
@@ -35,9 +40,10 @@ def operation(
     *,
     scope: Scope | None,
     body: type | None = None,
-    answers: dict[int, type | None],
+    answers: dict[int, Answer],
     parameters: tuple[str, ...] = (),
     headers: tuple[str, ...] = (),
+    lines: tuple[type, type] | None = None,
 ) -> Callable[[View], View]:
     """Mark a view with what it is, and let in only callers with its scope; `scope=None` is open to all."""
 
@@ -50,7 +56,7 @@ def operation(
                     return problem(refusal)
             return view(**path)
 
-        setattr(guarded, OPERATION, Operation(summary, scope, body, answers, parameters, headers))
+        setattr(guarded, OPERATION, Operation(summary, scope, body, answers, parameters, headers, lines))
         return guarded
 
     return mark

@@ -1,4 +1,4 @@
-"""Accounts: create, read, balance, entries."""
+"""Accounts: create, read, balance now and at any instant, entries."""
 
 from typing import Annotated, Any
 from urllib.parse import quote
@@ -10,9 +10,9 @@ from app.api.access import actor, operation
 from app.api.context import services
 from app.api.problems import problem
 from app.api.rendering import json_response, page_response
-from app.api.requests import Body, after_number, checked_metadata, only_parameters, page_limit
+from app.api.requests import Body, after_number, checked_metadata, instant, only_parameters, page_limit
 from app.domain.accounts import DEFAULT_ENTITY, AccountType, default_overdraft_limit
-from app.domain.books import Account, AccountEntry
+from app.domain.books import Account, AccountEntry, AsOf, TimeBasis
 from app.domain.clock import rfc3339
 from app.domain.refusals import Refusal
 from app.services.accounts import AccountRequest, account_not_found
@@ -68,6 +68,17 @@ class BalanceBody(Struct):
     updated_at: str
 
 
+class BalanceAtBody(Struct):
+    """An account's balance in the books at an instant, in minor units, by effective or by posted time."""
+
+    account_id: str
+    entity_id: str
+    balance_minor: int
+    currency_code: str
+    at: str
+    by: TimeBasis
+
+
 class EntryBody(Struct):
     """One immutable line of an account, on one side, with the balance it left behind; minor units."""
 
@@ -100,7 +111,7 @@ def create_account() -> Response:
     if isinstance(outcome, Refusal):
         return problem(outcome)
     account, created = outcome
-    response = json_response(_account_body(account), 201 if created else 200)
+    response = json_response(account_body(account), 201 if created else 200)
     response.headers["Location"] = f"/v1/accounts/{quote(account.account_id, safe='')}"
     return response
 
@@ -136,7 +147,7 @@ def list_accounts() -> Response:
         currency_code=request.args.get("currency_code"),
     )
     cursor = accounts[-1].account_id if accounts else None
-    return page_response([_account_body(account) for account in accounts], limit, cursor)
+    return page_response([account_body(account) for account in accounts], limit, cursor)
 
 
 @blueprint.get("/v1/accounts/<path:account_id>")
@@ -146,19 +157,23 @@ def get_account(account_id: str) -> Response:
     account = services().accounts.get(account_id)
     if account is None:
         return problem(account_not_found(account_id))
-    return json_response(_account_body(account))
+    return json_response(account_body(account))
 
 
 @blueprint.get("/v1/accounts/<path:account_id>/balance")
 @operation(
-    "Read an account's balance; the ETag is its version",
+    "Read an account's balance, whose ETag is its version; with `at` the balance in the books at that instant",
     scope=Scope.READ,
-    answers={200: BalanceBody, 304: None},
+    answers={200: (BalanceBody, BalanceAtBody), 304: None},
+    parameters=("at", "by"),
     headers=("If-None-Match",),
 )
 def get_balance(account_id: str) -> Response:
-    """The funds of an account at this moment."""
-    only_parameters()
+    """The funds of an account at this moment, or its balance at another."""
+    only_parameters("at", "by")
+    as_of = instant("at")
+    if as_of is not None:
+        return _balance_at(account_id, as_of)
     balance = services().balances.get(account_id)
     if balance is None:
         return problem(account_not_found(account_id))
@@ -182,6 +197,22 @@ def get_balance(account_id: str) -> Response:
     return response
 
 
+def _balance_at(account_id: str, as_of: AsOf) -> Response:
+    account = services().accounts.get(account_id)
+    if account is None:
+        return problem(account_not_found(account_id))
+    return json_response(
+        BalanceAtBody(
+            account_id=account_id,
+            entity_id=account.entity_id,
+            balance_minor=services().history.balance_at(account_id, as_of),
+            currency_code=account.currency_code,
+            at=rfc3339(as_of.at),
+            by=as_of.by,
+        )
+    )
+
+
 @blueprint.get("/v1/accounts/<path:account_id>/entries")
 @operation(
     "List an account's entries, oldest first", scope=Scope.READ, answers={200: EntryBody}, parameters=("limit", "after")
@@ -197,7 +228,8 @@ def list_entries(account_id: str) -> Response:
     return page_response([_entry_body(entry) for entry in entries], limit, cursor)
 
 
-def _account_body(account: Account) -> AccountBody:
+def account_body(account: Account) -> AccountBody:
+    """An account as the API shows it."""
     return AccountBody(
         account_id=account.account_id,
         entity_id=account.entity_id,

@@ -2,11 +2,16 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 
 from flask import current_app
 
 from app.services.accounts import Accounts
+from app.services.assets import Assets
 from app.services.balances import Balances
+from app.services.batches import Batches
+from app.services.changes import AccountChanges
+from app.services.holds import Holds
 from app.services.keys import Gatekeeper
 from app.services.payments import Payments
 from app.services.ports import HistoryReports
@@ -17,14 +22,19 @@ EXTENSION = "holdfast"
 
 @dataclass(slots=True)
 class ApiServices:
-    """What the API needs; `start` begins to listen for what the books answer."""
+    """What the API needs; `now` tells the time in UTC, `start` begins to listen for what the books answer."""
 
     accounts: Accounts
+    changes: AccountChanges
+    assets: Assets
     balances: Balances
     payments: Payments
+    holds: Holds
+    batches: Batches
     history: HistoryReports
     gatekeeper: Gatekeeper
     readiness: ReadinessProbe
+    now: Callable[[], datetime]
     start: Callable[[], None]
 
 

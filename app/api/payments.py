@@ -1,10 +1,11 @@
 """Payments: submit, read, find."""
 
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from flask import Blueprint, Response, request
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from app.api.access import actor, operation
 from app.api.accounts import LARGEST_METADATA, CurrencyCode
@@ -16,17 +17,21 @@ from app.api.requests import (
     checked_metadata,
     expected_version,
     in_utc,
+    is_dry_run,
     malformed,
+    not_in_future,
     only_parameters,
     preferred_wait_s,
 )
 from app.domain.accounts import DEFAULT_ENTITY
 from app.domain.books import PostedPayment, RejectedPayment
 from app.domain.clock import from_milliseconds, rfc3339
+from app.domain.holds import Hold, HoldState
 from app.domain.partitions import parse_payment_id
-from app.domain.payments import PaymentRequest
-from app.domain.posting import QueuedIntent
+from app.domain.payments import Kind, Leg, PaymentRequest
+from app.domain.posting import QueuedIntent, authorized_hold
 from app.domain.refusals import Refusal, RefusalCode
+from app.domain.splits import MOST_DESTINATIONS, Destination
 from app.services.keys import Scope
 from app.services.payments import Accepted, RefusedPayment
 from app.services.readiness import DURABLE_IN_LEDGER
@@ -34,36 +39,77 @@ from app.services.readiness import DURABLE_IN_LEDGER
 blueprint = Blueprint("payments", __name__)
 
 
+class SplitPart(Struct, forbid_unknown_fields=True):
+    """One destination of a split: exactly one of a fixed amount (minor units), a share, or the remainder.
+
+    `share` is a decimal string up to "1" with at most six places; shares are rounded by largest remainder.
+    """
+
+    account_id: str
+    amount_minor: int | None = None
+    share: str | None = None
+    remainder: bool = False
+
+
 class NewPayment(Struct, forbid_unknown_fields=True):
-    """A payment to make: debit the source, credit the destination. `amount_minor` in minor units."""
+    """A payment to make: debit the source, credit the destination or several. `amount_minor` in minor units.
+
+    With `capture: "manual"` the funds are only held, until captured, voided, or `expires_in_s` seconds are over.
+    """
 
     external_id: str
     source_account_id: str
-    destination_account_id: str
     amount_minor: int
     currency_code: CurrencyCode
+    destination_account_id: str | None = None
+    destinations: Annotated[list[SplitPart], Meta(max_length=MOST_DESTINATIONS)] | None = None
     description: Annotated[str, Meta(max_length=1_000)] | None = None
     effective_at: datetime | None = None
     expected_version: Annotated[int, Meta(ge=0)] | None = None
     metadata: dict[str, Any] | None = None
+    capture: Literal["automatic", "manual"] = "automatic"
+    expires_in_s: int | None = None
+
+
+class DestinationBody(Struct):
+    """What one destination of a split gets; minor units."""
+
+    account_id: str
+    amount_minor: int
+
+
+class FundsAfter(Struct):
+    """What a dry run would leave on the guarded account, in minor units."""
+
+    account_id: str
+    balance_minor: int
+    held_minor: int
+    floor_minor: int | None
+    available_minor: int
 
 
 class AcknowledgedPayment(Struct):
-    """An accepted payment. `durability` says what the acknowledgement survives; `version` is the guarded account's."""
+    """An accepted payment. `durability` says what the acknowledgement survives; `version` is the guarded account's.
 
-    payment_id: str
+    In a dry run there is no payment: no id, the status `dry_run`, and `funds` as the payment would leave them.
+    """
+
+    payment_id: str | None
     external_id: str
     status: str
     durability: str
     version: int | None
     source_account_id: str
-    destination_account_id: str
+    destination_account_id: str | None
     amount_minor: int
     currency_code: str
     description: str | None
-    effective_at: str
+    effective_at: str | None
     metadata: dict[str, Any] | None
-    accepted_at: str
+    accepted_at: str | None
+    destinations: list[DestinationBody] | UnsetType = UNSET
+    expires_at: str | UnsetType = UNSET
+    funds: FundsAfter | UnsetType = UNSET
 
 
 class PaymentEntry(Struct):
@@ -85,7 +131,7 @@ class Reason(Struct):
 
 
 class PaymentBody(Struct, omit_defaults=True):
-    """A payment at this moment: pending, posted or rejected."""
+    """A payment at this moment: pending, posted or rejected; or authorized, captured, voided or expired."""
 
     payment_id: str | None
     external_id: str
@@ -94,11 +140,15 @@ class PaymentBody(Struct, omit_defaults=True):
     source_account_id: str | None = None
     destination_account_id: str | None = None
     amount_minor: int | None = None
+    captured_minor: int | None = None
     currency_code: str | None = None
+    destinations: list[DestinationBody] | None = None
     description: str | None = None
     effective_at: str | None = None
     metadata: dict[str, Any] | None = None
     accepted_at: str | None = None
+    expires_at: str | None = None
+    concluded_at: str | None = None
     posted_at: str | None = None
     rejected_at: str | None = None
     entries: list[PaymentEntry] | None = None
@@ -107,7 +157,7 @@ class PaymentBody(Struct, omit_defaults=True):
     reason: Reason | None = None
 
 
-_new_payment = Body(NewPayment)
+new_payment = Body(NewPayment)
 
 
 @blueprint.post("/v1/payments")
@@ -116,14 +166,17 @@ _new_payment = Body(NewPayment)
     scope=Scope.PAYMENTS_WRITE,
     body=NewPayment,
     answers={201: AcknowledgedPayment, 200: AcknowledgedPayment},
+    parameters=("dry_run",),
     headers=("Prefer", "If-Match"),
 )
 def submit_payment() -> Response:
-    """Reserve, and where asked wait for the books."""
-    payment = _requested(_new_payment.read())
+    """Reserve, and where asked wait for the books; or only say what would be."""
+    dry_run = is_dry_run()
+    body = new_payment.read()
+    payment = requested(body, expected_version(body.expected_version))
     payments = services().payments
-    [outcome] = payments.submit([payment], actor())
-    wait_s = preferred_wait_s()
+    [outcome] = payments.submit([payment], actor(), dry_run=dry_run)
+    wait_s = None if dry_run else preferred_wait_s()
     if wait_s is not None and isinstance(outcome, Accepted):
         outcome = payments.wait(outcome, wait_s)
     response = problem(outcome) if isinstance(outcome, Refusal) else _acknowledge(outcome)
@@ -132,7 +185,8 @@ def submit_payment() -> Response:
     return response
 
 
-def _requested(body: NewPayment) -> PaymentRequest:
+def requested(body: NewPayment, expected_version: int | None) -> PaymentRequest:
+    """What a body asks for; raises Refused where a field cannot be."""
     return PaymentRequest(
         external_id=body.external_id,
         source_account_id=body.source_account_id,
@@ -140,20 +194,32 @@ def _requested(body: NewPayment) -> PaymentRequest:
         amount_minor=body.amount_minor,
         currency_code=body.currency_code,
         description=body.description,
-        effective_at=in_utc(body.effective_at, "effective_at"),
-        expected_version=expected_version(body.expected_version),
+        effective_at=not_in_future(in_utc(body.effective_at, "effective_at"), "effective_at", services().now()),
+        expected_version=expected_version,
         metadata=checked_metadata(body.metadata, LARGEST_METADATA),
+        destinations=_destinations(body),
+        manual_capture=body.capture == "manual",
+        expires_in_s=body.expires_in_s,
     )
 
 
-def _acknowledge(accepted: Accepted) -> Response:
+def _destinations(body: NewPayment) -> tuple[Destination, ...]:
+    return tuple(
+        Destination(part.account_id, part.amount_minor, part.share, part.remainder) for part in body.destinations or ()
+    )
+
+
+def acknowledged(accepted: Accepted, durability: str) -> AcknowledgedPayment:
+    """An accepted payment as the API shows it; `durability` is what the cache's word survives."""
     intent = accepted.intent
+    if accepted.is_rehearsed:
+        return _rehearsed(accepted)
     accepted_at = from_milliseconds(accepted.place.accepted_at_ms)
-    body = AcknowledgedPayment(
+    return AcknowledgedPayment(
         payment_id=accepted.payment_id,
         external_id=intent.external_id,
-        status="posted" if accepted.posted else "pending",
-        durability=DURABLE_IN_LEDGER if accepted.posted else services().readiness.durability(),
+        status=_acknowledged_state(accepted),
+        durability=DURABLE_IN_LEDGER if accepted.posted else durability,
         version=accepted.funds.version if accepted.funds else None,
         source_account_id=intent.source_account_id,
         destination_account_id=intent.destination_account_id,
@@ -163,9 +229,63 @@ def _acknowledge(accepted: Accepted) -> Response:
         effective_at=rfc3339(intent.effective_at or accepted_at),
         metadata=intent.metadata,
         accepted_at=rfc3339(accepted_at),
+        destinations=split_of(intent.legs) or UNSET,
+        expires_at=UNSET
+        if intent.expires_in_s is None and intent.kind != Kind.AUTHORIZATION
+        else rfc3339(authorized_hold(QueuedIntent(accepted.place, intent)).expires_at),
     )
-    response = json_response(body, 200 if accepted.replayed else 201)
-    response.headers["Location"] = f"/v1/payments/{accepted.payment_id}"
+
+
+def _acknowledged_state(accepted: Accepted) -> str:
+    if accepted.intent.kind == Kind.AUTHORIZATION:
+        return HoldState.AUTHORIZED.value
+    return "posted" if accepted.posted else "pending"
+
+
+def split_of(legs: Sequence[Leg]) -> list[DestinationBody] | None:
+    """The destinations of a split; None for a payment that has only one."""
+    if len(legs) == 2:
+        return None
+    return [DestinationBody(leg.account_id, -leg.amount_minor) for leg in legs[1:]]
+
+
+def _rehearsed(accepted: Accepted) -> AcknowledgedPayment:
+    intent, funds = accepted.intent, accepted.funds
+    assert funds is not None
+    return AcknowledgedPayment(
+        payment_id=None,
+        external_id=intent.external_id,
+        status="dry_run",
+        durability="none",
+        version=funds.version,
+        source_account_id=intent.source_account_id,
+        destination_account_id=intent.destination_account_id,
+        amount_minor=intent.amount_minor,
+        currency_code=intent.currency_code,
+        description=intent.description,
+        effective_at=rfc3339(intent.effective_at) if intent.effective_at else None,
+        metadata=intent.metadata,
+        accepted_at=None,
+        funds=FundsAfter(
+            intent.guarded_account_id,
+            funds.balance_minor,
+            funds.held_minor,
+            funds.floor_minor,
+            funds.available_minor,
+        ),
+    )
+
+
+def acknowledged_status(accepted: Accepted) -> int:
+    """The HTTP status of an accepted payment: 201 where it is new."""
+    return 200 if accepted.replayed or accepted.is_rehearsed else 201
+
+
+def _acknowledge(accepted: Accepted) -> Response:
+    body = acknowledged(accepted, services().readiness.durability())
+    response = json_response(body, acknowledged_status(accepted))
+    if not accepted.is_rehearsed:
+        response.headers["Location"] = f"/v1/payments/{accepted.payment_id}"
     if accepted.replayed:
         response.headers["Idempotent-Replayed"] = "true"
     return response
@@ -201,8 +321,10 @@ def find_payment() -> Response:
 
 
 def _payment_body(
-    found: QueuedIntent | PostedPayment | RejectedPayment | RefusedPayment, asked_id: str | None
+    found: QueuedIntent | PostedPayment | RejectedPayment | Hold | RefusedPayment, asked_id: str | None
 ) -> PaymentBody:
+    if isinstance(found, Hold):
+        return hold_body(found, services().readiness.durability())
     if isinstance(found, QueuedIntent):
         return _pending_body(found)
     if isinstance(found, PostedPayment):
@@ -228,19 +350,46 @@ def _pending_body(queued: QueuedIntent) -> PaymentBody:
         effective_at=rfc3339(intent.effective_at or accepted_at),
         metadata=intent.metadata,
         accepted_at=rfc3339(accepted_at),
+        destinations=split_of(intent.legs),
+    )
+
+
+def hold_body(hold: Hold, durability: str) -> PaymentBody:
+    """An authorization at this moment."""
+    split = split_of(hold.legs)
+    return PaymentBody(
+        payment_id=hold.payment_id,
+        external_id=hold.external_id,
+        status=hold.state.value,
+        durability=durability,
+        source_account_id=hold.legs[0].account_id,
+        destination_account_id=hold.legs[1].account_id if split is None else None,
+        amount_minor=hold.amount_minor,
+        captured_minor=hold.captured_minor,
+        currency_code=hold.currency_code,
+        destinations=split,
+        description=hold.description,
+        effective_at=rfc3339(hold.effective_at or hold.accepted_at),
+        metadata=hold.metadata,
+        accepted_at=rfc3339(hold.accepted_at),
+        expires_at=rfc3339(hold.expires_at),
+        concluded_at=rfc3339(hold.concluded_at) if hold.concluded_at else None,
     )
 
 
 def _posted_body(posted: PostedPayment, asked_id: str | None) -> PaymentBody:
-    source, destination = posted.legs[0], posted.legs[1]
+    source = posted.legs[0]
+    legs = [Leg(leg.account_id, leg.amount_minor) for leg in posted.legs]
+    split = split_of(legs)
     return PaymentBody(
         payment_id=asked_id or posted.payment_id,
         external_id=posted.external_id,
-        status="posted",
+        status="captured" if posted.kind == Kind.CAPTURE else "posted",
         durability=DURABLE_IN_LEDGER,
         source_account_id=source.account_id,
-        destination_account_id=destination.account_id,
+        destination_account_id=legs[1].account_id if split is None else None,
         amount_minor=source.amount_minor,
+        destinations=split,
         currency_code=posted.currency_code,
         description=posted.description,
         effective_at=rfc3339(posted.effective_at),

@@ -28,13 +28,18 @@ _HTTP: dict[RefusalCode, tuple[int, bool, str]] = {
     RefusalCode.NOT_FOUND: (404, False, "No such resource"),
     RefusalCode.METHOD_NOT_ALLOWED: (405, False, "Method not allowed here"),
     RefusalCode.PAYLOAD_TOO_LARGE: (413, False, "Request body too large"),
+    RefusalCode.UNSUPPORTED_CONTENT_ENCODING: (415, False, "Content-Encoding not supported"),
+    RefusalCode.TOO_MANY_STREAMS: (503, True, "Too many streams at once"),
     RefusalCode.MALFORMED_REQUEST: (400, False, "Malformed request"),
+    RefusalCode.BATCH_TOO_LARGE: (413, False, "Too many payments in one batch"),
     RefusalCode.INVALID_CURSOR: (400, False, "Invalid page parameters"),
+    RefusalCode.EFFECTIVE_AT_IN_FUTURE: (422, False, "effective_at lies in the future"),
     RefusalCode.INVALID_ID: (422, False, "Invalid identifier"),
     RefusalCode.ACCOUNTS_EQUAL: (422, False, "Source equals destination"),
     RefusalCode.ACCOUNT_NOT_FOUND: (404, False, "Account not found"),
     RefusalCode.PAYMENT_NOT_FOUND: (404, False, "Payment not found"),
     RefusalCode.ACCOUNT_EXISTS: (409, False, "Account exists with other content"),
+    RefusalCode.ASSET_EXISTS: (409, False, "Asset exists with other content"),
     RefusalCode.ACCOUNT_FROZEN: (422, False, "Account frozen"),
     RefusalCode.ACCOUNT_CLOSED: (422, False, "Account closed"),
     RefusalCode.ENTITY_MISMATCH: (422, False, "Accounts of different entities"),
@@ -43,13 +48,29 @@ _HTTP: dict[RefusalCode, tuple[int, bool, str]] = {
     RefusalCode.AMOUNT_NOT_INTEGER: (422, False, "Amount is not an integer"),
     RefusalCode.AMOUNT_NOT_POSITIVE: (422, False, "Amount is not positive"),
     RefusalCode.AMOUNT_OUT_OF_RANGE: (422, False, "Amount out of range"),
+    RefusalCode.SPLITS_DO_NOT_ADD_UP: (422, False, "Splits do not add up"),
+    RefusalCode.EXPIRY_NOT_ALLOWED: (422, False, "Expiry not allowed"),
+    RefusalCode.JOURNAL_UNBALANCED: (422, False, "Journal does not balance"),
     RefusalCode.TWO_GUARDED_ACCOUNTS: (422, False, "Both accounts are guarded"),
+    RefusalCode.BATCH_CROSSES_PARTITIONS: (422, False, "Atomic batch crosses partitions"),
     RefusalCode.EXTERNAL_ID_REUSED: (422, False, "external_id used for another payment"),
     RefusalCode.EXTERNAL_ID_REFUSED: (422, False, "external_id refused before"),
     RefusalCode.OPTIMISTIC_LOCK_CONFLICT: (409, True, "The account has changed"),
     RefusalCode.INSUFFICIENT_FUNDS: (422, False, "Insufficient funds"),
     RefusalCode.BALANCE_OUT_OF_RANGE: (422, False, "Balance out of range"),
+    RefusalCode.LIMIT_BELOW_USE: (422, False, "Limit below what is in use"),
+    RefusalCode.ACCOUNT_NOT_EMPTY: (422, False, "Account not empty"),
+    RefusalCode.HOLD_NOT_FOUND: (404, False, "No such authorization"),
+    RefusalCode.HOLD_ALREADY_CAPTURED: (409, False, "Authorization captured already"),
+    RefusalCode.HOLD_ALREADY_VOIDED: (409, False, "Authorization voided already"),
+    RefusalCode.HOLD_EXPIRED: (409, False, "Authorization expired"),
+    RefusalCode.CAPTURE_EXCEEDS_HOLD: (422, False, "Capture exceeds the authorization"),
+    RefusalCode.PAYMENT_NOT_POSTED: (409, True, "Payment not posted yet"),
+    RefusalCode.REFUND_EXCEEDS_PAYMENT: (422, False, "Refund exceeds the payment"),
+    RefusalCode.JOURNAL_NOT_FOUND: (404, False, "No such journal"),
+    RefusalCode.JOURNAL_ALREADY_REVERSED: (409, False, "Journal reversed already"),
     RefusalCode.REJECTED_BY_LEDGER: (422, False, "Rejected by the books"),
+    RefusalCode.LINKED_PAYMENT_FAILED: (422, True, "Another payment of the atomic batch failed"),
     RefusalCode.LEDGER_BACKLOGGED: (503, True, "The books are behind"),
     RefusalCode.CACHE_UNAVAILABLE: (503, True, "The cache is not available"),
     RefusalCode.BOOKS_UNAVAILABLE: (503, True, "The books are not available"),
@@ -69,8 +90,8 @@ def catalogue() -> list[tuple[RefusalCode, int, bool, str]]:
     return [(code, *_HTTP[code]) for code in RefusalCode]
 
 
-def problem(refusal: Refusal) -> Response:
-    """A refusal as a response."""
+def problem_members(refusal: Refusal) -> dict[str, Any]:
+    """A refusal as the members of a problem: those of the standard, ours, and the figures."""
     status, retryable, title = _HTTP[refusal.code]
     members: dict[str, Any] = {
         "type": f"/v1/problems#{refusal.code.value}",
@@ -80,8 +101,13 @@ def problem(refusal: Refusal) -> Response:
         "detail": refusal.detail,
         "retryable": retryable,
     }
-    body = members | dict(refusal.figures) | members  # a figure never takes the place of a member of the standard
-    response = json_response(body, status, content_type="application/problem+json")
+    return members | dict(refusal.figures) | members  # a figure never takes the place of a member of the standard
+
+
+def problem(refusal: Refusal) -> Response:
+    """A refusal as a response."""
+    status = status_of(refusal.code)
+    response = json_response(problem_members(refusal), status, content_type="application/problem+json")
     if status == 503:
         response.headers["Retry-After"] = str(RETRY_AFTER_S)
     if status == 401:
@@ -128,10 +154,21 @@ def install_error_handlers(application: Flask) -> None:
     application.register_error_handler(Exception, _answer_unexpected)
 
 
-def _answer_fault(fault: Exception) -> Response:
+def refusal_of(fault: Exception) -> Refusal:
+    """The refusal that tells a client of a fault."""
     code, detail = _FAULTS[type(fault)]
     log.warning("%s: %s", code.value, fault)
-    return problem(Refusal(code, detail))
+    return Refusal(code, detail)
+
+
+def unexpected(error: Exception) -> Refusal:
+    """The refusal that tells a client of an error of ours; the log gets the error itself."""
+    log.error("unexpected error", exc_info=error)
+    return Refusal(RefusalCode.INTERNAL_ERROR, "An error on our side; the log has it. Retry is safe.")
+
+
+def _answer_fault(fault: Exception) -> Response:
+    return problem(refusal_of(fault))
 
 
 _HTTP_CODES = {
@@ -153,5 +190,4 @@ def _answer_http(error: HTTPException) -> Response:
 
 
 def _answer_unexpected(error: Exception) -> Response:
-    log.exception("unexpected error", exc_info=error)
-    return problem(Refusal(RefusalCode.INTERNAL_ERROR, "An error on our side; the log has it. Retry is safe."))
+    return problem(unexpected(error))

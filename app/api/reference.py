@@ -8,13 +8,16 @@ from flask import Blueprint, Response, current_app
 from msgspec import Struct
 from werkzeug.routing import Rule
 
-from app.api.access import OPERATION, Operation, operation
+from app.api.access import OPERATION, Answer, Operation, operation
 from app.api.problems import catalogue
 from app.api.rendering import json_response
 
 blueprint = Blueprint("reference", __name__)
 
 API_VERSION = "1.0.0"
+
+NDJSON = "application/x-ndjson"
+"""One JSON document a line; the schema of a body is that of each of its lines."""
 
 
 class Problem(Struct):
@@ -42,14 +45,30 @@ _PARAMETERS: dict[str, dict[str, Any]] = {
     "after": {"description": "The cursor from `next`.", "schema": {"type": "string"}},
     "entity_id": {"schema": {"type": "string"}},
     "currency_code": {"schema": {"type": "string"}},
+    "dry_run": {
+        "description": "`true`: the real checks and arithmetic, but nothing is written.",
+        "schema": {"type": "boolean", "default": False},
+    },
     "external_id": {"required": True, "schema": {"type": "string"}},
+    "at": {
+        "description": "An instant (RFC 3339), in milliseconds.",
+        "schema": {"type": "string", "format": "date-time"},
+    },
+    "as_of": {
+        "description": "An instant (RFC 3339), in milliseconds. Accounts without entries by then stand at zero.",
+        "schema": {"type": "string", "format": "date-time"},
+    },
+    "by": {
+        "description": "Which times count at the instant: when entries take effect, or when they came into the books.",
+        "schema": {"enum": ["effective", "posted"], "default": "effective"},
+    },
 }
 _HEADERS = {
     "Prefer": "`wait=N`: answer when the books have answered, or after N seconds (RFC 7240).",
     "If-Match": "The ETag of a balance: the same as expected_version.",
     "If-None-Match": "The ETag of a balance: 304 while it is current.",
 }
-_PAGED = {"list_accounts", "list_entries", "find_payment", "conflicts", "list_problems"}
+_PAGED = {"list_accounts", "list_entries", "find_payment", "conflicts", "list_problems", "list_changes", "list_assets"}
 
 
 @blueprint.get("/v1/problems")
@@ -71,7 +90,7 @@ def document(rules: list[Rule], views: dict[str, Any]) -> dict[str, Any]:
     """An OpenAPI 3.1 document of all routes that are operations."""
     described = [(rule, getattr(views[rule.endpoint], OPERATION, None)) for rule in rules]
     operations = [(rule, op) for rule, op in described if op is not None]
-    kinds = {kind for _, op in operations for kind in (op.body, *op.answers.values()) if kind is not None}
+    kinds = {kind for _, op in operations for kind in (op.body, *_answered(op), *(op.lines or ())) if kind}
     ordered = sorted(kinds | {Problem}, key=lambda kind: kind.__name__)
     _, schemas = msgspec.json.schema_components(ordered, ref_template="#/components/schemas/{name}")
     paths: dict[str, Any] = {}
@@ -93,6 +112,17 @@ def document(rules: list[Rule], views: dict[str, Any]) -> dict[str, Any]:
             "securitySchemes": {"key": {"type": "http", "scheme": "bearer", "description": "An API key."}},
         },
     }
+
+
+def _answered(op: Operation) -> list[type]:
+    """Every kind of body that a route gives."""
+    return [kind for answer in op.answers.values() for kind in _several(answer)]
+
+
+def _several(answer: Answer) -> tuple[type, ...]:
+    if answer is None:
+        return ()
+    return answer if isinstance(answer, tuple) else (answer,)
 
 
 def _operation(rule: Rule, op: Operation) -> dict[str, Any]:
@@ -119,13 +149,20 @@ def _operation(rule: Rule, op: Operation) -> dict[str, Any]:
         result["description"] = f"Needs the scope `{op.scope.value}`."
     if op.body is not None:
         result["requestBody"] = {"required": True, "content": {"application/json": _schema(op.body)}}
+    if op.lines is not None:
+        line, answer = op.lines
+        result["requestBody"]["content"][NDJSON] = _schema(line)
+        result["responses"]["200"]["content"][NDJSON] = _schema(answer)
     return result
 
 
-def _answer(name: str, status: int, kind: type | None) -> dict[str, Any]:
+def _answer(name: str, status: int, answer: Answer) -> dict[str, Any]:
     described: dict[str, Any] = {"description": "Not modified" if status == 304 else "Done"}
-    if kind is not None:
-        schema = _schema(kind)
+    schemas = [_schema(kind) for kind in _several(answer)]
+    if schemas:
+        schema = schemas[0]
+        if len(schemas) > 1:
+            schema = {"schema": {"anyOf": [one["schema"] for one in schemas]}}
         if name in _PAGED:
             schema = {"schema": _page_of(schema["schema"])}
         described["content"] = {"application/json": schema}

@@ -6,7 +6,7 @@ from msgspec import Struct
 from app.api.access import operation
 from app.api.context import services
 from app.api.rendering import json_response
-from app.api.requests import only_parameters, page_limit
+from app.api.requests import instant, only_parameters, page_limit
 from app.domain.books import TrialBalanceLine, TrialBalanceTotal
 from app.domain.clock import rfc3339
 from app.services.keys import Scope
@@ -55,20 +55,21 @@ class ConflictBody(Struct):
 
 @blueprint.get("/v1/reports/trial-balance")
 @operation(
-    "Trial balance: per account and in total, debits equal credits",
+    "Trial balance, now or as of an instant: per account and in total, debits equal credits",
     scope=Scope.READ,
     answers={200: TrialBalanceBody},
-    parameters=("entity_id", "currency_code", "limit", "after"),
+    parameters=("entity_id", "currency_code", "limit", "after", "as_of", "by"),
 )
 def trial_balance() -> Response:
-    """The trial balance of this moment."""
-    only_parameters("entity_id", "currency_code", "limit", "after")
+    """The trial balance of this moment or of another."""
+    only_parameters("entity_id", "currency_code", "limit", "after", "as_of", "by")
     limit = page_limit()
     totals, lines = services().history.trial_balance(
         entity_id=request.args.get("entity_id"),
         currency_code=request.args.get("currency_code"),
         limit=limit,
         after=request.args.get("after"),
+        as_of=instant("as_of"),
     )
     return json_response(
         TrialBalanceBody(

@@ -1,13 +1,15 @@
 """Reading requests: bodies, query parameters, headers. Everything refuses with a code."""
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Generic, TypeVar
 
 import msgspec
 from flask import request
 
 from app.api.problems import Refused
+from app.domain.books import AsOf, TimeBasis
+from app.domain.clock import rfc3339
 from app.domain.refusals import Refusal, RefusalCode
 
 LONGEST_PAGE = 1_000
@@ -17,6 +19,9 @@ DEEPEST_METADATA = 32
 
 LONGEST_WAIT_S = 30.0
 """No request holds a thread longer; a longer wish is cut, and Preference-Applied says so."""
+
+NUL = b"\\u0000"
+"""The one character that JSON can spell and no book can keep; a bare one is no JSON."""
 
 T = TypeVar("T")
 
@@ -35,19 +40,47 @@ class Body(Generic[T]):
 
     def read(self) -> T:
         """The request's body."""
+        return self.decode(raw_body())
+
+    def read_or(self, default: T) -> T:
+        """The request's body, or `default` where there is none."""
         raw = request.get_data(cache=False)
-        if not raw:
-            raise malformed("The request needs a JSON body.")
-        return self.decode(raw)
+        return self.decode(raw) if raw else default
 
     def decode(self, raw: bytes) -> T:
         """Decode one JSON document."""
-        if b"\\u0000" in raw:
+        if NUL in raw:
             raise malformed("The body holds a NUL character, which no book can keep.")
+        return self.decode_clean(raw)
+
+    def decode_clean(self, raw: bytes | msgspec.Raw) -> T:
+        """Decode a document in which NUL was looked for already."""
         try:
             return self._decoder.decode(raw)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise Refused(_body_refusal(str(error))) from error
+
+
+def raw_body() -> bytes:
+    """The request's body as it came; it must not be empty or encoded."""
+    refuse_encoding()
+    raw = request.get_data(cache=False)
+    if not raw:
+        raise malformed("The request needs a JSON body.")
+    return raw
+
+
+def refuse_encoding() -> None:
+    """Refuse a compressed body: nobody could bound what it unpacks to."""
+    encoding = request.environ.get("HTTP_CONTENT_ENCODING", "identity")
+    if encoding.strip().lower() not in ("", "identity"):
+        raise Refused(
+            Refusal(
+                RefusalCode.UNSUPPORTED_CONTENT_ENCODING,
+                f"Content-Encoding {encoding!r} is not supported; send the body as it is.",
+                {"field": "Content-Encoding"},
+            )
+        )
 
 
 _AMOUNT_PATH = re.compile(r"at `\$[^`]*amount_minor`|overdraft_limit_minor`")
@@ -92,6 +125,15 @@ def only_parameters(*names: str) -> None:
             raise malformed(f"Unknown query parameter {name!r}.", field=name)
 
 
+def is_dry_run() -> bool:
+    """`?dry_run=true`: decide and write nothing. A misspelt one is refused, for it would move money."""
+    only_parameters("dry_run")
+    text = request.args.get("dry_run", "false")
+    if text not in ("true", "false"):
+        raise malformed("dry_run must be true or false.", field="dry_run")
+    return text == "true"
+
+
 def expected_version(in_body: int | None) -> int | None:
     """The version a payment is based on: from the body, or from If-Match with a balance's ETag."""
     header = request.headers.get("If-Match")
@@ -125,6 +167,54 @@ def in_utc(moment: datetime | None, name: str) -> datetime | None:
         return moment.astimezone(UTC)
     except OverflowError:
         raise malformed(f"{name} lies outside of the years 1 to 9999.", field=name) from None
+
+
+CLOCK_SKEW = timedelta(minutes=1)
+"""How far a caller's clock may run ahead of ours."""
+
+
+def not_in_future(moment: datetime | None, name: str, now: datetime) -> datetime | None:
+    """A time at which something has happened: one in the future is refused, beyond what clocks differ by."""
+    if moment is not None and moment > now + CLOCK_SKEW:
+        raise Refused(
+            Refusal(
+                RefusalCode.EFFECTIVE_AT_IN_FUTURE,
+                f"{name} {rfc3339(moment)} lies in the future, and a payment takes effect at once or has already; "
+                "post what is to take effect later as a journal.",
+                {"field": name, "now": rfc3339(now)},
+            )
+        )
+    return moment
+
+
+def instant(name: str) -> AsOf | None:
+    """The instant in the query parameter `name`, counted by the times that `by` names; None where none is given."""
+    text, by = request.args.get(name), request.args.get("by")
+    if text is None:
+        if by is not None:
+            raise malformed(f"by says which times count at an instant; give {name} too.", field=name)
+        return None
+    try:
+        as_of = AsOf(_time(text, name), TimeBasis(by or TimeBasis.EFFECTIVE))
+        _ = as_of.before
+    except ValueError:
+        raise malformed("by must be effective or posted.", field="by") from None
+    except OverflowError:
+        raise malformed(f"{name} lies at the end of the calendar.", field=name) from None
+    return as_of
+
+
+def _time(text: str, name: str) -> datetime:
+    """A time of the query."""
+    try:
+        moment = in_utc(msgspec.convert(text, datetime), name)
+    except msgspec.ValidationError:
+        raise malformed(
+            f"{name} must be a time as in RFC 3339, e.g. 2026-01-31T09:30:00Z; in a URL, a plus sign is %2B.",
+            field=name,
+        ) from None
+    assert moment is not None
+    return moment
 
 
 def checked_metadata(metadata: dict[str, Any] | None, limit: int) -> dict[str, Any] | None:

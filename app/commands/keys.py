@@ -1,6 +1,7 @@
 """`keys`: create, list and revoke API keys."""
 
 import argparse
+from pathlib import Path
 
 from app.commands.session import connected
 from app.domain.clock import rfc3339
@@ -23,9 +24,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=[scope.value for scope in Scope],
         help="what it may do; repeat for several (default: read and payments:write)",
     )
-    actions.add_parser("list", help="list all keys, without their secrets")
+    listing = actions.add_parser("list", help="list all keys, without their secrets")
     revoke = actions.add_parser("revoke", help="end a key; takes effect within five seconds")
     revoke.add_argument("key_id", help="the id that `keys list` shows")
+    for action in (create, listing, revoke):  # the option counts behind the action too; it suppresses its default there
+        action.add_argument("--data-dir", type=Path, default=argparse.SUPPRESS, help=argparse.SUPPRESS)
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -1,5 +1,6 @@
 """Accounts: their types, their normal side, and which account of a payment guards it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -81,18 +82,14 @@ class AccountFacts:
         return normal_sign(self.type) < 0
 
 
-def guarded_account(source: AccountFacts, destination: AccountFacts) -> tuple[AccountFacts, bool] | None:
+def guarded_account(source: AccountFacts, destinations: Sequence[AccountFacts]) -> tuple[AccountFacts, bool] | None:
     """The account whose partition decides the payment, and whether its balance falls.
 
-    It is the one whose balance falls and has a floor; where neither has, the source. None where both would have
-    to be guarded at once: no single script can decide that.
+    It is the one whose balance falls and has a floor; where none has, the source. None where several would have to be
+    guarded at once: no single script can decide that.
     """
-    source_falls = source.falls_by_debit()
-    destination_falls = not destination.falls_by_debit()
-    guards_source = source_falls and source.has_floor
-    guards_destination = destination_falls and destination.has_floor
-    if guards_source and guards_destination:
+    guarded = [source] if source.has_floor and source.falls_by_debit() else []
+    guarded += [account for account in destinations if account.has_floor and not account.falls_by_debit()]
+    if len(guarded) > 1:
         return None
-    if guards_destination:
-        return destination, True
-    return source, source_falls
+    return (guarded[0], True) if guarded else (source, source.falls_by_debit())

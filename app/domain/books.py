@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+from enum import StrEnum
 from typing import Any
 
 from app.domain.accounts import AccountStatus, AccountType
@@ -104,6 +105,26 @@ class TrialBalanceTotal:
     debit_minor: int
     credit_minor: int
     account_count: int
+
+
+class TimeBasis(StrEnum):
+    """Which of an entry's two times counts: when it takes effect, or when it came into the books."""
+
+    EFFECTIVE = "effective"
+    POSTED = "posted"
+
+
+@dataclass(slots=True, frozen=True)
+class AsOf:
+    """An instant in the books. Times are shown in milliseconds, so what is shown as of `at` has happened."""
+
+    at: datetime
+    by: TimeBasis
+
+    @property
+    def before(self) -> datetime:
+        """What happened before this has happened as of the instant; OverflowError at the end of the calendar."""
+        return self.at.replace(microsecond=self.at.microsecond // 1000 * 1000) + timedelta(milliseconds=1)
 
 
 @dataclass(slots=True, frozen=True)

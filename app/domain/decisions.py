@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+from app.domain.holds import HoldState
 from app.domain.partitions import parse_payment_id
 from app.domain.payments import FINGERPRINT_LENGTH, Intent
 
@@ -75,7 +76,7 @@ class Decision:
     record: Record | None = None
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, frozen=True)
 class ReserveItem:
     """One payment to decide."""
 
@@ -99,6 +100,37 @@ class Failed:
     decision: Decision
 
 
+class ConcludeCode(StrEnum):
+    """The outcomes of `lua/conclude.lua`, in its order of precedence; `STALE` is the class of that name."""
+
+    CONCLUDED_BEFORE = "CONCLUDED_BEFORE"
+    COLD = "COLD"
+    GONE = "GONE"
+    EXPIRED = "EXPIRED"
+    NOT_DUE = "NOT_DUE"
+    BACKLOGGED = "BACKLOGGED"
+    CONCLUDED = "CONCLUDED"
+
+
+@dataclass(slots=True, frozen=True)
+class Conclusion:
+    """How an authorization ended: state, amount captured (minor units), and the outbox position of its end."""
+
+    state: HoldState
+    captured_minor: int
+    position: str
+
+
+@dataclass(slots=True)
+class ConcludeReply:
+    """What came of an attempt to conclude; `version` is the account's after it."""
+
+    code: ConcludeCode
+    conclusion: Conclusion | None = None
+    version: int | None = None
+    wake: bool = False
+
+
 class Stale:
     """The reserve call was refused whole: the caller's directory is older than the partition's."""
 
@@ -111,6 +143,12 @@ class InspectedAccount:
     funds: FundsState
     entry_count: int
     holds: dict[str, tuple[int, bool]]
+
+
+def parse_conclusion(text: str) -> Conclusion:
+    """Read a conclusion as the cache keeps it: state|captured|position."""
+    state, captured, position = text.split("|")
+    return Conclusion(HoldState(state), int(captured), position)
 
 
 def parse_floor(text: str) -> int | None:

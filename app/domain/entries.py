@@ -35,6 +35,7 @@ class LedgerTransaction:
     external_id: str
     kind: str
     payment_id: str
+    relates_to: str | None
     fingerprint: str
     actor: str
     description: str | None
@@ -61,6 +62,7 @@ def chain_hash(transaction: LedgerTransaction) -> bytes:
             transaction.external_id,
             transaction.kind,
             transaction.payment_id,
+            transaction.relates_to,
             transaction.fingerprint,
             transaction.actor,
             transaction.description,

@@ -2,9 +2,10 @@
 
 import struct
 from binascii import a2b_base64, b2a_base64
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from enum import StrEnum
 from hashlib import blake2b
 from json import dumps
 from typing import Any
@@ -13,9 +14,29 @@ from zlib import crc32
 from app.domain.accounts import MAX_ID_LENGTH, AccountFacts, AccountStatus, guarded_account
 from app.domain.money import MAX_MINOR
 from app.domain.refusals import Refusal, RefusalCode
+from app.domain.splits import Destination, resolve_split
 
 FINGERPRINT_LENGTH = 36
 """Characters: 9 bytes of digest and 9 × 2 bytes of field checks, in base64 without padding."""
+
+
+class Kind(StrEnum):
+    """What an intent is."""
+
+    PAYMENT = "payment"
+    AUTHORIZATION = "authorization"
+    CAPTURE = "capture"
+    VOID = "void"
+    EXPIRY = "expiry"
+
+
+HOLD_ONLY = frozenset({Kind.AUTHORIZATION, Kind.VOID, Kind.EXPIRY})
+CONCLUSIONS = frozenset({Kind.CAPTURE, Kind.VOID, Kind.EXPIRY})
+
+SHORTEST_EXPIRY_S = 1
+LONGEST_EXPIRY_S = 30 * 24 * 3600
+DEFAULT_EXPIRY_S = 7 * 24 * 3600
+"""Seconds that an authorization may stand; card schemes let one stand for a week to a month."""
 
 _FIELDS = (
     "source_account_id",
@@ -26,23 +47,36 @@ _FIELDS = (
     "effective_at",
     "metadata",
     "capture",
-    "kind",
+    "destinations",
 )
 
 
 @dataclass(slots=True)
 class PaymentRequest:
-    """A payment as asked for: debit the source, credit the destination. Amounts in minor units."""
+    """A payment as asked for: debit the source, credit the destination or several. Amounts in minor units.
+
+    With `manual_capture` the funds are only held, for `expires_in_s` seconds.
+    """
 
     external_id: str
     source_account_id: str
-    destination_account_id: str
+    destination_account_id: str | None
     amount_minor: int
     currency_code: str
     description: str | None = None
     effective_at: datetime | None = None
     expected_version: int | None = None
     metadata: dict[str, Any] | None = None
+    destinations: tuple[Destination, ...] = ()
+    manual_capture: bool = False
+    expires_in_s: int | None = None
+
+    @property
+    def destination_ids(self) -> tuple[str, ...]:
+        """The credited accounts, in order."""
+        if self.destination_account_id is not None:
+            return (self.destination_account_id,)
+        return tuple(one.account_id for one in self.destinations)
 
 
 @dataclass(slots=True)
@@ -72,6 +106,11 @@ class Intent:
     description: str | None = None
     effective_at: datetime | None = None
     metadata: dict[str, Any] | None = field(default=None)
+    expires_in_s: int | None = None
+    payment_id: str | None = None
+    """The authorization that a capture, void or expiry concludes."""
+    linked: str | None = None
+    """The group of an atomic batch, contiguous in the outbox: the books post all of it or reject all of it."""
 
     @property
     def source_account_id(self) -> str:
@@ -79,9 +118,14 @@ class Intent:
         return self.legs[0].account_id
 
     @property
-    def destination_account_id(self) -> str:
-        """The credited account."""
-        return self.legs[1].account_id
+    def destination_account_id(self) -> str | None:
+        """The credited account; None where there are several."""
+        return self.legs[1].account_id if len(self.legs) == 2 else None
+
+    @property
+    def moves_money(self) -> bool:
+        """Whether it becomes entries; an authorization, a void and an expiry only change what is held."""
+        return self.kind not in HOLD_ONLY
 
     @property
     def amount_minor(self) -> int:
@@ -97,19 +141,23 @@ def fingerprint(request: PaymentRequest) -> str:
     """
     values = (
         request.source_account_id,
-        request.destination_account_id,
+        request.destination_account_id or "",
         str(request.amount_minor),
         request.currency_code,
         request.description or "",
         request.effective_at.isoformat() if request.effective_at else "",
         dumps(request.metadata, sort_keys=True, separators=(",", ":")) if request.metadata else "",
-        "",
-        "payment",
+        f"manual {request.expires_in_s}" if request.manual_capture else "",
+        _split_text(request.destinations) if request.destinations else "",
     )
     encoded = [value.encode() for value in values]
     digest = blake2b(b"\x00".join(encoded), digest_size=9).digest()
     checks = struct.pack(">9H", *[crc32(value) & 0xFFFF for value in encoded])
     return b2a_base64(digest + checks, newline=False).decode()
+
+
+def _split_text(destinations: Sequence[Destination]) -> str:
+    return dumps([[one.account_id, one.amount_minor, one.share, one.remainder] for one in destinations])
 
 
 def differing_field(ours: str, theirs: str) -> str:
@@ -128,34 +176,68 @@ def _check(text: str, index: int) -> bytes:
 
 def prepare(request: PaymentRequest, facts: Mapping[str, AccountFacts], actor: str) -> Intent | Refusal:
     """Check a payment against the accounts' facts and turn it into an intent; balances are the script's business."""
-    refusal = _refuse_ids(request) or _refuse_accounts(request, facts) or _refuse_amount(request.amount_minor)
+    refusal = (
+        _refuse_ids(request)
+        or _refuse_accounts(request, facts)
+        or _refuse_amount(request.amount_minor)
+        or _refuse_expiry(request)
+    )
     if refusal is not None:
         return refusal
-    source, destination = facts[request.source_account_id], facts[request.destination_account_id]
-    guard = guarded_account(source, destination)
+    legs = _legs(request)
+    if isinstance(legs, Refusal):
+        return legs
+    source = facts[request.source_account_id]
+    guard = guarded_account(source, [facts[account_id] for account_id in request.destination_ids])
     if guard is None:
         return Refusal(
             RefusalCode.TWO_GUARDED_ACCOUNTS,
-            "Both balances would fall and both have a floor, so no single check can decide this payment; "
+            "Several balances would fall and have a floor, so no single check can decide this payment; "
             "post it as a journal.",
-            {"source_account_id": source.account_id, "destination_account_id": destination.account_id},
+            {"source_account_id": source.account_id},
         )
     guarded, falls = guard
+    held = sum(abs(leg.amount_minor) for leg in legs if leg.account_id == guarded.account_id) if falls else 0
     return Intent(
         entity_id=source.entity_id,
         external_id=request.external_id,
         fingerprint=fingerprint(request),
         guarded_account_id=guarded.account_id,
-        hold_minor=request.amount_minor if falls else 0,
+        hold_minor=held,
         currency_code=source.currency_code,
-        legs=[
-            Leg(source.account_id, request.amount_minor),
-            Leg(destination.account_id, -request.amount_minor),
-        ],
+        legs=legs,
         actor=actor,
+        kind=Kind.AUTHORIZATION if request.manual_capture else Kind.PAYMENT,
         description=request.description,
         effective_at=request.effective_at,
         metadata=request.metadata,
+        expires_in_s=request.expires_in_s if request.manual_capture else None,
+    )
+
+
+def _legs(request: PaymentRequest) -> list[Leg] | Refusal:
+    """Source first, then the destinations; a destination that comes to nothing has no leg."""
+    if request.destination_account_id is not None:
+        parts = [request.amount_minor]
+    else:
+        resolved = resolve_split(request.destinations, request.amount_minor)
+        if isinstance(resolved, Refusal):
+            return resolved
+        parts = resolved
+    credited = zip(request.destination_ids, parts, strict=True)
+    return [
+        Leg(request.source_account_id, request.amount_minor),
+        *(Leg(account_id, -part) for account_id, part in credited if part),
+    ]
+
+
+def refuse_reused(intent: Intent, first_fingerprint: str) -> Refusal:
+    """The refusal of an external id that belongs to another payment; names the field that differs."""
+    name = differing_field(intent.fingerprint, first_fingerprint)
+    return Refusal(
+        RefusalCode.EXTERNAL_ID_REUSED,
+        f"external_id {intent.external_id!r} was used before for another payment: {name} differs. Nothing was moved.",
+        {"field": name, "external_id": intent.external_id},
     )
 
 
@@ -171,32 +253,65 @@ def refuse_id(name: str, value: str) -> Refusal | None:
 
 
 def _refuse_ids(request: PaymentRequest) -> Refusal | None:
-    for name in ("external_id", "source_account_id", "destination_account_id"):
-        if refusal := refuse_id(name, getattr(request, name)):
-            return refusal
-    if request.source_account_id == request.destination_account_id:
+    if (request.destination_account_id is None) == (not request.destinations):
         return Refusal(
-            RefusalCode.ACCOUNTS_EQUAL,
-            "Source and destination are the same account; a payment moves money between two.",
-            {"account_id": request.source_account_id},
+            RefusalCode.MALFORMED_REQUEST,
+            "A payment needs exactly one of destination_account_id and destinations.",
+            {"field": "destinations"},
         )
+    if refusal := refuse_id("external_id", request.external_id):
+        return refusal
+    if refusal := refuse_id("source_account_id", request.source_account_id):
+        return refusal
+    for account_id in request.destination_ids:
+        if refusal := refuse_id("destination_account_id", account_id):
+            return refusal
+        if request.source_account_id == account_id:
+            return Refusal(
+                RefusalCode.ACCOUNTS_EQUAL,
+                "Source and destination are the same account; a payment moves money between two.",
+                {"account_id": account_id},
+            )
     return None
 
 
 def _refuse_accounts(request: PaymentRequest, facts: Mapping[str, AccountFacts]) -> Refusal | None:
-    for account_id in (request.source_account_id, request.destination_account_id):
+    for account_id in (request.source_account_id, *request.destination_ids):
         if account_id not in facts:
             return Refusal(
                 RefusalCode.ACCOUNT_NOT_FOUND,
                 f"There is no account {account_id!r}; create it with POST /v1/accounts.",
                 {"account_id": account_id},
             )
-    source, destination = facts[request.source_account_id], facts[request.destination_account_id]
-    return (
-        _refuse_status(source, source.status.bars_debits)
-        or _refuse_status(destination, destination.status.bars_credits)
-        or _refuse_mismatch(request, source, destination)
-    )
+    source = facts[request.source_account_id]
+    if refusal := _refuse_status(source, source.status.bars_debits):
+        return refusal
+    for account_id in request.destination_ids:
+        destination = facts[account_id]
+        if refusal := _refuse_status(destination, destination.status.bars_credits):
+            return refusal
+    for account_id in request.destination_ids:
+        if refusal := _refuse_mismatch(request, source, facts[account_id]):
+            return refusal
+    return None
+
+
+def _refuse_expiry(request: PaymentRequest) -> Refusal | None:
+    if request.expires_in_s is None:
+        return None
+    if not request.manual_capture:
+        return Refusal(
+            RefusalCode.EXPIRY_NOT_ALLOWED,
+            'Only an authorization (capture: "manual") can expire.',
+            {"field": "expires_in_s"},
+        )
+    if not SHORTEST_EXPIRY_S <= request.expires_in_s <= LONGEST_EXPIRY_S:
+        return Refusal(
+            RefusalCode.EXPIRY_NOT_ALLOWED,
+            f"expires_in_s must lie between {SHORTEST_EXPIRY_S} and {LONGEST_EXPIRY_S}.",
+            {"field": "expires_in_s"},
+        )
+    return None
 
 
 def _refuse_status(account: AccountFacts, barred: bool) -> Refusal | None:

@@ -10,9 +10,10 @@ from datetime import datetime
 
 from app.domain.clock import from_milliseconds
 from app.domain.entries import Entry, LedgerTransaction, chain_hash
+from app.domain.holds import Hold, HoldState, hold_not_found, refuse_concluded
 from app.domain.money import in_range
 from app.domain.partitions import PaymentPosition
-from app.domain.payments import Intent, differing_field
+from app.domain.payments import CONCLUSIONS, DEFAULT_EXPIRY_S, Intent, Kind, differing_field
 from app.domain.refusals import Refusal, RefusalCode
 
 
@@ -29,9 +30,16 @@ class QueuedIntent:
         return self.intent.entity_id, self.intent.external_id
 
     @property
+    def payment_id(self) -> str:
+        """The payment it belongs to: the authorization that it concludes, or itself."""
+        return self.intent.payment_id or self.place.payment_id
+
+    @property
     def account_ids(self) -> list[str]:
-        """The accounts that the intent touches, in leg order."""
-        return [leg.account_id for leg in self.intent.legs]
+        """The accounts whose rows the posting changes."""
+        if self.intent.moves_money:
+            return [leg.account_id for leg in self.intent.legs]
+        return [self.intent.guarded_account_id]
 
 
 @dataclass(slots=True)
@@ -86,6 +94,15 @@ class Duplicate:
 
 
 @dataclass(slots=True)
+class Delta:
+    """What a batch adds to an account: to its balance on the normal side, to its entries, to its version."""
+
+    change_minor: int = 0
+    entries: int = 0
+    versions: int = 0
+
+
+@dataclass(slots=True)
 class PostingPlan:
     """What is to be written for a batch, all or nothing."""
 
@@ -94,8 +111,9 @@ class PostingPlan:
     duplicates: list[Duplicate] = field(default_factory=list)
     redelivered: list[tuple[QueuedIntent, bool]] = field(default_factory=list)
     """Intents whose outcome is in the books already, and whether that is a posting; only their settle is due."""
-    deltas: dict[str, tuple[int, int]] = field(default_factory=dict)
-    """Per account: change of its balance on the normal side, and number of new entries."""
+    authorized: list[Hold] = field(default_factory=list)
+    concluded: list[Hold] = field(default_factory=list)
+    deltas: dict[str, Delta] = field(default_factory=dict)
 
 
 def plan_posting(
@@ -105,29 +123,35 @@ def plan_posting(
     balances: dict[str, LedgerBalance],
     heads: dict[int, ChainHead],
     posted_at: datetime,
+    holds: dict[str, Hold] | None = None,
     refused: Mapping[str, Refusal] | None = None,
 ) -> PostingPlan:
     """Decide each intent in order; `rejected_before` and the keys of `refused` are payment ids.
 
-    `refused` are intents that a constraint of the books turned out to reject. `balances` and `heads` are advanced
-    to the state after the batch.
+    `refused` are intents that a constraint of the books turned out to reject. `holds` are the
+    authorizations that the batch concludes. `balances`, `heads` and `holds` are advanced to the state after the batch.
     """
     plan = PostingPlan()
     outcomes = dict(known)
+    holds = {} if holds is None else holds
     for queued in batch:
         if queued.place.payment_id in rejected_before:
             plan.redelivered.append((queued, False))
             continue
+        concludes = queued.intent.kind in CONCLUSIONS
         outcome = outcomes.get(queued.key)
-        if outcome is not None:
+        if outcome is not None and not concludes:
             _answer_known(plan, queued, outcome)
             continue
-        refusal = (refused or {}).get(queued.place.payment_id) or _refuse(queued.intent, balances)
+        if concludes and _is_redelivered(plan, queued, holds):
+            continue
+        refusal = (refused or {}).get(queued.place.payment_id) or _refuse(queued, balances, holds)
         if refusal is not None:
             plan.rejections.append(Rejection(queued, refusal))
             continue
-        plan.transactions.append(_append(queued, plan.deltas, balances, heads[queued.place.partition], posted_at))
-        outcomes[queued.key] = KnownOutcome(queued.place.payment_id, queued.intent.fingerprint, posted=True)
+        _apply(plan, queued, balances, heads[queued.place.partition], holds, posted_at)
+        if not concludes:
+            outcomes[queued.key] = KnownOutcome(queued.payment_id, queued.intent.fingerprint, posted=True)
     return plan
 
 
@@ -139,6 +163,14 @@ def _answer_known(plan: PostingPlan, queued: QueuedIntent, outcome: KnownOutcome
         plan.duplicates.append(Duplicate(queued, outcome.payment_id))
         return
     plan.rejections.append(Rejection(queued, refuse_known(queued.intent, outcome)))
+
+
+def _is_redelivered(plan: PostingPlan, queued: QueuedIntent, holds: Mapping[str, Hold]) -> bool:
+    hold = holds.get(queued.payment_id)
+    if hold is None or hold.concluded_by != queued.place.payment_id:
+        return False
+    plan.redelivered.append((queued, True))
+    return True
 
 
 def refuse_known(intent: Intent, outcome: KnownOutcome) -> Refusal:
@@ -157,7 +189,18 @@ def refuse_known(intent: Intent, outcome: KnownOutcome) -> Refusal:
     )
 
 
-def _refuse(intent: Intent, balances: Mapping[str, LedgerBalance]) -> Refusal | None:
+def _refuse(queued: QueuedIntent, balances: Mapping[str, LedgerBalance], holds: Mapping[str, Hold]) -> Refusal | None:
+    intent = queued.intent
+    if intent.kind in CONCLUSIONS:
+        hold = holds.get(queued.payment_id)
+        if hold is None:
+            return hold_not_found(queued.payment_id)
+        if hold.state is not HoldState.AUTHORIZED:
+            return refuse_concluded(queued.payment_id, hold.state)
+    return _refuse_legs(intent, balances) if intent.moves_money else None
+
+
+def _refuse_legs(intent: Intent, balances: Mapping[str, LedgerBalance]) -> Refusal | None:
     for leg in intent.legs:
         row = balances.get(leg.account_id)
         if row is None:
@@ -200,9 +243,84 @@ def _refuse(intent: Intent, balances: Mapping[str, LedgerBalance]) -> Refusal | 
     return None
 
 
+def _apply(
+    plan: PostingPlan,
+    queued: QueuedIntent,
+    balances: dict[str, LedgerBalance],
+    head: ChainHead,
+    holds: dict[str, Hold],
+    posted_at: datetime,
+) -> None:
+    """Advance everything by one intent that is fit to be posted."""
+    intent = queued.intent
+    if intent.moves_money:
+        plan.transactions.append(_append(queued, plan.deltas, balances, head, posted_at))
+    else:
+        _touch(plan.deltas, balances[intent.guarded_account_id], posted_at)
+    if intent.kind == Kind.AUTHORIZATION:
+        hold = authorized_hold(queued)
+        holds[hold.payment_id] = hold
+        plan.authorized.append(hold)
+    elif intent.kind in CONCLUSIONS:
+        hold = holds[queued.payment_id]
+        hold.state = _STATE_AFTER[Kind(intent.kind)]
+        hold.captured_minor = intent.amount_minor if intent.moves_money else None
+        hold.concluding_actor = intent.actor
+        hold.concluded_by = queued.place.payment_id
+        hold.concluded_at = from_milliseconds(queued.place.accepted_at_ms)
+        plan.concluded.append(hold)
+    head.last_position = queued.place.position
+
+
+_STATE_AFTER = {
+    Kind.CAPTURE: HoldState.CAPTURED,
+    Kind.VOID: HoldState.VOIDED,
+    Kind.EXPIRY: HoldState.EXPIRED,
+}
+
+
+def authorized_hold(queued: QueuedIntent) -> Hold:
+    """The authorization that an intent of this kind becomes."""
+    intent = queued.intent
+    accepted_at = from_milliseconds(queued.place.accepted_at_ms)
+    return Hold(
+        payment_id=queued.place.payment_id,
+        entity_id=intent.entity_id,
+        external_id=intent.external_id,
+        fingerprint=intent.fingerprint,
+        guarded_account_id=intent.guarded_account_id,
+        hold_minor=intent.hold_minor,
+        currency_code=intent.currency_code,
+        legs=intent.legs,
+        state=HoldState.AUTHORIZED,
+        expires_at=expires_at(queued),
+        captured_minor=None,
+        concluded_by=None,
+        actor=intent.actor,
+        description=intent.description,
+        effective_at=intent.effective_at,
+        metadata=intent.metadata,
+        accepted_at=accepted_at,
+        concluded_at=None,
+    )
+
+
+def expires_at(queued: QueuedIntent) -> datetime:
+    """When an authorization expires, by the clock of the cache that accepted it."""
+    seconds = queued.intent.expires_in_s or DEFAULT_EXPIRY_S
+    return from_milliseconds(queued.place.accepted_at_ms + 1000 * seconds)
+
+
+def _touch(deltas: dict[str, Delta], row: LedgerBalance, posted_at: datetime) -> None:
+    """A change of what is held: no entry, but a new version."""
+    row.version += 1
+    row.updated_at = posted_at
+    deltas.setdefault(row.account_id, Delta()).versions += 1
+
+
 def _append(
     queued: QueuedIntent,
-    deltas: dict[str, tuple[int, int]],
+    deltas: dict[str, Delta],
     balances: dict[str, LedgerBalance],
     head: ChainHead,
     posted_at: datetime,
@@ -216,11 +334,11 @@ def _append(
         row.entry_count += 1
         row.version += 1
         row.updated_at = posted_at
-        delta, count = deltas.get(leg.account_id, (0, 0))
-        deltas[leg.account_id] = (delta + change, count + 1)
-        entries.append(
-            Entry(leg.account_id, row.entry_count, leg.amount_minor, row.balance_minor, intent.currency_code)
-        )
+        delta = deltas.setdefault(leg.account_id, Delta())
+        delta.change_minor += change
+        delta.entries += 1
+        delta.versions += 1
+        entries.append(Entry(leg.account_id, row.entry_count, leg.amount_minor, row.balance_minor, row.currency_code))
     accepted_at = from_milliseconds(queued.place.accepted_at_ms)
     transaction = LedgerTransaction(
         partition=head.partition,
@@ -228,7 +346,8 @@ def _append(
         entity_id=intent.entity_id,
         external_id=intent.external_id,
         kind=intent.kind,
-        payment_id=queued.place.payment_id,
+        payment_id=queued.payment_id,
+        relates_to=None,
         fingerprint=intent.fingerprint,
         actor=intent.actor,
         description=intent.description,
@@ -242,6 +361,5 @@ def _append(
     transaction.hash = chain_hash(transaction)
     head.chain_seq = transaction.chain_seq
     head.chain_hash = transaction.hash
-    head.last_position = queued.place.position
     head.last_posted_at = posted_at
     return transaction

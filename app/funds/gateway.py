@@ -2,15 +2,19 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 import redis
 from redis.exceptions import NoScriptError
 
+from app.domain.changes import LimitCode, LimitReply
 from app.domain.clock import from_milliseconds, to_milliseconds
 from app.domain.decisions import (
     CachedBalance,
+    ConcludeCode,
+    ConcludeReply,
+    Conclusion,
     Decision,
     Failed,
     FundsState,
@@ -20,10 +24,12 @@ from app.domain.decisions import (
     ReserveItem,
     ReserveReply,
     Stale,
+    parse_conclusion,
     parse_floor,
     parse_record,
 )
 from app.domain.faults import CacheUnavailable, OutcomeUnknown
+from app.domain.holds import HoldState
 from app.domain.partitions import PaymentPosition, partition_of
 from app.domain.payments import Intent
 from app.domain.posting import LedgerBalance, QueuedIntent
@@ -38,6 +44,14 @@ _encode_notice = msgspec.json.Encoder().encode
 
 Group = tuple[int, Sequence[ReserveItem]]
 """A partition and the payments that it decides in one script call."""
+
+
+class HasIntent(Protocol):
+    """A payment to decide, or one that stands in the outbox."""
+
+    @property
+    def intent(self) -> Intent: ...
+
 
 Claims = list[tuple[str, int, tuple[str, str]]]
 """The claims of one script call: key, the partition that claims, entity and external id."""
@@ -94,7 +108,7 @@ class Funds:
         claims = self._claims(groups)
         return _elsewhere(claims, self._run(self._claim_calls(claims)))
 
-    def claimed_elsewhere(self, groups: Sequence[Group]) -> Elsewhere:
+    def claimed_elsewhere(self, groups: Sequence[tuple[int, Sequence[HasIntent]]]) -> Elsewhere:
         """What `claim` would return, claiming nothing."""
         claims = self._claims(groups)
         with self._guarded():
@@ -138,7 +152,7 @@ class Funds:
         fixed_keys = [keys.outbox(partition), keys.directory(partition), keys.awake(partition), keys.tally(partition)]
         return fixed_keys + account_keys + record_keys, len(account_index), payment_args
 
-    def _claims(self, groups: Sequence[Group]) -> list[Claims]:
+    def _claims(self, groups: Sequence[tuple[int, Sequence[HasIntent]]]) -> list[Claims]:
         """The claims of some payments' external ids, those of one partition together."""
         claims: dict[int, Claims] = {}
         for partition, items in groups:
@@ -172,17 +186,28 @@ class Funds:
                 pipeline.hsetnx(keys.account(self.partition_of(account_id), account_id), "entry_count", "-1")
             pipeline.execute()
 
-    def hydrate(self, rows: Sequence[LedgerBalance], directory_version: int) -> list[CachedBalance]:
-        """Bring accounts' state from the ledger; the cache keeps whatever is newer."""
-        calls: list[Call] = []
+    def hydrate(
+        self,
+        rows: Sequence[LedgerBalance],
+        directory_version: int,
+        open_holds: Mapping[str, Mapping[str, int]] | None = None,
+    ) -> list[CachedBalance | None]:
+        """Bring accounts' state from the ledger; the cache keeps whatever is newer.
+
+        `open_holds` are the open authorizations by account and position. None stands for an account whose row was
+        behind the cache: read the ledger again.
+        """
+        calls: list[tuple[Script, list[str], list[Any]]] = []
         for row in rows:
             partition = self.partition_of(row.account_id)
             names = [keys.account(partition, row.account_id), keys.holds(partition, row.account_id)]
             floor = "" if row.floor_minor is None else row.floor_minor
             updated_at_ms = to_milliseconds(row.updated_at)
             args = [row.balance_minor, row.entry_count, row.version, floor, directory_version, updated_at_ms]
+            for position, amount in (open_holds or {}).get(row.account_id, {}).items():
+                args += [position, amount]
             calls.append((scripts.HYDRATE, names, args))
-        return [_cached_balance(reply) for reply in self._run(calls)]
+        return [None if reply[0] == "BEHIND" else _cached_balance(reply) for reply in self._run(calls)]
 
     def balance(self, account_id: str) -> CachedBalance | None:
         """An account's hot state; None while it is cold."""
@@ -191,11 +216,63 @@ class Funds:
             reply: Any = self._client.hmget(key, "balance", "held", "floor", "version", "entry_count", "updated_at")
         return None if reply[2] is None else _cached_balance(reply)
 
+    def limit(self, account_id: str, floor_minor: int | None, directory_version: int, mode: str) -> LimitReply:
+        """Give an account another floor, in minor units; the modes `check`, `force`, `assign` are the script's."""
+        names = [keys.account(self.partition_of(account_id), account_id)]
+        floor = "" if floor_minor is None else floor_minor
+        [reply] = self._run([(scripts.LIMIT, names, [floor, directory_version, mode])])
+        return _limit_reply(reply)
+
+    def open_all(self, directory_version: int, last_posted: Mapping[int, str]) -> None:
+        """Make all partitions ready, and have them ask for this directory version; `last_posted` by partition."""
+        self._run(
+            [
+                (scripts.OPEN, [keys.outbox(partition), keys.directory(partition)], [directory_version, position])
+                for partition, position in last_posted.items()
+            ]
+        )
+
     def open(self, partition: int, directory_version: int, last_posted: str) -> int:
         """Make a partition ready; returns the directory version in force there."""
         names = [keys.outbox(partition), keys.directory(partition)]
         [reply] = self._run([(scripts.OPEN, names, [directory_version, last_posted])])
         return int(reply)
+
+    # Concluding
+
+    def conclude(
+        self, place: PaymentPosition, intent: Intent, state: HoldState, expires_at_ms: int, directory_version: int
+    ) -> ConcludeReply | Stale:
+        """End the authorization at `place` by `intent`: captured before its expiry, voided, or expired after it."""
+        partition = place.partition
+        names = [
+            keys.outbox(partition),
+            keys.directory(partition),
+            keys.awake(partition),
+            keys.account(partition, intent.guarded_account_id),
+            keys.holds(partition, intent.guarded_account_id),
+            keys.conclusion(partition, place.position),
+        ]
+        captured = intent.amount_minor if intent.moves_money else 0
+        args = [
+            directory_version,
+            self.window_ms,
+            self.backlog_limit,
+            place.position,
+            intent.hold_minor,
+            _WHEN[state],
+            expires_at_ms,
+            f"{state}|{captured}",
+            _encode_intent(intent),
+        ]
+        [reply] = self._run([(scripts.CONCLUDE, names, args)])
+        return _conclude_reply(reply)
+
+    def conclusion(self, place: PaymentPosition) -> Conclusion | None:
+        """How the authorization at a position ended, inside the window."""
+        with self._guarded():
+            text: Any = self._client.get(keys.conclusion(place.partition, place.position))
+        return None if text is None else parse_conclusion(text)
 
     # Draining
 
@@ -409,6 +486,20 @@ def _elsewhere(claims: Sequence[Claims], replies: Sequence[Sequence[Any]]) -> El
     }
 
 
+_WHEN = {HoldState.CAPTURED: "before", HoldState.VOIDED: "before", HoldState.EXPIRED: "after"}
+
+
+def _conclude_reply(reply: Sequence[Any]) -> ConcludeReply | Stale:
+    if reply[0] == "STALE":
+        return Stale()
+    code = ConcludeCode(reply[0])
+    if code is ConcludeCode.CONCLUDED_BEFORE:
+        return ConcludeReply(code, parse_conclusion(reply[1]))
+    if code is ConcludeCode.CONCLUDED:
+        return ConcludeReply(code, Conclusion(HoldState.AUTHORIZED, 0, reply[2]), int(reply[3]), reply[1] == 1)
+    return ConcludeReply(code)
+
+
 def _reserve_reply(reply: Any) -> ReserveReply | Failed | Stale:
     if reply[0] == "STALE":
         return Stale()
@@ -425,6 +516,13 @@ def _decision(outcome: Sequence[Any]) -> Decision:
         return Decision(code)
     funds = FundsState(int(outcome[1]), int(outcome[2]), parse_floor(outcome[3]), int(outcome[4]))
     return Decision(code, funds=funds, position=outcome[5] if code is ReserveCode.RESERVED else None)
+
+
+def _limit_reply(reply: Sequence[str]) -> LimitReply:
+    code = LimitCode(reply[0])
+    if code is LimitCode.COLD:
+        return LimitReply(code, None)
+    return LimitReply(code, FundsState(int(reply[1]), int(reply[2]), parse_floor(reply[3]), int(reply[4])))
 
 
 def _cached_balance(fields: Sequence[str]) -> CachedBalance:

@@ -56,3 +56,8 @@ def claim(partition: int, entity_id: str, external_id: str) -> str:
 def _escaped(entity_id: str) -> str:
     """An entity id without a colon, so that it can never be read together with the external id behind it."""
     return entity_id.replace("%", "%25").replace(":", "%3A")
+
+
+def conclusion(partition: int, position: str) -> str:
+    """What became of the authorization at a position."""
+    return f"hf:{{{partition}}}:conclusion:{position}"

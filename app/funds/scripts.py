@@ -29,10 +29,12 @@ class Script:
 
 RESERVE = Script("reserve")
 SETTLE = Script("settle")
+CONCLUDE = Script("conclude")
 HYDRATE = Script("hydrate")
+LIMIT = Script("limit")
 OPEN = Script("open")
 CLAIM = Script("claim")
 INSPECT = Script("inspect")
 WITNESS = Script("witness")
 
-ALL = (RESERVE, SETTLE, HYDRATE, OPEN, CLAIM, INSPECT, WITNESS)
+ALL = (RESERVE, SETTLE, CONCLUDE, HYDRATE, LIMIT, OPEN, CLAIM, INSPECT, WITNESS)

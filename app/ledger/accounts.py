@@ -9,9 +9,10 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from app.domain.accounts import AccountFacts, AccountStatus, AccountType, floor_of, normal_sign
 from app.domain.books import Account
 from app.domain.faults import Misconfigured
+from app.domain.partitions import parse_payment_id
 from app.domain.posting import LedgerBalance
 from app.ledger.database import any_of, translated
-from app.ledger.schema import account, account_balance, audit_event, ledger_setting, partition
+from app.ledger.schema import account, account_balance, audit_event, hold, ledger_setting, partition
 
 _BALANCE_COLUMNS = (
     account_balance.c.account_id,
@@ -45,8 +46,8 @@ class AccountBooks:
             created = connection.execute(statement.returning(*account.c)).mappings().one_or_none()
             if created is None:
                 found = connection.execute(select(account).where(account.c.account_id == wanted["account_id"]))
-                return _account(found.mappings().one()), False
-            made = _account(created)
+                return account_from(found.mappings().one()), False
+            made = account_from(created)
             connection.execute(
                 insert(account_balance).values(
                     account_id=made.account_id,
@@ -81,7 +82,7 @@ class AccountBooks:
         """One account; None where there is none."""
         with translated(), self._engine.connect() as connection:
             row = connection.execute(select(account).where(account.c.account_id == account_id)).mappings().first()
-        return _account(row) if row else None
+        return account_from(row) if row else None
 
     def page(self, *, limit: int, after: str | None, entity_id: str | None, currency_code: str | None) -> list[Account]:
         """Up to `limit` accounts by id, those behind `after`."""
@@ -93,7 +94,7 @@ class AccountBooks:
         if currency_code is not None:
             query = query.where(account.c.currency_code == currency_code)
         with translated(), self._engine.connect() as connection:
-            return [_account(row) for row in connection.execute(query).mappings()]
+            return [account_from(row) for row in connection.execute(query).mappings()]
 
     def facts(self, account_ids: Iterable[str]) -> dict[str, AccountFacts]:
         """What a payment must know of these accounts; unknown ones are left out."""
@@ -128,18 +129,31 @@ class AccountBooks:
         with translated(), self._engine.connect() as connection:
             return str(connection.execute(query).scalar_one())
 
-    def balances_with_directory(self, account_ids: Sequence[str]) -> tuple[int, dict[str, LedgerBalance]]:
-        """The committed balances of these accounts, and the directory version at which their floors were read."""
-        query = select(*_BALANCE_COLUMNS).where(account_balance.c.account_id == any_of(account_ids))
+    def balances_for_hydration(
+        self, account_ids: Sequence[str]
+    ) -> tuple[int, dict[str, LedgerBalance], dict[str, dict[str, int]]]:
+        """Of one moment: the directory version, these accounts' balances, and their open authorizations.
+
+        The authorizations are amounts held by account and outbox position.
+        """
+        balances = select(*_BALANCE_COLUMNS).where(account_balance.c.account_id == any_of(account_ids))
         version = select(ledger_setting.c.value).where(ledger_setting.c.name == "directory_version")
-        with translated(), self._engine.connect() as connection:
-            # The version first: floors read after it are at least as new.
+        holds = select(hold.c.guarded_account_id, hold.c.payment_id, hold.c.hold_minor).where(
+            hold.c.guarded_account_id == any_of(account_ids), hold.c.state == "authorized", hold.c.hold_minor > 0
+        )
+        with translated(), self._engine.connect().execution_options(isolation_level="REPEATABLE READ") as connection:
             directory_version = int(connection.execute(version).scalar_one())
-            rows = connection.execute(query)
-            return directory_version, {row[0]: LedgerBalance(*row) for row in rows}
+            rows = {row[0]: LedgerBalance(*row) for row in connection.execute(balances)}
+            open_holds: dict[str, dict[str, int]] = {}
+            for account_id, payment_id, hold_minor in connection.execute(holds):
+                place = parse_payment_id(payment_id)
+                assert place is not None
+                open_holds.setdefault(account_id, {})[place.position] = hold_minor
+        return directory_version, rows, open_holds
 
 
-def _account(row: RowMapping) -> Account:
+def account_from(row: RowMapping) -> Account:
+    """A row of the table."""
     return Account(
         account_id=row["account_id"],
         entity_id=row["entity_id"],

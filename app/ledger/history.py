@@ -3,14 +3,16 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Engine, and_, case, func, select, tuple_
+from sqlalchemy import ColumnElement, Engine, FromClause, Subquery, and_, case, func, select, tuple_
 
 from app.domain.books import (
     AccountEntry,
+    AsOf,
     ConflictCount,
     PostedLeg,
     PostedPayment,
     RejectedPayment,
+    TimeBasis,
     TrialBalanceLine,
     TrialBalanceTotal,
 )
@@ -27,15 +29,25 @@ from app.ledger.schema import (
 )
 
 _SIGNED = account_balance.c.normal_sign * account_balance.c.balance_minor
-_DEBIT = case((_SIGNED > 0, _SIGNED), else_=0)
-_CREDIT = case((_SIGNED < 0, -_SIGNED), else_=0)
+_TIMES = {TimeBasis.EFFECTIVE: ledger_transaction.c.effective_at, TimeBasis.POSTED: ledger_transaction.c.posted_at}
+_OF_TRANSACTION = and_(
+    ledger_transaction.c.partition == entry.c.partition, ledger_transaction.c.chain_seq == entry.c.chain_seq
+)
+
+
+def _debit(signed: ColumnElement[Any]) -> ColumnElement[Any]:
+    return case((signed > 0, signed), else_=0)
+
+
+def _credit(signed: ColumnElement[Any]) -> ColumnElement[Any]:
+    return case((signed < 0, -signed), else_=0)
 
 
 class History:
     """What the books say, for readers."""
 
     def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+        self.engine = engine
 
     def posted(self, payment_id: str) -> PostedPayment | None:
         """A posted payment by its id; a late duplicate answers with the original."""
@@ -43,7 +55,7 @@ class History:
         if found is not None:
             return found
         query = select(payment_duplicate.c.original_payment_id).where(payment_duplicate.c.payment_id == payment_id)
-        with translated(), self._engine.connect() as connection:
+        with translated(), self.engine.connect() as connection:
             original = connection.execute(query).scalar()
         if original is None:
             return None
@@ -66,7 +78,7 @@ class History:
         )
 
     def _posted(self, condition: Any, duplicate_of: str | None = None) -> PostedPayment | None:
-        with translated(), self._engine.connect() as connection:
+        with translated(), self.engine.connect() as connection:
             t = connection.execute(select(ledger_transaction).where(condition)).first()
             if t is None:
                 return None
@@ -95,7 +107,7 @@ class History:
 
     def _rejected(self, condition: Any) -> RejectedPayment | None:
         query = select(payment_rejection).where(condition).order_by(payment_rejection.c.rejected_at.desc()).limit(1)
-        with translated(), self._engine.connect() as connection:
+        with translated(), self.engine.connect() as connection:
             row = connection.execute(query).first()
         if row is None:
             return None
@@ -107,7 +119,7 @@ class History:
         query = select(func.count()).where(
             ledger_transaction.c.entity_id == entity_id, ledger_transaction.c.external_id == any_of(external_ids)
         )
-        with translated(), self._engine.connect() as connection:
+        with translated(), self.engine.connect() as connection:
             return int(connection.execute(query).scalar_one())
 
     def entries(self, account_id: str, *, limit: int, after: int) -> list[AccountEntry]:
@@ -134,20 +146,47 @@ class History:
             .order_by(entry.c.entry_number)
             .limit(limit)
         )
-        with translated(), self._engine.connect() as connection:
+        with translated(), self.engine.connect() as connection:
             return [_account_entry(row) for row in connection.execute(query)]
 
+    def balance_at(self, account_id: str, as_of: AsOf) -> int:
+        """An account's balance on its normal side at an instant, in minor units; its cost grows with its entries."""
+        query = (
+            select(func.coalesce(func.sum(entry.c.amount_minor), 0) * account_balance.c.normal_sign)
+            .select_from(account_balance)
+            .outerjoin(
+                entry.join(ledger_transaction, and_(_OF_TRANSACTION, _TIMES[as_of.by] < as_of.before)),
+                entry.c.account_id == account_balance.c.account_id,
+            )
+            .where(account_balance.c.account_id == account_id)
+            .group_by(account_balance.c.normal_sign)
+        )
+        with translated(), self.engine.connect() as connection:
+            return int(connection.execute(query).scalar_one())
+
     def trial_balance(
-        self, *, entity_id: str | None, currency_code: str | None, limit: int, after: str | None
+        self, *, entity_id: str | None, currency_code: str | None, limit: int, after: str | None, as_of: AsOf | None
     ) -> tuple[list[TrialBalanceTotal], list[TrialBalanceLine]]:
-        """Totals per currency over all accounts, and one page of lines, of the same moment."""
+        """Totals per currency over all accounts, and one page of lines, of the same moment.
+
+        As of an instant too, all accounts are there, those without entries at zero: an account may have been made
+        after the instant at which one of its entries takes effect.
+        """
+        signed: ColumnElement[Any] = _SIGNED
+        source: FromClause = account_balance
+        if as_of is not None:
+            moved = _moved_until(as_of)
+            signed = func.coalesce(moved.c.signed, 0)
+            source = account_balance.outerjoin(moved, moved.c.account_id == account_balance.c.account_id)
+        debit, credit = _debit(signed), _credit(signed)
         conditions = []
         if entity_id is not None:
             conditions.append(account_balance.c.entity_id == entity_id)
         if currency_code is not None:
             conditions.append(account_balance.c.currency_code == currency_code)
         totals_query = (
-            select(account_balance.c.currency_code, func.sum(_DEBIT), func.sum(_CREDIT), func.count())
+            select(account_balance.c.currency_code, func.sum(debit), func.sum(credit), func.count())
+            .select_from(source)
             .where(*conditions)
             .group_by(account_balance.c.currency_code)
             .order_by(account_balance.c.currency_code)
@@ -160,29 +199,44 @@ class History:
                 account_balance.c.entity_id,
                 account.c.type,
                 account_balance.c.currency_code,
-                _DEBIT,
-                _CREDIT,
+                debit,
+                credit,
             )
-            .join(account, account.c.account_id == account_balance.c.account_id)
+            .select_from(source.join(account, account.c.account_id == account_balance.c.account_id))
             .where(*conditions)
             .order_by(account_balance.c.account_id)
             .limit(limit)
         )
-        with translated(), self._engine.connect().execution_options(isolation_level="REPEATABLE READ") as connection:
+        with translated(), self.engine.connect().execution_options(isolation_level="REPEATABLE READ") as connection:
             totals = connection.execute(totals_query).all()
             lines = connection.execute(lines_query).all()
-        return [_total(row) for row in totals], [TrialBalanceLine(*row) for row in lines]
+        return [_total(row) for row in totals], [_line(row) for row in lines]
 
     def conflicts(self, limit: int) -> list[ConflictCount]:
         """The accounts with the most conflict retries, hottest first."""
         query = select(conflict_count).order_by(conflict_count.c.retries.desc(), conflict_count.c.account_id)
-        with translated(), self._engine.connect() as connection:
+        with translated(), self.engine.connect() as connection:
             rows = connection.execute(query.limit(limit)).all()
         return [ConflictCount(row.account_id, row.retries, row.exhausted, row.last_at) for row in rows]
 
 
 def _account_entry(row: Any) -> AccountEntry:
     return AccountEntry(*row)
+
+
+def _moved_until(as_of: AsOf) -> Subquery:
+    """What each account's entries came to at an instant, debit positive."""
+    return (
+        select(entry.c.account_id, func.sum(entry.c.amount_minor).label("signed"))
+        .join(ledger_transaction, and_(_OF_TRANSACTION, _TIMES[as_of.by] < as_of.before))
+        .group_by(entry.c.account_id)
+        .subquery()
+    )
+
+
+def _line(row: Any) -> TrialBalanceLine:
+    account_id, entity_id, account_type, currency_code, debit, credit = row
+    return TrialBalanceLine(account_id, entity_id, account_type, currency_code, int(debit), int(credit))
 
 
 def _total(row: Any) -> TrialBalanceTotal:

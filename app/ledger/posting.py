@@ -7,12 +7,15 @@ from typing import Any
 
 import psycopg
 from psycopg import IsolationLevel
-from psycopg.types.json import Jsonb
+from psycopg.types.json import Json, Jsonb
 
 from app.domain.entries import LedgerTransaction
 from app.domain.faults import BooksUnavailable, ConcurrencyConflict, Fault
-from app.domain.posting import ChainHead, Duplicate, KnownOutcome, LedgerBalance, PostingPlan, Rejection
+from app.domain.holds import Hold, HoldState
+from app.domain.posting import ChainHead, Delta, Duplicate, KnownOutcome, LedgerBalance, PostingPlan, Rejection
+from app.domain.refusals import RefusalCode
 from app.ledger.database import connect, translate, translated
+from app.ledger.holds import hold_of
 
 _LOCK_HEADS = """
 SELECT partition, chain_seq, chain_hash, last_position, last_posted_at, pg_current_snapshot()::text
@@ -34,27 +37,34 @@ SELECT account_id, entity_id, currency_code, normal_sign, balance_minor, floor_m
 FROM account_balance WHERE account_id = ANY(%s)
 """
 _KNOWN_OUTCOMES = """
-SELECT entity_id, external_id, payment_id, fingerprint, true AS posted
+SELECT entity_id, external_id, payment_id, fingerprint, true AS posted, '' AS code
 FROM unnest(%(entities)s::text[], %(externals)s::text[]) AS wanted (entity_id, external_id)
 JOIN ledger_transaction USING (entity_id, external_id)
 UNION ALL
-SELECT entity_id, external_id, payment_id, fingerprint, false
+SELECT entity_id, external_id, payment_id, fingerprint, false, code
 FROM unnest(%(entities)s::text[], %(externals)s::text[]) AS wanted (entity_id, external_id)
 JOIN payment_rejection USING (entity_id, external_id)
+UNION ALL
+SELECT entity_id, external_id, payment_id, fingerprint, true, ''
+FROM unnest(%(entities)s::text[], %(externals)s::text[]) AS wanted (entity_id, external_id)
+JOIN hold USING (entity_id, external_id)
 """
+_OF_ANOTHER_PAYMENT = frozenset({RefusalCode.EXTERNAL_ID_REUSED, RefusalCode.EXTERNAL_ID_REFUSED})
+"""Rejections that say nothing of the external id's first payment, which may still be on its way."""
+
 _ADD_TO_BALANCES = """
 UPDATE account_balance AS b
 SET balance_minor = b.balance_minor + d.delta, entry_count = b.entry_count + d.entries,
-    version = b.version + d.entries, updated_at = %s
-FROM unnest(%s::text[], %s::bigint[], %s::bigint[]) AS d (account_id, delta, entries)
+    version = b.version + d.versions, updated_at = %s
+FROM unnest(%s::text[], %s::bigint[], %s::bigint[], %s::bigint[]) AS d (account_id, delta, entries, versions)
 WHERE b.account_id = d.account_id
 RETURNING b.account_id, b.balance_minor, b.entry_count
 """
 _COPY_TRANSACTIONS = """
-COPY ledger_transaction (partition, chain_seq, entity_id, external_id, kind, payment_id, fingerprint, actor,
-    description, metadata, accepted_at, effective_at, posted_at, previous_hash, hash) FROM STDIN (FORMAT BINARY)
+COPY ledger_transaction (partition, chain_seq, entity_id, external_id, kind, payment_id, relates_to, fingerprint,
+    actor, description, metadata, accepted_at, effective_at, posted_at, previous_hash, hash) FROM STDIN (FORMAT BINARY)
 """
-_TRANSACTION_TYPES = ["int2", "int8", *["text"] * 7, "json", *["timestamptz"] * 3, "bytea", "bytea"]
+_TRANSACTION_TYPES = ["int2", "int8", *["text"] * 8, "json", *["timestamptz"] * 3, "bytea", "bytea"]
 _COPY_ENTRIES = """
 COPY entry (account_id, entry_number, partition, chain_seq, leg, amount_minor, balance_minor, currency_code, posted_at)
 FROM STDIN (FORMAT BINARY)
@@ -66,6 +76,22 @@ VALUES (%s, %s, %s, %s, %s, %s, %s, %s)
 """
 _INSERT_DUPLICATE = """
 INSERT INTO payment_duplicate (payment_id, original_payment_id) VALUES (%s, %s) ON CONFLICT DO NOTHING
+"""
+_LOCK_HOLDS = """
+SELECT payment_id, entity_id, external_id, fingerprint, guarded_account_id, hold_minor, currency_code, legs, state,
+    expires_at, captured_minor, concluded_by, actor, description, effective_at, metadata, accepted_at, concluded_at
+FROM hold WHERE payment_id = ANY(%s) ORDER BY payment_id FOR UPDATE
+"""
+_INSERT_HOLD = """
+INSERT INTO hold (payment_id, entity_id, external_id, fingerprint, guarded_account_id, hold_minor, currency_code, legs,
+    expires_at, actor, description, effective_at, metadata, accepted_at)
+VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+"""
+_CONCLUDE_HOLD = """
+UPDATE hold SET state = %s, captured_minor = %s, concluded_by = %s, concluded_at = %s WHERE payment_id = %s
+"""
+_INSERT_HOLD_EVENT = """
+INSERT INTO hold_event (payment_id, state, amount_minor, actor, intent_id) VALUES (%s, %s, %s, %s, %s)
 """
 _ADVANCE_HEAD = """
 UPDATE partition SET chain_seq = %s, chain_hash = %s, last_position = %s, last_posted_at = %s WHERE partition = %s
@@ -99,13 +125,15 @@ class Posting:
         parameters = {"entities": [key[0] for key in keys], "externals": [key[1] for key in keys]}
         known: dict[tuple[str, str], KnownOutcome] = {}
         rejected: set[str] = set()
-        for entity_id, external_id, payment_id, fingerprint, posted in self._connection.execute(
+        for entity_id, external_id, payment_id, fingerprint, posted, code in self._connection.execute(
             _KNOWN_OUTCOMES, parameters
         ):
             if posted:
                 known[entity_id, external_id] = KnownOutcome(payment_id, fingerprint, posted=True)
             else:
                 rejected.add(payment_id)
+                if code in _OF_ANOTHER_PAYMENT:
+                    continue
                 known.setdefault((entity_id, external_id), KnownOutcome(payment_id, fingerprint, posted=False))
         return known, rejected
 
@@ -118,6 +146,13 @@ class Posting:
             return locked, set()
         contended = {row[0] for row in self._connection.execute(_READ_BALANCES, (missing,))}
         return locked, contended
+
+    def lock_holds(self, payment_ids: Sequence[str]) -> dict[str, Hold]:
+        """Lock these authorizations; those that are not in the books are left out."""
+        if not payment_ids:
+            return {}
+        rows = self._connection.execute(_LOCK_HOLDS, (list(payment_ids),))
+        return {row[0]: hold_of(row) for row in rows}
 
     def posting_time(self, balances: dict[str, LedgerBalance]) -> datetime:
         """The database's time, after the locks, and never before what the locked rows have seen."""
@@ -134,17 +169,19 @@ class Posting:
             self._add_to_balances(plan.deltas, planned, posted_at)
             self._copy_transactions(plan.transactions)
             self._copy_entries(plan.transactions)
-            self._advance_heads({transaction.partition for transaction in plan.transactions})
+            self._record_holds(plan)
+            self._advance_heads()
         self._record_rejections(plan.rejections)
         self._record_duplicates(plan.duplicates)
 
     def _add_to_balances(
-        self, deltas: dict[str, tuple[int, int]], planned: dict[str, LedgerBalance], posted_at: datetime
+        self, deltas: dict[str, Delta], planned: dict[str, LedgerBalance], posted_at: datetime
     ) -> None:
         accounts = list(deltas)
-        changes = [deltas[account_id][0] for account_id in accounts]
-        counts = [deltas[account_id][1] for account_id in accounts]
-        rows = self._connection.execute(_ADD_TO_BALANCES, (posted_at, accounts, changes, counts)).fetchall()
+        changes = [deltas[account_id].change_minor for account_id in accounts]
+        counts = [deltas[account_id].entries for account_id in accounts]
+        versions = [deltas[account_id].versions for account_id in accounts]
+        rows = self._connection.execute(_ADD_TO_BALANCES, (posted_at, accounts, changes, counts, versions)).fetchall()
         written = {account_id: (balance, count) for account_id, balance, count in rows}
         for account_id in accounts:
             row = planned[account_id]
@@ -163,6 +200,7 @@ class Posting:
                         t.external_id,
                         t.kind,
                         t.payment_id,
+                        t.relates_to,
                         t.fingerprint,
                         t.actor,
                         t.description,
@@ -195,14 +233,54 @@ class Posting:
                         )
                     )
 
-    def _advance_heads(self, partitions: set[int]) -> None:
+    def _record_holds(self, plan: PostingPlan) -> None:
+        authorized = [
+            (
+                hold.payment_id,
+                hold.entity_id,
+                hold.external_id,
+                hold.fingerprint,
+                hold.guarded_account_id,
+                hold.hold_minor,
+                hold.currency_code,
+                Jsonb([[leg.account_id, leg.amount_minor] for leg in hold.legs]),
+                hold.expires_at,
+                hold.actor,
+                hold.description,
+                hold.effective_at,
+                None if hold.metadata is None else Json(hold.metadata),
+                hold.accepted_at,
+            )
+            for hold in plan.authorized
+        ]
+        concluded = [
+            (hold.state, hold.captured_minor, hold.concluded_by, hold.concluded_at, hold.payment_id)
+            for hold in plan.concluded
+        ]
+        events = [
+            (hold.payment_id, HoldState.AUTHORIZED, hold.hold_minor, hold.actor, hold.payment_id)
+            for hold in plan.authorized
+        ]
+        events += [
+            (hold.payment_id, hold.state, hold.captured_minor or 0, hold.concluding_actor, hold.concluded_by or "")
+            for hold in plan.concluded
+        ]
+        with self._connection.cursor() as cursor:
+            for statement, rows in (
+                (_INSERT_HOLD, authorized),
+                (_CONCLUDE_HOLD, concluded),
+                (_INSERT_HOLD_EVENT, events),
+            ):
+                if rows:
+                    cursor.executemany(statement, rows)
+
+    def _advance_heads(self) -> None:
         with self._connection.cursor() as cursor:
             cursor.executemany(
                 _ADVANCE_HEAD,
                 [
                     (head.chain_seq, head.chain_hash, head.last_position, head.last_posted_at, head.partition)
                     for head in self.heads.values()
-                    if head.partition in partitions
                 ],
             )
 

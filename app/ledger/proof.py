@@ -76,10 +76,15 @@ _SETTLED = """
 SELECT payment_id FROM ledger_transaction WHERE payment_id = ANY(%(ids)s)
 UNION SELECT payment_id FROM payment_rejection WHERE payment_id = ANY(%(ids)s)
 UNION SELECT payment_id FROM payment_duplicate WHERE payment_id = ANY(%(ids)s)
+UNION SELECT payment_id FROM hold WHERE payment_id = ANY(%(ids)s)
+UNION SELECT intent_id FROM hold_event WHERE intent_id = ANY(%(ids)s)
+"""
+_OPEN_AUTHORIZATIONS = """
+SELECT payment_id, hold_minor FROM hold WHERE payment_id = ANY(%s) AND state = 'authorized'
 """
 _CHAIN = """
-SELECT partition, chain_seq, entity_id, external_id, kind, payment_id, fingerprint, actor, description, metadata,
-    accepted_at, effective_at, posted_at, previous_hash, hash
+SELECT partition, chain_seq, entity_id, external_id, kind, payment_id, relates_to, fingerprint, actor, description,
+    metadata, accepted_at, effective_at, posted_at, previous_hash, hash
 FROM ledger_transaction WHERE partition = %s AND chain_seq > %s AND chain_seq <= %s ORDER BY chain_seq
 """
 _CHAIN_ENTRIES = """
@@ -167,6 +172,10 @@ class ProofBooks:
     def settled(self, payment_ids: Sequence[str]) -> set[str]:
         """Which of these payments the books have answered."""
         return {row[0] for row in self._rows(_SETTLED, {"ids": list(payment_ids)})}
+
+    def open_authorizations(self, payment_ids: Sequence[str]) -> dict[str, int]:
+        """The amounts held by those of these payments that are open authorizations."""
+        return dict(self._rows(_OPEN_AUTHORIZATIONS, (list(payment_ids),)))
 
     def chain(self, part: ChainRange) -> Iterator[LedgerTransaction]:
         """The transactions of a range in order, with their entries, streamed."""

@@ -79,6 +79,7 @@ ledger_transaction = Table(
     Column("external_id", IDENTIFIER, nullable=False),
     Column("kind", Text, nullable=False),
     Column("payment_id", IDENTIFIER, nullable=False),
+    Column("relates_to", IDENTIFIER),
     Column("fingerprint", IDENTIFIER, nullable=False),
     Column("actor", Text, nullable=False),
     Column("description", Text),
@@ -91,6 +92,7 @@ ledger_transaction = Table(
     PrimaryKeyConstraint("partition", "chain_seq"),
     UniqueConstraint("entity_id", "external_id", name="ledger_transaction_external_id"),
     UniqueConstraint("payment_id", name="ledger_transaction_payment_id"),
+    Index("ledger_transaction_relates_to", "relates_to", postgresql_where=text("relates_to IS NOT NULL")),
 )
 
 entry = Table(
@@ -132,6 +134,46 @@ payment_duplicate = Table(
     Column("recorded_at", MOMENT, nullable=False),
 )
 
+hold = Table(
+    "hold",
+    metadata,
+    Column("payment_id", IDENTIFIER, primary_key=True),
+    Column("entity_id", IDENTIFIER, nullable=False),
+    Column("external_id", IDENTIFIER, nullable=False),
+    Column("fingerprint", IDENTIFIER, nullable=False),
+    Column("guarded_account_id", IDENTIFIER, nullable=False),
+    Column("hold_minor", BigInteger, nullable=False),
+    Column("currency_code", Text, nullable=False),
+    Column("legs", JSONB, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("expires_at", MOMENT, nullable=False),
+    Column("captured_minor", BigInteger),
+    Column("concluded_by", IDENTIFIER),
+    Column("actor", Text, nullable=False),
+    Column("description", Text),
+    Column("effective_at", MOMENT),
+    Column("metadata", JSON),
+    Column("accepted_at", MOMENT, nullable=False),
+    Column("concluded_at", MOMENT),
+    UniqueConstraint("entity_id", "external_id", name="hold_external_id"),
+    Index("hold_due", "expires_at", postgresql_where=text("state = 'authorized'")),
+    Index("hold_open", "guarded_account_id", postgresql_where=text("state = 'authorized'")),
+)
+
+hold_event = Table(
+    "hold_event",
+    metadata,
+    Column("hold_event_id", BigInteger, Identity(always=True), primary_key=True),
+    Column("payment_id", IDENTIFIER, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("amount_minor", BigInteger, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("intent_id", IDENTIFIER),
+    Column("recorded_at", MOMENT, nullable=False),
+    Index("hold_event_payment", "payment_id", "hold_event_id"),
+    Index("hold_event_intent", "intent_id"),
+)
+
 conflict_count = Table(
     "conflict_count",
     metadata,
@@ -151,6 +193,17 @@ audit_event = Table(
     Column("detail", JSONB, nullable=False),
     Column("recorded_at", MOMENT, nullable=False),
     Index("audit_event_subject", "subject", "audit_event_id"),
+    Index("audit_event_account_change", "audit_event_id", postgresql_where=text("action = 'account.change'")),
+)
+
+asset = Table(
+    "asset",
+    metadata,
+    Column("currency_code", IDENTIFIER, primary_key=True),
+    Column("minor_units", SmallInteger, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("registered_by", Text, nullable=False),
+    Column("registered_at", MOMENT, nullable=False),
 )
 
 api_key = Table(

@@ -5,9 +5,11 @@ from typing import Any
 
 from app.domain.accounts import AccountType
 from app.domain.books import Account
-from app.domain.money import MAX_MINOR
+from app.domain.changes import refuse_limit
+from app.domain.currencies import unknown_currency
 from app.domain.payments import refuse_id
 from app.domain.refusals import Refusal, RefusalCode
+from app.services.assets import Assets
 from app.services.ports import AccountRegister
 
 
@@ -27,14 +29,17 @@ class AccountRequest:
 class Accounts:
     """The verbs of accounts, over the books."""
 
-    def __init__(self, register: AccountRegister) -> None:
+    def __init__(self, register: AccountRegister, assets: Assets) -> None:
         self._register = register
+        self._assets = assets
 
     def create(self, request: AccountRequest, actor: str) -> tuple[Account, bool] | Refusal:
         """Open an account; returns it and whether it is new. The same again is no error, another content is."""
         refusal = _refuse(request)
         if refusal is not None:
             return refusal
+        if self._assets.get(request.currency_code) is None:
+            return unknown_currency(request.currency_code)
         wanted = asdict(request)
         account, created = self._register.create(wanted, actor)
         for name, value in wanted.items():
@@ -59,14 +64,7 @@ def _refuse(request: AccountRequest) -> Refusal | None:
     for name in ("account_id", "entity_id"):
         if refusal := refuse_id(name, getattr(request, name)):
             return refusal
-    limit = request.overdraft_limit_minor
-    if limit is not None and not 0 <= limit <= MAX_MINOR:
-        return Refusal(
-            RefusalCode.AMOUNT_OUT_OF_RANGE,
-            f"overdraft_limit_minor must lie between 0 and {MAX_MINOR}.",
-            {"field": "overdraft_limit_minor", "max_minor": MAX_MINOR},
-        )
-    return None
+    return refuse_limit(request.overdraft_limit_minor)
 
 
 def account_not_found(account_id: str) -> Refusal:

@@ -5,8 +5,12 @@ from dataclasses import dataclass
 
 from app.domain.accounts import AccountFacts
 from app.domain.decisions import CachedBalance
+from app.domain.faults import ConcurrencyRetryExhausted
 from app.services.directory import AccountDirectory
 from app.services.ports import BalanceBooks, BalanceFunds
+
+PASSES = 10
+"""A settle between reading the ledger and hydrating asks for another pass; ten in a row mean a fault."""
 
 
 @dataclass(slots=True)
@@ -36,5 +40,12 @@ class Balances:
     def hydrate(self, account_ids: Sequence[str]) -> list[CachedBalance]:
         """Bring existing accounts into the cache. The placeholder comes first: see `lua/hydrate.lua`."""
         self._funds.place_holder(account_ids)
-        directory_version, rows = self._books.balances_with_directory(account_ids)
-        return self._funds.hydrate([rows[account_id] for account_id in account_ids], directory_version)
+        hydrated: dict[str, CachedBalance] = {}
+        for _ in range(PASSES):
+            behind = [account_id for account_id in account_ids if account_id not in hydrated]
+            if not behind:
+                return [hydrated[account_id] for account_id in account_ids]
+            directory_version, rows, open_holds = self._books.balances_for_hydration(behind)
+            replies = self._funds.hydrate([rows[account_id] for account_id in behind], directory_version, open_holds)
+            hydrated.update((key, reply) for key, reply in zip(behind, replies, strict=True) if reply is not None)
+        raise ConcurrencyRetryExhausted("the books move faster than the accounts can be read")

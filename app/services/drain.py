@@ -10,6 +10,9 @@ from dataclasses import dataclass, field
 from app.domain.clock import to_milliseconds
 from app.domain.decisions import RecordState
 from app.domain.faults import ConcurrencyConflict, LedgerConstraintViolated
+from app.domain.holds import HoldState
+from app.domain.partitions import parse_payment_id
+from app.domain.payments import CONCLUSIONS, Kind, refuse_reused
 from app.domain.posting import LedgerBalance, PostingPlan, QueuedIntent, plan_posting
 from app.domain.refusals import Refusal, RefusalCode
 from app.domain.settlement import AccountSettlement, Notice
@@ -150,14 +153,28 @@ class Drain:
             if batch.queued:
                 known, rejected_before = posting.known_outcomes([queued.key for queued in batch.queued])
                 posted_at = posting.posting_time(balances)
-                refused = {queued.place.payment_id: culprit for queued in batch.queued} if culprit else {}
+                refused = self._claimed_by_others(batch.queued)
+                if culprit is not None:
+                    refused = {queued.place.payment_id: culprit for queued in batch.queued}
+                holds = posting.lock_holds(
+                    [queued.payment_id for queued in batch.queued if queued.intent.kind in CONCLUSIONS]
+                )
                 plan = plan_posting(
-                    batch.queued, known, rejected_before, balances, posting.heads, posted_at, refused=refused
+                    batch.queued,
+                    known,
+                    rejected_before,
+                    balances,
+                    posting.heads,
+                    posted_at,
+                    holds=holds,
+                    refused=refused,
                 )
                 posting.write(plan, balances, posted_at)
         if batch.queued:
             self._settle(_Posted(batch, plan, balances))
-            report.posted = len(plan.transactions) + sum(posted for _, posted in plan.redelivered)
+            report.posted = len(plan.transactions) + len(plan.authorized) + len(plan.concluded)
+            report.posted -= sum(hold.state is HoldState.CAPTURED for hold in plan.concluded)
+            report.posted += sum(posted for _, posted in plan.redelivered)
             report.rejected = len(plan.rejections) + sum(not posted for _, posted in plan.redelivered)
             report.duplicates = len(plan.duplicates)
             for rejection in plan.rejections:
@@ -191,6 +208,23 @@ class Drain:
             if len(page) < share:
                 return
             after = page[-1].place.position
+
+    def _claimed_by_others(self, queued: Sequence[QueuedIntent]) -> dict[str, Refusal]:
+        """The intents whose external id another partition saw first, with other content.
+
+        Whoever sent them was told so; they must not post, nor push the first payment aside.
+        """
+        claiming = [one for one in queued if one.intent.kind not in CONCLUSIONS]
+        elsewhere = self.funds.claimed_elsewhere(list(_by_partition(claiming).items()))
+        refused = {}
+        for one in claiming:
+            first = elsewhere.get(one.key)
+            if first is None or first == one.place.partition:
+                continue
+            record = self.funds.record(first, *one.key)
+            if record is not None and record.fingerprint != one.intent.fingerprint:
+                refused[one.place.payment_id] = refuse_reused(one.intent, record.fingerprint)
+        return refused
 
     # Conflicts
 
@@ -280,9 +314,21 @@ def _settlements(posted: _Posted) -> dict[str, AccountSettlement]:
         settlement = settlements.get(queued.intent.guarded_account_id)
         if settlement is None:
             continue  # the books do not know the account; its hold goes with the account's cache
-        is_released = queued.place.payment_id in released
-        (settlement.released if is_released else settlement.posted).append(queued.place.position)
+        if queued.place.payment_id in released:
+            settlement.released.append(queued.place.position)
+            continue
+        if queued.intent.kind in CONCLUSIONS:
+            # Gone already, unless a hydration has brought it back from books that were a moment behind.
+            settlement.released.append(_position_of(queued.payment_id))
+        if queued.intent.kind != Kind.AUTHORIZATION:
+            settlement.posted.append(queued.place.position)
     return settlements
+
+
+def _position_of(payment_id: str) -> str:
+    place = parse_payment_id(payment_id)
+    assert place is not None
+    return place.position
 
 
 def _new_records(plan: PostingPlan, partition: int) -> tuple[dict[tuple[str, str], str], list[str]]:

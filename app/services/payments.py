@@ -6,16 +6,27 @@ from dataclasses import dataclass
 
 from app.domain.accounts import AccountFacts
 from app.domain.books import PostedPayment, RejectedPayment
-from app.domain.decisions import Decision, FundsState, Record, RecordState, ReserveCode, ReserveItem, Stale
+from app.domain.decisions import (
+    Decision,
+    Failed,
+    FundsState,
+    Record,
+    RecordState,
+    ReserveCode,
+    ReserveItem,
+    ReserveReply,
+    Stale,
+)
 from app.domain.faults import CacheUnavailable, ConcurrencyRetryExhausted, OutcomeUnknown
+from app.domain.holds import Hold
 from app.domain.partitions import PaymentPosition, parse_payment_id
-from app.domain.payments import Intent, PaymentRequest, differing_field, prepare
-from app.domain.posting import QueuedIntent
+from app.domain.payments import Intent, Kind, PaymentRequest, prepare, refuse_reused
+from app.domain.posting import QueuedIntent, authorized_hold
 from app.domain.refusals import Refusal, RefusalCode
 from app.services.balances import Balances
 from app.services.directory import AccountDirectory
-from app.services.ports import DirectoryBooks, PaymentHistory, ReserveFunds
-from app.services.waiting import Answer, WaitingRoom
+from app.services.ports import DirectoryBooks, HoldRegister, PaymentHistory, ReserveFunds
+from app.services.waiting import Answer, BooksWait
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +39,10 @@ PAYMENTS_PER_CALL = 100
 
 @dataclass(slots=True)
 class Accepted:
-    """An acknowledged payment. `funds` is the guarded account's state at the decision, if still known."""
+    """An acknowledged payment. `funds` is the guarded account's state after the decision, if still known.
+
+    In a dry run it has no position: there is no such payment.
+    """
 
     place: PaymentPosition
     intent: Intent
@@ -40,6 +54,11 @@ class Accepted:
     def payment_id(self) -> str:
         """The public id."""
         return self.place.payment_id
+
+    @property
+    def is_rehearsed(self) -> bool:
+        """Whether a dry run decided it, so that nothing was written."""
+        return not self.place.position
 
 
 @dataclass(slots=True)
@@ -58,23 +77,32 @@ class Payments:
         funds: ReserveFunds,
         books: DirectoryBooks,
         history: PaymentHistory,
+        holds: HoldRegister,
         directory: AccountDirectory,
         balances: Balances,
-        waiting: WaitingRoom,
+        waiting: BooksWait,
         wake: Callable[[], None],
     ) -> None:
         self._funds = funds
         self._books = books
         self._history = history
-        self._directory = directory
+        self._holds = holds
+        self.directory = directory
         self.balances = balances
-        self._waiting = waiting
-        self._wake = wake
+        self.waiting = waiting
+        self.wake = wake
 
     # Reserving
 
-    def submit(self, requests: Sequence[PaymentRequest], actor: str) -> list[Accepted | Refusal]:
-        """Decide payments, each as if sent alone and in order per guarded account; answers in the requests' order."""
+    def submit(
+        self, requests: Sequence[PaymentRequest], actor: str, *, dry_run: bool = False
+    ) -> list[Accepted | Refusal]:
+        """Decide payments, each as if sent alone and in order per guarded account; answers in the requests' order.
+
+        A dry run answers the same and writes nothing; later payments see what earlier ones would have left.
+        """
+        if dry_run:
+            return self._rehearse(requests, actor)
         outcomes: dict[int, Accepted | Refusal] = {}
         open_indexes = list(range(len(requests)))
         wake = False
@@ -84,10 +112,20 @@ class Payments:
             wake |= self._pass(requests, actor, open_indexes, outcomes)
             open_indexes = [index for index in open_indexes if index not in outcomes]
         if wake:
-            self._wake()
+            self.wake()
         if open_indexes:
             raise ConcurrencyRetryExhausted("the accounts keep changing; nothing was moved")
         return [outcomes[index] for index in range(len(requests))]
+
+    def _rehearse(self, requests: Sequence[PaymentRequest], actor: str) -> list[Accepted | Refusal]:
+        """A dry run: one pass that decides everything, tried again from the start while something is cold or stale."""
+        indexes = range(len(requests))
+        for _ in range(PASSES):
+            outcomes: dict[int, Accepted | Refusal] = {}
+            self._pass(requests, actor, indexes, outcomes, dry_run=True)
+            if len(outcomes) == len(requests):
+                return [outcomes[index] for index in indexes]
+        raise ConcurrencyRetryExhausted("the accounts keep changing; nothing was decided")
 
     def _pass(
         self,
@@ -95,34 +133,42 @@ class Payments:
         actor: str,
         indexes: Sequence[int],
         outcomes: dict[int, Accepted | Refusal],
+        *,
+        dry_run: bool = False,
     ) -> bool:
         """One round trip for all payments still open; returns whether a drain must be woken."""
-        snapshot = self._directory.snapshot()
-        facts = snapshot.facts(_account_ids(requests, indexes))
+        snapshot = self.directory.snapshot()
+        facts = snapshot.facts(accounts_of([requests[index] for index in indexes]))
         by_partition: dict[int, list[tuple[int, ReserveItem]]] = {}
         for index in indexes:
             request = requests[index]
             intent = prepare(request, facts, actor)
             if isinstance(intent, Refusal):
-                outcomes[index] = self._replay_or(request, facts, intent)
+                outcomes[index] = self.replay_or(request, facts, intent)
                 continue
             partition = self._funds.partition_of(intent.guarded_account_id)
             by_partition.setdefault(partition, []).append((index, ReserveItem(intent, request.expected_version)))
+        # What a dry run decides is known to that call only, so it must be one call a partition, however long it takes.
+        per_call = len(indexes) if dry_run else PAYMENTS_PER_CALL
         groups = [
-            (partition, items[start : start + PAYMENTS_PER_CALL])
+            (partition, items[start : start + per_call])
             for partition, items in by_partition.items()
-            for start in range(0, len(items), PAYMENTS_PER_CALL)
+            for start in range(0, len(items), per_call)
         ]
         if not groups:
             return False
-        replies, elsewhere = self._funds.reserve(
-            [(partition, [item for _, item in items]) for partition, items in groups], snapshot.version
-        )
+        calls = [(partition, [item for _, item in items]) for partition, items in groups]
+        replies: Sequence[ReserveReply | Failed | Stale]
+        if dry_run:
+            replies = self._funds.reserve_unclaimed(calls, snapshot.version, dry_run=True)
+            elsewhere = self._funds.claimed_elsewhere(calls)
+        else:
+            replies, elsewhere = self._funds.reserve(calls, snapshot.version)
         wake = False
         cold: set[str] = set()
         for (partition, items), reply in zip(groups, replies, strict=True):
-            if isinstance(reply, Stale):
-                self._reopen(partition)
+            if not isinstance(reply, ReserveReply):
+                self.reopen(partition)
                 continue
             wake |= reply.wake
             for (index, item), decision in zip(items, reply.decisions, strict=True):
@@ -130,22 +176,24 @@ class Payments:
                     cold.add(item.intent.guarded_account_id)
                 else:
                     first_partition = elsewhere.get((item.intent.entity_id, item.intent.external_id))
-                    outcomes[index] = self._outcome(partition, item, decision, first_partition)
+                    outcomes[index] = self.outcome(partition, item, decision, first_partition)
         if cold:
             self.balances.hydrate(sorted(cold))
         return wake
 
-    def _reopen(self, partition: int) -> None:
-        snapshot = self._directory.refresh()
+    def reopen(self, partition: int) -> None:
+        """Make a partition ready, with a directory that is as new as it asks for."""
+        snapshot = self.directory.refresh()
         self._funds.open(partition, snapshot.version, self._books.last_position(partition))
 
-    def _outcome(
+    def outcome(
         self, partition: int, item: ReserveItem, decision: Decision, first_partition: int | None
     ) -> Accepted | Refusal:
+        """What a decision of the script answers; `first_partition` claimed the external id before, elsewhere."""
         intent = item.intent
         if decision.code is ReserveCode.RESERVED:
             if first_partition is not None:
-                reused = self._reused_elsewhere(intent, first_partition)
+                reused = self.reused_elsewhere(intent, first_partition)
                 if reused is not None:
                     return reused
             assert decision.position is not None
@@ -155,7 +203,7 @@ class Payments:
             return self._replay(partition, intent, decision.record)
         if decision.code is ReserveCode.REUSED:
             assert decision.record is not None
-            return _refuse_reused(intent, decision.record)
+            return refuse_reused(intent, decision.record.fingerprint)
         assert decision.funds is not None
         return _refuse_funds(decision.code, item, decision.funds)
 
@@ -187,17 +235,18 @@ class Payments:
         refusal = rejected.refusal
         return Refusal(refusal.code, refusal.detail, {**refusal.figures, "payment_id": place.payment_id}, replayed)
 
-    def _reused_elsewhere(self, intent: Intent, first_partition: int) -> Refusal | None:
+    def reused_elsewhere(self, intent: Intent, first_partition: int) -> Refusal | None:
         """Refuse an external id that another partition has seen with other content.
 
-        The intent just reserved needs no undoing: the books reject it by their unique key and release its hold.
+        The intent just reserved needs no undoing: the drain looks at the same claim and record, rejects it, and
+        releases its hold.
         """
         record = self._funds.record(first_partition, intent.entity_id, intent.external_id)
         if record is None or record.fingerprint == intent.fingerprint:
             return None
-        return _refuse_reused(intent, record)
+        return refuse_reused(intent, record.fingerprint)
 
-    def _replay_or(
+    def replay_or(
         self, request: PaymentRequest, facts: dict[str, AccountFacts], refusal: Refusal
     ) -> Refusal | Accepted:
         """A refusal, unless the same payment was accepted before the account's state barred it."""
@@ -217,20 +266,15 @@ class Payments:
 
     def wait(self, accepted: Accepted, seconds: float) -> Accepted | Refusal:
         """Wait until the books have answered, or `seconds` are over; a pending payment stays acknowledged."""
-        ticket = self._waiting.enter(accepted.place)
-        if ticket is None or accepted.posted:
+        if accepted.posted:
             return accepted
-        try:
-            if self._funds.pending(accepted.place) is None:
-                answer: Answer | None = Answer.CHECK  # answered before we entered
-            else:
-                answer = ticket.wait(seconds)
-        finally:
-            self._waiting.leave(ticket)
+        answer = self.waiting.wait(accepted.place, seconds)
         if answer is Answer.POSTED:
             return _posted(accepted, accepted.place)
         if answer is Answer.EXHAUSTED:
             return _refuse_exhausted(accepted)
+        if answer is Answer.FULL:
+            return accepted
         return self._look_up(accepted)
 
     def _look_up(self, accepted: Accepted) -> Accepted | Refusal:
@@ -238,13 +282,15 @@ class Payments:
         if isinstance(found, PostedPayment):
             place = parse_payment_id(found.payment_id)
             return _posted(accepted, place or accepted.place)
+        if isinstance(found, Hold):
+            return _posted(accepted, accepted.place)
         if isinstance(found, RejectedPayment):
             return self._rejection(accepted.place, accepted.intent, replayed=accepted.replayed)
         return accepted
 
     # Finding
 
-    def find(self, payment_id: str) -> QueuedIntent | PostedPayment | RejectedPayment | None:
+    def find(self, payment_id: str) -> QueuedIntent | PostedPayment | RejectedPayment | Hold | None:
         """A payment by its id, from the moment of its acknowledgement on.
 
         The outbox first and the books after it: a payment leaves the one only when it is in the other.
@@ -254,16 +300,23 @@ class Payments:
             return None
         try:
             queued = self._funds.pending(place)
+            concluded = self._funds.conclusion(place)
         except (CacheUnavailable, OutcomeUnknown):
             log.warning("cache not reachable, looking for %s in the books only", payment_id)
-            queued = None
-        if queued is not None:
+            queued = concluded = None
+        if queued is not None and queued.intent.kind != Kind.AUTHORIZATION:
             return queued
-        return self._history.posted(payment_id) or self._history.rejected(payment_id)
+        posted = self._history.posted(payment_id)
+        if posted is not None:
+            return posted
+        hold = self._holds.get(payment_id) if queued is None else authorized_hold(queued)
+        if hold is None:
+            return self._history.rejected(payment_id)
+        return hold if concluded is None else hold.concluded_as(concluded.state, concluded.captured_minor)
 
     def find_by_external_id(
         self, entity_id: str, external_id: str
-    ) -> QueuedIntent | PostedPayment | RejectedPayment | RefusedPayment | None:
+    ) -> QueuedIntent | PostedPayment | RejectedPayment | Hold | RefusedPayment | None:
         """A payment by its external id; of a refused one the refusal, while the idempotency window lasts."""
         posted = self._history.posted_by_external_id(entity_id, external_id)
         if posted is not None:
@@ -276,14 +329,16 @@ class Payments:
             assert record.funds is not None
             refusal = Refusal(RefusalCode.INSUFFICIENT_FUNDS, "Refused for lack of funds.", _figures(record.funds))
             return RefusedPayment(external_id, refusal)
-        return self._history.rejected_by_external_id(entity_id, external_id)
+        hold = self._holds.by_external_id(entity_id, external_id)
+        return hold or self._history.rejected_by_external_id(entity_id, external_id)
 
 
-def _account_ids(requests: Sequence[PaymentRequest], indexes: Sequence[int]) -> set[str]:
+def accounts_of(requests: Sequence[PaymentRequest]) -> set[str]:
+    """The accounts that some payments name."""
     wanted = set()
-    for index in indexes:
-        wanted.add(requests[index].source_account_id)
-        wanted.add(requests[index].destination_account_id)
+    for request in requests:
+        wanted.add(request.source_account_id)
+        wanted.update(request.destination_ids)
     return wanted
 
 
@@ -329,15 +384,6 @@ def _refuse_funds(code: ReserveCode, item: ReserveItem, funds: FundsState) -> Re
         "More payments wait for the books than the configured limit; nothing was moved. "
         "Retry with the same external_id.",
         figures,
-    )
-
-
-def _refuse_reused(intent: Intent, record: Record) -> Refusal:
-    name = differing_field(intent.fingerprint, record.fingerprint)
-    return Refusal(
-        RefusalCode.EXTERNAL_ID_REUSED,
-        f"external_id {intent.external_id!r} was used before for another payment: {name} differs. Nothing was moved.",
-        {"field": name, "external_id": intent.external_id},
     )
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from app.domain.decisions import InspectedAccount
 from app.domain.partitions import PaymentPosition
+from app.domain.payments import Kind
 from app.domain.posting import QueuedIntent
 from app.domain.proof import Break, BreakKind, ChainRange, ProofReport
 from app.services.ports import ProofFunds, ReconcileBooks
@@ -87,7 +88,8 @@ class Reconciler:
             if floor_minor != one.funds.floor_minor:
                 figures = {"cache_floor_minor": one.funds.floor_minor, "ledger_floor_minor": floor_minor}
                 yield Break(BreakKind.CACHE_FLOOR, one.account_id, figures)
-            yield from self._hold_breaks(partition, one)
+            yield from self._hold_breaks(one)
+        yield from self._unexplained_holds(partition, inspected)
 
     def _balance_breaks(
         self, one: InspectedAccount, entry_count: int | None, balance_minor: int | None
@@ -102,15 +104,25 @@ class Reconciler:
         elif balance_minor != one.funds.balance_minor:
             yield Break(BreakKind.CACHE_BALANCE, one.account_id, figures)
 
-    def _hold_breaks(self, partition: int, one: InspectedAccount) -> Iterator[Break]:
+    def _hold_breaks(self, one: InspectedAccount) -> Iterator[Break]:
         total = sum(amount for amount, _ in one.holds.values())
         if total != one.funds.held_minor:
             figures = {"held_minor": one.funds.held_minor, "sum_of_holds_minor": total}
             yield Break(BreakKind.HELD_NOT_SUM, one.account_id, figures)
-        for position, (amount, explained) in one.holds.items():
-            if not explained:
-                subject = f"{one.account_id}#{PaymentPosition(partition, position).payment_id}"
-                yield Break(BreakKind.HOLD_WITHOUT_INTENT, subject, {"held_minor": amount})
+
+    def _unexplained_holds(self, partition: int, inspected: Sequence[InspectedAccount]) -> Iterator[Break]:
+        """Holds without an intent in the outbox must be open authorizations of the books."""
+        suspects = {
+            PaymentPosition(partition, position).payment_id: (one.account_id, amount)
+            for one in inspected
+            for position, (amount, has_intent) in one.holds.items()
+            if not has_intent
+        }
+        authorized = self._books.open_authorizations(list(suspects)) if suspects else {}
+        for payment_id, (account_id, amount) in suspects.items():
+            if authorized.get(payment_id) != amount:
+                figures = {"held_minor": amount, "authorized_minor": authorized.get(payment_id)}
+                yield Break(BreakKind.HOLD_WITHOUT_INTENT, f"{account_id}#{payment_id}", figures)
 
     def _intent_breaks(self, partition: int, report: ProofReport) -> Iterator[Break]:
         after = "-"
@@ -120,7 +132,7 @@ class Reconciler:
             suspects = [
                 (queued, amount)
                 for queued, amount in zip(page, held, strict=True)
-                if amount is not None and amount != queued.intent.hold_minor
+                if amount is not None and amount != queued.intent.hold_minor and not _may_be_concluded(queued, amount)
             ]
             yield from self._confirmed(suspects)
             after = page[-1].place.position
@@ -134,6 +146,11 @@ class Reconciler:
             if queued.place.payment_id not in settled:
                 figures = {"held_minor": amount, "intended_minor": queued.intent.hold_minor}
                 yield Break(BreakKind.INTENT_WITHOUT_HOLD, queued.place.payment_id, figures)
+
+
+def _may_be_concluded(queued: QueuedIntent, held_minor: int) -> bool:
+    """An authorization can be captured or voided while its intent is still to be posted; its hold is gone then."""
+    return queued.intent.kind == Kind.AUTHORIZATION and held_minor == 0
 
 
 def _chunks(items: Iterable[str], size: int) -> Iterator[list[str]]:

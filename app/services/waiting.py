@@ -5,6 +5,7 @@ from threading import Event, Lock
 
 from app.domain.partitions import PaymentPosition
 from app.domain.settlement import Notice
+from app.services.ports import PendingFunds
 
 
 class Answer(Enum):
@@ -15,6 +16,8 @@ class Answer(Enum):
     """Answered in some other way, or news may have been missed: look it up."""
     EXHAUSTED = "exhausted"
     """Still pending: the books' retries of this round are used up."""
+    FULL = "full"
+    """Nobody waited: all places are taken."""
 
 
 class Ticket:
@@ -78,3 +81,23 @@ class WaitingRoom:
             for tickets in self._tickets.values():
                 for ticket in tickets:
                     ticket.tell(Answer.CHECK)
+
+
+class BooksWait:
+    """Waiting for what the books say of an intent."""
+
+    def __init__(self, funds: PendingFunds, room: WaitingRoom) -> None:
+        self._funds = funds
+        self._room = room
+
+    def wait(self, place: PaymentPosition, seconds: float) -> Answer | None:
+        """Wait up to `seconds` for news of the intent at `place`; None where none came."""
+        ticket = self._room.enter(place)
+        if ticket is None:
+            return Answer.FULL
+        try:
+            if self._funds.pending(place) is None:
+                return Answer.CHECK  # answered before we entered
+            return ticket.wait(seconds)
+        finally:
+            self._room.leave(ticket)

@@ -66,6 +66,7 @@ CREATE TABLE ledger_transaction (
     external_id text COLLATE "C" NOT NULL,
     kind text NOT NULL,
     payment_id text COLLATE "C" NOT NULL,
+    relates_to text COLLATE "C",
     fingerprint text COLLATE "C" NOT NULL,
     actor text NOT NULL,
     description text,
@@ -79,6 +80,8 @@ CREATE TABLE ledger_transaction (
     CONSTRAINT ledger_transaction_external_id UNIQUE (entity_id, external_id),
     CONSTRAINT ledger_transaction_payment_id UNIQUE (payment_id)
 );
+CREATE INDEX ledger_transaction_relates_to ON ledger_transaction (relates_to) WHERE relates_to IS NOT NULL;
+COMMENT ON COLUMN ledger_transaction.relates_to IS 'The payment that a refund takes back, or the journal that a reversal undoes.';
 COMMENT ON TABLE ledger_transaction IS 'Append-only. chain_seq has no gap within a partition; posted_at never runs backwards within one.';
 COMMENT ON COLUMN ledger_transaction.metadata IS 'json and not jsonb: the text is hashed, so it must come back as it went in.';
 
@@ -133,6 +136,53 @@ CREATE TABLE payment_duplicate (
     recorded_at timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 COMMENT ON TABLE payment_duplicate IS 'Append-only. Late repeats of a payment that was posted already: same external_id, same content, nothing posted.';
+
+CREATE TABLE hold (
+    payment_id text COLLATE "C" PRIMARY KEY,
+    entity_id text COLLATE "C" NOT NULL,
+    external_id text COLLATE "C" NOT NULL,
+    fingerprint text COLLATE "C" NOT NULL,
+    guarded_account_id text COLLATE "C" NOT NULL,
+    hold_minor bigint NOT NULL CHECK (hold_minor >= 0),
+    currency_code text NOT NULL,
+    legs jsonb NOT NULL,
+    state text NOT NULL DEFAULT 'authorized' CHECK (state IN ('authorized', 'captured', 'voided', 'expired')),
+    expires_at timestamptz NOT NULL,
+    captured_minor bigint,
+    concluded_by text COLLATE "C",
+    actor text NOT NULL,
+    description text,
+    effective_at timestamptz,
+    metadata json,
+    accepted_at timestamptz NOT NULL,
+    concluded_at timestamptz,
+    CONSTRAINT hold_external_id UNIQUE (entity_id, external_id),
+    CONSTRAINT hold_concluded CHECK ((state = 'authorized') = (concluded_by IS NULL))
+);
+CREATE INDEX hold_due ON hold (expires_at) WHERE state = 'authorized';
+CREATE INDEX hold_open ON hold (guarded_account_id) WHERE state = 'authorized';
+COMMENT ON TABLE hold IS 'Authorizations: authorized, then captured, voided or expired, once. legs: [account, signed amount] as authorized.';
+
+CREATE FUNCTION refuse_second_conclusion() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION 'authorization % is % already', OLD.payment_id, OLD.state
+        USING ERRCODE = 'check_violation', CONSTRAINT = 'hold_concluded_once';
+END $$;
+CREATE TRIGGER hold_concluded_once BEFORE UPDATE ON hold
+    FOR EACH ROW WHEN (OLD.state <> 'authorized') EXECUTE FUNCTION refuse_second_conclusion();
+
+CREATE TABLE hold_event (
+    hold_event_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    payment_id text COLLATE "C" NOT NULL,
+    state text NOT NULL,
+    amount_minor bigint NOT NULL,
+    actor text NOT NULL,
+    intent_id text COLLATE "C",
+    recorded_at timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+CREATE INDEX hold_event_payment ON hold_event (payment_id, hold_event_id);
+CREATE INDEX hold_event_intent ON hold_event (intent_id);
+COMMENT ON TABLE hold_event IS 'Append-only. The history of each authorization: what, how much, who, when.';
 
 CREATE TABLE conflict_count (
     account_id text COLLATE "C" PRIMARY KEY,
@@ -223,7 +273,7 @@ DO $$
 DECLARE append_only text;
 BEGIN
     FOREACH append_only IN ARRAY ARRAY[
-        'ledger_transaction', 'entry', 'payment_rejection', 'payment_duplicate', 'audit_event',
+        'ledger_transaction', 'entry', 'payment_rejection', 'payment_duplicate', 'hold_event', 'audit_event',
         'reconciliation_break_event', 'chain_head_export']
     LOOP
         EXECUTE format('CREATE TRIGGER %I BEFORE UPDATE OR DELETE OR TRUNCATE ON %I FOR EACH STATEMENT EXECUTE FUNCTION refuse_change()',

@@ -1,0 +1,196 @@
+"""Batches of payments: one JSON document, or a stream of lines."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import msgspec
+from flask import Blueprint, Response, request
+from msgspec import Raw, Struct
+
+from app.api.access import actor, operation
+from app.api.context import services
+from app.api.ndjson import LONGEST_LINE, Line, Source, line_groups
+from app.api.payments import AcknowledgedPayment, NewPayment, acknowledged, acknowledged_status, new_payment, requested
+from app.api.problems import Refused, problem, problem_members, refusal_of, status_of, unexpected
+from app.api.reference import NDJSON
+from app.api.rendering import json_response
+from app.api.requests import NUL, Body, is_dry_run, malformed, raw_body, refuse_encoding
+from app.domain.faults import Fault
+from app.domain.payments import PaymentRequest
+from app.domain.refusals import Refusal, RefusalCode
+from app.services.batches import LARGEST_BATCH, STREAMS, Batches, Outcome, Patience
+from app.services.keys import Scope
+
+blueprint = Blueprint("batches", __name__)
+
+LARGEST_BATCH_BODY = 16 * 1024 * 1024
+"""Bytes: room for 5,000 payments with three kilobytes each; with more in each, send fewer or a stream."""
+
+
+class NewBatch(Struct, forbid_unknown_fields=True):
+    """Payments to make, in order. `atomic`: all or none, which one guarded account's partition must be able to do."""
+
+    payments: list[NewPayment]
+    atomic: bool = False
+
+
+class BatchItem(Struct, omit_defaults=True):
+    """One payment's answer: the status it would have got alone, and the payment or the problem."""
+
+    status: int
+    replayed: bool
+    payment: AcknowledgedPayment | None = None
+    problem: dict[str, Any] | None = None
+
+
+class BatchLine(BatchItem, omit_defaults=True):
+    """The answer to one line of a stream, by its number from 1."""
+
+    line: int = 0
+
+
+class BatchBody(Struct):
+    """The answers, in the order of the payments."""
+
+    data: list[BatchItem]
+
+
+class _Outline(Struct, forbid_unknown_fields=True):
+    """A batch whose payments are decoded one by one, so that a malformed one does not spoil the others."""
+
+    payments: list[Raw]
+    atomic: bool = False
+
+
+_outline = Body(_Outline)
+_encode_lines = msgspec.json.Encoder().encode_lines
+
+Wanted = PaymentRequest | Refusal
+"""A payment as asked for, or why it could not be read."""
+
+
+@blueprint.post("/v1/payments/batch")
+@operation(
+    f"Make up to {LARGEST_BATCH:,} payments, answered one by one; as NDJSON any number, streamed both ways",
+    scope=Scope.PAYMENTS_WRITE,
+    body=NewBatch,
+    answers={200: BatchBody},
+    parameters=("dry_run",),
+    lines=(NewPayment, BatchLine),
+)
+def submit_batch() -> Response:
+    """Decide many payments, each as if sent alone, or all or none."""
+    dry_run = is_dry_run()
+    if "If-Match" in request.headers:
+        raise malformed("If-Match speaks of one payment; give each its expected_version.", field="If-Match")
+    if request.mimetype == NDJSON:
+        return _stream(dry_run)
+    request.max_content_length = LARGEST_BATCH_BODY
+    raw = raw_body()
+    outline = _outline.decode_clean(raw)
+    if not outline.payments:
+        raise malformed("A batch needs at least one payment.", field="payments")
+    if len(outline.payments) > LARGEST_BATCH:
+        raise Refused(_too_large(len(outline.payments)))
+    wanted = [_wanted(payment, may_hold_nul=NUL in raw) for payment in outline.payments]
+    if outline.atomic:
+        outcomes: Sequence[Outcome] = services().batches.submit_atomically(wanted, actor(), dry_run=dry_run)
+    else:
+        outcomes = _each(wanted, actor(), dry_run=dry_run)
+    durability = services().readiness.durability()
+    return json_response(BatchBody([BatchItem(*_answer(outcome, durability)) for outcome in outcomes]))
+
+
+def _too_large(count: int) -> Refusal:
+    return Refusal(
+        RefusalCode.BATCH_TOO_LARGE,
+        f"A batch has at most {LARGEST_BATCH} payments, this one has {count}. Send several, or a stream of lines as "
+        f"{NDJSON}.",
+        {"max_payments": LARGEST_BATCH, "payments": count},
+    )
+
+
+def _wanted(raw: bytes | Raw, *, may_hold_nul: bool) -> Wanted:
+    """One payment of a batch, or the refusal of what cannot be read as one."""
+    try:
+        body = new_payment.decode(bytes(raw)) if may_hold_nul else new_payment.decode_clean(raw)
+        return requested(body, body.expected_version)
+    except Refused as refused:
+        return refused.refusal
+
+
+def _each(wanted: Sequence[Wanted], actor: str, *, dry_run: bool) -> list[Outcome]:
+    """Decide what could be read; the rest answers with its refusal, in its place."""
+    requests = [one for one in wanted if isinstance(one, PaymentRequest)]
+    outcomes = iter(services().payments.submit(requests, actor, dry_run=dry_run))
+    return [one if isinstance(one, Refusal) else next(outcomes) for one in wanted]
+
+
+def _answer(
+    outcome: Outcome | Fault, durability: str
+) -> tuple[int, bool, AcknowledgedPayment | None, dict[str, Any] | None]:
+    """Status, whether it is a replay, and the payment or the problem."""
+    if isinstance(outcome, Fault):
+        outcome = refusal_of(outcome)
+    if isinstance(outcome, Refusal):
+        return status_of(outcome.code), outcome.replayed, None, problem_members(outcome)
+    return acknowledged_status(outcome), outcome.replayed, acknowledged(outcome, durability), None
+
+
+# Streams
+
+
+def _stream(dry_run: bool) -> Response:
+    """Answer a stream of lines while it comes."""
+    if dry_run:
+        raise malformed(
+            "A stream has no dry run: its payments are not decided together. Send a batch.", field="dry_run"
+        )
+    refuse_encoding()
+    slots = services().batches.streams
+    if not slots.acquire(blocking=False):
+        detail = f"This process serves {STREAMS} streams already. Try again, or send batches."
+        return problem(Refusal(RefusalCode.TOO_MANY_STREAMS, detail, {"max_streams": STREAMS}))
+    request.max_content_length = None  # lines are bounded, their number is not
+    stream = _Stream(services().batches, actor(), services().readiness.durability())
+    response = Response(stream.answers(request.stream), content_type=NDJSON)
+    response.call_on_close(slots.release)
+    return response
+
+
+class _Stream:
+    """One stream of payments; it outlives the request's context, so it brings with it what it needs."""
+
+    def __init__(self, batches: Batches, actor: str, durability: str) -> None:
+        self._batches = batches
+        self._actor = actor
+        self._durability = durability
+        self._patience = Patience()
+
+    def answers(self, source: Source) -> Iterator[bytes]:
+        """The answers to some lines at a time, as these come."""
+        for lines in line_groups(source):
+            yield self._answer(lines)
+
+    def _answer(self, lines: Sequence[Line]) -> bytes:
+        try:
+            outcomes = self._decide(lines)
+        except Exception as error:  # the answer has begun, so nobody else can turn this into one
+            outcomes = [unexpected(error)] * len(lines)
+        return _encode_lines(
+            BatchLine(*_answer(outcome, self._durability), line.number)
+            for line, outcome in zip(lines, outcomes, strict=True)
+        )
+
+    def _decide(self, lines: Sequence[Line]) -> list[Outcome | Fault]:
+        wanted = [_wanted_line(line) for line in lines]
+        requests = [one for one in wanted if isinstance(one, PaymentRequest)]
+        outcomes = iter(self._batches.submit_patiently(requests, self._actor, self._patience))
+        return [one if isinstance(one, Refusal) else next(outcomes) for one in wanted]
+
+
+def _wanted_line(line: Line) -> Wanted:
+    if line.text is None:
+        detail = f"The line is longer than {LONGEST_LINE} bytes and was passed over."
+        return Refusal(RefusalCode.PAYLOAD_TOO_LARGE, detail, {"max_bytes": LONGEST_LINE})
+    return _wanted(line.text, may_hold_nul=True)

@@ -1,0 +1,255 @@
+"""Changing accounts: limit, status, name, metadata; each change recorded, and in force for the very next payment.
+
+The books decide and the cache follows, but the cache must never be looser than the books: a stricter floor is in the
+cache before it is in the books, a looser one after.
+"""
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from app.domain.accounts import AccountStatus, floor_of
+from app.domain.books import Account
+from app.domain.changes import (
+    AccountChange,
+    AccountPatch,
+    LimitCode,
+    Remainder,
+    account_not_empty,
+    changed_fields,
+    changes_facts,
+    limit_below_use,
+    needs_quiet,
+    refuse_change,
+)
+from app.domain.faults import ConcurrencyRetryExhausted, Fault
+from app.domain.refusals import Refusal, RefusalCode
+from app.services.accounts import account_not_found
+from app.services.balances import Balances
+from app.services.ports import ChangeBooks, ChangeFunds, OpenChange
+from app.services.pushing import DirectoryPush
+
+log = logging.getLogger(__name__)
+
+PASSES = 6
+"""A cold account asks for a second pass; more mean that the cache is being lost again and again."""
+
+QUIET_PATIENCE_S = 5.0
+"""How long a change waits for payments on their way to the books: they take milliseconds while a worker runs."""
+
+QUIET_LOOK_S = 0.01
+INTENTS_AT_ONCE = 1_000
+
+
+class _Cold(Exception):
+    """The cache does not know the account; the transaction is given up and tried again."""
+
+
+class AccountChanges:
+    """The verbs of changing accounts."""
+
+    def __init__(
+        self,
+        books: ChangeBooks,
+        funds: ChangeFunds,
+        balances: Balances,
+        directory: DirectoryPush,
+        *,
+        monotonic: Callable[[], float],
+        sleep: Callable[[float], None],
+    ) -> None:
+        self._books = books
+        self._funds = funds
+        self._balances = balances
+        self._directory = directory
+        self._monotonic = monotonic
+        self._sleep = sleep
+
+    def change(self, account_id: str, patch: AccountPatch, actor: str) -> Account | Refusal:
+        """Change an account; returns it as it is now. The same again changes and records nothing, but pushes again."""
+        with self._books.changing(account_id) as change:
+            account = change.account
+        if account is None:
+            return account_not_found(account_id)
+        changed = changed_fields(account, patch.fields)
+        refusal = refuse_change(account, changed)
+        if refusal is not None:
+            return refusal
+        if needs_quiet(account, changed, force=patch.force):
+            return self._change_in_quiet(account, patch, actor)
+        outcome = self._write(account_id, patch, actor)
+        if isinstance(outcome, Refusal):
+            return outcome
+        return self._pushed(outcome[0], patch)
+
+    def page(self, account_id: str, *, limit: int, after: int) -> list[AccountChange]:
+        """Up to `limit` changes of an account, oldest first, those behind change `after`."""
+        return self._books.changes(account_id, limit=limit, after=after)
+
+    # Writing
+
+    def _write(
+        self, account_id: str, patch: AccountPatch, actor: str, *, quiet_since: int | None = None
+    ) -> tuple[Account, int] | Refusal:
+        """One change in one transaction; returns the account and the change's id."""
+        for _ in range(PASSES):
+            try:
+                return self._attempt(account_id, patch, actor, quiet_since)
+            except _Cold:
+                self._balances.hydrate([account_id])
+        raise ConcurrencyRetryExhausted("the cache does not keep the account")
+
+    def _attempt(
+        self, account_id: str, patch: AccountPatch, actor: str, quiet_since: int | None
+    ) -> tuple[Account, int] | Refusal:
+        tightened_in: int | None = None
+        try:
+            with self._books.changing(account_id) as change:
+                assert change.account is not None
+                last_change_id = change.last_change_id()
+                if quiet_since is not None and last_change_id != quiet_since:
+                    raise ConcurrencyRetryExhausted("somebody else changed the account meanwhile")
+                changed = changed_fields(change.account, patch.fields)
+                refusal = refuse_change(change.account, changed) or self._refuse_closing(change, changed)
+                if refusal is not None:
+                    return refusal
+                if not changed:
+                    return change.account, last_change_id
+                if quiet_since is None and needs_quiet(change.account, changed, force=patch.force):
+                    raise ConcurrencyRetryExhausted("somebody else changed the account meanwhile")
+                if "overdraft_limit_minor" in changed:
+                    change.lock_balance()
+                    tightened_in = change.next_directory_version()
+                    refusal = self._tighten(account_id, changed["overdraft_limit_minor"], tightened_in, patch.force)
+                    if refusal is not None:
+                        return refusal
+                return change.write(changed, patch, actor)
+        except Exception:
+            if tightened_in is not None:
+                self._loosen_again(account_id, tightened_in)
+            raise
+
+    def _tighten(self, account_id: str, limit_minor: int | None, version: int, force: bool) -> Refusal | None:
+        """Have the cache guard the stricter of the old and the new floor, checked against what is in use."""
+        reply = self._funds.limit(account_id, floor_of(limit_minor), version, "force" if force else "check")
+        if reply.code is LimitCode.COLD:
+            raise _Cold
+        if reply.code is LimitCode.BELOW_USE:
+            assert reply.funds is not None
+            assert limit_minor is not None
+            return limit_below_use(account_id, limit_minor, reply.funds)
+        return None
+
+    def _loosen_again(self, account_id: str, version: int) -> None:
+        """Put back the floor that the books have, after a change that may not have been committed.
+
+        The lock waits for a commit whose answer was lost. Where this fails too, the cache stays the stricter one: a
+        repeat of the change mends it, and the reconciler shows it.
+        """
+        try:
+            with self._books.changing(account_id) as change:
+                _, floor_minor = change.lock_balance()
+                self._funds.limit(account_id, floor_minor, version, "assign")
+        except Fault as fault:
+            log.error("the floor of account %s was not put back: %s", account_id, fault)
+
+    def _pushed(self, account: Account, patch: AccountPatch) -> Account | Refusal:
+        """Tell the cache what is in the books now; a failure leaves it to the sweep."""
+        if not changes_facts(patch.fields):
+            return account
+        try:
+            self._directory.push()
+            if "overdraft_limit_minor" in patch.fields:
+                self._assign_floor(account.account_id)
+        except Fault as fault:
+            log.warning("change of account %s not pushed, the sweep will: %s", account.account_id, fault)
+            return _refuse_unpushed(account.account_id)
+        return account
+
+    def _assign_floor(self, account_id: str) -> None:
+        """Guard the books' floor, whoever has changed it last; a cold account takes it when it is hydrated.
+
+        As of the next directory version: under the lock, whatever the cache has of that version was never committed.
+        """
+        with self._books.changing(account_id) as change:
+            _, floor_minor = change.lock_balance()
+            self._funds.limit(account_id, floor_minor, change.next_directory_version(), "assign")
+
+    # What needs quiet
+
+    def _change_in_quiet(self, account: Account, patch: AccountPatch, actor: str) -> Account | Refusal:
+        """Freeze the account, let what is on its way arrive, change it; else give it its former status back."""
+        account_id = account.account_id
+        freeze = AccountPatch({"status": AccountStatus.FROZEN}, reason=f"to change it in quiet: {patch.reason}")
+        outcome = self._write(account_id, freeze, actor)
+        if isinstance(outcome, Refusal):
+            return outcome
+        _, frozen_in = outcome
+        change = replace(patch, fields={"status": account.status, **patch.fields})
+        done = False
+        try:
+            self._directory.push()
+            # Closing says itself what is still on its way.
+            if not self._is_quiet(account_id) and patch.fields.get("status") is not AccountStatus.CLOSED:
+                raise ConcurrencyRetryExhausted("payments of the account do not reach the books")
+            written = self._write(account_id, change, actor, quiet_since=frozen_in)
+            done = not isinstance(written, Refusal)
+        finally:
+            if not done:
+                self._thaw(account, frozen_in, actor)
+        return written if isinstance(written, Refusal) else self._pushed(written[0], change)
+
+    def _thaw(self, account: Account, frozen_in: int, actor: str) -> None:
+        """Give the former status back; where even this fails, the audit trail says why the account is frozen."""
+        back = AccountPatch({"status": account.status}, reason="not changed; as before")
+        try:
+            self._write(account.account_id, back, actor, quiet_since=frozen_in)
+            self._directory.push()
+        except Fault as fault:
+            log.error("account %s may stay frozen until somebody opens it: %s", account.account_id, fault)
+
+    def _refuse_closing(self, change: OpenChange, changed: Mapping[str, Any]) -> Refusal | None:
+        """Refuse to close an account that is not empty; nothing is on its way to it any more, if it was frozen."""
+        if changed.get("status") is not AccountStatus.CLOSED:
+            return None
+        assert change.account is not None
+        account_id = change.account.account_id
+        balance_minor, _ = change.lock_balance()
+        cached = self._funds.balance(account_id)
+        if cached is None:
+            raise _Cold
+        left = Remainder(balance_minor, cached.funds.held_minor, self._count_pending(account_id))
+        return None if left.is_empty else account_not_empty(account_id, left)
+
+    def _is_quiet(self, account_id: str) -> bool:
+        """Wait until no intent in any outbox touches the account; returns whether that was so in time."""
+        give_up = self._monotonic() + QUIET_PATIENCE_S
+        while self._count_pending(account_id):
+            if self._monotonic() >= give_up:
+                return False
+            self._sleep(QUIET_LOOK_S)
+        return True
+
+    def _count_pending(self, account_id: str) -> int:
+        """How many intents on their way to the books touch the account."""
+        return sum(self._count_in(partition, account_id) for partition in range(self._funds.partitions))
+
+    def _count_in(self, partition: int, account_id: str) -> int:
+        count, after = 0, "-"
+        while page := self._funds.outbox(partition, after, INTENTS_AT_ONCE):
+            for queued in page:
+                intent = queued.intent
+                touched = {intent.guarded_account_id, *(leg.account_id for leg in intent.legs)}
+                count += account_id in touched
+            after = page[-1].place.position
+        return count
+
+
+def _refuse_unpushed(account_id: str) -> Refusal:
+    return Refusal(
+        RefusalCode.OUTCOME_UNKNOWN,
+        "The change is in the books, but the cache could not be told of it just now; it will be within seconds. "
+        "Repeat the request to be sure: a change made twice is made once.",
+        {"account_id": account_id},
+    )

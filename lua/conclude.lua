@@ -1,0 +1,76 @@
+-- conclude: end an authorization, once: capture it, void it, or let it expire.
+--
+-- Whoever comes first removes the authorization's hold, so exactly one conclusion wins. A capture puts the captured part
+-- back as the hold of its own outbox entry, until the books have it; the rest is free at once. Safe to repeat: a repeat
+-- is told what was concluded.
+--
+-- KEYS  1 outbox   2 directory   3 awake   4 account   5 holds   6 conclusion
+-- ARGV  1 directory version the caller knows      2 window in which a repeat is answered, ms
+--       3 backlog limit, entries                  4 position of the authorization
+--       5 amount to capture, minor units (0 to release all)
+--       6 when: 'before' the expiry, 'after' it, or 'any'      7 expiry, ms since 1970
+--       8 what is concluded, e.g. captured|500    9 intent (JSON)
+--
+-- Reply  {'STALE', directory version or ''}
+--     or {'CONCLUDED_BEFORE', conclusion}: as argument 8 of the first, with its position behind it
+--     or {'COLD'}                     the account must be hydrated first
+--     or {'GONE'}                     there is no such hold: look into the books
+--     or {'EXPIRED', now} or {'NOT_DUE', now}
+--     or {'BACKLOGGED'}
+--     or {'CONCLUDED', wake, position, version}
+
+local outbox, directory, awake, account, holds, conclusion = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
+local known_directory, window_ms, backlog_limit = tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[3])
+local position, captured_text, rule, expires_at = ARGV[4], ARGV[5], ARGV[6], tonumber(ARGV[7])
+local outcome, intent = ARGV[8], ARGV[9]
+local captured = tonumber(captured_text)
+
+local function integer(number)
+  return string.format('%.0f', number)
+end
+
+local stored_directory = redis.call('GET', directory)
+if not stored_directory or tonumber(stored_directory) > known_directory then
+  return { 'STALE', stored_directory or '' }
+end
+local earlier = redis.call('GET', conclusion)
+if earlier then
+  return { 'CONCLUDED_BEFORE', earlier }
+end
+local fields = redis.call('HMGET', account, 'floor', 'held', 'version')
+if not fields[1] then
+  return { 'COLD' }
+end
+local held_here = redis.call('HGET', holds, position)
+if not held_here then
+  return { 'GONE' }
+end
+local time = redis.call('TIME')
+local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+if rule == 'before' and now >= expires_at then
+  return { 'EXPIRED', integer(now) }
+end
+if rule == 'after' and now < expires_at then
+  return { 'NOT_DUE', integer(now) }
+end
+local backlog = redis.call('XLEN', outbox)
+if backlog >= backlog_limit and rule == 'before' then
+  return { 'BACKLOGGED' } -- a release is let through: it only gives back
+end
+
+local new_position = redis.call('XADD', outbox, '*', 'intent', intent)
+redis.call('HDEL', holds, position)
+if captured > 0 then
+  redis.call('HSET', holds, new_position, captured_text)
+end
+local held = tonumber(fields[2]) - tonumber(held_here) + captured
+local version = tonumber(fields[3]) + 1
+redis.call(
+  'HSET', account, 'held', integer(held), 'version', integer(version), 'updated_at', string.match(new_position, '^%d+')
+)
+redis.call('SET', conclusion, outcome .. '|' .. new_position, 'PX', window_ms)
+local wake = 0
+if backlog == 0 and redis.call('EXISTS', awake) == 0 then
+  wake = 1
+end
+return { 'CONCLUDED', wake, new_position, integer(version) }
