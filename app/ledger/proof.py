@@ -169,6 +169,12 @@ class ProofBooks:
         rows = self._rows(_BALANCES_AT, (accounts, numbers))
         return {account_id: (count, floor, balance) for account_id, count, floor, balance in rows}
 
+    def settled_floor(self, account_id: str) -> int | None:
+        """An account's floor, once whatever is just being changed or posted on it is committed or given up."""
+        query = "SELECT floor_minor FROM account_balance WHERE account_id = %s FOR SHARE"
+        row = next(iter(self._rows(query, (account_id,))), None)
+        return None if row is None else row[0]
+
     def settled(self, payment_ids: Sequence[str]) -> set[str]:
         """Which of these payments the books have answered."""
         return {row[0] for row in self._rows(_SETTLED, {"ids": list(payment_ids)})}

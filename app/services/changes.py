@@ -159,9 +159,9 @@ class AccountChanges:
         if not changes_facts(patch.fields):
             return account
         try:
-            self._directory.push()
             if "overdraft_limit_minor" in patch.fields:
                 self._assign_floor(account.account_id)
+            self._directory.push()
         except Fault as fault:
             log.warning("change of account %s not pushed, the sweep will: %s", account.account_id, fault)
             return _refuse_unpushed(account.account_id)
