@@ -1,0 +1,15 @@
+"""The worlds of the API's tests, with what changing accounts needs besides."""
+
+import pytest
+
+from tests.accounts.desk import Desk
+from tests.api.conftest import shared_world, template, world
+from tests.api.world import World
+
+__all__ = ["desk", "shared_world", "template", "world"]
+
+
+@pytest.fixture
+def desk(world: World) -> Desk:
+    """Where accounts are changed; waiting for quiet drains the outbox instead of sleeping."""
+    return Desk(world)

@@ -1,0 +1,105 @@
+"""A desk at which accounts are changed: over HTTP, with a service whose waiting is in the test's hands."""
+
+import json
+from collections.abc import Callable
+from functools import cached_property
+from typing import Any
+
+from werkzeug.test import TestResponse
+
+from app.funds.gateway import Funds
+from app.ledger.changes import ChangeBooks
+from app.services.changes import AccountChanges
+from app.services.pushing import DirectoryPush
+from app.wiring import build_engine, build_funds
+from tests.api.world import World
+from tests.builders import StepClock
+
+
+class Desk:
+    """Changes accounts of a world."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.clock = StepClock()
+        self.while_waiting: Callable[[], Any] = self.drain_once
+        world.services.changes = self.changes()
+
+    def drain_once(self) -> None:
+        """What a worker would do meanwhile."""
+        self.world.drain.run_once()
+
+    @cached_property
+    def funds(self) -> Funds:
+        return build_funds(self.world.settings)
+
+    @cached_property
+    def books(self) -> ChangeBooks:
+        return ChangeBooks(build_engine(self.world.settings, "tests"))
+
+    def push(self, funds: Any = None, books: Any = None) -> DirectoryPush:
+        """A push as the sweep has it."""
+        return DirectoryPush(funds or self.funds, books or self.books)
+
+    def changes(self, funds: Any = None, books: Any = None) -> AccountChanges:
+        """The service, over parts that may fail or tell tales; time passes only as it sleeps."""
+        funds, books = funds or self.funds, books or self.books
+        push = self.push(funds, books)
+        return AccountChanges(books, funds, self.world.services.balances, push, monotonic=self.clock, sleep=self._wait)
+
+    def _wait(self, seconds: float) -> None:
+        self.clock.sleep(seconds)
+        self.while_waiting()
+
+    def patch(self, account_id: str, *, key: str = "", **body: Any) -> TestResponse:
+        """Ask for a change; a reason is given unless the test does."""
+        body.setdefault("reason", "the customer asked")
+        return self.patch_raw(account_id, body, key=key)
+
+    def patch_raw(self, account_id: str, body: Any, *, key: str = "") -> TestResponse:
+        """Ask for a change with exactly this body."""
+        raw = json.dumps(body).encode()
+        path = f"/v1/accounts/{account_id}"
+        return self.world.call("PATCH", path, key=key, data=raw, content_type="application/json")
+
+    def changed(self, account_id: str, **body: Any) -> dict[str, Any]:
+        """Ask for a change that must be made; returns the account."""
+        response = self.patch(account_id, **body)
+        assert response.status_code == 200, response.text
+        answer: dict[str, Any] = response.get_json()
+        return answer
+
+    def trail(self, account_id: str) -> list[dict[str, Any]]:
+        """The changes on record."""
+        data: list[dict[str, Any]] = self.world.get(f"/v1/accounts/{account_id}/changes").get_json()["data"]
+        return data
+
+    def moves(self, account_id: str) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+        """What was before and after each change."""
+        return [(one["before"], one["after"]) for one in self.trail(account_id)]
+
+    def cached_floor(self, account_id: str) -> int | None:
+        """The floor that the cache guards."""
+        cached = self.funds.balance(account_id)
+        assert cached is not None
+        return cached.funds.floor_minor
+
+    def booked_floor(self, account_id: str) -> int | None:
+        """The floor that the books guard."""
+        [(floor,)] = self.world.sql("SELECT floor_minor FROM account_balance WHERE account_id = %s", account_id)
+        return None if floor is None else int(floor)
+
+    def floors(self, account_id: str) -> tuple[int | None, int | None]:
+        """Both floors."""
+        return self.cached_floor(account_id), self.booked_floor(account_id)
+
+
+class Through:
+    """Something that passes everything on, except what a test puts in between."""
+
+    def __init__(self, inner: Any, **instead: Any) -> None:
+        self._inner = inner
+        self._instead = instead
+
+    def __getattr__(self, name: str) -> Any:
+        return self._instead.get(name) or getattr(self._inner, name)

@@ -1,0 +1,126 @@
+"""Closing accounts: only empty ones, for good, and never over a payment on its way."""
+
+from app.domain.faults import CacheUnavailable
+from app.services.changes import QUIET_PATIENCE_S
+from tests.accounts.desk import Desk, Through
+from tests.api.world import BANK, World, assert_problem
+
+
+def test_an_empty_account_closes_for_good_in_every_process(desk: Desk, world: World) -> None:
+    world.funded("alice", 100)
+    world.pay("alice", BANK, 100)
+    world.drained()
+    other = world.with_settings()
+    other.pay(BANK, "bob", 1)
+    assert desk.changed("alice", status="closed", reason="left us")["status"] == "closed"
+    for response in (other.pay("alice", BANK, 1), other.pay(BANK, "alice", 1)):
+        assert assert_problem(response, 422, "account_closed")["account_status"] == "closed"
+    assert desk.moves("alice") == [
+        ({"status": "open"}, {"status": "frozen"}),
+        ({"status": "frozen"}, {"status": "closed"}),
+    ]
+    assert desk.trail("alice")[-1]["reason"] == "left us"
+
+
+def test_a_closed_account_opens_no_more_but_may_be_renamed(desk: Desk, world: World) -> None:
+    world.account("alice")
+    desk.changed("alice", status="closed")
+    for change in ({"status": "open"}, {"status": "frozen"}, {"overdraft_limit_minor": 5}):
+        assert_problem(desk.patch("alice", **change), 422, "account_closed")
+    assert desk.changed("alice", name="Alice (closed)")["name"] == "Alice (closed)"
+    assert desk.changed("alice", status="closed")["status"] == "closed"
+
+
+def test_an_account_with_a_balance_does_not_close_and_gets_its_status_back(desk: Desk, world: World) -> None:
+    world.funded("alice", 100)
+    desk.changed("alice", status="frozen_credits", reason="no more in")
+    problem = assert_problem(desk.patch("alice", status="closed"), 422, "account_not_empty")
+    figures = {"balance_minor": 100, "held_minor": 0, "pending_payments": 0}
+    assert {name: problem[name] for name in figures} == figures
+    assert world.get("/v1/accounts/alice").get_json()["status"] == "frozen_credits"
+    assert world.pay("alice", BANK, 100).status_code == 201
+
+
+def test_closing_waits_for_the_payments_that_are_on_their_way(desk: Desk, world: World) -> None:
+    world.funded("alice", 100)
+    last = world.pay("alice", BANK, 100).get_json()
+    desk.changed("alice", status="closed")
+    assert world.get(f"/v1/payments/{last['payment_id']}").get_json()["status"] == "posted"
+
+
+def test_closing_sees_a_credit_on_its_way_from_another_partition(desk: Desk, world: World) -> None:
+    world.funded("alice", 100)
+    world.account("bob")
+    world.pay("alice", "bob", 5)
+    problem = assert_problem(desk.patch("bob", status="closed"), 422, "account_not_empty")
+    assert problem["balance_minor"] == 5
+    assert world.get("/v1/accounts/bob").get_json()["status"] == "open"
+
+
+def test_closing_gives_up_in_time_when_nobody_posts(desk: Desk, world: World) -> None:
+    world.funded("alice", 100)
+    world.account("bob")
+    world.pay("alice", "bob", 5)
+    desk.while_waiting = lambda: None
+    problem = assert_problem(desk.patch("bob", status="closed"), 422, "account_not_empty")
+    assert (problem["pending_payments"], problem["balance_minor"]) == (1, 0)
+    assert QUIET_PATIENCE_S <= desk.clock.now < QUIET_PATIENCE_S + 1
+    assert world.get("/v1/accounts/bob").get_json()["status"] == "open"
+    assert world.pay("alice", "bob", 5).status_code == 201
+
+
+def test_a_forced_limit_gives_up_in_time_when_nobody_posts(desk: Desk, world: World) -> None:
+    world.funded("alice", 100, overdraft_limit_minor=50)
+    world.pay("alice", BANK, 120)
+    desk.while_waiting = lambda: None
+    response = desk.patch("alice", overdraft_limit_minor=0, force=True)
+    assert_problem(response, 503, "concurrency_retry_exhausted", retryable=True)
+    assert world.get("/v1/accounts/alice").get_json()["status"] == "open"
+    assert desk.floors("alice") == (-50, -50)
+
+
+def test_no_payment_comes_between_the_look_and_the_closing(desk: Desk, world: World) -> None:
+    world.funded("alice", 100)
+    world.account("bob")
+    world.pay("alice", "bob", 5)
+    answers = []
+
+    def pay_and_drain() -> None:
+        answers.append(world.pay("alice", "bob", 1).get_json()["code"])
+        desk.drain_once()
+
+    desk.while_waiting = pay_and_drain
+    assert_problem(desk.patch("bob", status="closed"), 422, "account_not_empty")
+    assert set(answers) == {"account_frozen"}
+
+
+def test_somebody_who_opens_the_account_meanwhile_wins_over_the_closing(desk: Desk, world: World) -> None:
+    world.funded("alice", 100)
+    world.account("bob")
+    world.pay("alice", "bob", 5)
+    other = Desk(world.with_settings())
+
+    def open_and_drain() -> None:
+        other.changed("bob", status="open", reason="still needed")
+        other.changed("bob", status="frozen_debits", reason="still looking")
+        desk.drain_once()
+
+    desk.while_waiting = open_and_drain
+    response = desk.patch("bob", status="closed")
+    assert_problem(response, 503, "concurrency_retry_exhausted", retryable=True)
+    assert world.get("/v1/accounts/bob").get_json()["status"] == "frozen_debits"
+
+
+def test_an_account_whose_closing_loses_the_cache_is_not_closed(desk: Desk, world: World) -> None:
+    world.account("bob")
+    calls: list[int] = []
+
+    def lost(*arguments: object) -> None:
+        calls.append(1)
+        raise CacheUnavailable("gone")
+
+    world.services.changes = desk.changes(funds=Through(desk.funds, outbox=lost))
+    assert_problem(desk.patch("bob", status="closed"), 503, "cache_unavailable", retryable=True)
+    assert calls
+    assert world.get("/v1/accounts/bob").get_json()["status"] == "open"
+    assert world.pay(world.account(BANK, "asset"), "bob", 1).status_code == 201
