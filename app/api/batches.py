@@ -1,6 +1,7 @@
 """Batches of payments: one JSON document, or a stream of lines."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -92,7 +93,8 @@ def submit_batch() -> Response:
         raise malformed("A batch needs at least one payment.", field="payments")
     if len(outline.payments) > LARGEST_BATCH:
         raise Refused(_too_large(len(outline.payments)))
-    wanted = [_wanted(payment, may_hold_nul=NUL in raw) for payment in outline.payments]
+    now, may_hold_nul = services().now(), NUL in raw
+    wanted = [_wanted(payment, now, may_hold_nul=may_hold_nul) for payment in outline.payments]
     if outline.atomic:
         outcomes: Sequence[Outcome] = services().batches.submit_atomically(wanted, actor(), dry_run=dry_run)
     else:
@@ -110,11 +112,11 @@ def _too_large(count: int) -> Refusal:
     )
 
 
-def _wanted(raw: bytes | Raw, *, may_hold_nul: bool) -> Wanted:
+def _wanted(raw: bytes | Raw, now: datetime, *, may_hold_nul: bool) -> Wanted:
     """One payment of a batch, or the refusal of what cannot be read as one."""
     try:
         body = new_payment.decode(bytes(raw)) if may_hold_nul else new_payment.decode_clean(raw)
-        return requested(body, body.expected_version)
+        return requested(body, body.expected_version, now)
     except Refused as refused:
         return refused.refusal
 
@@ -152,7 +154,7 @@ def _stream(dry_run: bool) -> Response:
         detail = f"This process serves {STREAMS} streams already. Try again, or send batches."
         return problem(Refusal(RefusalCode.TOO_MANY_STREAMS, detail, {"max_streams": STREAMS}))
     request.max_content_length = None  # lines are bounded, their number is not
-    stream = _Stream(services().batches, actor(), services().readiness.durability())
+    stream = _Stream(services().batches, actor(), services().readiness.durability(), services().now)
     response = Response(stream.answers(request.stream), content_type=NDJSON)
     response.call_on_close(slots.release)
     return response
@@ -161,10 +163,11 @@ def _stream(dry_run: bool) -> Response:
 class _Stream:
     """One stream of payments; it outlives the request's context, so it brings with it what it needs."""
 
-    def __init__(self, batches: Batches, actor: str, durability: str) -> None:
+    def __init__(self, batches: Batches, actor: str, durability: str, now: Callable[[], datetime]) -> None:
         self._batches = batches
         self._actor = actor
         self._durability = durability
+        self._now = now
         self._patience = Patience()
 
     def answers(self, source: Source) -> Iterator[bytes]:
@@ -183,14 +186,15 @@ class _Stream:
         )
 
     def _decide(self, lines: Sequence[Line]) -> list[Outcome | Fault]:
-        wanted = [_wanted_line(line) for line in lines]
+        now = self._now()
+        wanted = [_wanted_line(line, now) for line in lines]
         requests = [one for one in wanted if isinstance(one, PaymentRequest)]
         outcomes = iter(self._batches.submit_patiently(requests, self._actor, self._patience))
         return [one if isinstance(one, Refusal) else next(outcomes) for one in wanted]
 
 
-def _wanted_line(line: Line) -> Wanted:
+def _wanted_line(line: Line, now: datetime) -> Wanted:
     if line.text is None:
         detail = f"The line is longer than {LONGEST_LINE} bytes and was passed over."
         return Refusal(RefusalCode.PAYLOAD_TOO_LARGE, detail, {"max_bytes": LONGEST_LINE})
-    return _wanted(line.text, may_hold_nul=True)
+    return _wanted(line.text, now, may_hold_nul=NUL in line.text)

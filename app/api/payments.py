@@ -173,7 +173,7 @@ def submit_payment() -> Response:
     """Reserve, and where asked wait for the books; or only say what would be."""
     dry_run = is_dry_run()
     body = new_payment.read()
-    payment = requested(body, expected_version(body.expected_version))
+    payment = requested(body, expected_version(body.expected_version), services().now())
     payments = services().payments
     [outcome] = payments.submit([payment], actor(), dry_run=dry_run)
     wait_s = None if dry_run else preferred_wait_s()
@@ -185,7 +185,7 @@ def submit_payment() -> Response:
     return response
 
 
-def requested(body: NewPayment, expected_version: int | None) -> PaymentRequest:
+def requested(body: NewPayment, expected_version: int | None, now: datetime) -> PaymentRequest:
     """What a body asks for; raises Refused where a field cannot be."""
     return PaymentRequest(
         external_id=body.external_id,
@@ -194,7 +194,7 @@ def requested(body: NewPayment, expected_version: int | None) -> PaymentRequest:
         amount_minor=body.amount_minor,
         currency_code=body.currency_code,
         description=body.description,
-        effective_at=not_in_future(in_utc(body.effective_at, "effective_at"), "effective_at", services().now()),
+        effective_at=not_in_future(in_utc(body.effective_at, "effective_at"), "effective_at", now),
         expected_version=expected_version,
         metadata=checked_metadata(body.metadata, LARGEST_METADATA),
         destinations=_destinations(body),
