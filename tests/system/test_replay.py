@@ -1,0 +1,233 @@
+"""`replay`: a file of bank movements, against an independent model that plays it one by one."""
+
+import csv
+import random
+import re
+import subprocess
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from app.command_line import PROJECT
+from tests.system.harness import RECOVERY_S, System, wait_for
+
+COLUMNS = [
+    "transaction_id", "account_id", "date", "direction", "operation", "amount_minor", "purpose",
+    "counterparty_bank", "counterparty_account",
+]  # fmt: skip
+REAL_FILE = PROJECT.parent / "shared" / "data" / "bank_movements_1993.csv"
+
+Row = dict[str, str]
+
+
+@dataclass
+class Model:
+    """What must come out, one movement after the other."""
+
+    floor: int | None
+    balances: dict[str, int] = field(default_factory=dict)
+    posted: int = 0
+    refused: set[str] = field(default_factory=set)
+
+    def play(self, rows: Sequence[Row]) -> "Model":
+        for row in rows:
+            amount = int(row["amount_minor"]) * (1 if row["direction"] == "credit" else -1)
+            after = self.balances.setdefault(row["account_id"], 0) + amount
+            if amount < 0 and self.floor is not None and after < self.floor:
+                self.refused.add(row["transaction_id"])
+            else:
+                self.balances[row["account_id"]] = after
+                self.posted += 1
+        return self
+
+
+def synthetic(prefix: str, count: int, accounts: int) -> list[Row]:
+    """Movements that overdraw now and then."""
+    chance = random.Random(prefix)
+    rows = []
+    for number in range(count):
+        credit = chance.random() < 0.55
+        rows.append(
+            dict(
+                zip(
+                    COLUMNS,
+                    [
+                        f"{prefix}-{number}", f"{prefix}-{chance.randrange(accounts)}", f"1993-01-{number % 28 + 1:02}",
+                        "credit" if credit else "debit", chance.choice(["cash_deposit", "transfer", ""]),
+                        str(chance.randint(1, 900)), chance.choice(["", "rent"]), "", "",
+                    ],
+                    strict=True,
+                )
+            )
+        )  # fmt: skip
+    return rows
+
+
+def written(path: Path, rows: Sequence[Row]) -> Path:
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS)
+        writer.writeheader()
+        writer.writerows(rows)
+    return path
+
+
+def read(path: Path) -> list[Row]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def assert_books_follow(system: System, rows: Sequence[Row], model: Model) -> None:
+    """The customers' balances are the model's, and each movement is in the books once, or not at all."""
+    accounts = [f"customer:{account_id}" for account_id in model.balances]
+    found = dict(
+        system.sql("SELECT account_id, balance_minor FROM account_balance WHERE account_id = ANY(%s)", accounts)
+    )
+    assert found == {f"customer:{account_id}": balance for account_id, balance in model.balances.items()}
+    ids = [row["transaction_id"] for row in rows]
+    posted = [
+        row[0] for row in system.sql("SELECT external_id FROM ledger_transaction WHERE external_id = ANY(%s)", ids)
+    ]
+    assert len(posted) == len(set(posted)) == model.posted
+    assert set(ids) - set(posted) == model.refused
+
+
+def figures(output: str) -> tuple[int, int]:
+    """What the replay says was posted, and refused."""
+    posted = re.search(r"([\d,]+) in the books", output)
+    assert posted, output
+    refused = sum(
+        int(number.replace(",", "")) for number in re.findall(r"([\d,]+) refused: insufficient_funds", output)
+    )
+    return int(posted[1].replace(",", "")), refused
+
+
+def chain_lengths(system: System) -> list[tuple[object, ...]]:
+    return system.sql("SELECT partition, chain_seq, chain_hash FROM partition ORDER BY partition")
+
+
+@pytest.mark.parametrize(("option", "floor"), [("zero", 0), ("none", None)])
+def test_a_file_ends_as_if_played_one_by_one_and_a_second_run_changes_nothing(
+    system: System, tmp_path: Path, option: str, floor: int | None
+) -> None:
+    rows = synthetic(f"model-{option}", 3_000, 60)
+    path = written(tmp_path / "movements.csv", rows)
+    model = Model(floor).play(rows)
+    first = system.run("replay", str(path), "--currency", "EUR", "--floor", option, check=0)
+    assert figures(first.stdout) == (model.posted, len(model.refused))
+    assert (len(model.refused) > 0) == (floor is not None)
+    assert "No break is open." in first.stdout
+    assert re.search(r"[\d,]+ a second", first.stdout)
+    assert_books_follow(system, rows, model)
+    before = chain_lengths(system)
+    second = system.run("replay", str(path), "--currency", "EUR", "--floor", option, check=0)
+    assert figures(second.stdout) == (model.posted, len(model.refused))
+    assert chain_lengths(system) == before
+    assert_books_follow(system, rows, model)
+    system.prove()
+
+
+@pytest.mark.parametrize("victim", ["a worker", "the replay itself"])
+def test_a_kill_in_the_middle_changes_nothing_about_the_end(system: System, tmp_path: Path, victim: str) -> None:
+    prefix = f"killed-{victim.replace(' ', '-')}"
+    rows = synthetic(prefix, 6_000, 40)
+    path = written(tmp_path / "movements.csv", rows)
+    model = Model(0).play(rows)
+    replay = system.begin("replay", str(path), "--currency", "EUR", "--floor", "zero")
+    before = posted_so_far(system)
+    wait_for(lambda: posted_so_far(system) > before + 100 or ended(replay), RECOVERY_S)
+    assert replay.poll() is None, replay.communicate()[0]
+    if victim == "a worker":
+        for worker in system.named("workers.drain"):
+            worker.kill()
+    else:
+        replay.kill()
+        replay.communicate()
+        replay = system.begin("replay", str(path), "--currency", "EUR", "--floor", "zero")
+    output, _ = replay.communicate(timeout=120)
+    assert replay.returncode == 0, output
+    assert figures(output) == (model.posted, len(model.refused))
+    assert_books_follow(system, rows, model)
+    system.prove()
+
+
+def posted_so_far(system: System) -> int:
+    """All postings there are: the chains have no gaps."""
+    [(count,)] = system.sql("SELECT sum(chain_seq) FROM partition")
+    return int(count)
+
+
+@pytest.mark.parametrize(
+    ("line", "complaint"),
+    [
+        ("1,1,1993-01-01,credit,,0,,,", "amount_minor"),
+        ("1,1,1993-01-01,credit,,-5,,,", "amount_minor"),
+        ("1,1,1993-01-01,credit,,1.5,,,", "amount_minor"),
+        ("1,1,1993-01-01,credit,,NaN,,,", "amount_minor"),
+        ("1,1,1993-01-01,sideways,,5,,,", "direction"),
+        ("1,1,yesterday,credit,,5,,,", "date"),
+        ("1,,1993-01-01,credit,,5,,,", "account_id"),
+        (",1,1993-01-01,credit,,5,,,", "transaction_id"),
+    ],
+)
+def test_a_file_with_a_wrong_line_is_refused_whole_and_the_line_is_named(
+    system: System, tmp_path: Path, line: str, complaint: str
+) -> None:
+    path = tmp_path / "movements.csv"
+    path.write_text(",".join(COLUMNS) + "\nok-1,wrong-file,1993-01-01,credit,,5,,,\n" + line + "\n")
+    done = system.run("replay", str(path))
+    assert done.returncode == 2
+    assert "line 3" in done.stderr
+    assert complaint in done.stderr
+    assert system.sql("SELECT 1 FROM account WHERE account_id = 'customer:wrong-file'") == []
+
+
+@pytest.fixture(scope="module")
+def fresh_system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+    """A system of its own: the same customers with other floors."""
+    system = System(tmp_path_factory.mktemp("zero-floors"))
+    try:
+        yield system.start()
+    finally:
+        system.stop()
+
+
+@pytest.mark.skipif(not REAL_FILE.exists(), reason=f"the real movements are not here ({REAL_FILE.name})")
+class TestTheMovementsOf1993:
+    def test_without_floors_and_with_workers_killed_in_the_middle(self, system: System) -> None:
+        rows = read(REAL_FILE)
+        start = posted_so_far(system)
+        replay = system.begin("replay", str(REAL_FILE), "--currency", "EUR", "--floor", "none")
+        for threshold in (3_000, 9_000):
+            wait_for(lambda count=start + threshold: posted_so_far(system) > count or ended(replay), RECOVERY_S)
+            assert replay.poll() is None, replay.communicate()[0]
+            for worker in system.named("workers.drain"):
+                worker.kill()
+        output, _ = replay.communicate(timeout=170)
+        assert replay.returncode == 0, output
+        assert figures(output) == (28_205, 0)
+        assert_books_follow(system, rows, Model(None).play(rows))
+        assert total(system, rows) == 3_657_594_610
+        before = chain_lengths(system)
+        again = system.run("replay", str(REAL_FILE), "--currency", "EUR", "--floor", "none", check=0)
+        assert figures(again.stdout) == (28_205, 0)
+        assert chain_lengths(system) == before
+
+    def test_with_zero_floors_fourteen_are_refused(self, fresh_system: System) -> None:
+        rows = read(REAL_FILE)
+        done = fresh_system.run("replay", str(REAL_FILE), "--currency", "EUR", "--floor", "zero", check=0)
+        assert figures(done.stdout) == (28_191, 14)
+        assert_books_follow(fresh_system, rows, Model(0).play(rows))
+        assert total(fresh_system, rows) == 3_707_160_310
+        fresh_system.prove()
+
+
+def ended(process: "subprocess.Popen[str]") -> bool:
+    return process.poll() is not None
+
+
+def total(system: System, rows: Sequence[Row]) -> int:
+    accounts = [f"customer:{row['account_id']}" for row in rows]
+    [(found,)] = system.sql("SELECT sum(balance_minor) FROM account_balance WHERE account_id = ANY(%s)", accounts)
+    return int(found)
