@@ -69,12 +69,14 @@ def _of_samples(samples: list[Sample], *, closed: bool) -> Outcome:
     latencies, moments, lags = [], [], []
     outcome = Outcome(Round(0.0))
     in_time = 0
+    # Where answers ask for a second request (authorize, capture), a payment counts when that one is answered.
+    in_two_steps = any(any(sample.followed) for sample in samples)
     for worker, sample in enumerate(samples):
         outcome.first_refusal = outcome.first_refusal or sample.first_refusal
         for row, status in enumerate(sample.statuses):
             statuses[status] += 1
             received = sample.received[row]
-            if status in GOOD:
+            if status in GOOD and (sample.followed[row] or not in_two_steps):
                 key = worker, sample.numbers[row]
                 outcome.acknowledged.add(key)
                 outcome.received_at[key] = received

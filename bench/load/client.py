@@ -49,7 +49,7 @@ class Sample:
         self.received.append(received)
         self.statuses.append(status)
         self.followed.append(connection.followed)
-        if status >= 400 and not self.first_refusal:
+        if status not in (200, 201) and not self.first_refusal:
             self.first_refusal = body[:500]
 
 
@@ -156,7 +156,8 @@ def closed_loop(address: tuple[str, int], source: Source, *, connections: int, b
                 else:
                     if answer is None:
                         continue
-                    sample.add(connection, time.monotonic(), *answer)
+                    received = time.monotonic()
+                    sample.add(connection, received, source.judge(*answer), answer[1])
                 following = None if connection.followed else source.follow(connection.number, *answer)
                 if following is not None:
                     connection.send(connection.number, following, time.monotonic(), followed=1)
@@ -207,7 +208,7 @@ def open_loop(
                     answer = BROKEN, b""
                 if answer is None:
                     continue
-                sample.add(connection, time.monotonic(), *answer)
+                sample.add(connection, time.monotonic(), source.judge(*answer), answer[1])
                 busy.remove(connection)
                 if answer[0] == BROKEN:
                     connection.reopen()

@@ -10,6 +10,8 @@ from typing import Protocol
 from bench.load.workload import Workload, account_id
 
 CURRENCY = "EUR"
+PARTLY = 207
+"""The status under which a batch counts whose answers are not all 201."""
 
 
 class Source(Protocol):
@@ -17,6 +19,9 @@ class Source(Protocol):
 
     def next(self) -> tuple[int, bytes]:
         """The next request and its number."""
+
+    def judge(self, status: int, body: bytes) -> int:
+        """The status that counts: a 200 over a list may hide refusals."""
 
     def follow(self, number: int, status: int, body: bytes) -> bytes | None:
         """The request that this response asks for, if any."""
@@ -71,6 +76,10 @@ class PaymentSource:
             **self.extra,
         }
 
+    def judge(self, status: int, body: bytes) -> int:  # noqa: ARG002 - of the protocol
+        """One payment, one status."""
+        return status
+
     def follow(self, number: int, status: int, body: bytes) -> bytes | None:  # noqa: ARG002 - of the protocol
         """A payment is one request."""
         return None
@@ -109,6 +118,10 @@ class BalanceSource:
         account = account_id(self.workload.movement(self.worker, number).source)
         return number, rendered("GET", self.path.format(account_id=account), self.headers)
 
+    def judge(self, status: int, body: bytes) -> int:  # noqa: ARG002 - of the protocol
+        """One payment, one status."""
+        return status
+
     def follow(self, number: int, status: int, body: bytes) -> bytes | None:  # noqa: ARG002 - of the protocol
         """A read is one request."""
         return None
@@ -133,6 +146,7 @@ class BatchSource:
     _template: bytes = b""
 
     MARKER = b"batch@@@@@@@@"
+    ACCEPTED = b'"status":201'
 
     def next(self) -> tuple[int, bytes]:
         """One batch."""
@@ -144,6 +158,10 @@ class BatchSource:
     def follow(self, number: int, status: int, body: bytes) -> bytes | None:  # noqa: ARG002 - of the protocol
         """A batch is one request."""
         return None
+
+    def judge(self, status: int, body: bytes) -> int:
+        """Good only if every payment in it is."""
+        return PARTLY if status in (200, 201) and body.count(self.ACCEPTED) != self.size else status
 
     def _rendered(self) -> bytes:
         run = f"{self.run}-{self.MARKER.decode()}"

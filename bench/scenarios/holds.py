@@ -21,7 +21,6 @@ def run(arena: Arena) -> None:
         name, seconds = arena.new_run(), arena.options.seconds
         source = HoldSource("/v1/payments", arena.system.headers, name, drawn)
         outcome = saturate(arena.system.address, source, connections=MAIN_CONNECTIONS, seconds=seconds)
-        outcome.round.rate /= 2  # an authorization and its capture are one payment
         arena.holdfast.finish(name, drawn, outcome, seconds)
         arena.figures.add("holds", arena.holdfast.title, MAIN_CONNECTIONS, outcome.round, "captured payments/s")
         arena.say(f"holds, round {number + 1}: {outcome.round.rate:,.0f}/s")
