@@ -34,10 +34,15 @@ def submit() -> Response:
         ledger=LEDGER,
         code=CODE,
     )
-    refused = [one for one in client.create_transfers([transfer]) if one.result != tb.CreateTransferResult.OK]
-    if refused:
-        name = refused[0].result.name.lower()
-        if name == "exists":
-            return common.answer(payment, transfer_id, 200)
-        raise common.Refused(422, name)
-    return common.answer(payment, transfer_id)
+    outcome = outcome_of(client.create_transfers([transfer]))
+    if outcome not in ("created", "exists"):
+        raise common.Refused(422, outcome)
+    return common.answer(payment, transfer_id, 201 if outcome == "created" else 200)
+
+
+def outcome_of(results: list) -> str:
+    """Clients from 0.17 on answer each transfer with a status; older ones only those that failed, with a result."""
+    if not results:
+        return "created"
+    status = getattr(results[0], "status", None) or results[0].result
+    return "created" if status.name == "OK" else str(status.name).lower()
