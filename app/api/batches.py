@@ -1,5 +1,6 @@
 """Batches of payments: one JSON document, or a stream of lines."""
 
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from typing import Any
@@ -153,7 +154,7 @@ def _stream(dry_run: bool) -> Response:
     if not slots.acquire(blocking=False):
         detail = f"This process serves {STREAMS} streams already. Try again, or send batches."
         return problem(Refusal(RefusalCode.TOO_MANY_STREAMS, detail, {"max_streams": STREAMS}))
-    request.max_content_length = None  # lines are bounded, their number is not
+    request.max_content_length = sys.maxsize  # lines are bounded, their number is not; None would be the default limit
     stream = _Stream(services().batches, actor(), services().readiness.durability(), services().now)
     response = Response(stream.answers(request.stream), content_type=NDJSON)
     response.call_on_close(slots.release)

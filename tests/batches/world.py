@@ -29,7 +29,9 @@ class BatchWorld(World):
         """Send lines; what is not bytes goes as JSON."""
         text = b"\n".join(line if isinstance(line, bytes) else json.dumps(line).encode() for line in lines)
         sent = {"Authorization": f"Bearer {self.key}", **(headers or {})}
-        return self.application.test_client().post(PATH + query, data=text, content_type=NDJSON, headers=sent, buffered=True)
+        return self.application.test_client().post(
+            PATH + query, data=text, content_type=NDJSON, headers=sent, buffered=True
+        )
 
     def streamed(self, lines: Iterable[Any]) -> list[dict[str, Any]]:
         """The answers to a stream, each checked against the served document."""
