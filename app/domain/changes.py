@@ -133,11 +133,12 @@ class Remainder:
     balance_minor: int
     held_minor: int
     pending_payments: int
+    open_authorizations: int
 
     @property
     def is_empty(self) -> bool:
         """Whether nothing does."""
-        return not (self.balance_minor or self.held_minor or self.pending_payments)
+        return not (self.balance_minor or self.held_minor or self.pending_payments or self.open_authorizations)
 
 
 def account_not_empty(account_id: str, left: Remainder) -> Refusal:
@@ -145,11 +146,13 @@ def account_not_empty(account_id: str, left: Remainder) -> Refusal:
     return Refusal(
         RefusalCode.ACCOUNT_NOT_EMPTY,
         f"Account {account_id!r} cannot be closed: its balance is {left.balance_minor}, {left.held_minor} are held, "
-        f"{left.pending_payments} payments that touch it are on their way to the books.",
+        f"{left.pending_payments} payments that touch it are on their way to the books, "
+        f"{left.open_authorizations} authorizations are open.",
         {
             "account_id": account_id,
             "balance_minor": left.balance_minor,
             "held_minor": left.held_minor,
             "pending_payments": left.pending_payments,
+            "open_authorizations": left.open_authorizations,
         },
     )

@@ -11,7 +11,7 @@ from app.domain.books import Account
 from app.domain.changes import ACTION, AccountChange, AccountPatch, changes_facts
 from app.ledger.accounts import account_from
 from app.ledger.database import any_of, translated
-from app.ledger.schema import account, account_balance, audit_event, ledger_setting, partition
+from app.ledger.schema import account, account_balance, audit_event, hold, ledger_setting, partition
 
 _OF_ACCOUNTS = audit_event.c.action == ACTION
 
@@ -48,6 +48,12 @@ class OpenChange:
         return int(
             self._connection.execute(query.where(audit_event.c.subject == self._account_id, _OF_ACCOUNTS)).scalar_one()
         )
+
+    def open_authorizations(self) -> int:
+        """How many open authorizations would debit or credit this account."""
+        touches = hold.c.legs.contains([[self._account_id]])
+        query = select(func.count()).select_from(hold).where(hold.c.state == "authorized", touches)
+        return int(self._connection.execute(query).scalar_one())
 
     def write(self, changed: Mapping[str, Any], patch: AccountPatch, actor: str) -> tuple[Account, int]:
         """Write the changed fields and their audit event; returns the account as it is now and the event's id."""

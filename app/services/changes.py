@@ -219,7 +219,12 @@ class AccountChanges:
         cached = self._funds.balance(account_id)
         if cached is None:
             raise _Cold
-        left = Remainder(balance_minor, cached.funds.held_minor, self._count_pending(account_id))
+        left = Remainder(
+            balance_minor=balance_minor,
+            held_minor=cached.funds.held_minor,
+            pending_payments=self._count_pending(account_id),
+            open_authorizations=change.open_authorizations(),
+        )
         return None if left.is_empty else account_not_empty(account_id, left)
 
     def _is_quiet(self, account_id: str) -> bool:

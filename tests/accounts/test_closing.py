@@ -35,7 +35,7 @@ def test_an_account_with_a_balance_does_not_close_and_gets_its_status_back(desk:
     world.funded("alice", 100)
     desk.changed("alice", status="frozen_credits", reason="no more in")
     problem = assert_problem(desk.patch("alice", status="closed"), 422, "account_not_empty")
-    figures = {"balance_minor": 100, "held_minor": 0, "pending_payments": 0}
+    figures = {"balance_minor": 100, "held_minor": 0, "pending_payments": 0, "open_authorizations": 0}
     assert {name: problem[name] for name in figures} == figures
     assert world.get("/v1/accounts/alice").get_json()["status"] == "frozen_credits"
     assert world.pay("alice", BANK, 100).status_code == 201
@@ -55,6 +55,19 @@ def test_closing_sees_a_credit_on_its_way_from_another_partition(desk: Desk, wor
     problem = assert_problem(desk.patch("bob", status="closed"), 422, "account_not_empty")
     assert problem["balance_minor"] == 5
     assert world.get("/v1/accounts/bob").get_json()["status"] == "open"
+
+
+def test_an_open_authorization_keeps_both_its_accounts_open(desk: Desk, world: World) -> None:
+    world.funded("alice", 100)
+    world.account("bob")
+    authorized = world.pay("alice", "bob", 100, capture="manual").get_json()
+    world.drained()
+    for account_id, held in (("bob", 0), ("alice", 100)):
+        problem = assert_problem(desk.patch(account_id, status="closed"), 422, "account_not_empty")
+        assert (problem["open_authorizations"], problem["held_minor"]) == (1, held)
+    assert world.post(f"/v1/payments/{authorized['payment_id']}/void", {}).status_code in (200, 201)
+    world.drained()
+    assert desk.changed("bob", status="closed")["status"] == "closed"
 
 
 def test_closing_gives_up_in_time_when_nobody_posts(desk: Desk, world: World) -> None:

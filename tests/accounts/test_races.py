@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from threading import Barrier, Thread
 from typing import Any
 
@@ -292,7 +293,7 @@ def test_many_payments_and_changes_at_once_never_overdraw_and_never_refuse_what_
     account = world.get("/v1/accounts/alice").get_json()
     assert (account["status"], balance["available_minor"] >= 0) == ("open", True)
     moves = [move for move in _all_moves(world) if "overdraft_limit_minor" in move[1]]
-    for (_, after), (before, _) in zip(moves, moves[1:], strict=False):
+    for (_, after), (before, _) in pairwise(moves):
         assert after["overdraft_limit_minor"] == before["overdraft_limit_minor"]
     assert moves[-1][1]["overdraft_limit_minor"] == account["overdraft_limit_minor"]
     assert desk.floors("alice") == (-account["overdraft_limit_minor"], -account["overdraft_limit_minor"])
@@ -322,7 +323,7 @@ def test_two_changes_at_once_come_one_after_the_other(desk: Desk, world: World) 
     assert codes == [200] * 8
     moves = desk.moves("alice")
     assert len(moves) == 8
-    for (_, after), (before, _) in zip(moves, moves[1:], strict=False):
+    for (_, after), (before, _) in pairwise(moves):
         assert after == before
     last = moves[-1][1]["overdraft_limit_minor"]
     assert desk.floors("alice") == (-last, -last)
