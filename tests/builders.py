@@ -23,12 +23,16 @@ from app.domain.proof import Break, ProofReport
 from app.domain.refusals import Refusal
 from app.funds.connection import request_client
 from app.funds.gateway import Funds
+from app.iso4217 import iso_currencies
 from app.ledger.accounts import AccountBooks
+from app.ledger.assets import AssetBooks
 from app.ledger.database import engine_for
 from app.ledger.history import History
+from app.ledger.holds import HoldBooks
 from app.ledger.posting import PostingBooks
 from app.ledger.proof import ProofBooks
 from app.services.accounts import AccountRequest, Accounts
+from app.services.assets import Assets
 from app.services.balances import Balances
 from app.services.contention import Contention
 from app.services.directory import AccountDirectory
@@ -36,7 +40,7 @@ from app.services.drain import BATCH_LIMIT, Drain, DrainReport
 from app.services.payments import Accepted, Payments
 from app.services.reconcile import Reconciler
 from app.services.verify import Verifier
-from app.services.waiting import WaitingRoom
+from app.services.waiting import BooksWait, WaitingRoom
 
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
 NOON_MS = 1_769_860_800_000
@@ -265,7 +269,7 @@ class World:
 
     @cached_property
     def accounts(self) -> Accounts:
-        return Accounts(self.account_books)
+        return Accounts(self.account_books, Assets(AssetBooks(self.engine), iso_currencies()))
 
     @cached_property
     def directory(self) -> AccountDirectory:
@@ -280,6 +284,10 @@ class World:
         return WaitingRoom(8)
 
     @cached_property
+    def hold_books(self) -> HoldBooks:
+        return HoldBooks(self.engine)
+
+    @cached_property
     def payments(self) -> Payments:
         return self.new_payments()
 
@@ -289,7 +297,8 @@ class World:
         directory = AccountDirectory(self.account_books)
         balances = Balances(funds, self.account_books, directory)
         wake = lambda: self.wakes.append("drain")  # noqa: E731
-        return Payments(funds, self.account_books, self.history, directory, balances, self.waiting, wake)
+        wait = BooksWait(funds, self.waiting)
+        return Payments(funds, self.account_books, self.history, self.hold_books, directory, balances, wait, wake)
 
     @cached_property
     def worker(self) -> Drain:

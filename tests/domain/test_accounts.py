@@ -28,7 +28,7 @@ def test_the_guard_is_the_account_that_falls_and_has_a_floor(
     source_falls = source_type.value not in DEBIT_NORMAL  # it is debited
     destination_falls = destination_type.value in DEBIT_NORMAL  # it is credited
 
-    guard = guarded_account(source, destination)
+    guard = guarded_account(source, [destination])
 
     endangered = [
         (account, falls)

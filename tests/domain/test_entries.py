@@ -20,6 +20,7 @@ GOLDEN = LedgerTransaction(
     external_id="order-ü",
     kind="payment",
     payment_id="pay_3_1769860800000_0",
+    relates_to=None,
     fingerprint="f" * 36,
     actor="key:test",
     description=None,
@@ -31,7 +32,7 @@ GOLDEN = LedgerTransaction(
     previous_hash=GENESIS_HASH,
 )
 CANONICAL = (
-    '[3,7,"default","order-ü","payment","pay_3_1769860800000_0","ffffffffffffffffffffffffffffffffffff","key:test",'
+    '[3,7,"default","order-ü","payment","pay_3_1769860800000_0",null,"ffffffffffffffffffffffffffffffffffff","key:test",'
     'null,{"a":{"ключ":"☃"},"b":[1,2.5,null,true]},1769860800000000,1769774400000000,1769860800001234,'
     '[["alice",4,100,900,"EUR"],["bob",1,-100,100,"EUR"]]]'
 )
@@ -39,7 +40,7 @@ CANONICAL = (
 
 def test_the_hash_is_of_the_predecessor_and_the_canonical_form_to_the_byte() -> None:
     assert chain_hash(GOLDEN) == sha256(GENESIS_HASH + CANONICAL.encode()).digest()
-    assert chain_hash(GOLDEN).hex() == "1f0b79ffb15105fe1ca5ae191103fd5c8c882ac984b81a42a63da99b52c4f36d"
+    assert chain_hash(GOLDEN).hex() == "3e49d23108a196b14e7ee5d13be7f794de1e5b030554bba3c787852bef2907fc"
 
 
 CHANGES: dict[str, dict[str, Any]] = {
@@ -49,6 +50,7 @@ CHANGES: dict[str, dict[str, Any]] = {
     "external_id": {"external_id": "order-u"},
     "kind": {"kind": "journal"},
     "payment_id": {"payment_id": "pay_3_1769860800000_1"},
+    "relates_to": {"relates_to": "pay_3_1769860800000_9"},
     "fingerprint": {"fingerprint": "g" * 36},
     "actor": {"actor": "key:other"},
     "description": {"description": ""},

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from app.domain.entries import GENESIS_HASH
 from app.domain.money import MAX_MINOR
-from app.domain.posting import KnownOutcome, LedgerBalance, PostingPlan, QueuedIntent, plan_posting
+from app.domain.posting import Delta, KnownOutcome, LedgerBalance, PostingPlan, QueuedIntent, plan_posting
 from app.domain.refusals import Refusal, RefusalCode
 from tests.builders import NOON, heads, intent, ledger_row, queued, rows, wallet
 
@@ -46,7 +46,7 @@ def test_a_batch_is_posted_in_order_with_running_balances() -> None:
         (e.account_id, e.entry_number, e.amount_minor, e.balance_minor) for t in made.transactions for e in t.entries
     ]
     assert lines == [("alice", 8, 60, 40), ("bob", 1, -60, 65), ("alice", 9, 40, 0), ("bob", 2, -40, 105)]
-    assert made.deltas == {"alice": (-100, 2), "bob": (100, 2)}
+    assert made.deltas == {"alice": Delta(-100, 2, 2), "bob": Delta(100, 2, 2)}
     assert (balances["alice"].balance_minor, balances["alice"].entry_count, balances["alice"].version) == (0, 9, 9)
 
 
@@ -225,5 +225,5 @@ def test_whatever_comes_money_is_conserved_floors_hold_and_nothing_posts_twice(
     for transaction in made.transactions:
         assert sum(e.amount_minor for e in transaction.entries) == 0
     for name, row in balances.items():
-        delta, count = made.deltas.get(name, (0, 0))
-        assert (before[name] + delta, count) == (row.balance_minor, row.entry_count)
+        delta = made.deltas.get(name, Delta())
+        assert (before[name] + delta.change_minor, delta.entries) == (row.balance_minor, row.entry_count)

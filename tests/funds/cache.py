@@ -35,7 +35,8 @@ class Cache:
     def hydrate(self, *balances: LedgerBalance, directory_version: int = DIRECTORY_VERSION) -> list[CachedBalance]:
         """What a service does with a cold account."""
         self.funds.place_holder([row.account_id for row in balances])
-        return self.funds.hydrate(balances, directory_version)
+        replies = self.funds.hydrate(balances, directory_version)
+        return [reply for reply in replies if reply is not None]
 
     def with_wallet(self, account_id: str = "alice", balance_minor: int = 100, **more: Any) -> "Cache":
         """A hydrated wallet."""

@@ -52,13 +52,28 @@ def test_hydrating_with_what_is_newer_assigns_the_balance_and_keeps_the_holds(ca
     assert cache.holds() == {position: 30}
 
 
-def test_a_settle_between_reading_and_hydrating_wins(cache: Cache) -> None:
+def test_a_settle_between_reading_and_hydrating_sends_the_reader_back(cache: Cache) -> None:
     cache.funds.place_holder(["alice"])
     read_before = wallet("alice", 100, entry_count=3)
     cache.funds.settle(0, [settlement(balance_minor=70, entry_count=4)])
-    [cached] = cache.funds.hydrate([read_before], 1)
-    assert (cached.funds.balance_minor, cached.entry_count) == (70, 4)
-    assert cached.funds.version == 3  # the placeholder has no version, so the ledger's is taken
+    before = cache.everything()
+    assert cache.funds.hydrate([read_before], 1) == [None]
+    assert cache.everything() == before
+    [cached] = cache.funds.hydrate([wallet("alice", 70, entry_count=4)], 1)
+    assert cached is not None
+    assert (cached.funds, cached.entry_count) == (FundsState(70, 0, 0, 4), 4)
+
+
+def test_open_authorizations_come_back_with_a_cold_account_and_only_then(cache: Cache) -> None:
+    row = wallet("alice", 100, entry_count=3)
+    [cached] = cache.funds.hydrate([row], 1, {"alice": {"5-1": 30, "6-0": 20}})
+    assert cached is not None
+    assert cached.funds.held_minor == 50
+    assert cache.holds() == {"5-1": 30, "6-0": 20}
+    cache.funds.settle(0, [settlement(balance_minor=100, entry_count=3, released=("5-1",))])
+    [again] = cache.funds.hydrate([row], 1, {"alice": {"5-1": 30, "6-0": 20}})
+    assert again is not None
+    assert (again.funds.held_minor, cache.holds()) == (20, {"6-0": 20})
 
 
 def test_a_settle_after_hydrating_wins(cache: Cache) -> None:
@@ -72,6 +87,7 @@ def test_without_the_placeholder_the_settle_would_pass_by(cache: Cache) -> None:
     read_before = wallet("alice", 100, entry_count=3)
     cache.funds.settle(0, [settlement(balance_minor=70, entry_count=4)])
     [cached] = cache.funds.hydrate([read_before], 1)
+    assert cached is not None
     assert cached.entry_count == 3
 
 

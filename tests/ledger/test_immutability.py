@@ -11,6 +11,8 @@ APPEND_ONLY = (
     "entry",
     "payment_rejection",
     "payment_duplicate",
+    "hold_event",
+    "asset",
     "audit_event",
     "reconciliation_break_event",
     "chain_head_export",
@@ -26,9 +28,13 @@ A_COLUMN = {
     "entry": "amount_minor",
     "payment_rejection": "detail",
     "payment_duplicate": "original_payment_id",
+    "hold_event": "payment_id",
+    "asset": "name",
     "audit_event": "action",
     "reconciliation_break_event": "note",
     "chain_head_export": "chain_hash",
+    "hold_event": "amount_minor",
+    "asset": "name",
 }
 
 

@@ -13,7 +13,7 @@ from app.domain.accounts import AccountType
 from app.domain.faults import BooksUnavailable, ConcurrencyConflict, Fault, LedgerConstraintViolated
 from app.domain.money import MAX_MINOR
 from app.domain.partitions import partition_of
-from app.domain.posting import KnownOutcome, PostingPlan, QueuedIntent, Rejection, plan_posting
+from app.domain.posting import Delta, Delta, KnownOutcome, PostingPlan, QueuedIntent, Rejection, plan_posting
 from app.domain.refusals import Refusal, RefusalCode
 from app.ledger.database import translate
 from app.ledger.posting import BalanceMismatch, PostingBooks
@@ -131,13 +131,13 @@ def test_a_connection_cut_in_the_middle_leaves_nothing_and_the_next_posting_conn
 
 def test_balances_that_differ_from_the_plan_undo_the_posting(funded: World) -> None:
     def wrong_delta(plan: PostingPlan, _balances: Any) -> None:
-        plan.deltas["bob"] = (31, 1)
+        plan.deltas["bob"] = Delta(31, 1, 1)
 
     def wrong_count(plan: PostingPlan, _balances: Any) -> None:
-        plan.deltas["bob"] = (30, 2)
+        plan.deltas["bob"] = Delta(30, 2, 1)
 
     def unknown(plan: PostingPlan, balances: Any) -> None:
-        plan.deltas["nobody"] = (1, 1)
+        plan.deltas["nobody"] = Delta(1, 1, 1)
         balances["nobody"] = balances["bob"]
 
     before = content(funded)
@@ -208,7 +208,7 @@ def test_a_balance_may_rise_below_its_floor_but_never_fall_there(
 
 def test_the_database_refuses_an_overdraft_that_every_check_before_it_has_missed(funded: World) -> None:
     def miss(plan: PostingPlan, balances: Any) -> None:
-        plan.deltas["alice"] = (-101, 1)
+        plan.deltas["alice"] = Delta(-101, 1, 1)
         balances["alice"].balance_minor = -1
 
     before = content(funded)
