@@ -60,7 +60,7 @@ _PARAMETERS: dict[str, dict[str, Any]] = {
     },
     "by": {
         "description": "Which times count at the instant: when entries take effect, or when they came into the books.",
-        "schema": {"enum": ["effective", "posted"], "default": "effective"},
+        "schema": {"type": "string", "enum": ["effective", "posted"], "default": "effective"},
     },
 }
 _HEADERS = {

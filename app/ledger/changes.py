@@ -120,7 +120,7 @@ class ChangeBooks:
         """The last outbox position that was posted in each partition; empty before the first."""
         query = select(partition.c.partition, partition.c.last_position)
         with translated(), self._engine.connect() as connection:
-            return dict(connection.execute(query).tuples().all())
+            return {row.partition: row.last_position for row in connection.execute(query)}
 
     def floors_changed_last(self, limit: int) -> tuple[int, dict[str, int | None]]:
         """Of one moment: the directory version, and the floors of the `limit` accounts changed last, minor units."""
@@ -131,7 +131,8 @@ class ChangeBooks:
             floors = select(account_balance.c.account_id, account_balance.c.floor_minor).where(
                 account_balance.c.account_id == any_of(account_ids)
             )
-            return int(connection.execute(version).scalar_one()), dict(connection.execute(floors).tuples().all())
+            rows = connection.execute(floors)
+            return int(connection.execute(version).scalar_one()), {row.account_id: row.floor_minor for row in rows}
 
 
 def _change(row: Row[Any]) -> AccountChange:
