@@ -91,9 +91,10 @@ class Funds:
         """
         calls = self._reserve_calls(groups, directory_version, atomic=False, dry_run=False)
         claims = self._claims(groups)
-        replies = self._run(calls + self._claim_calls(claims))
-        decided = [reply for reply in map(_reserve_reply, replies[: len(groups)]) if not isinstance(reply, Failed)]
-        return decided, _elsewhere(claims, replies[len(groups) :])
+        # The claims go first: a drain that sees an intent must see who claimed its external id.
+        replies = self._run(self._claim_calls(claims) + calls)
+        decided = [reply for reply in map(_reserve_reply, replies[-len(groups) :]) if not isinstance(reply, Failed)]
+        return decided, _elsewhere(claims, replies[: -len(groups)])
 
     def reserve_unclaimed(
         self, groups: Sequence[Group], directory_version: int, *, atomic: bool = False, dry_run: bool = False

@@ -88,11 +88,11 @@ class BooksWait:
 
     def __init__(self, funds: PendingFunds, room: WaitingRoom) -> None:
         self._funds = funds
-        self._room = room
+        self.room = room
 
     def wait(self, place: PaymentPosition, seconds: float) -> Answer | None:
         """Wait up to `seconds` for news of the intent at `place`; None where none came."""
-        ticket = self._room.enter(place)
+        ticket = self.room.enter(place)
         if ticket is None:
             return Answer.FULL
         try:
@@ -100,4 +100,4 @@ class BooksWait:
                 return Answer.CHECK  # answered before we entered
             return ticket.wait(seconds)
         finally:
-            self._room.leave(ticket)
+            self.room.leave(ticket)

@@ -53,9 +53,9 @@ NOT_REACHABLE_YET = {"unknown_currency"}
 def test_every_code_of_the_catalogue_is_provoked_by_some_test() -> None:
     named = set(PROVOKED_ELSEWHERE) | PROVOKED_HERE | NOT_REACHABLE_YET
     tests = [path.read_text() for path in TESTS.rglob("test_*.py")]
-    later = {code.value for code in RefusalCode} - named
     assert not named - {code.value for code in RefusalCode}
-    assert not [code for code in later if not any(f'"{code}"' in text for text in tests)]
+    later = [code for code in RefusalCode if code.value not in named]
+    assert not [code for code in later if not any(f'"{code}"' in text or code.name in text for text in tests)]
 
 
 def test_the_catalogue_is_served_in_order_of_precedence(shared_world: World) -> None:
@@ -64,7 +64,7 @@ def test_the_catalogue_is_served_in_order_of_precedence(shared_world: World) -> 
     assert [(row["code"], row["status"], row["retryable"]) for row in served] == [
         (code.value, status, retryable) for code, status, retryable, _ in catalogue()
     ]
-    assert {row["status"] for row in served if row["retryable"]} == {409, 500, 503}
+    assert {row["status"] for row in served if row["retryable"]} == {409, 422, 500, 503}
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +94,7 @@ def shop(shared_world: World) -> World:
         ("usd", "alice", 422, "currency_mismatch", {"account_id": "usd", "account_currency_code": "USD"}),
         (
             "alice", "till", 422, "two_guarded_accounts",
-            {"source_account_id": "alice", "destination_account_id": "till"},
+            {"source_account_id": "alice"},
         ),
     ],
 )  # fmt: skip

@@ -15,7 +15,7 @@ from tests.api.world import BANK, World, assert_problem
 @pytest.fixture
 def shop(world: World) -> Iterator[World]:
     """Alice with money and Bob; the API listens for what the books answer."""
-    room = world.services.payments._waiting
+    room = world.services.payments.waiting.room
     client = blocking_client(world.settings.redis_url, decode_responses=True)
     subscriber = Subscriber(client, room.hear, room.wake_all)
     subscriber.start()

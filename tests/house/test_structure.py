@@ -1,0 +1,186 @@
+"""The house: imports run one way, nothing connects at import, and every catalogue is complete."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from app.api.problems import catalogue, status_of
+from app.domain.refusals import RefusalCode
+from app.ledger.migrate import metadata_differences
+from tests.builders import Urls
+
+ROOT = Path(__file__).resolve().parents[2]
+MODULES = sorted([*ROOT.glob("app/**/*.py"), *ROOT.glob("workers/**/*.py"), ROOT / "wsgi.py"])
+MAY_IMPORT_ADAPTERS = {"app.wiring", "app.commands", "workers"}
+
+
+def module_name(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Every module that a file imports, wherever in the file."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            base = node.module or ""
+            yield base
+            yield from (f"{base}.{alias.name}" for alias in node.names)
+
+
+def room(name: str) -> str:
+    """The room of a module: app.<room>, or workers."""
+    parts = name.split(".")
+    return ".".join(parts[:2]) if parts[0] == "app" else parts[0]
+
+
+ROOMS = {
+    # room: the rooms that it may import from, beside itself
+    "app.domain": set(),
+    "app.funds": {"app.domain"},
+    "app.ledger": {"app.domain"},
+    "app.services": {"app.domain"},
+    "app.api": {"app.domain", "app.services"},
+    "app.dashboard": {"app.domain", "app.services", "app.api"},
+}
+
+
+@pytest.mark.parametrize("name", ROOMS)
+def test_imports_run_one_way(name: str) -> None:
+    strays = {
+        f"{module_name(path)} → {imported}"
+        for path in MODULES
+        if room(module_name(path)) == name
+        for imported in imports(path)
+        if imported.startswith(("app.", "workers")) and room(imported) not in ROOMS[name] | {name}
+    }
+    assert strays == set()
+
+
+def test_only_wiring_and_commands_know_the_adapters() -> None:
+    strays = set()
+    for path in MODULES:
+        name = module_name(path)
+        if room(name) in ("app.funds", "app.ledger") or name.startswith(tuple(MAY_IMPORT_ADAPTERS)):
+            continue
+        strays |= {f"{name} → {one}" for one in imports(path) if room(one) in ("app.funds", "app.ledger")}
+    strays = {one for one in strays if not one.startswith(TOLERATED)}
+    assert strays == set()
+
+
+TOLERATED = ("app.wake → app.funds.connection",)
+"""The queue's client: `app.wake` is an adapter itself, wired like the others."""
+
+
+def test_the_domain_needs_the_standard_library_only() -> None:
+    foreign = {
+        f"{module_name(path)} → {imported}"
+        for path in MODULES
+        if room(module_name(path)) == "app.domain"
+        for imported in imports(path)
+        if imported.split(".")[0] not in sys.stdlib_module_names | {"app"}
+    }
+    assert foreign == set()
+
+
+ONLY_IN = {
+    "redis": {"app.funds", "app.wake", "app.wiring", "app.embedded", "workers", "app.commands"},
+    "psycopg": {"app.ledger", "app.embedded", "app.commands"},
+    "sqlalchemy": {"app.ledger", "app.wiring"},
+    "flask": {"app.api", "app.dashboard", "wsgi"},
+    "rq": {"app.wake", "app.wiring", "workers", "app.commands"},
+}
+
+
+@pytest.mark.parametrize("library", ONLY_IN)
+def test_each_library_is_known_in_its_own_rooms_only(library: str) -> None:
+    strays = {
+        module_name(path)
+        for path in MODULES
+        if any(one.split(".")[0] == library for one in imports(path))
+        if room(module_name(path)) not in ONLY_IN[library]
+    }
+    assert strays == set()
+
+
+def test_no_clock_chance_or_environment_in_the_domain() -> None:
+    for path in MODULES:
+        if room(module_name(path)) == "app.domain":
+            text = path.read_text()
+            for word in ("datetime.now", "time.time", "monotonic", "random", "environ", "sleep"):
+                assert word not in text, f"{module_name(path)}: {word}"
+
+
+def test_the_environment_is_read_where_settings_are_read() -> None:
+    readers = {module_name(p) for p in MODULES if "os.environ" in p.read_text() or "getenv" in p.read_text()}
+    allowed = (
+        "app.settings",
+        "app.commands",
+        "app.bootstrap",
+        "app.embedded",
+        "app.supervisor",
+        "workers",
+        "wsgi",
+        "app.__main__",
+    )
+    assert {name for name in readers if not name.startswith(allowed)} == set()
+
+
+def test_nothing_connects_at_import() -> None:
+    """Every module is imported with the network barred and without any setting."""
+    names = [module_name(path) for path in MODULES if module_name(path) not in ("wsgi", "app.__main__")]
+    names = [name for name in names if not name.startswith("app.ledger.migrations")]
+    program = f"""
+import importlib, os, socket, sys
+sys.path.insert(0, {str(ROOT)!r})
+os.environ.clear()
+def barred(*args, **kwargs):
+    raise AssertionError("connects at import")
+socket.socket.connect = socket.socket.connect_ex = socket.create_connection = socket.getaddrinfo = barred
+import psycopg
+psycopg.Connection.connect = barred
+for name in {names!r}:
+    importlib.import_module(name)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+
+
+def test_every_refusal_has_its_place_in_the_table_to_http() -> None:
+    rows = catalogue()
+    assert [row[0] for row in rows] == list(RefusalCode)
+    for code, status, retryable, title in rows:
+        assert status_of(code) == status
+        assert 400 <= status < 600
+        assert title
+        assert retryable or status != 503, f"{code}: 503 invites a retry"
+
+
+def test_no_code_is_listed_twice_and_each_is_a_plain_word() -> None:
+    values = [code.value for code in RefusalCode]
+    assert len(set(values)) == len(values)
+    assert all(value == name.lower() for name, value in ((code.name, code.value) for code in RefusalCode))
+
+
+def test_the_tables_in_python_are_the_tables_in_the_database(fresh_urls: Urls) -> None:
+    assert metadata_differences(fresh_urls.owner_database_url) == []
+
+
+def test_every_public_function_of_the_rules_says_what_it_means() -> None:
+    silent = [
+        f"{module_name(path)}.{node.name}"
+        for path in MODULES
+        if room(module_name(path)) in ("app.domain", "app.funds", "app.ledger")
+        for node in ast.parse(path.read_text()).body
+        if isinstance(node, ast.FunctionDef | ast.ClassDef)
+        and not node.name.startswith("_") and not ast.get_docstring(node)
+        and "migrations" not in module_name(path)
+    ]  # fmt: skip
+    assert silent == []
