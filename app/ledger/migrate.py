@@ -69,7 +69,10 @@ def _ensure_app_role(connection: Connection) -> None:
 
 
 def metadata_differences(owner_database_url: str) -> list[object]:
-    """What differs between `schema.py` and the migrated database; empty when they agree."""
+    """What differs between `schema.py` and the migrated database; empty when they agree.
+
+    Comments are not compared: they are written in SQL only, beside what they explain.
+    """
     from alembic.autogenerate import compare_metadata
 
     from app.ledger.schema import metadata
@@ -77,6 +80,8 @@ def metadata_differences(owner_database_url: str) -> list[object]:
     engine = owner_engine(owner_database_url)
     try:
         with engine.connect() as connection:
-            return list(compare_metadata(MigrationContext.configure(connection), metadata))
+            found = compare_metadata(MigrationContext.configure(connection), metadata)
     finally:
         engine.dispose()
+    operations = [one[0] if isinstance(one, list) else one for one in found]
+    return [operation for operation in operations if "comment" not in operation[0]]

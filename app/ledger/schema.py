@@ -4,6 +4,7 @@ from sqlalchemy import (
     BigInteger,
     Column,
     DateTime,
+    ForeignKey,
     Identity,
     Index,
     Integer,
@@ -49,7 +50,7 @@ account_balance = Table(
     "account_balance",
     metadata,
     Column("id", BigInteger, Identity(always=True), nullable=False),
-    Column("account_id", IDENTIFIER, primary_key=True),
+    Column("account_id", IDENTIFIER, ForeignKey("account.account_id"), primary_key=True),
     Column("entity_id", IDENTIFIER, nullable=False),
     Column("currency_code", Text, nullable=False),
     Column("normal_sign", SmallInteger, nullable=False),
@@ -238,8 +239,8 @@ reconciliation_break = Table(
     Column("state", Text, nullable=False),
     Column("owner", Text),
     Column("reason_code", Text),
-    Column("first_run_id", BigInteger, nullable=False),
-    Column("last_run_id", BigInteger, nullable=False),
+    Column("first_run_id", BigInteger, ForeignKey("reconciliation_run.run_id"), nullable=False),
+    Column("last_run_id", BigInteger, ForeignKey("reconciliation_run.run_id"), nullable=False),
     Column("first_seen_at", MOMENT, nullable=False),
     Column("last_seen_at", MOMENT, nullable=False),
     Index(
@@ -255,7 +256,7 @@ reconciliation_break_event = Table(
     "reconciliation_break_event",
     metadata,
     Column("event_id", BigInteger, Identity(always=True), primary_key=True),
-    Column("break_id", BigInteger, nullable=False),
+    Column("break_id", BigInteger, ForeignKey("reconciliation_break.break_id"), nullable=False),
     Column("actor", Text, nullable=False),
     Column("state", Text, nullable=False),
     Column("note", Text, nullable=False),
@@ -265,7 +266,7 @@ reconciliation_break_event = Table(
 reconciliation_cursor = Table(
     "reconciliation_cursor",
     metadata,
-    Column("partition", SmallInteger, primary_key=True, autoincrement=False),
+    Column("partition", SmallInteger, ForeignKey("partition.partition"), primary_key=True, autoincrement=False),
     Column("chain_seq", BigInteger, nullable=False),
 )
 
