@@ -1,0 +1,180 @@
+"""Anything in any order, over real servers, against a model that knows none of the code."""
+
+import os
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from zlib import crc32
+
+import redis
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from app.domain.refusals import Refusal
+from app.embedded.servers import ServerUrls
+from app.services.payments import Accepted
+from tests.builders import PARTITIONS, Urls, World, database_from, payment, with_database
+
+FLOORS = {"alice": 0, "bob": 0, "carol": -50, "dave": -50, "bank": None}
+Content = tuple[str, str, int]
+
+
+@dataclass
+class Model:
+    """Double entry on paper: what is booked, what is promised, what was answered."""
+
+    booked: dict[str, int] = field(default_factory=dict)
+    posted: dict[str, Content] = field(default_factory=dict)
+    pending: list[tuple[str, Content]] = field(default_factory=list)
+    answered: dict[str, tuple[Content, str]] = field(default_factory=dict)
+
+    def available(self, account: str) -> int | None:
+        """What may be spent; None is without limit."""
+        floor = FLOORS[account]
+        held = sum(content[2] for _, content in self.pending if content[0] == account)
+        return None if floor is None else self.booked[account] - held - floor
+
+    def answer(self, external_id: str, content: Content) -> str:
+        """What Holdfast must answer, and what follows from it."""
+        earlier = self.answered.get(external_id)
+        if earlier is not None:
+            return earlier[1] if earlier[0] == content else "external_id_reused"
+        available = self.available(content[0])
+        code = "accepted" if available is None or content[2] <= available else "insufficient_funds"
+        self.answered[external_id] = (content, code)
+        if code == "accepted":
+            self.pending.append((external_id, content))
+        return code
+
+    def post(self) -> None:
+        """Everything promised is booked, each external id once and as it was first."""
+        by_partition = sorted(self.pending, key=lambda one: crc32(one[1][0].encode()) % PARTITIONS)
+        for external_id, content in by_partition:
+            known = self.posted.setdefault(external_id, content)
+            if known is not content:
+                code = "accepted" if known == content else "external_id_reused"
+                self.answered[external_id] = (content, code)
+                continue
+            source, destination, amount = content
+            self.booked[source] += amount if source == "bank" else -amount
+            self.booked[destination] += -amount if destination == "bank" else amount
+        self.pending = []
+
+    def forget(self) -> None:
+        """The cache is gone: promises and answers with it, the books not."""
+        self.pending, self.answered = [], {}
+
+
+class Holdfast(RuleBasedStateMachine):
+    """Payers, a drain, an auditor and a cache that may vanish."""
+
+    servers: ServerUrls
+    template: str
+    cache_url: str
+
+    @initialize(funds=st.fixed_dictionaries({name: st.integers(1, 200) for name in FLOORS if name != "bank"}))
+    def open_the_books(self, funds: dict[str, int]) -> None:
+        self.stack = ExitStack()
+        with redis.Redis.from_url(self.cache_url) as client:
+            client.flushdb()
+        owner_url = self.servers.owner_database_url
+        name = self.stack.enter_context(database_from(self.template, owner_url))
+        urls = Urls(with_database(owner_url, name), with_database(self.servers.database_url, name), self.cache_url)
+        self.world = World(urls)
+        self.stack.callback(self.world.close)
+        self.model = Model(booked=dict.fromkeys(FLOORS, 0))
+        self.world.bank()
+        for account, amount in funds.items():
+            self.world.account(account, overdraft_limit_minor=-(FLOORS[account] or 0))
+            self.submit(("bank", account, amount), f"bank-fund-{account}")
+        self.drain()
+
+    def submit(self, content: Content, external_id: str) -> None:
+        source, destination, amount = content
+        [outcome] = self.world.payments.submit(
+            [payment(source, destination, amount, external_id=external_id)], "key:test"
+        )
+        expected = self.model.answer(external_id, content)
+        if isinstance(outcome, Refusal):
+            assert outcome.code.value == expected
+        else:
+            assert isinstance(outcome, Accepted)
+            assert expected == "accepted"
+            assert outcome.intent.legs[0].amount_minor == amount
+
+    accounts = st.sampled_from(sorted(FLOORS))
+
+    @rule(source=accounts, destination=accounts, amount=st.integers(1, 120), number=st.integers(0, 6))
+    def pay(self, source: str, destination: str, amount: int, number: int) -> None:
+        """A small range of external ids, so that repeats and reuses come by themselves."""
+        if source != destination:
+            self.submit((source, destination, amount), f"{source}-{number}")
+
+    @precondition(lambda self: self.model.answered)
+    @rule(choice=st.randoms(use_true_random=False))
+    def repeat(self, choice: object) -> None:
+        external_id = choice.choice(sorted(self.model.answered))  # type: ignore[attr-defined]
+        content, code = self.model.answered[external_id]
+        if code != "external_id_reused":
+            self.submit(content, external_id)
+
+    @rule()
+    def drain(self) -> None:
+        self.world.drain()
+        self.model.post()
+
+    @rule()
+    def lose_the_cache(self) -> None:
+        self.world.lose_cache()
+        self.model.forget()
+
+    @rule(full=st.booleans())
+    def reconcile(self, full: bool) -> None:
+        assert self.world.reconcile(full=full).breaks == []
+
+    @invariant()
+    def what_is_cached_is_what_the_model_says(self) -> None:
+        if not hasattr(self, "world"):
+            return
+        for account, floor in FLOORS.items():
+            funds = self.world.warm(account).funds
+            available = self.model.available(account)
+            if available is not None:
+                assert (account, funds.available_minor) == (account, available)
+                assert available >= 0 or floor is None
+            assert (account, funds.balance_minor) == (account, self.model.booked[account])
+
+    def teardown(self) -> None:
+        if not hasattr(self, "world"):
+            return
+        try:
+            self.drain()
+            assert {account: self.world.booked(account) for account in FLOORS} == self.model.booked
+            assert self.world.posted_external_ids() == sorted(self.model.posted, key=str.encode)
+            self.world.assert_proven()
+        finally:
+            self.stack.close()
+
+
+def test_nothing_that_anybody_may_do_in_any_order_makes_books_and_model_differ(
+    servers: ServerUrls, books_template: str, empty_cache: str
+) -> None:
+    long = os.environ.get("HOLDFAST_LONG") == "1"
+    Holdfast.servers, Holdfast.template, Holdfast.cache_url = servers, books_template, empty_cache
+    run_state_machine_as_test(
+        Holdfast,
+        settings=settings(
+            max_examples=500 if long else 10,
+            stateful_step_count=60 if long else 20,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+            report_multiple_bugs=False,
+        ),
+    )
