@@ -4,8 +4,8 @@ Nothing here writes. The database adds the deltas itself and returns the resulti
 them with this plan and aborts on any difference.
 """
 
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from app.domain.clock import from_milliseconds
@@ -126,7 +126,8 @@ def plan_posting(
     holds: dict[str, Hold] | None = None,
     refused: Mapping[str, Refusal] | None = None,
 ) -> PostingPlan:
-    """Decide each intent in order; `rejected_before` and the keys of `refused` are payment ids.
+    """Decide each intent in order, an atomic batch as a whole; `rejected_before` and the keys of `refused` are
+    payment ids.
 
     `refused` are intents that a constraint of the books turned out to reject. `holds` are the
     authorizations that the batch concludes. `balances`, `heads` and `holds` are advanced to the state after the batch.
@@ -134,7 +135,8 @@ def plan_posting(
     plan = PostingPlan()
     outcomes = dict(known)
     holds = {} if holds is None else holds
-    for queued in batch:
+    refused = dict(refused or {})
+    for queued in _linked_refused_first(batch, outcomes, balances, refused):
         if queued.place.payment_id in rejected_before:
             plan.redelivered.append((queued, False))
             continue
@@ -145,7 +147,7 @@ def plan_posting(
             continue
         if concludes and _is_redelivered(plan, queued, holds):
             continue
-        refusal = (refused or {}).get(queued.place.payment_id) or _refuse(queued, balances, holds)
+        refusal = refused.get(queued.place.payment_id) or _refuse(queued, balances, holds)
         if refusal is not None:
             plan.rejections.append(Rejection(queued, refusal))
             continue
@@ -153,6 +155,71 @@ def plan_posting(
         if not concludes:
             outcomes[queued.key] = KnownOutcome(queued.payment_id, queued.intent.fingerprint, posted=True)
     return plan
+
+
+def units(batch: Iterable[QueuedIntent]) -> Iterator[list[QueuedIntent]]:
+    """What must be posted or rejected as one: each intent, or all of an atomic batch, which stand together.
+
+    An intent that is not linked is given out before the next one is asked for.
+    """
+    group: list[QueuedIntent] = []
+    for queued in batch:
+        if group and queued.intent.linked != group[0].intent.linked:
+            yield group
+            group = []
+        if queued.intent.linked is None:
+            yield [queued]
+        else:
+            group.append(queued)
+    if group:
+        yield group
+
+
+def _linked_refused_first(
+    batch: Iterable[QueuedIntent],
+    outcomes: Mapping[tuple[str, str], KnownOutcome],
+    balances: Mapping[str, LedgerBalance],
+    refused: dict[str, Refusal],
+) -> Iterator[QueuedIntent]:
+    """The intents in order; when the turn comes to an atomic batch that must be refused, all of it is in `refused`."""
+    for unit in units(batch):
+        if len(unit) > 1:
+            refused.update(_refuse_linked(unit, outcomes, balances, refused))
+        yield from unit
+
+
+def _refuse_linked(
+    group: Sequence[QueuedIntent],
+    outcomes: Mapping[tuple[str, str], KnownOutcome],
+    balances: Mapping[str, LedgerBalance],
+    refused: Mapping[str, Refusal],
+) -> dict[str, Refusal]:
+    """Try an atomic batch on copies of the balances; if one must be refused, the refusals of all, by payment id."""
+    trial = {leg: replace(balances[leg]) for one in group for leg in one.account_ids if leg in balances}
+    for queued in group:
+        outcome = outcomes.get(queued.key)
+        if outcome is not None and outcome.payment_id == queued.place.payment_id:
+            return {}  # decided before, and with it all the others
+        if outcome is not None and outcome.posted and outcome.fingerprint == queued.intent.fingerprint:
+            continue
+        refusal = refused.get(queued.place.payment_id)
+        refusal = refusal or (_refuse(queued, trial, {}) if outcome is None else refuse_known(queued.intent, outcome))
+        if refusal is not None:
+            linked = refuse_linked(queued.place.payment_id, refusal)
+            return {one.place.payment_id: refusal if one is queued else linked for one in group}
+        if queued.intent.moves_money:
+            for leg in queued.intent.legs:
+                trial[leg.account_id].balance_minor += trial[leg.account_id].normal_sign * leg.amount_minor
+    return {}
+
+
+def refuse_linked(failed_payment_id: str, refusal: Refusal) -> Refusal:
+    """The refusal of a payment because another of its atomic batch was refused by the books."""
+    return Refusal(
+        RefusalCode.LINKED_PAYMENT_FAILED,
+        f"Payment {failed_payment_id} of the same atomic batch was rejected ({refusal.code.value}).",
+        {"failed_payment_id": failed_payment_id, "failed_code": refusal.code.value},
+    )
 
 
 def _answer_known(plan: PostingPlan, queued: QueuedIntent, outcome: KnownOutcome) -> None:

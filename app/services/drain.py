@@ -4,7 +4,7 @@ Load, write, settle. Everything may be repeated at any point: what is posted alr
 """
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from app.domain.clock import to_milliseconds
@@ -13,7 +13,7 @@ from app.domain.faults import ConcurrencyConflict, LedgerConstraintViolated
 from app.domain.holds import HoldState
 from app.domain.partitions import parse_payment_id
 from app.domain.payments import CONCLUSIONS, Kind, refuse_reused
-from app.domain.posting import LedgerBalance, PostingPlan, QueuedIntent, plan_posting
+from app.domain.posting import LedgerBalance, PostingPlan, QueuedIntent, plan_posting, units
 from app.domain.refusals import Refusal, RefusalCode
 from app.domain.settlement import AccountSettlement, Notice
 from app.services.contention import RETRIES, Contention, backoff_s
@@ -69,8 +69,10 @@ class _Batch:
 
     def defer(self, contended: set[str]) -> None:
         """Leave the intents that touch these accounts for later."""
-        self.deferred += [queued for queued in self.queued if not contended.isdisjoint(queued.account_ids)]
-        self.queued = [queued for queued in self.queued if contended.isdisjoint(queued.account_ids)]
+        kept: list[QueuedIntent] = []
+        for unit in units(self.queued):
+            (self.deferred if _touches(unit, contended) else kept).extend(unit)
+        self.queued = kept
         self.contended = contended
         self.whole = False
 
@@ -193,19 +195,27 @@ class Drain:
         batch.whole = not batch.deferred
 
     def _read_partition(self, partition: int, share: int, waiting: set[str], batch: _Batch) -> None:
-        """Read up to `share` intents that may be tried now, passing over those whose accounts are locked."""
-        taken, after = 0, "-"
-        while taken < share:
-            page = self.funds.outbox(partition, after, share)
-            for queued in page:
-                if taken >= share:
-                    return
-                if waiting and not waiting.isdisjoint(queued.account_ids):
-                    batch.deferred.append(queued)
-                else:
-                    batch.queued.append(queued)
-                    taken += 1
-            if len(page) < share:
+        """Read up to `share` intents that may be tried now, passing over those whose accounts are locked.
+
+        An atomic batch is read whole, however many it has beyond the share.
+        """
+        taken = 0
+        for unit in units(self._outbox(partition, share)):
+            if waiting and _touches(unit, waiting):
+                batch.deferred += unit
+            else:
+                batch.queued += unit
+                taken += len(unit)
+            if taken >= share:
+                return
+
+    def _outbox(self, partition: int, page_size: int) -> Iterator[QueuedIntent]:
+        """The intents of a partition, oldest first, read as they are asked for."""
+        after = "-"
+        while True:
+            page = self.funds.outbox(partition, after, page_size)
+            yield from page
+            if len(page) < page_size:
                 return
             after = page[-1].place.position
 
@@ -250,18 +260,20 @@ class Drain:
             self.funds.announce(Notice(partition, exhausted=[queued.place.position for queued in group]))
 
     def _isolate(self, partitions: Sequence[int], batch: _Batch, violation: LedgerConstraintViolated) -> DrainReport:
-        """Find the intents that a constraint rejects, by halves, so that the rest posts."""
-        if len(batch.queued) == 1:
+        """Find the intents that a constraint rejects, by halves, so that the rest posts; atomic batches stay whole."""
+        parts = list(units(batch.queued))
+        if len(parts) == 1:
             refusal = Refusal(
-                RefusalCode.REJECTED_BY_LEDGER,
+                RefusalCode.REJECTED_BY_LEDGER if len(parts[0]) == 1 else RefusalCode.LINKED_PAYMENT_FAILED,
                 f"The books rejected the posting by {violation.constraint or 'a constraint'}: {violation}",
                 {"constraint": violation.constraint},
             )
             return self._attempt(partitions, batch, read=False, culprit=refusal)
-        middle = len(batch.queued) // 2
+        middle = len(parts) // 2
         report = DrainReport()
-        for half in (batch.queued[:middle], batch.queued[middle:]):
-            report.add(self._retried(partitions, _Batch(queued=half, whole=False)))
+        for half in (parts[:middle], parts[middle:]):
+            queued = [one for unit in half for one in unit]
+            report.add(self._retried(partitions, _Batch(queued=queued, whole=False)))
         return report
 
     # Settle
@@ -290,6 +302,10 @@ class Drain:
         else:
             notice = Notice(partition, done=positions, refused=refused)
             self.funds.settle(partition, accounts, records=records, done=positions, notice=notice)
+
+
+def _touches(unit: Sequence[QueuedIntent], account_ids: set[str]) -> bool:
+    return any(not account_ids.isdisjoint(queued.account_ids) for queued in unit)
 
 
 def _by_partition(queued: Iterable[QueuedIntent]) -> dict[int, list[QueuedIntent]]:
