@@ -35,6 +35,7 @@ from app.services.changes import AccountChanges
 from app.services.contention import Contention
 from app.services.directory import AccountDirectory
 from app.services.drain import Drain
+from app.services.figures import FigureReader
 from app.services.holds import Holds
 from app.services.keys import Gatekeeper
 from app.services.payments import Payments
@@ -86,6 +87,7 @@ def build_api(settings: Settings) -> ApiServices:
         history=history,
         gatekeeper=Gatekeeper(KeyBooks(engine), time.monotonic),
         readiness=build_readiness(settings, engine, funds, accounts),
+        figures=FigureReader(funds, history),
         now=partial(datetime.now, UTC),
         start=Subscriber(subscription, waiting.hear, waiting.wake_all).start,
     )
@@ -112,7 +114,8 @@ def build_payments(
     settings: Settings, funds: Funds, accounts: AccountBooks, history: History, waiting: WaitingRoom
 ) -> Payments:
     """The verbs of payments."""
-    directory = AccountDirectory(accounts)
+    readiness = build_readiness(settings, history.engine, funds, accounts)
+    directory = AccountDirectory(accounts, before_use=readiness.require_safe_cache)
     balances = Balances(funds, accounts, directory)
     wait = BooksWait(funds, waiting)
     holds = HoldBooks(history.engine)
@@ -141,6 +144,7 @@ def build_readiness(settings: Settings, engine: Engine, funds: Funds, accounts: 
         accounts.directory_version,
         partial(is_current, engine),
         partial(_drain_workers, blocking_client(settings.queue_url, decode_responses=False)),
+        monotonic=time.monotonic,
         allow_unsafe_cache=settings.allow_unsafe_cache,
     )
 

@@ -11,6 +11,7 @@ from app.services.assets import Assets
 from app.services.balances import Balances
 from app.services.batches import Batches
 from app.services.changes import AccountChanges
+from app.services.figures import FigureReader
 from app.services.holds import Holds
 from app.services.keys import Gatekeeper
 from app.services.payments import Payments
@@ -34,6 +35,7 @@ class ApiServices:
     history: HistoryReports
     gatekeeper: Gatekeeper
     readiness: ReadinessProbe
+    figures: FigureReader
     now: Callable[[], datetime]
     start: Callable[[], None]
 

@@ -1,4 +1,4 @@
-"""Health: alive, ready, and figures for monitoring. Open to all: they tell nothing about anybody's money."""
+"""Health: alive and ready. Open to all: they tell nothing about anybody's money."""
 
 from flask import Blueprint, Response
 from msgspec import Struct

@@ -115,7 +115,8 @@ class AccountBooks:
     def directory_version(self) -> int:
         """The version of all accounts' facts together; Misconfigured if the books count other partitions."""
         with translated(), self._engine.connect() as connection:
-            settings = dict(tuple(row) for row in connection.execute(select(ledger_setting.c.name, ledger_setting.c.value)))
+            query = select(ledger_setting.c.name, ledger_setting.c.value)
+            settings = {row.name: row.value for row in connection.execute(query)}
         if settings["partitions"] != self._partitions:
             raise Misconfigured(
                 f"The books were made with {settings['partitions']} partitions and this program is set to "

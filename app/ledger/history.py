@@ -26,6 +26,7 @@ from app.ledger.schema import (
     ledger_transaction,
     payment_duplicate,
     payment_rejection,
+    reconciliation_break,
 )
 
 _SIGNED = account_balance.c.normal_sign * account_balance.c.balance_minor
@@ -211,6 +212,12 @@ class History:
             totals = connection.execute(totals_query).all()
             lines = connection.execute(lines_query).all()
         return [_total(row) for row in totals], [_line(row) for row in lines]
+
+    def open_breaks(self) -> int:
+        """How many breaks of the reconciliation nobody has settled."""
+        query = select(func.count()).where(reconciliation_break.c.state.in_(("open", "investigating")))
+        with translated(), self.engine.connect() as connection:
+            return int(connection.execute(query).scalar_one())
 
     def conflicts(self, limit: int) -> list[ConflictCount]:
         """The accounts with the most conflict retries, hottest first."""

@@ -8,7 +8,6 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, text
 
-from app.domain.faults import Misconfigured
 from app.domain.partitions import DEFAULT_PARTITIONS
 from app.ledger.database import APP_ROLE, owner_engine, translated
 
@@ -31,12 +30,6 @@ def upgrade(owner_database_url: str, partitions: int = DEFAULT_PARTITIONS) -> No
             command.upgrade(config, "head")
     finally:
         engine.dispose()
-
-
-def require_current(engine: Engine) -> None:
-    """Refuse to go on with books of another version than this program's."""
-    if not is_current(engine):
-        raise Misconfigured("The books' schema is not up to date; run `python3 -m app migrate`.")
 
 
 def is_current(engine: Engine) -> bool:

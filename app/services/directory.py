@@ -5,7 +5,7 @@ script compares it with the version the caller knows, so a freeze takes effect o
 facts are cached here.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from app.domain.accounts import AccountFacts
 from app.services.ports import DirectoryBooks
@@ -38,8 +38,10 @@ class DirectorySnapshot:
 class AccountDirectory:
     """The current snapshot of a process."""
 
-    def __init__(self, books: DirectoryBooks) -> None:
+    def __init__(self, books: DirectoryBooks, before_use: Callable[[], None] = lambda: None) -> None:
+        """`before_use` may refuse to work at all; it is called whenever the directory is read anew."""
         self._books = books
+        self._before_use = before_use
         self._snapshot: DirectorySnapshot | None = None
 
     def snapshot(self) -> DirectorySnapshot:
@@ -48,5 +50,6 @@ class AccountDirectory:
 
     def refresh(self) -> DirectorySnapshot:
         """Start anew from the books. A request under way keeps its old snapshot, and the script finds it stale."""
+        self._before_use()
         self._snapshot = DirectorySnapshot(self._books.directory_version(), self._books)
         return self._snapshot

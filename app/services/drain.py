@@ -91,7 +91,7 @@ class _Posted:
 
 
 class Drain:
-    """Drains the outbox. One instance a worker; the partitions' row locks keep two from the same work."""
+    """Drains the outbox. One instance a worker; advisory locks keep two from the same partition."""
 
     def __init__(
         self,

@@ -14,6 +14,9 @@ DURABILITY = {
 }
 """What `pending` survives, by the cache's appendfsync."""
 
+DURABILITY_KNOWN_S = 10.0
+"""An operator may change appendfsync on a running server; answers follow within this time."""
+
 DURABLE_IN_LEDGER = "ledger"
 """What `posted` survives."""
 
@@ -58,6 +61,7 @@ class ReadinessProbe:
         schema_is_current: Callable[[], bool],
         workers: Callable[[], int],
         *,
+        monotonic: Callable[[], float],
         allow_unsafe_cache: bool,
     ) -> None:
         self._funds = funds
@@ -65,13 +69,16 @@ class ReadinessProbe:
         self._schema_is_current = schema_is_current
         self._workers = workers
         self._allow_unsafe_cache = allow_unsafe_cache
-        self._durability: str | None = None
+        self._monotonic = monotonic
+        self._durability = DURABILITY["unknown"]
+        self._learned_at = float("-inf")
 
     def durability(self) -> str:
-        """What `pending` survives, as far as this process has learned."""
-        if self._durability is None:
+        """What `pending` survives, as the cache said within the last seconds."""
+        if self._monotonic() - self._learned_at > DURABILITY_KNOWN_S:
             try:
                 self._durability = DURABILITY[self._funds.durability()[0]]
+                self._learned_at = self._monotonic()
             except Fault:
                 return DURABILITY["unknown"]
         return self._durability
@@ -98,7 +105,7 @@ class ReadinessProbe:
         result.checks["migrations"] = _checked(self._look_at_migrations)
         result.checks["workers"] = _checked(self._look_at_workers)
         if result.checks["cache"].ok:
-            self._durability = DURABILITY[self._funds.durability()[0]]
+            self._learned_at = float("-inf")
             result.backlog = sum(self._funds.backlog().values())
         result.durability = self.durability()
         return result

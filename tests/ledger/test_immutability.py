@@ -33,8 +33,6 @@ A_COLUMN = {
     "audit_event": "action",
     "reconciliation_break_event": "note",
     "chain_head_export": "chain_hash",
-    "hold_event": "amount_minor",
-    "asset": "name",
 }
 
 

@@ -13,7 +13,7 @@ from app.domain.accounts import AccountType
 from app.domain.faults import BooksUnavailable, ConcurrencyConflict, Fault, LedgerConstraintViolated
 from app.domain.money import MAX_MINOR
 from app.domain.partitions import partition_of
-from app.domain.posting import Delta, Delta, KnownOutcome, PostingPlan, QueuedIntent, Rejection, plan_posting
+from app.domain.posting import Delta, KnownOutcome, PostingPlan, QueuedIntent, Rejection, plan_posting
 from app.domain.refusals import Refusal, RefusalCode
 from app.ledger.database import translate
 from app.ledger.posting import BalanceMismatch, PostingBooks

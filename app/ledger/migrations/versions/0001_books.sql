@@ -57,7 +57,7 @@ CREATE TABLE partition (
     last_position text COLLATE "C" NOT NULL DEFAULT '',
     last_posted_at timestamptz NOT NULL DEFAULT clock_timestamp()
 ) WITH (fillfactor = 50);
-COMMENT ON TABLE partition IS 'The head of each hash chain; its row lock makes one drain at a time the partition''s writer.';
+COMMENT ON TABLE partition IS 'The head of each hash chain; posting locks it, so a chain has one writer at a time.';
 
 CREATE TABLE ledger_transaction (
     partition smallint NOT NULL,
