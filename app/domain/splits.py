@@ -27,10 +27,14 @@ class Destination:
 
 def allocate(total: int, weights: Sequence[int]) -> list[int]:
     """Divide `total` in proportion to `weights` (not all zero) by largest remainder; the parts sum to `total`."""
-    whole = sum(weights)
-    parts = [total * weight // whole for weight in weights]
-    by_loss = sorted(range(len(weights)), key=lambda n: (-(total * weights[n] % whole), n))
-    for n in by_loss[: total - sum(parts)]:
+    return _round([total * weight for weight in weights], sum(weights))
+
+
+def _round(numerators: Sequence[int], denominator: int) -> list[int]:
+    """Round fractions of one denominator by largest remainder; the parts sum to the whole units of their sum."""
+    parts = [numerator // denominator for numerator in numerators]
+    by_loss = sorted(range(len(parts)), key=lambda n: (-(numerators[n] % denominator), n))
+    for n in by_loss[: sum(numerators) // denominator - sum(parts)]:
         parts[n] += 1
     return parts
 
@@ -52,7 +56,7 @@ def resolve_split(destinations: Sequence[Destination], total: int) -> list[int] 
             "or one of them must take the remainder.",
             {"amount_minor": total, "fixed_minor": fixed, "shares": str(float(sum(shares)))},
         )
-    parts = _share_parts(shares, int(shared))
+    parts = _share_parts(shares, total)
     for n, one in enumerate(destinations):
         if one.amount_minor is not None:
             parts[n] = one.amount_minor
@@ -61,11 +65,9 @@ def resolve_split(destinations: Sequence[Destination], total: int) -> list[int] 
     return parts
 
 
-def _share_parts(shares: Sequence[Fraction], shared: int) -> list[int]:
-    if not any(shares):
-        return [0] * len(shares)
+def _share_parts(shares: Sequence[Fraction], total: int) -> list[int]:
     scale = 10**6  # shares have at most six decimal places
-    return allocate(shared, [int(share * scale) for share in shares])
+    return _round([int(share * scale) * total for share in shares], scale)
 
 
 def _refuse_shape(destinations: Sequence[Destination]) -> Refusal | None:

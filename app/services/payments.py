@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from app.domain.accounts import AccountFacts
 from app.domain.books import PostedPayment, RejectedPayment
@@ -17,7 +17,7 @@ from app.domain.decisions import (
     ReserveReply,
     Stale,
 )
-from app.domain.faults import CacheUnavailable, ConcurrencyRetryExhausted, OutcomeUnknown
+from app.domain.faults import BooksUnavailable, CacheUnavailable, ConcurrencyRetryExhausted, OutcomeUnknown
 from app.domain.holds import Hold
 from app.domain.partitions import PaymentPosition, parse_payment_id
 from app.domain.payments import Intent, Kind, PaymentRequest, prepare, refuse_reused
@@ -205,14 +205,14 @@ class Payments:
             assert decision.record is not None
             return refuse_reused(intent, decision.record.fingerprint)
         assert decision.funds is not None
-        return _refuse_funds(decision.code, item, decision.funds)
+        return self._unless_in_books(intent, _refuse_funds(decision.code, item, decision.funds))
 
     def _replay(self, partition: int, intent: Intent, record: Record) -> Accepted | Refusal:
         """The recorded answer to the same request."""
         if record.state is RecordState.REFUSED:
             assert record.funds is not None
             refusal = _refuse_funds(ReserveCode.INSUFFICIENT_FUNDS, ReserveItem(intent), record.funds)
-            return Refusal(refusal.code, refusal.detail, refusal.figures, replayed=True)
+            return self._unless_in_books(intent, replace(refusal, replayed=True))
         if record.state is RecordState.DUPLICATE:
             place = parse_payment_id(record.original_payment_id or "")
             assert place is not None
@@ -222,6 +222,27 @@ class Payments:
         if record.state is RecordState.REJECTED:
             return self._rejection(place, intent, replayed=True)
         return Accepted(place, intent, record.funds, replayed=True)
+
+    def _unless_in_books(self, intent: Intent, refusal: Refusal) -> Accepted | Refusal:
+        """A refusal, unless the books have the payment: the cache has forgotten it, and its funds are long spent.
+
+        Only refusals pay for this look. While the books are out of reach the refusal stands.
+        """
+        if refusal.code is RefusalCode.LEDGER_BACKLOGGED:
+            return refusal
+        try:
+            posted = self._history.posted_by_external_id(intent.entity_id, intent.external_id)
+            known = posted or self._holds.by_external_id(intent.entity_id, intent.external_id)
+        except BooksUnavailable:
+            log.warning("books not reachable, external_id %s refused by the cache alone", intent.external_id)
+            return refusal
+        if known is None:
+            return refusal
+        if known.fingerprint != intent.fingerprint:
+            return refuse_reused(intent, known.fingerprint)
+        place = parse_payment_id(known.payment_id)
+        assert place is not None
+        return Accepted(place, intent, None, replayed=True, posted=True)
 
     def _rejection(self, place: PaymentPosition, intent: Intent, *, replayed: bool) -> Refusal:
         rejected = self._history.rejected(place.payment_id)

@@ -229,3 +229,16 @@ def test_what_was_answered_as_reused_never_moves_money(two_partitions: tuple[Wor
     assert world.refused(rich, "bank", 10, "order-1").code == RefusalCode.EXTERNAL_ID_REUSED
     world.drain()
     assert world.booked(rich) == 100
+
+
+def test_a_late_repeat_of_a_posted_payment_is_told_so_even_when_its_funds_are_spent(funded: World) -> None:
+    """The cache has forgotten the payment, and the account could not pay it again."""
+    first = funded.accepted("alice", "bob", 100, "late")
+    funded.drain()
+    funded.client.flushdb()
+    again = funded.accepted("alice", "bob", 100, "late")
+    assert (again.payment_id, again.replayed, again.posted) == (first.payment_id, True, True)
+    funded.client.flushdb()
+    refusal = funded.refused("alice", "bob", 99, "late")
+    assert (refusal.code, refusal.figures["field"]) == (RefusalCode.EXTERNAL_ID_REUSED, "amount_minor")
+    assert funded.booked("bob") == 100
