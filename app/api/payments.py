@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from functools import lru_cache
 from typing import Annotated, Any, Literal
 
 from flask import Blueprint, Response, request
@@ -214,7 +215,7 @@ def acknowledged(accepted: Accepted, durability: str) -> AcknowledgedPayment:
     intent = accepted.intent
     if accepted.is_rehearsed:
         return _rehearsed(accepted)
-    accepted_at = from_milliseconds(accepted.place.accepted_at_ms)
+    accepted_at = _time_text(accepted.place.accepted_at_ms)
     return AcknowledgedPayment(
         payment_id=accepted.payment_id,
         external_id=intent.external_id,
@@ -226,14 +227,20 @@ def acknowledged(accepted: Accepted, durability: str) -> AcknowledgedPayment:
         amount_minor=intent.amount_minor,
         currency_code=intent.currency_code,
         description=intent.description,
-        effective_at=rfc3339(intent.effective_at or accepted_at),
+        effective_at=rfc3339(intent.effective_at) if intent.effective_at else accepted_at,
         metadata=intent.metadata,
-        accepted_at=rfc3339(accepted_at),
+        accepted_at=accepted_at,
         destinations=split_of(intent.legs) or UNSET,
         expires_at=UNSET
         if intent.expires_in_s is None and intent.kind != Kind.AUTHORIZATION
         else rfc3339(authorized_hold(QueuedIntent(accepted.place, intent)).expires_at),
     )
+
+
+@lru_cache(maxsize=1_024)
+def _time_text(milliseconds: int) -> str:
+    """A time of acceptance as the API shows it; the payments of a batch share a few."""
+    return rfc3339(from_milliseconds(milliseconds))
 
 
 def _acknowledged_state(accepted: Accepted) -> str:
