@@ -98,9 +98,9 @@ def _of_samples(samples: list[Sample], *, closed: bool) -> Outcome:
 def _note_bad(outcome: Outcome) -> None:
     bad = {status: count for status, count in outcome.statuses.items() if status not in GOOD and count}
     if bad:
-        outcome.round.notes.append(
-            f"other answers: {', '.join(f'{count} × {status}' for status, count in bad.items())}"
-        )
+        listed = ", ".join(f"{count} × {status}" for status, count in sorted(bad.items()))
+        first = f"; the first: {outcome.first_refusal.decode(errors='replace')}" if outcome.first_refusal else ""
+        outcome.round.notes.append(f"other answers: {listed}{first}".replace("|", "/").replace("\n", " "))
     if outcome.broken:
         outcome.round.notes.append(f"{outcome.broken} requests without an answer")
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from app.domain.faults import Fault
 from bench.arena import Arena, Options
-from bench.report.environment import environment
+from bench.report.environment import afterwards, environment
 from bench.report.markdown import markdown
 from bench.report.write import document, write_json, write_report
 from bench.rivals import RivalServer
@@ -57,6 +57,7 @@ def prepared(stack: ExitStack, options: Options, directory: Path) -> Arena:
 def conclude(arena: Arena, where: dict[str, Any], json_file: Path | None, report: Path | None) -> dict[str, Any]:
     """A last full proof over everything, then the report; also after an interruption, for what there is."""
     settings = plain(arena.options)
+    where = where | afterwards(arena.scratch)
     problem, checked = last_proof(arena)
     for figure in arena.figures.all:
         if problem and figure.contestant.startswith("Holdfast"):

@@ -50,7 +50,7 @@ class Sample:
         self.statuses.append(status)
         self.followed.append(connection.followed)
         if status not in (200, 201) and not self.first_refusal:
-            self.first_refusal = body[:500]
+            self.first_refusal = body[max(0, body.find(b'"problem"')) :][:300]  # in a batch, the first one refused
 
 
 class Connection:

@@ -44,6 +44,11 @@ def environment(system: System, scratch: Path) -> dict[str, Any]:
     }
 
 
+def afterwards(scratch: Path) -> dict[str, Any]:
+    """The same disk and the same machine at the end: a busy neighbour shows here."""
+    return {"load_average_after": round(os.getloadavg()[0], 2), "fsync_us_median_after": fsync_us(scratch)}
+
+
 def fsync_us(directory: Path) -> float:
     """Median microseconds of a 4 kB append and its fsync, where the servers keep their files."""
     path = directory / "fsync-probe"

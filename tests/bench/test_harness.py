@@ -11,7 +11,7 @@ from bench.drive import at_rate, saturate
 from bench.figures import Figures
 from bench.load import workload, wrk
 from bench.load.workload import account_id
-from bench.report.environment import environment
+from bench.report.environment import afterwards, environment
 from bench.report.write import write_report
 from bench.runner import plain, prepared
 from bench.scenarios import open_loop, script
@@ -93,7 +93,7 @@ def test_the_reserve_script_is_measured_alone(arena: Arena) -> None:
 
 def test_the_report_shows_everything(arena: Arena, tmp_path: Path) -> None:
     arena.in_turn("uniform", [arena.holdfast, arena.rival("parse_only")], workload.uniform(ACCOUNTS), 8)
-    write_report(tmp_path, arena.figures, environment(arena.system, tmp_path), plain(OPTIONS))
+    write_report(tmp_path, arena.figures, environment(arena.system, tmp_path) | afterwards(tmp_path), plain(OPTIONS))
     page = (tmp_path / "report.html").read_text()
     assert page.count("<svg") == len(list(tmp_path.glob("*.svg"))) >= 3
     assert "INVALID" in page
