@@ -8,8 +8,9 @@
 -- ARGV  1 directory version the caller knows      2 window in which a repeat is answered, ms
 --       3 backlog limit, entries                  4 position of the authorization
 --       5 amount to capture, minor units (0 to release all)
---       6 when: 'before' the expiry, 'after' it, or 'any'      7 expiry, ms since 1970
+--       6 when: 'before' the expiry or 'after' it    7 expiry, ms since 1970
 --       8 what is concluded, e.g. captured|500    9 intent (JSON)
+--       10 whether the authorization holds nothing, because the balance rises (1, else 0)
 --
 -- Reply  {'STALE', directory version or ''}
 --     or {'CONCLUDED_BEFORE', conclusion}: as argument 8 of the first, with its position behind it
@@ -22,7 +23,7 @@
 local outbox, directory, awake, account, holds, conclusion = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local known_directory, window_ms, backlog_limit = tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[3])
 local position, captured_text, rule, expires_at = ARGV[4], ARGV[5], ARGV[6], tonumber(ARGV[7])
-local outcome, intent = ARGV[8], ARGV[9]
+local outcome, intent, holds_nothing = ARGV[8], ARGV[9], ARGV[10] == '1'
 local captured = tonumber(captured_text)
 
 local function integer(number)
@@ -43,7 +44,10 @@ if not fields[1] then
 end
 local held_here = redis.call('HGET', holds, position)
 if not held_here then
-  return { 'GONE' }
+  if not holds_nothing then
+    return { 'GONE' }
+  end
+  held_here = '0'
 end
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
@@ -54,8 +58,8 @@ if rule == 'after' and now < expires_at then
   return { 'NOT_DUE', integer(now) }
 end
 local backlog = redis.call('XLEN', outbox)
-if backlog >= backlog_limit and rule == 'before' then
-  return { 'BACKLOGGED' } -- a release is let through: it only gives back
+if backlog >= backlog_limit and not string.match(outcome, '|0$') then
+  return { 'BACKLOGGED' } -- what captures nothing is let through: it only gives back
 end
 
 local new_position = redis.call('XADD', outbox, '*', 'intent', intent)

@@ -242,9 +242,18 @@ class Funds:
     # Concluding
 
     def conclude(
-        self, place: PaymentPosition, intent: Intent, state: HoldState, expires_at_ms: int, directory_version: int
+        self,
+        place: PaymentPosition,
+        intent: Intent,
+        state: HoldState,
+        expires_at_ms: int,
+        directory_version: int,
+        holds_nothing: bool = False,
     ) -> ConcludeReply | Stale:
-        """End the authorization at `place` by `intent`: captured before its expiry, voided, or expired after it."""
+        """End the authorization at `place` by `intent`: captured or voided before its expiry, or expired after it.
+
+        `holds_nothing` is said of an authorization that lets the balance rise.
+        """
         partition = place.partition
         names = [
             keys.outbox(partition),
@@ -265,6 +274,7 @@ class Funds:
             expires_at_ms,
             f"{state}|{captured}",
             _encode_intent(intent),
+            int(holds_nothing),
         ]
         [reply] = self._run([(scripts.CONCLUDE, names, args)])
         return _conclude_reply(reply)

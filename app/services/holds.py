@@ -112,10 +112,13 @@ class Holds:
     def _conclude(self, hold: Hold, state: HoldState, amount_minor: int, actor: str) -> Concluded | Refusal:
         place = parse_payment_id(hold.payment_id)
         assert place is not None
+        if hold.state is not HoldState.AUTHORIZED:
+            return self._concluded_before(hold, place, state, amount_minor, self._in_books(hold))
         intent = conclusion_intent(hold, state, amount_minor, actor)
+        due_ms = to_milliseconds(hold.expires_at)
         for _ in range(PASSES):
             version = self._payments.directory.snapshot().version
-            reply = self._funds.conclude(place, intent, state, to_milliseconds(hold.expires_at), version)
+            reply = self._funds.conclude(place, intent, state, due_ms, version, not hold.hold_minor)
             if isinstance(reply, Stale):
                 self._payments.reopen(place.partition)
             elif reply.code is ConcludeCode.COLD:
@@ -140,7 +143,17 @@ class Holds:
             return Refusal(RefusalCode.LEDGER_BACKLOGGED, detail, {"payment_id": hold.payment_id})
         if reply.code is ConcludeCode.NOT_DUE:
             return Refusal(RefusalCode.HOLD_NOT_FOUND, "It is not due yet.", {"payment_id": hold.payment_id})
-        earlier = reply.conclusion or self._in_books(hold)
+        return self._concluded_before(hold, place, state, amount_minor, reply.conclusion or self._in_books(hold))
+
+    def _concluded_before(
+        self,
+        hold: Hold,
+        place: PaymentPosition,
+        state: HoldState,
+        amount_minor: int,
+        earlier: Conclusion | None,
+    ) -> Concluded | Refusal:
+        """The answer to who comes second: the first answer again to the same, a refusal to anything else."""
         if earlier is None:
             return hold_not_found(hold.payment_id)
         if earlier.state is not state or earlier.captured_minor != amount_minor:

@@ -274,7 +274,13 @@ class ConcludeFunds(Protocol):
     """The cache, for ending authorizations."""
 
     def conclude(
-        self, place: PaymentPosition, intent: Intent, state: HoldState, expires_at_ms: int, directory_version: int
+        self,
+        place: PaymentPosition,
+        intent: Intent,
+        state: HoldState,
+        expires_at_ms: int,
+        directory_version: int,
+        holds_nothing: bool = False,
     ) -> ConcludeReply | Stale: ...
     def conclusion(self, place: PaymentPosition) -> Conclusion | None: ...
 
