@@ -31,7 +31,12 @@ LARGEST_BATCH_BODY = 16 * 1024 * 1024
 
 
 class NewBatch(Struct, forbid_unknown_fields=True):
-    """Payments to make, in order. `atomic`: all or none, which one guarded account's partition must be able to do."""
+    """Payments to make, in order, up to 5,000.
+
+    `atomic`: all or none, which one guarded account's partition must be able to do. If one fails nothing is written,
+    not even a refusal, so the same batch may be sent again; the failed one answers with its own code, the others with
+    `linked_payment_failed`, and `failed_index` (from 0) names it. The books too post all or reject all.
+    """
 
     payments: list[NewPayment]
     atomic: bool = False
@@ -47,7 +52,13 @@ class BatchItem(Struct, omit_defaults=True):
 
 
 class BatchLine(BatchItem, omit_defaults=True):
-    """The answer to one line of a stream, by its number from 1."""
+    """The answer to one line of a stream (`application/x-ndjson`: one payment a line), by its number from 1.
+
+    Blank lines have none. Answers come while lines are sent, some hundred at a time: read while you send, and do not
+    wait for an answer before 64 KiB more are sent or the stream has ended. While the books are behind, or the cache
+    does not answer, the stream waits, up to 30 s without progress; then what is left answers 503. After a break send
+    the same lines again: what was done is answered as a replay. A stream has neither `atomic` nor a dry run.
+    """
 
     line: int = 0
 

@@ -111,7 +111,7 @@ def answers(connection: socket.socket) -> Iterator[dict[str, Any]]:
     yield from map(json.loads, response)
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1_800 if IS_LONG else 300)
 def test_a_long_stream_is_answered_in_constant_memory_and_the_books_are_right(caller: Caller) -> None:
     def run(lines: int, name: str) -> tuple[Counter[int], float]:
         started = time.monotonic()
