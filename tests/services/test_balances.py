@@ -150,7 +150,6 @@ def test_a_posted_payment_that_is_retried_after_the_loss_of_the_cache_posts_once
     world.assert_proven()
 
 
-@pytest.mark.xfail(strict=True, reason="behind the window funds are looked at before the ledger's external ids")
 def test_a_posted_payment_is_never_answered_with_insufficient_funds(world: World) -> None:
     """The window is over and the money is spent: the retry's answer must still be the payment, not a refusal."""
     world.bank()

@@ -123,9 +123,8 @@ def test_what_is_due_is_released_and_what_is_not_stays(funded: World) -> None:
     assert funded.cached("alice").funds.available_minor == 1_000
 
 
-@pytest.mark.xfail(strict=True, reason="accepted, but without a hold it can be neither captured nor voided nor expired")
 def test_an_authorization_where_the_balance_rises_can_be_captured(funded: World) -> None:
-    """Nothing is held there; the authorization stands all the same. To refuse it with a reason would be right too."""
+    """Nothing is held there; the authorization stands all the same."""
     outcome = funded.accepted("bank", "bob", 50, "hold-1", manual_capture=True, expires_in_s=3_600)
     funded.drain()
     assert isinstance(holds_of(funded).capture(outcome.payment_id, 50, "key:test"), Concluded)

@@ -44,14 +44,19 @@ class Model:
     def answer(self, external_id: str, content: Content) -> str:
         """What Holdfast must answer, and what follows from it."""
         earlier = self.answered.get(external_id)
-        if earlier is not None:
-            return earlier[1] if earlier[0] == content else "external_id_reused"
+        if earlier is not None and earlier[0] != content:
+            return "external_id_reused"
+        if earlier is not None and earlier[1] != "insufficient_funds":
+            return earlier[1]
         available = self.available(content[0])
-        code = "accepted" if available is None or content[2] <= available else "insufficient_funds"
-        self.answered[external_id] = (content, code)
-        if code == "accepted":
+        if earlier is None and (available is None or content[2] <= available):
+            self.answered[external_id] = (content, "accepted")
             self.pending.append((external_id, content))
-        return code
+            return "accepted"
+        self.answered[external_id] = (content, "insufficient_funds")
+        if external_id in self.posted:  # the cache has forgotten it, the books have not
+            return "accepted" if self.posted[external_id] == content else "external_id_reused"
+        return "insufficient_funds"
 
     def post(self) -> None:
         """Everything promised is booked, each external id once and as it was first."""
