@@ -1,0 +1,240 @@
+"""Authorizations survive what the cache loses, and what a drain does twice."""
+
+from collections.abc import Callable
+
+import pytest
+
+from app.domain.holds import HoldState
+from app.domain.refusals import Refusal
+from app.services.balances import Balances
+from app.services.directory import AccountDirectory
+from app.services.holds import Concluded, Holds
+from tests.builders import World
+from tests.services.faults import Crashed, CrashPoints, Hooked, SteppedBooks
+
+
+def holds_of(world: World) -> Holds:
+    return Holds(world.funds, world.hold_books, world.payments, lambda: None)
+
+
+@pytest.fixture
+def books(world: World) -> World:
+    """An account with 1,000 and one with nothing."""
+    world.bank()
+    world.account("alice", balance_minor=1_000)
+    world.account("bob")
+    return world
+
+
+def authorized(world: World, amount_minor: int = 300, **more: object) -> str:
+    accepted = world.accepted("alice", "bob", amount_minor, manual_capture=True, **({"expires_in_s": 3_600} | more))
+    return accepted.payment_id
+
+
+def overdue(world: World, payment_id: str) -> None:
+    """Move the time of an authorization into the past."""
+    world.tamper(f"UPDATE hold SET expires_at = now() - interval '1 second' WHERE payment_id = '{payment_id}'")
+
+
+def capture(world: World, payment_id: str) -> object:
+    return holds_of(world).capture(payment_id, 120, "key:test")
+
+
+def void(world: World, payment_id: str) -> object:
+    return holds_of(world).void(payment_id, "key:test")
+
+
+def expire(world: World, payment_id: str) -> object:
+    overdue(world, payment_id)
+    hold = world.hold_books.get(payment_id)
+    assert hold is not None
+    assert holds_of(world).expire_due(hold.expires_at) == 1
+    return None
+
+
+End = Callable[[World, str], object]
+ENDS = [
+    pytest.param(capture, HoldState.CAPTURED, 120, id="capture"),
+    pytest.param(void, HoldState.VOIDED, 0, id="void"),
+    pytest.param(expire, HoldState.EXPIRED, 0, id="expiry"),
+]
+
+
+def funds(world: World) -> tuple[int, int]:
+    state = world.warm("alice").funds
+    return state.balance_minor, state.held_minor
+
+
+def assert_ended(world: World, payment_id: str, state: HoldState, captured: int) -> None:
+    world.drain(world.new_drain())
+    hold = world.hold_books.get(payment_id)
+    assert hold is not None
+    assert hold.state is state
+    assert funds(world) == (1_000 - captured, 0)
+    assert world.booked("bob") == captured
+    [(events,)] = world.rows("SELECT count(*) FROM hold_event WHERE payment_id = %s", payment_id)
+    assert events == 2
+    world.assert_proven()
+
+
+@pytest.mark.parametrize(("end", "state", "captured"), ENDS)
+def test_open_authorizations_come_back_from_the_books_and_end_as_ever(
+    books: World, end: End, state: HoldState, captured: int
+) -> None:
+    payment_id, other = authorized(books), authorized(books, 50)
+    books.drain()
+    books.lose_cache()
+    assert funds(books) == (1_000, 350)
+    assert books.reconcile().breaks == []
+    void(books, other)
+    books.lose_cache()  # the void is lost with the cache: it was only promised
+    void(books, other)
+    books.drain()
+    books.lose_cache()
+    end(books, payment_id)  # on an account that is cold
+    assert funds(books) == (1_000, captured)
+    assert_ended(books, payment_id, state, captured)
+
+
+def test_what_had_ended_does_not_come_back(books: World) -> None:
+    for end in (capture, void, expire):
+        payment_id = authorized(books)
+        books.drain()
+        end(books, payment_id)
+        books.drain()
+    books.lose_cache()
+    assert funds(books) == (880, 0)
+    books.assert_proven()
+
+
+def test_an_authorization_that_was_only_promised_is_lost_with_the_cache_and_holds_nothing(books: World) -> None:
+    payment_id = authorized(books)
+    books.lose_cache()
+    assert funds(books) == (1_000, 0)
+    outcome = void(books, payment_id)
+    assert isinstance(outcome, Refusal)
+    assert outcome.code == "hold_not_found"
+    books.assert_proven()
+
+
+@pytest.mark.parametrize("posted", [True, False], ids=["authorization in the books", "authorization pending"])
+@pytest.mark.parametrize(("end", "state", "captured"), ENDS[:2])
+def test_an_account_lost_while_an_end_is_pending_comes_back_with_enough_held_and_is_right_after_the_settle(
+    books: World, end: End, state: HoldState, captured: int, posted: bool
+) -> None:
+    payment_id = authorized(books)
+    if posted:
+        books.drain()
+    end(books, payment_id)
+    books.client.delete(books.account_key("alice"))
+    balance, held = funds(books)
+    assert balance == 1_000
+    assert captured <= held <= 300 + captured
+    assert books.reconcile().breaks == []
+    assert_ended(books, payment_id, state, captured)
+
+
+@pytest.mark.parametrize(("end", "state", "captured"), ENDS[:2])
+def test_an_account_lost_with_its_holds_while_an_end_is_pending_is_right_after_the_settle(
+    books: World, end: End, state: HoldState, captured: int
+) -> None:
+    payment_id = authorized(books)
+    books.drain()
+    end(books, payment_id)
+    books.client.delete(books.account_key("alice"), books.holds_key("alice"))
+    assert funds(books) == (1_000, 300)
+    assert_ended(books, payment_id, state, captured)
+
+
+@pytest.mark.parametrize("posted", [True, False], ids=["authorization in the books", "authorization pending"])
+@pytest.mark.parametrize(("end", "state", "captured"), ENDS[:2])
+def test_a_hydration_that_read_before_the_settle_of_an_end_reads_again(
+    books: World, end: End, state: HoldState, captured: int, posted: bool
+) -> None:
+    payment_id = authorized(books)
+    if posted:
+        books.drain()
+    end(books, payment_id)
+    books.client.delete(books.account_key("alice"))
+    reads: list[str] = []
+
+    def settle() -> None:
+        books.drain()
+
+    late = Hooked(books.account_books, "balances_for_hydration", after=settle)
+
+    class Counted:
+        """The books, counting how often they are read."""
+
+        def __getattr__(self, name: str) -> object:
+            reads.append(name)
+            return getattr(late, name)
+
+    Balances(books.funds, Counted(), AccountDirectory(books.account_books)).hydrate(["alice"])  # type: ignore[arg-type]
+    assert reads.count("balances_for_hydration") == 2
+    assert funds(books) == (1_000 - captured, 0)
+    assert_ended(books, payment_id, state, captured)
+
+
+def test_two_hydrations_of_which_one_is_old_hold_an_open_authorization_once(books: World) -> None:
+    authorized(books)
+    books.drain()
+    books.client.delete(books.account_key("alice"), books.holds_key("alice"))
+    balances = Balances(books.funds, books.account_books, AccountDirectory(books.account_books))
+    late = Hooked(books.account_books, "balances_for_hydration", after=lambda: balances.hydrate(["alice"]))
+    Balances(books.funds, late, AccountDirectory(books.account_books)).hydrate(["alice"])  # type: ignore[arg-type]
+    assert funds(books) == (1_000, 300)
+    books.assert_proven()
+
+
+# Delivered twice
+
+
+def crash_after_commit(world: World) -> None:
+    """One drain that posts and ends before it settles."""
+
+    class EndingAtCommit(CrashPoints):
+        def step(self, name: str) -> None:
+            if name == "after commit":
+                raise Crashed(name)
+
+    posted = SteppedBooks(world.new_posting_books(), EndingAtCommit())
+    with pytest.raises(Crashed):
+        world.new_drain(books=posted).run_once()
+
+
+@pytest.mark.parametrize("emptied", [False, True], ids=["cache kept", "account lost"])
+@pytest.mark.parametrize(("end", "state", "captured"), ENDS)
+def test_every_intent_of_an_authorization_may_be_delivered_twice(
+    books: World, end: End, state: HoldState, captured: int, emptied: bool
+) -> None:
+    payment_id = authorized(books)
+    crash_after_commit(books)
+    if emptied:
+        books.client.delete(books.account_key("alice"))
+    assert funds(books) == (1_000, 300)
+    books.drain(books.new_drain())
+    assert funds(books) == (1_000, 300)
+    end(books, payment_id)
+    crash_after_commit(books)
+    if emptied:
+        books.client.delete(books.account_key("alice"))
+        books.warm("alice")
+    assert funds(books)[1] in (0, captured)
+    assert_ended(books, payment_id, state, captured)
+
+
+def test_an_authorization_and_its_end_may_be_delivered_twice_together(books: World) -> None:
+    payment_ids = [authorized(books, 100) for _ in range(3)]
+    for payment_id, end in zip(payment_ids, (capture, void, void), strict=True):
+        outcome = end(books, payment_id) if end is void else holds_of(books).capture(payment_id, 70, "key:test")
+        assert isinstance(outcome, Concluded)
+    crash_after_commit(books)
+    books.drain(books.new_drain())
+    assert (funds(books), books.booked("bob")) == ((930, 0), 70)
+    assert books.rows("SELECT state, count(*) FROM hold_event GROUP BY state ORDER BY state") == [
+        ("authorized", 3),
+        ("captured", 1),
+        ("voided", 2),
+    ]
+    books.assert_proven()
