@@ -6,7 +6,7 @@ from functools import cache
 
 from app.domain.faults import Fault
 from app.services.drain import Drain
-from app.wake import DRAIN_QUEUE
+from app.wake import DRAIN_QUEUE, Wakes
 from app.wiring import build_drain
 from workers.process import settings, work
 
@@ -16,7 +16,7 @@ LINGER_S = 0.5
 """How long a drain stays when nothing comes: a wake-up through RQ costs more than some idle looks."""
 
 LONGEST_S = 20.0
-"""After this a job ends even under load, well before RQ's timeout; the sweep sends the next."""
+"""After this a job ends even under load, well before RQ's timeout, and asks for the next."""
 
 IDLE_LOOK_S = 0.003
 """Between two looks at an empty outbox: short against a client's patience, long enough for payments to gather."""
@@ -28,6 +28,11 @@ MARK_S = 0.3
 @cache
 def _drain() -> Drain:
     return build_drain(settings())
+
+
+@cache
+def _wakes() -> Wakes:
+    return Wakes(settings().queue_url)
 
 
 def drain() -> None:
@@ -52,6 +57,8 @@ def _drain_until_idle(drain: Drain) -> None:
             time.sleep(IDLE_LOOK_S)
     funds.mark_asleep()
     drain.run_once()  # what came after the last look and before the mark was gone
+    if now - started >= LONGEST_S:
+        _wakes().drain()  # the time was up, not the work: who pays meanwhile sees a backlog and wakes nobody
 
 
 if __name__ == "__main__":
