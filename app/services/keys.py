@@ -3,6 +3,7 @@
 import hmac
 import secrets
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import StrEnum
 from hashlib import sha256
@@ -16,6 +17,12 @@ RECHECK_S = 5.0
 
 While the books are out of reach it stays trusted: payments do not need them, and a revocation could not be written.
 """
+
+CHECK_DEADLINE_S = 2.0
+"""Far more than a look-up takes, and less than a client's patience."""
+
+CHECKS_AT_ONCE = 4
+"""A key is looked up once in RECHECK_S: few threads suffice."""
 
 REMEMBERED_KEYS = 10_000
 
@@ -75,6 +82,7 @@ class Gatekeeper:
         self._books = books
         self._monotonic = monotonic
         self._checked: dict[str, tuple[Caller, float]] = {}
+        self._checks = ThreadPoolExecutor(CHECKS_AT_ONCE, thread_name_prefix="key-check")
 
     def caller(self, key: str) -> Caller | None:
         """The caller behind a key; None for one that is unknown, wrong or revoked."""
@@ -83,7 +91,7 @@ class Gatekeeper:
         if remembered is not None and remembered[1] > now:
             return remembered[0]
         try:
-            caller = self._check(key)
+            caller = self._check_in_time(key)
         except BooksUnavailable:
             if remembered is None:
                 raise
@@ -95,6 +103,13 @@ class Gatekeeper:
                 self._checked.clear()
             self._checked[key] = caller, now + RECHECK_S
         return caller
+
+    def _check_in_time(self, key: str) -> Caller | None:
+        """Ask the books, but not for ever: books that are frozen give no answer and no error."""
+        try:
+            return self._checks.submit(self._check, key).result(CHECK_DEADLINE_S)
+        except TimeoutError as error:
+            raise BooksUnavailable(f"the books did not check a key within {CHECK_DEADLINE_S} s") from error
 
     def _check(self, key: str) -> Caller | None:
         prefix, _, rest = key.partition("_")
