@@ -176,6 +176,20 @@ def test_an_outage_of_the_books_longer_than_the_recheck_of_keys_does_not_stop_pa
     assert_problem(unknown, 503, "books_unavailable", retryable=True)
 
 
+def test_frozen_books_that_neither_answer_nor_fail_do_not_stop_payments_either(
+    books_relay: tuple[World, Relay],
+) -> None:
+    world, relay = books_relay
+    now = [1_000.0]
+    world.services.gatekeeper = Gatekeeper(world.services.gatekeeper._books, lambda: now[0])
+    assert world.pay("alice", "bob", 1).status_code == 201
+    relay.deaf.set()
+    now[0] += RECHECK_S + 1
+    assert world.pay("alice", "bob", 1).status_code == 201
+    unknown = world.get("/v1/accounts", key="hf_ffffffffffff_secret")
+    assert_problem(unknown, 503, "books_unavailable", retryable=True)
+
+
 def test_books_of_another_shape_are_an_error_on_our_side_that_the_log_explains(shop: World) -> None:
     misconfigured = shop.with_settings(partitions=8)
     problem = assert_problem(misconfigured.pay("alice", "bob"), 500, "internal_error", retryable=True)
