@@ -353,7 +353,8 @@ def _new_records(plan: PostingPlan, partition: int) -> tuple[dict[tuple[str, str
     for rejection in plan.rejections:
         if rejection.queued.place.partition == partition:
             position = rejection.queued.place.position
-            records[rejection.queued.key] = f"{RecordState.REJECTED}|{position}"
+            if rejection.queued.intent.kind not in CONCLUSIONS:  # the record is the authorization's, which stands
+                records[rejection.queued.key] = f"{RecordState.REJECTED}|{position}"
             refused.append(position)
     for duplicate in plan.duplicates:
         if duplicate.queued.place.partition == partition:
@@ -361,6 +362,7 @@ def _new_records(plan: PostingPlan, partition: int) -> tuple[dict[tuple[str, str
             refused.append(duplicate.queued.place.position)
     for queued, was_posted in plan.redelivered:
         if queued.place.partition == partition and not was_posted:
-            records[queued.key] = f"{RecordState.REJECTED}|{queued.place.position}"
+            if queued.intent.kind not in CONCLUSIONS:
+                records[queued.key] = f"{RecordState.REJECTED}|{queued.place.position}"
             refused.append(queued.place.position)
     return records, refused
