@@ -287,6 +287,17 @@ def test_an_authorization_of_incoming_money_holds_nothing_and_is_captured_and_vo
     assert funds(api, "bob") == (20, 0)
 
 
+def test_a_capture_that_the_books_reject_leaves_the_answer_to_the_authorization_as_it_was(api: World) -> None:
+    first = authorized(api, external_id="order-1")
+    api.drained()
+    api.sql("ALTER TABLE entry ADD CONSTRAINT no_thirteen CHECK (amount_minor <> 13)")
+    assert capture(api, first["payment_id"], 13).status_code == 200
+    api.drained()
+    assert api.sql("SELECT code FROM payment_rejection") == [("rejected_by_ledger",)]
+    again = api.pay("alice", "bob", 300, external_id="order-1", capture="manual")
+    assert (again.status_code, again.get_json()["payment_id"]) == (200, first["payment_id"])
+
+
 # Splits
 
 
