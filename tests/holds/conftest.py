@@ -2,8 +2,10 @@
 
 from collections.abc import Iterator
 
+import psycopg
 import pytest
 
+from app.domain.entries import GENESIS_HASH
 from app.embedded.servers import ServerUrls
 from tests.api.conftest import fresh_world, template
 from tests.api.world import World
@@ -11,12 +13,44 @@ from tests.funds.conftest import cache
 
 __all__ = ["cache", "template"]
 
+WRITTEN = [
+    "hold_event",
+    "hold",
+    "payment_rejection",
+    "payment_duplicate",
+    "entry",
+    "ledger_transaction",
+    "account_balance",
+    "account",
+    "audit_event",
+    "conflict_count",
+    "reconciliation_break_event",
+    "reconciliation_break",
+    "reconciliation_run",
+    "reconciliation_cursor",
+    "chain_head_export",
+]
+
+
+@pytest.fixture(scope="module")
+def application(template: ServerUrls) -> Iterator[World]:
+    """One application for all tests of a module; a database for each would take most of their time."""
+    with fresh_world(template) as world:
+        yield world
+
 
 @pytest.fixture
-def api(template: ServerUrls) -> Iterator[World]:
-    """The application over real servers, with an account that has 1,000 and two that have nothing."""
-    with fresh_world(template) as world:
-        world.funded("alice", 1_000)
-        world.account("bob")
-        world.account("carol")
-        yield world
+def api(application: World) -> World:
+    """The application over empty books and an empty cache, with an account that has 1,000 and two that have nothing."""
+    application.cache.flushdb()
+    with psycopg.connect(application.settings.owner_database_url) as connection:
+        connection.execute("SET session_replication_role = replica")  # the guards refuse to delete
+        for table in WRITTEN:
+            connection.execute(f"DELETE FROM {table}".encode())
+        connection.execute("UPDATE partition SET chain_seq = 0, last_position = '', chain_hash = %s", [GENESIS_HASH])
+        connection.execute("UPDATE ledger_setting SET value = value + 1 WHERE name = 'directory_version'")
+    application.services.payments.directory.refresh()
+    application.funded("alice", 1_000)
+    application.account("bob")
+    application.account("carol")
+    return application

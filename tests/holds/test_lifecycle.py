@@ -296,6 +296,7 @@ def test_a_capture_that_the_books_reject_leaves_the_answer_to_the_authorization_
     assert api.sql("SELECT code FROM payment_rejection") == [("rejected_by_ledger",)]
     again = api.pay("alice", "bob", 300, external_id="order-1", capture="manual")
     assert (again.status_code, again.get_json()["payment_id"]) == (200, first["payment_id"])
+    api.sql("ALTER TABLE entry DROP CONSTRAINT no_thirteen")
 
 
 # Splits
