@@ -24,13 +24,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=[scope.value for scope in Scope],
         help="what it may do; repeat for several (default: read and payments:write)",
     )
-    listing = actions.add_parser("list", help="list all keys, without their secrets")
+    actions.add_parser("list", help="list all keys, without their secrets")
     revoke = actions.add_parser("revoke", help="end a key; takes effect within five seconds")
     revoke.add_argument("key_id", help="the id that `keys list` shows")
     for action in actions.choices.values():
         # Also behind the action, where one would type it; the parser above has the default.
-        action.add_argument("--data-dir", type=Path, default=argparse.SUPPRESS, help=argparse.SUPPRESS)
-    for action in (create, listing, revoke):  # the option counts behind the action too; it suppresses its default there
         action.add_argument("--data-dir", type=Path, default=argparse.SUPPRESS, help=argparse.SUPPRESS)
 
 
