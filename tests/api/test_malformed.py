@@ -55,7 +55,7 @@ def nothing_moves(shared_world: World) -> object:
     ],
 )
 def test_an_amount_is_a_positive_whole_number_within_bounds(shared_world: World, amount: str, code: str) -> None:
-    body = json.dumps(payment("alice", BANK, 777)).replace("777", amount).encode()
+    body = json.dumps(payment("alice", BANK, 777, external_id="x")).replace("777", amount).encode()
     assert_problem(shared_world.post("/v1/payments", body), 422 if code != "malformed_request" else 400, code)
 
 
