@@ -24,9 +24,11 @@ from app.ledger.changes import ChangeBooks
 from app.ledger.database import engine_for
 from app.ledger.history import History
 from app.ledger.holds import HoldBooks
+from app.ledger.journals import JournalBooks
 from app.ledger.migrate import is_current
 from app.ledger.posting import PostingBooks
 from app.ledger.proof import ProofBooks
+from app.ledger.synchronous import SynchronousBooks
 from app.services.accounts import Accounts
 from app.services.assets import Assets
 from app.services.balances import Balances
@@ -36,13 +38,17 @@ from app.services.contention import Contention
 from app.services.directory import AccountDirectory
 from app.services.drain import Drain
 from app.services.figures import FigureReader
+from app.services.holding import Holding
 from app.services.holds import Holds
+from app.services.journals import Journals
 from app.services.keys import Gatekeeper
 from app.services.payments import Payments
 from app.services.pushing import DirectoryPush
 from app.services.readiness import ReadinessProbe
 from app.services.reconcile import Reconciler
+from app.services.refunds import Refunds
 from app.services.replay import Replay
+from app.services.synchronous import Poster
 from app.services.verify import Verifier
 from app.services.waiting import BooksWait, WaitingRoom
 from app.settings import Settings
@@ -75,6 +81,8 @@ def build_api(settings: Settings) -> ApiServices:
     history = History(engine)
     waiting = WaitingRoom(WAITERS)
     payments = build_payments(settings, funds, accounts, history, waiting)
+    register = JournalBooks(engine)
+    poster = build_poster(settings, funds, register, payments)
     subscription = blocking_client(settings.redis_url, decode_responses=True)
     return ApiServices(
         accounts=Accounts(accounts, build_assets(engine)),
@@ -84,6 +92,8 @@ def build_api(settings: Settings) -> ApiServices:
         payments=payments,
         holds=build_holds(settings, engine, funds, payments),
         batches=Batches(payments, funds, sleep=time.sleep, new_group_id=lambda: uuid4().hex),
+        journals=Journals(register, poster),
+        refunds=Refunds(funds, register, payments, poster),
         history=history,
         gatekeeper=Gatekeeper(KeyBooks(engine), time.monotonic),
         readiness=build_readiness(settings, engine, funds, accounts),
@@ -125,6 +135,21 @@ def build_payments(
 def build_holds(settings: Settings, engine: Engine, funds: Funds, payments: Payments) -> Holds:
     """The verbs of authorizations."""
     return Holds(funds, HoldBooks(engine), payments, wake=Wakes(settings.queue_url).drain)
+
+
+def build_poster(settings: Settings, funds: Funds, register: JournalBooks, payments: Payments) -> Poster:
+    """The verb behind journals, reversals and refunds; their chain stands behind those of the partitions."""
+    return Poster(
+        books=SynchronousBooks(settings.database_url, chain=settings.partitions),
+        register=register,
+        funds=funds,
+        holding=Holding(funds, payments.reopen, payments.balances.hydrate),
+        directory=payments.directory,
+        wake=payments.wake,
+        sleep=time.sleep,
+        jitter=random.random,
+        new_attempt_id=lambda: uuid4().hex,
+    )
 
 
 def build_expiry(settings: Settings) -> Holds:

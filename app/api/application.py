@@ -4,7 +4,20 @@ from flask import Flask, request
 from flask.sessions import SessionInterface
 from werkzeug.routing import PathConverter
 
-from app.api import accounts, assets, batches, changes, health, holds, metrics, payments, reference, reports
+from app.api import (
+    accounts,
+    assets,
+    batches,
+    changes,
+    health,
+    holds,
+    journals,
+    metrics,
+    payments,
+    reference,
+    refunds,
+    reports,
+)
 from app.api.context import EXTENSION, ApiServices
 from app.api.problems import install_error_handlers
 from app.api.requests import malformed
@@ -41,7 +54,20 @@ def create_application(services: ApiServices) -> Flask:
     application.url_map.converters["path"] = _AnyText
     application.session_interface = _NoSessions()
     application.extensions[EXTENSION] = services
-    for module in (accounts, changes, assets, payments, holds, batches, reports, health, metrics, reference):
+    for module in (
+        accounts,
+        changes,
+        assets,
+        payments,
+        holds,
+        batches,
+        journals,
+        refunds,
+        reports,
+        health,
+        metrics,
+        reference,
+    ):
         application.register_blueprint(module.blueprint)
     application.before_request(_refuse_nul)
     install_error_handlers(application)

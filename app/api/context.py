@@ -13,10 +13,12 @@ from app.services.batches import Batches
 from app.services.changes import AccountChanges
 from app.services.figures import FigureReader
 from app.services.holds import Holds
+from app.services.journals import Journals
 from app.services.keys import Gatekeeper
 from app.services.payments import Payments
 from app.services.ports import HistoryReports
 from app.services.readiness import ReadinessProbe
+from app.services.refunds import Refunds
 
 EXTENSION = "holdfast"
 
@@ -32,6 +34,8 @@ class ApiServices:
     payments: Payments
     holds: Holds
     batches: Batches
+    journals: Journals
+    refunds: Refunds
     history: HistoryReports
     gatekeeper: Gatekeeper
     readiness: ReadinessProbe

@@ -345,7 +345,7 @@ def _rejected_body(rejected: RejectedPayment) -> PaymentBody:
         external_id=rejected.external_id,
         status="rejected",
         source_account_id=legs[0]["account_id"],
-        destination_account_id=legs[1]["account_id"],
+        destination_account_id=legs[1]["account_id"] if len(legs) == 2 else None,
         amount_minor=legs[0]["amount_minor"],
         currency_code=rejected.intent["currency_code"],
         description=rejected.intent["description"],

@@ -68,7 +68,16 @@ _HEADERS = {
     "If-Match": "The ETag of a balance: the same as expected_version.",
     "If-None-Match": "The ETag of a balance: 304 while it is current.",
 }
-_PAGED = {"list_accounts", "list_entries", "find_payment", "conflicts", "list_problems", "list_changes", "list_assets"}
+_PAGED = {
+    "list_accounts",
+    "list_entries",
+    "find_payment",
+    "conflicts",
+    "list_problems",
+    "list_changes",
+    "list_assets",
+    "list_refunds",
+}
 
 
 @blueprint.get("/v1/problems")

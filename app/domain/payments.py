@@ -28,9 +28,14 @@ class Kind(StrEnum):
     CAPTURE = "capture"
     VOID = "void"
     EXPIRY = "expiry"
+    JOURNAL = "journal"
+    REVERSAL = "reversal"
+    REFUND = "refund"
+    JOURNAL_HOLD = "journal_hold"
+    """Holds funds for a journal, reversal or refund while it is posted; itself it is never posted."""
 
 
-HOLD_ONLY = frozenset({Kind.AUTHORIZATION, Kind.VOID, Kind.EXPIRY})
+HOLD_ONLY = frozenset({Kind.AUTHORIZATION, Kind.VOID, Kind.EXPIRY, Kind.JOURNAL_HOLD})
 CONCLUSIONS = frozenset({Kind.CAPTURE, Kind.VOID, Kind.EXPIRY})
 
 SHORTEST_EXPIRY_S = 1
@@ -150,6 +155,11 @@ def fingerprint(request: PaymentRequest) -> str:
         f"manual {request.expires_in_s}" if request.manual_capture else "",
         _split_text(request.destinations) if request.destinations else "",
     )
+    return digest_of(values)
+
+
+def digest_of(values: Sequence[str]) -> str:
+    """The fingerprint of a request's nine fields, as text."""
     encoded = [value.encode() for value in values]
     digest = blake2b(b"\x00".join(encoded), digest_size=9).digest()
     checks = struct.pack(">9H", *[crc32(value) & 0xFFFF for value in encoded])
@@ -160,9 +170,9 @@ def _split_text(destinations: Sequence[Destination]) -> str:
     return dumps([[one.account_id, one.amount_minor, one.share, one.remainder] for one in destinations])
 
 
-def differing_field(ours: str, theirs: str) -> str:
-    """The name of the first field in which two fingerprints differ."""
-    for index, name in enumerate(_FIELDS):
+def differing_field(ours: str, theirs: str, names: Sequence[str] = _FIELDS) -> str:
+    """The name of the first field in which two fingerprints differ; `names` are those of our request's fields."""
+    for index, name in enumerate(names):
         # Two bytes of check do not align with base64's three, so compare the decoded form.
         if _check(ours, index) != _check(theirs, index):
             return name
@@ -179,7 +189,7 @@ def prepare(request: PaymentRequest, facts: Mapping[str, AccountFacts], actor: s
     refusal = (
         _refuse_ids(request)
         or _refuse_accounts(request, facts)
-        or _refuse_amount(request.amount_minor)
+        or refuse_amount(request.amount_minor)
         or _refuse_expiry(request)
     )
     if refusal is not None:
@@ -276,23 +286,30 @@ def _refuse_ids(request: PaymentRequest) -> Refusal | None:
 
 
 def _refuse_accounts(request: PaymentRequest, facts: Mapping[str, AccountFacts]) -> Refusal | None:
-    for account_id in (request.source_account_id, *request.destination_ids):
+    if refusal := refuse_unknown((request.source_account_id, *request.destination_ids), facts):
+        return refusal
+    source = facts[request.source_account_id]
+    if refusal := refuse_status(source, source.status.bars_debits):
+        return refusal
+    for account_id in request.destination_ids:
+        destination = facts[account_id]
+        if refusal := refuse_status(destination, destination.status.bars_credits):
+            return refusal
+    for account_id in request.destination_ids:
+        if refusal := _refuse_mismatch(request, source, facts[account_id]):
+            return refusal
+    return None
+
+
+def refuse_unknown(account_ids: Sequence[str], facts: Mapping[str, AccountFacts]) -> Refusal | None:
+    """Refuse the first of these accounts that does not exist."""
+    for account_id in account_ids:
         if account_id not in facts:
             return Refusal(
                 RefusalCode.ACCOUNT_NOT_FOUND,
                 f"There is no account {account_id!r}; create it with POST /v1/accounts.",
                 {"account_id": account_id},
             )
-    source = facts[request.source_account_id]
-    if refusal := _refuse_status(source, source.status.bars_debits):
-        return refusal
-    for account_id in request.destination_ids:
-        destination = facts[account_id]
-        if refusal := _refuse_status(destination, destination.status.bars_credits):
-            return refusal
-    for account_id in request.destination_ids:
-        if refusal := _refuse_mismatch(request, source, facts[account_id]):
-            return refusal
     return None
 
 
@@ -314,7 +331,8 @@ def _refuse_expiry(request: PaymentRequest) -> Refusal | None:
     return None
 
 
-def _refuse_status(account: AccountFacts, barred: bool) -> Refusal | None:
+def refuse_status(account: AccountFacts, barred: bool) -> Refusal | None:
+    """Refuse an account that is frozen for this side, or closed."""
     if not barred:
         return None
     closed = account.status is AccountStatus.CLOSED
@@ -343,7 +361,8 @@ def _refuse_mismatch(request: PaymentRequest, source: AccountFacts, destination:
     return None
 
 
-def _refuse_amount(amount_minor: int) -> Refusal | None:
+def refuse_amount(amount_minor: int) -> Refusal | None:
+    """Refuse an amount (minor units) that is not positive or cannot be counted exactly."""
     if amount_minor <= 0:
         return Refusal(
             RefusalCode.AMOUNT_NOT_POSITIVE,

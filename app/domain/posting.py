@@ -13,8 +13,11 @@ from app.domain.entries import Entry, LedgerTransaction, chain_hash
 from app.domain.holds import Hold, HoldState, hold_not_found, refuse_concluded
 from app.domain.money import in_range
 from app.domain.partitions import PaymentPosition
-from app.domain.payments import CONCLUSIONS, DEFAULT_EXPIRY_S, Intent, Kind, differing_field
+from app.domain.payments import CONCLUSIONS, DEFAULT_EXPIRY_S, Intent, Kind, Leg, differing_field
 from app.domain.refusals import Refusal, RefusalCode
+
+HOLD_SEPARATOR = "\x1f"
+"""Stands in the external id of a journal's hold; no caller can send it, for it is not printable."""
 
 
 @dataclass(slots=True)
@@ -37,7 +40,7 @@ class QueuedIntent:
     @property
     def account_ids(self) -> list[str]:
         """The accounts whose rows the posting changes."""
-        if self.intent.moves_money:
+        if self.intent.moves_money or self.intent.kind == Kind.JOURNAL_HOLD:
             return [leg.account_id for leg in self.intent.legs]
         return [self.intent.guarded_account_id]
 
@@ -140,6 +143,9 @@ def plan_posting(
         if queued.place.payment_id in rejected_before:
             plan.redelivered.append((queued, False))
             continue
+        if queued.intent.kind == Kind.JOURNAL_HOLD:
+            _answer_journal_hold(plan, queued, outcomes)
+            continue
         concludes = queued.intent.kind in CONCLUSIONS
         outcome = outcomes.get(queued.key)
         if outcome is not None and not concludes:
@@ -222,6 +228,27 @@ def refuse_linked(failed_payment_id: str, refusal: Refusal) -> Refusal:
     )
 
 
+def journal_key(queued: QueuedIntent) -> tuple[str, str]:
+    """Entity and external id of the journal that a journal's hold was made for."""
+    return queued.intent.entity_id, queued.intent.external_id.partition(HOLD_SEPARATOR)[0]
+
+
+def _answer_journal_hold(
+    plan: PostingPlan, queued: QueuedIntent, outcomes: Mapping[tuple[str, str], KnownOutcome]
+) -> None:
+    """A hold that was left behind: its journal is in the books, or will never be posted with this hold."""
+    outcome = outcomes.get(journal_key(queued))
+    if outcome is not None and outcome.posted and outcome.fingerprint == queued.intent.fingerprint:
+        plan.redelivered.append((queued, True))
+        return
+    refusal = Refusal(
+        RefusalCode.REJECTED_BY_LEDGER,
+        "Its journal was given up before it was posted; the hold is released.",
+        {"external_id": journal_key(queued)[1]},
+    )
+    plan.rejections.append(Rejection(queued, refusal))
+
+
 def _answer_known(plan: PostingPlan, queued: QueuedIntent, outcome: KnownOutcome) -> None:
     if outcome.payment_id == queued.place.payment_id:
         plan.redelivered.append((queued, True))
@@ -270,43 +297,50 @@ def _refuse(queued: QueuedIntent, balances: Mapping[str, LedgerBalance], holds: 
 def _refuse_legs(intent: Intent, balances: Mapping[str, LedgerBalance]) -> Refusal | None:
     for leg in intent.legs:
         row = balances.get(leg.account_id)
-        if row is None:
-            return Refusal(
-                RefusalCode.ACCOUNT_NOT_FOUND,
-                f"The books have no account {leg.account_id!r}.",
-                {"account_id": leg.account_id},
-            )
-        if row.entity_id != intent.entity_id:
-            return Refusal(
-                RefusalCode.ENTITY_MISMATCH,
-                f"Account {leg.account_id!r} belongs to entity {row.entity_id!r}.",
-                {"account_id": leg.account_id, "entity_id": row.entity_id},
-            )
-        if row.currency_code != intent.currency_code:
+        if row is not None and row.entity_id == intent.entity_id and row.currency_code != intent.currency_code:
             return Refusal(
                 RefusalCode.CURRENCY_MISMATCH,
                 f"Account {leg.account_id!r} is in {row.currency_code}.",
                 {"account_id": leg.account_id, "account_currency_code": row.currency_code},
             )
-        change = row.normal_sign * leg.amount_minor
-        after = row.balance_minor + change
-        if change < 0 and row.floor_minor is not None and after < row.floor_minor:
-            return Refusal(
-                RefusalCode.INSUFFICIENT_FUNDS,
-                f"The books would take account {leg.account_id!r} below its floor.",
-                {
-                    "account_id": leg.account_id,
-                    "balance_minor": row.balance_minor,
-                    "floor_minor": row.floor_minor,
-                    "amount_minor": abs(leg.amount_minor),
-                },
-            )
-        if not in_range(after):
-            return Refusal(
-                RefusalCode.BALANCE_OUT_OF_RANGE,
-                f"The balance of account {leg.account_id!r} would leave the range of ±(2^53 − 1).",
-                {"account_id": leg.account_id, "balance_minor": row.balance_minor},
-            )
+        if refusal := refuse_leg(leg, row, intent.entity_id):
+            return refusal
+    return None
+
+
+def refuse_leg(leg: Leg, row: LedgerBalance | None, entity_id: str) -> Refusal | None:
+    """Refuse a leg that the account's row in the books cannot take."""
+    if row is None:
+        return Refusal(
+            RefusalCode.ACCOUNT_NOT_FOUND,
+            f"The books have no account {leg.account_id!r}.",
+            {"account_id": leg.account_id},
+        )
+    if row.entity_id != entity_id:
+        return Refusal(
+            RefusalCode.ENTITY_MISMATCH,
+            f"Account {leg.account_id!r} belongs to entity {row.entity_id!r}.",
+            {"account_id": leg.account_id, "entity_id": row.entity_id},
+        )
+    change = row.normal_sign * leg.amount_minor
+    after = row.balance_minor + change
+    if change < 0 and row.floor_minor is not None and after < row.floor_minor:
+        return Refusal(
+            RefusalCode.INSUFFICIENT_FUNDS,
+            f"The books would take account {leg.account_id!r} below its floor.",
+            {
+                "account_id": leg.account_id,
+                "balance_minor": row.balance_minor,
+                "floor_minor": row.floor_minor,
+                "amount_minor": abs(leg.amount_minor),
+            },
+        )
+    if not in_range(after):
+        return Refusal(
+            RefusalCode.BALANCE_OUT_OF_RANGE,
+            f"The balance of account {leg.account_id!r} would leave the range of ±(2^53 − 1).",
+            {"account_id": leg.account_id, "balance_minor": row.balance_minor},
+        )
     return None
 
 
@@ -393,19 +427,7 @@ def _append(
     posted_at: datetime,
 ) -> LedgerTransaction:
     intent = queued.intent
-    entries = []
-    for leg in intent.legs:
-        row = balances[leg.account_id]
-        change = row.normal_sign * leg.amount_minor
-        row.balance_minor += change
-        row.entry_count += 1
-        row.version += 1
-        row.updated_at = posted_at
-        delta = deltas.setdefault(leg.account_id, Delta())
-        delta.change_minor += change
-        delta.entries += 1
-        delta.versions += 1
-        entries.append(Entry(leg.account_id, row.entry_count, leg.amount_minor, row.balance_minor, row.currency_code))
+    entries = [advance_balance(leg, balances[leg.account_id], deltas, posted_at) for leg in intent.legs]
     accepted_at = from_milliseconds(queued.place.accepted_at_ms)
     transaction = LedgerTransaction(
         partition=head.partition,
@@ -425,8 +447,27 @@ def _append(
         entries=entries,
         previous_hash=head.chain_hash,
     )
+    advance_head(head, transaction)
+    return transaction
+
+
+def advance_balance(leg: Leg, row: LedgerBalance, deltas: dict[str, Delta], posted_at: datetime) -> Entry:
+    """Advance an account's row by one leg; the entry that the leg becomes."""
+    change = row.normal_sign * leg.amount_minor
+    row.balance_minor += change
+    row.entry_count += 1
+    row.version += 1
+    row.updated_at = posted_at
+    delta = deltas.setdefault(leg.account_id, Delta())
+    delta.change_minor += change
+    delta.entries += 1
+    delta.versions += 1
+    return Entry(leg.account_id, row.entry_count, leg.amount_minor, row.balance_minor, row.currency_code)
+
+
+def advance_head(head: ChainHead, transaction: LedgerTransaction) -> None:
+    """Hash a transaction that names the head as its predecessor, and make it the head."""
     transaction.hash = chain_hash(transaction)
     head.chain_seq = transaction.chain_seq
     head.chain_hash = transaction.hash
-    head.last_posted_at = posted_at
-    return transaction
+    head.last_posted_at = transaction.posted_at

@@ -117,8 +117,12 @@ class ChangeBooks:
             return int(connection.execute(query).scalar_one())
 
     def last_positions(self) -> dict[int, str]:
-        """The last outbox position that was posted in each partition; empty before the first."""
-        query = select(partition.c.partition, partition.c.last_position)
+        """The last outbox position that was posted in each partition; empty before the first.
+
+        The chain of journals stands behind the partitions and has no outbox.
+        """
+        partitions = select(ledger_setting.c.value).where(ledger_setting.c.name == "partitions").scalar_subquery()
+        query = select(partition.c.partition, partition.c.last_position).where(partition.c.partition < partitions)
         with translated(), self._engine.connect() as connection:
             return {row.partition: row.last_position for row in connection.execute(query)}
 

@@ -338,6 +338,9 @@ def _keepable(value: Any) -> Any:
 class PostingBooks:
     """The books as a worker posts to them, over one connection of its own."""
 
+    process = "drain"
+    """What the server's list of sessions shows."""
+
     def __init__(self, database_url: str) -> None:
         self._database_url = database_url
         self._connection: psycopg.Connection[Any] | None = None
@@ -414,7 +417,7 @@ class PostingBooks:
     def _connected(self) -> psycopg.Connection[Any]:
         if self._connection is None or self._connection.closed:
             try:
-                connection = connect(self._database_url, application_name="holdfast drain")
+                connection = connect(self._database_url, application_name=f"holdfast {self.process}")
             except psycopg.Error as error:
                 raise translate(error) from error
             connection.isolation_level = IsolationLevel.SERIALIZABLE

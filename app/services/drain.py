@@ -4,6 +4,7 @@ Load, write, settle. Everything may be repeated at any point: what is posted alr
 """
 
 import logging
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -13,7 +14,7 @@ from app.domain.faults import ConcurrencyConflict, LedgerConstraintViolated
 from app.domain.holds import HoldState
 from app.domain.partitions import parse_payment_id
 from app.domain.payments import CONCLUSIONS, Kind, refuse_reused
-from app.domain.posting import LedgerBalance, PostingPlan, QueuedIntent, plan_posting, units
+from app.domain.posting import LedgerBalance, PostingPlan, QueuedIntent, journal_key, plan_posting, units
 from app.domain.refusals import Refusal, RefusalCode
 from app.domain.settlement import AccountSettlement, Notice
 from app.services.contention import RETRIES, Contention, backoff_s
@@ -23,6 +24,9 @@ log = logging.getLogger(__name__)
 
 BATCH_LIMIT = 2_000
 """Payments in one transaction: most of what group commit gives, and still well below a tenth of a second."""
+
+JOURNAL_PATIENCE_MS = 30_000
+"""A journal's hold is its maker's to settle. After this, longer than any request lives, it was left behind."""
 
 
 @dataclass(slots=True)
@@ -102,6 +106,7 @@ class Drain:
         sleep: Callable[[float], None],
         jitter: Callable[[], float],
         batch_limit: int = BATCH_LIMIT,
+        now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
         self.funds = funds
         self._books = books
@@ -109,6 +114,7 @@ class Drain:
         self._sleep = sleep
         self._jitter = jitter
         self._batch_limit = batch_limit
+        self._now_ms = now_ms
 
     def run_once(self) -> DrainReport:
         """Post and settle one batch from all partitions that have intents and that nobody else is draining."""
@@ -153,7 +159,7 @@ class Drain:
                 batch.defer(contended)
                 batch.spent = self._contention.note(contended)
             if batch.queued:
-                known, rejected_before = posting.known_outcomes([queued.key for queued in batch.queued])
+                known, rejected_before = posting.known_outcomes(_keys(batch.queued))
                 posted_at = posting.posting_time(balances)
                 refused = self._claimed_by_others(batch.queued)
                 if culprit is not None:
@@ -201,13 +207,18 @@ class Drain:
         """
         taken = 0
         for unit in units(self._outbox(partition, share)):
-            if waiting and _touches(unit, waiting):
+            if self._is_in_hand(unit[0]) or (waiting and _touches(unit, waiting)):
                 batch.deferred += unit
             else:
                 batch.queued += unit
                 taken += len(unit)
             if taken >= share:
                 return
+
+    def _is_in_hand(self, queued: QueuedIntent) -> bool:
+        """Whether it is the hold of a journal that may still be on its way."""
+        age_ms = self._now_ms() - queued.place.accepted_at_ms
+        return queued.intent.kind == Kind.JOURNAL_HOLD and age_ms < JOURNAL_PATIENCE_MS
 
     def _outbox(self, partition: int, page_size: int) -> Iterator[QueuedIntent]:
         """The intents of a partition, oldest first, read as they are asked for."""
@@ -302,6 +313,12 @@ class Drain:
         else:
             notice = Notice(partition, done=positions, refused=refused)
             self.funds.settle(partition, accounts, records=records, done=positions, notice=notice)
+
+
+def _keys(queued: Sequence[QueuedIntent]) -> list[tuple[str, str]]:
+    """What the books are asked about: the intents, and the journals behind those that are holds of one."""
+    journals = {journal_key(one) for one in queued if one.intent.kind == Kind.JOURNAL_HOLD}
+    return [*(one.key for one in queued), *sorted(journals)]
 
 
 def _touches(unit: Sequence[QueuedIntent], account_ids: set[str]) -> bool:

@@ -33,6 +33,7 @@ class Scope(StrEnum):
     READ = "read"
     PAYMENTS_WRITE = "payments:write"
     ACCOUNTS_WRITE = "accounts:write"
+    JOURNALS_WRITE = "journals:write"
     ADMIN = "admin"
 
 
@@ -64,7 +65,9 @@ class Caller:
     scopes: frozenset[str]
 
     def may(self, scope: Scope) -> bool:
-        """Whether the key carries a scope; `admin` carries all."""
+        """Whether the key carries a scope; `admin` carries all, `accounts:write` that for journals too."""
+        if scope is Scope.JOURNALS_WRITE and Scope.ACCOUNTS_WRITE in self.scopes:
+            return True
         return scope in self.scopes or Scope.ADMIN in self.scopes
 
 

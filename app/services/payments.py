@@ -325,6 +325,8 @@ class Payments:
         except (CacheUnavailable, OutcomeUnknown):
             log.warning("cache not reachable, looking for %s in the books only", payment_id)
             queued = concluded = None
+        if queued is not None and queued.intent.kind == Kind.JOURNAL_HOLD:
+            return None
         if queued is not None and queued.intent.kind != Kind.AUTHORIZATION:
             return queued
         posted = self._history.posted(payment_id)
@@ -341,7 +343,7 @@ class Payments:
         """A payment by its external id; of a refused one the refusal, while the idempotency window lasts."""
         posted = self._history.posted_by_external_id(entity_id, external_id)
         if posted is not None:
-            return posted
+            return posted if posted.kind in (Kind.PAYMENT, Kind.CAPTURE) else None
         partition = self._funds.claimed_partition(entity_id, external_id)
         record = None if partition is None else self._funds.record(partition, entity_id, external_id)
         if record is not None and partition is not None:

@@ -297,3 +297,48 @@ class PendingFunds(Protocol):
     """The cache, for seeing whether an intent is still to be posted."""
 
     def pending(self, place: PaymentPosition) -> QueuedIntent | None: ...
+
+
+class JournalFunds(Protocol):
+    """The cache, for what is posted at once: hold first, settle after."""
+
+    def partition_of(self, account_id: str) -> int: ...
+    def reserve_unclaimed(
+        self,
+        groups: Sequence[tuple[int, Sequence[ReserveItem]]],
+        directory_version: int,
+        *,
+        atomic: bool = False,
+        dry_run: bool = False,
+    ) -> list[ReserveReply | Failed | Stale]: ...
+    def claimed_partition(self, entity_id: str, external_id: str) -> int | None: ...
+    def record(self, partition: int, entity_id: str, external_id: str) -> Record | None: ...
+    def settle(
+        self,
+        partition: int,
+        accounts: Sequence[AccountSettlement],
+        *,
+        done: Sequence[str] = (),
+    ) -> None: ...
+
+
+class JournalRegister(Protocol):
+    """The books, for finding journals, reversals and refunds."""
+
+    def get(self, transaction_id: str) -> LedgerTransaction | None: ...
+    def by_external_id(self, entity_id: str, external_id: str) -> LedgerTransaction | None: ...
+    def related(self, transaction_id: str, kind: str) -> list[LedgerTransaction]: ...
+
+
+class OpenSession(Protocol):
+    """A session with the books that holds the locks of one operation."""
+
+    def posting_journal(self) -> AbstractContextManager[OpenPosting]: ...
+    def contended(self, account_ids: Sequence[str]) -> set[str]: ...
+    def count_conflicts(self, account_ids: Sequence[str], *, retries: int, exhausted: int) -> None: ...
+
+
+class SynchronousBooks(Protocol):
+    """The books, for posting while the caller waits."""
+
+    def session(self, names: Sequence[str]) -> AbstractContextManager[OpenSession]: ...

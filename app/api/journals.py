@@ -1,0 +1,169 @@
+"""Journals: post, read, reverse."""
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from flask import Blueprint, Response
+from msgspec import Meta, Struct
+
+from app.api.access import actor, operation
+from app.api.accounts import LARGEST_METADATA
+from app.api.context import services
+from app.api.problems import problem
+from app.api.rendering import json_response
+from app.api.requests import Body, checked_metadata, in_utc, is_dry_run
+from app.domain.clock import rfc3339
+from app.domain.entries import Entry, LedgerTransaction
+from app.domain.journals import FEWEST_ENTRIES, MOST_ENTRIES, JournalLine, JournalRequest
+from app.domain.refusals import Refusal
+from app.services.journals import journal_not_found
+from app.services.keys import Scope
+from app.services.synchronous import Done
+
+blueprint = Blueprint("journals", __name__)
+
+ReasonText = Annotated[str, Meta(min_length=1, max_length=1_000)]
+
+
+class NewJournalEntry(Struct, forbid_unknown_fields=True):
+    """One entry to post; minor units of the account's currency."""
+
+    account_id: str
+    direction: Literal["debit", "credit"]
+    amount_minor: int
+
+
+class NewJournal(Struct, forbid_unknown_fields=True):
+    """Entries to post together, each account once; debits and credits are equal in each currency."""
+
+    external_id: str
+    entries: Annotated[list[NewJournalEntry], Meta(min_length=FEWEST_ENTRIES, max_length=MOST_ENTRIES)]
+    reason: ReasonText
+    effective_at: datetime | None = None
+    metadata: dict[str, Any] | None = None
+
+
+class NewReversal(Struct, forbid_unknown_fields=True):
+    """The opposite of a journal, once."""
+
+    external_id: str
+    reason: ReasonText
+
+
+class JournalEntry(Struct):
+    """One entry in the books, with the balance it left behind; minor units."""
+
+    account_id: str
+    entry_number: int
+    direction: str
+    amount_minor: int
+    balance_minor: int
+    currency_code: str
+
+
+class JournalBody(Struct):
+    """A journal or a reversal in the books. In a dry run there is none: no id, no times, the status `dry_run`."""
+
+    journal_id: str | None
+    external_id: str
+    status: str
+    kind: str
+    entity_id: str
+    reason: str | None
+    entries: list[JournalEntry]
+    effective_at: str | None
+    posted_at: str | None
+    metadata: dict[str, Any] | None
+    reverses: str | None
+    reversed_by: str | None
+    ledger_transaction: str | None
+
+
+_new_journal = Body(NewJournal)
+_new_reversal = Body(NewReversal)
+
+
+@blueprint.post("/v1/journals")
+@operation(
+    "Post a journal at once; a replay of the same external_id answers 200",
+    scope=Scope.JOURNALS_WRITE,
+    body=NewJournal,
+    answers={201: JournalBody, 200: JournalBody},
+    parameters=("dry_run",),
+)
+def post_journal() -> Response:
+    """Post, or only say what would be."""
+    dry_run = is_dry_run()
+    body = _new_journal.read()
+    wanted = JournalRequest(
+        external_id=body.external_id,
+        lines=[JournalLine(one.account_id, one.direction == "debit", one.amount_minor) for one in body.entries],
+        reason=body.reason,
+        effective_at=in_utc(body.effective_at, "effective_at"),
+        metadata=checked_metadata(body.metadata, LARGEST_METADATA),
+    )
+    return _answer(services().journals.post(wanted, actor(), dry_run=dry_run))
+
+
+@blueprint.get("/v1/journals/<journal_id>")
+@operation("Read a journal or a reversal", scope=Scope.READ, answers={200: JournalBody})
+def get_journal(journal_id: str) -> Response:
+    """One journal."""
+    found = services().journals.find(journal_id)
+    return problem(journal_not_found(journal_id)) if found is None else json_response(_journal_body(found))
+
+
+@blueprint.post("/v1/journals/<journal_id>/reversal")
+@operation(
+    "Reverse a journal, once, by the opposite of its entries",
+    scope=Scope.JOURNALS_WRITE,
+    body=NewReversal,
+    answers={201: JournalBody, 200: JournalBody},
+)
+def reverse_journal(journal_id: str) -> Response:
+    """Reverse."""
+    body = _new_reversal.read()
+    return _answer(services().journals.reverse(journal_id, body.external_id, body.reason, actor()))
+
+
+def _answer(outcome: Done | Refusal) -> Response:
+    if isinstance(outcome, Refusal):
+        return problem(outcome)
+    if outcome.rehearsed:
+        return json_response(_journal_body(outcome.transaction, is_rehearsed=True))
+    response = json_response(_journal_body(outcome.transaction), 200 if outcome.replayed else 201)
+    response.headers["Location"] = f"/v1/journals/{outcome.transaction.payment_id}"
+    if outcome.replayed:
+        response.headers["Idempotent-Replayed"] = "true"
+    return response
+
+
+def _journal_body(found: LedgerTransaction, *, is_rehearsed: bool = False) -> JournalBody:
+    reversal = None if is_rehearsed else services().journals.reversal_of(found.payment_id)
+    return JournalBody(
+        journal_id=None if is_rehearsed else found.payment_id,
+        external_id=found.external_id,
+        status="dry_run" if is_rehearsed else "posted",
+        kind=found.kind,
+        entity_id=found.entity_id,
+        reason=found.description,
+        entries=[entry_body(entry) for entry in found.entries],
+        effective_at=None if is_rehearsed else rfc3339(found.effective_at),
+        posted_at=None if is_rehearsed else rfc3339(found.posted_at),
+        metadata=found.metadata,
+        reverses=found.relates_to,
+        reversed_by=None if reversal is None else reversal.payment_id,
+        ledger_transaction=None if is_rehearsed else f"{found.partition}/{found.chain_seq}",
+    )
+
+
+def entry_body(entry: Entry) -> JournalEntry:
+    """An entry of a journal or a refund as the API shows it."""
+    return JournalEntry(
+        account_id=entry.account_id,
+        entry_number=entry.entry_number,
+        direction="debit" if entry.amount_minor > 0 else "credit",
+        amount_minor=abs(entry.amount_minor),
+        balance_minor=entry.balance_minor,
+        currency_code=entry.currency_code,
+    )

@@ -1,0 +1,289 @@
+"""Journals, reversals and refunds: movements of many legs that are posted at once, while the caller waits."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from json import dumps
+from typing import Any
+
+from app.domain.accounts import AccountFacts
+from app.domain.entries import LedgerTransaction
+from app.domain.payments import (
+    Intent,
+    Kind,
+    Leg,
+    differing_field,
+    digest_of,
+    refuse_amount,
+    refuse_id,
+    refuse_status,
+    refuse_unknown,
+)
+from app.domain.posting import (
+    HOLD_SEPARATOR,
+    ChainHead,
+    Delta,
+    LedgerBalance,
+    PostingPlan,
+    advance_balance,
+    advance_head,
+    refuse_leg,
+)
+from app.domain.refusals import Refusal, RefusalCode
+
+FEWEST_ENTRIES = 2
+MOST_ENTRIES = 200
+"""A journal locks a row for each entry; a longer one is better sent as several."""
+
+JOURNAL_KINDS = frozenset({Kind.JOURNAL.value, Kind.REVERSAL.value})
+_ID_PREFIX = {Kind.JOURNAL: "jrn", Kind.REVERSAL: "jrn", Kind.REFUND: "ref"}
+_FIELDS = {
+    Kind.JOURNAL: ("kind", "entries", "reason", "effective_at", "metadata"),
+    Kind.REVERSAL: ("kind", "journal_id", "reason"),
+    Kind.REFUND: ("kind", "payment_id", "amount_minor", "reason"),
+}
+
+
+@dataclass(slots=True, frozen=True)
+class Order:
+    """What a caller asks for, before anything is looked up: enough to recognise a repeat."""
+
+    kind: Kind
+    external_id: str
+    fingerprint: str
+    actor: str
+    reason: str | None
+    relates_to: str | None = None
+    """The payment that a refund takes back, or the journal that a reversal undoes."""
+
+
+@dataclass(slots=True, frozen=True)
+class JournalLine:
+    """One entry as asked for; minor units."""
+
+    account_id: str
+    is_debit: bool
+    amount_minor: int
+
+
+@dataclass(slots=True, frozen=True)
+class JournalRequest:
+    """A journal as asked for."""
+
+    external_id: str
+    lines: Sequence[JournalLine]
+    reason: str
+    effective_at: datetime | None = None
+    metadata: dict[str, Any] | None = None
+
+    @property
+    def legs(self) -> list[Leg]:
+        """The lines as signed amounts, debit positive."""
+        return [Leg(one.account_id, one.amount_minor if one.is_debit else -one.amount_minor) for one in self.lines]
+
+    @property
+    def account_ids(self) -> list[str]:
+        """The accounts, in the order of the lines."""
+        return [one.account_id for one in self.lines]
+
+
+@dataclass(slots=True)
+class Draft:
+    """An order with its legs, checked against the facts; balances are the cache's and the books' business."""
+
+    order: Order
+    entity_id: str
+    legs: list[Leg]
+    effective_at: datetime | None = None
+    metadata: dict[str, Any] | None = None
+
+    @property
+    def account_ids(self) -> list[str]:
+        """The accounts that move, in the order in which their rows are locked."""
+        return sorted(leg.account_id for leg in self.legs)
+
+
+def journal_order(request: JournalRequest, actor: str) -> Order:
+    """The order of a journal."""
+    content = (
+        dumps([[line.account_id, line.is_debit, line.amount_minor] for line in request.lines]),
+        request.reason,
+        request.effective_at.isoformat() if request.effective_at else "",
+        dumps(request.metadata, sort_keys=True, separators=(",", ":")) if request.metadata else "",
+    )
+    return _order(Kind.JOURNAL, request.external_id, content, actor, request.reason, None)
+
+
+def reversal_order(journal_id: str, external_id: str, reason: str, actor: str) -> Order:
+    """The order of a reversal."""
+    return _order(Kind.REVERSAL, external_id, (journal_id, reason), actor, reason, journal_id)
+
+
+def refund_order(payment_id: str, external_id: str, amount_minor: int | None, reason: str | None, actor: str) -> Order:
+    """The order of a refund; `amount_minor` None is all that remains."""
+    content = (payment_id, "" if amount_minor is None else str(amount_minor), reason or "")
+    return _order(Kind.REFUND, external_id, content, actor, reason, payment_id)
+
+
+def _order(
+    kind: Kind, external_id: str, content: Sequence[str], actor: str, reason: str | None, relates_to: str | None
+) -> Order:
+    values = [kind.value, *content]
+    values += [""] * (9 - len(values))
+    return Order(kind, external_id, digest_of(values), actor, reason, relates_to)
+
+
+def refuse_reused_by(order: Order, first_fingerprint: str) -> Refusal:
+    """The refusal of an external id that belongs to something else; names the field that differs."""
+    name = differing_field(order.fingerprint, first_fingerprint, _FIELDS[order.kind])
+    return Refusal(
+        RefusalCode.EXTERNAL_ID_REUSED,
+        f"external_id {order.external_id!r} was used before for something else: {name} differs. Nothing was moved.",
+        {"field": name, "external_id": order.external_id},
+    )
+
+
+# From an order to a draft
+
+
+def refuse_journal_ids(request: JournalRequest) -> Refusal | None:
+    """Refuse identifiers that cannot be, and an account that stands twice."""
+    if refusal := refuse_id("external_id", request.external_id):
+        return refusal
+    seen: set[str] = set()
+    for account_id in request.account_ids:
+        if refusal := refuse_id("account_id", account_id):
+            return refusal
+        if account_id in seen:
+            return Refusal(
+                RefusalCode.ACCOUNTS_EQUAL,
+                f"Account {account_id!r} stands twice; net its entries into one.",
+                {"account_id": account_id},
+            )
+        seen.add(account_id)
+    return None
+
+
+def draft_journal(request: JournalRequest, order: Order, facts: Mapping[str, AccountFacts]) -> Draft | Refusal:
+    """Check a journal against the accounts' facts."""
+    legs = request.legs
+    refusal = refuse_accounts(legs, facts)
+    if refusal is None:
+        refusal = next((found for line in request.lines if (found := refuse_amount(line.amount_minor))), None)
+    refusal = refusal or _refuse_unbalanced(legs, facts)
+    if refusal is not None:
+        return refusal
+    return Draft(order, facts[legs[0].account_id].entity_id, legs, request.effective_at, request.metadata)
+
+
+def refuse_accounts(legs: Sequence[Leg], facts: Mapping[str, AccountFacts]) -> Refusal | None:
+    """Refuse accounts that do not exist, are barred for their side, or belong to different entities."""
+    if refusal := refuse_unknown([leg.account_id for leg in legs], facts):
+        return refusal
+    for leg in legs:
+        account = facts[leg.account_id]
+        barred = account.status.bars_debits if leg.amount_minor > 0 else account.status.bars_credits
+        if refusal := refuse_status(account, barred):
+            return refusal
+    first = facts[legs[0].account_id]
+    for leg in legs:
+        account = facts[leg.account_id]
+        if account.entity_id != first.entity_id:
+            return Refusal(
+                RefusalCode.ENTITY_MISMATCH,
+                "The accounts belong to the books of different entities.",
+                {"account_id": account.account_id, "entity_id": account.entity_id, "first_entity_id": first.entity_id},
+            )
+    return None
+
+
+def _refuse_unbalanced(legs: Sequence[Leg], facts: Mapping[str, AccountFacts]) -> Refusal | None:
+    differences: dict[str, int] = {}
+    for leg in legs:
+        currency = facts[leg.account_id].currency_code
+        differences[currency] = differences.get(currency, 0) + leg.amount_minor
+    for currency, difference in differences.items():
+        if difference:
+            side = "debits" if difference > 0 else "credits"
+            return Refusal(
+                RefusalCode.JOURNAL_UNBALANCED,
+                f"In {currency} the {side} are higher by {abs(difference)}; debits and credits must be equal in each "
+                "currency.",
+                {"currency_code": currency, "difference_minor": difference},
+            )
+    return None
+
+
+def draft_reversal(order: Order, original: LedgerTransaction, facts: Mapping[str, AccountFacts]) -> Draft | Refusal:
+    """The opposite of every entry of a journal."""
+    legs = [Leg(entry.account_id, -entry.amount_minor) for entry in original.entries]
+    return refuse_accounts(legs, facts) or Draft(order, original.entity_id, legs)
+
+
+# Holding
+
+
+def hold_intents(draft: Draft, facts: Mapping[str, AccountFacts], attempt: str) -> list[Intent]:
+    """What is held while a draft is posted: an intent for each guarded leg, unique to this `attempt`.
+
+    The first carries all legs, so that whoever finds it left behind knows every account that may have to be settled.
+    Where no leg is guarded there is one all the same, which holds nothing.
+    """
+    guarded = [leg for leg in draft.legs if _is_guarded(leg, facts[leg.account_id])]
+    intents = [_hold(draft, leg, facts, attempt, abs(leg.amount_minor)) for leg in guarded]
+    if not intents:
+        intents = [_hold(draft, draft.legs[0], facts, attempt, 0)]
+    intents[0].legs = draft.legs
+    return intents
+
+
+def _is_guarded(leg: Leg, account: AccountFacts) -> bool:
+    return account.has_floor and account.falls_by_debit() == (leg.amount_minor > 0)
+
+
+def _hold(draft: Draft, leg: Leg, facts: Mapping[str, AccountFacts], attempt: str, hold_minor: int) -> Intent:
+    return Intent(
+        entity_id=draft.entity_id,
+        external_id=HOLD_SEPARATOR.join((draft.order.external_id, leg.account_id, attempt)),
+        fingerprint=draft.order.fingerprint,
+        guarded_account_id=leg.account_id,
+        hold_minor=hold_minor,
+        currency_code=facts[leg.account_id].currency_code,
+        legs=[leg],
+        actor=draft.order.actor,
+        kind=Kind.JOURNAL_HOLD,
+    )
+
+
+# Posting
+
+
+def plan_journal(
+    draft: Draft, balances: dict[str, LedgerBalance], head: ChainHead, posted_at: datetime
+) -> PostingPlan | Refusal:
+    """Decide a draft over the rows that its transaction has locked; `balances` and `head` are advanced."""
+    for leg in draft.legs:
+        if refusal := refuse_leg(leg, balances.get(leg.account_id), draft.entity_id):
+            return refusal
+    order = draft.order
+    deltas: dict[str, Delta] = {}
+    transaction = LedgerTransaction(
+        partition=head.partition,
+        chain_seq=head.chain_seq + 1,
+        entity_id=draft.entity_id,
+        external_id=order.external_id,
+        kind=order.kind.value,
+        payment_id=f"{_ID_PREFIX[order.kind]}_{head.chain_seq + 1}",
+        relates_to=order.relates_to,
+        fingerprint=order.fingerprint,
+        actor=order.actor,
+        description=order.reason,
+        metadata=draft.metadata,
+        accepted_at=posted_at,
+        effective_at=draft.effective_at or posted_at,
+        posted_at=posted_at,
+        entries=[advance_balance(leg, balances[leg.account_id], deltas, posted_at) for leg in draft.legs],
+        previous_hash=head.chain_hash,
+    )
+    advance_head(head, transaction)
+    return PostingPlan(transactions=[transaction], deltas=deltas)

@@ -1,0 +1,134 @@
+"""Refunds: many of one payment, never more than all of it, splits taken back in proportion."""
+
+import os
+from functools import partial
+
+import pytest
+
+from app.services.keys import Scope
+from tests.api.world import assert_problem
+from tests.journals.world import BANK, JournalWorld, at_once, credit, debit
+
+ROUNDS = 100 if os.environ.get("HOLDFAST_LONG") == "1" else 10
+CLIENTS = 16
+
+
+def test_a_payment_is_refunded_in_parts_until_nothing_is_left(world: JournalWorld) -> None:
+    world.funded("alice", 100)
+    world.account("shop")
+    payment_id = world.paid("alice", "shop", 100)
+    first = world.refund(payment_id, 30)
+    assert first.status_code == 201, first.text
+    body = first.get_json()
+    assert body["refund_id"].startswith("ref_")
+    assert (body["payment_id"], body["amount_minor"], body["status"]) == (payment_id, 30, "posted")
+    assert [(e["account_id"], e["direction"], e["amount_minor"], e["balance_minor"]) for e in body["entries"]] == [
+        ("shop", "debit", 30, 70),
+        ("alice", "credit", 30, 30),
+    ]
+    problem = assert_problem(world.refund(payment_id, 71), 422, "refund_exceeds_payment")
+    figures = ("amount_minor", "posted_minor", "refunded_minor", "remaining_minor")
+    assert [problem[name] for name in figures] == [71, 100, 30, 70]
+    assert world.refund(payment_id).get_json()["amount_minor"] == 70
+    assert_problem(world.refund(payment_id), 422, "refund_exceeds_payment")
+    listed = world.get(f"/v1/payments/{payment_id}/refunds").get_json()
+    assert [one["amount_minor"] for one in listed["data"]] == [30, 70]
+    assert listed["data"][0] == body
+    assert (world.balance("alice")["balance_minor"], world.balance("shop")["balance_minor"]) == (100, 0)
+    world.proven()
+
+
+def test_a_split_is_taken_back_in_proportion(world: JournalWorld) -> None:
+    world.funded("alice", 1_000)
+    wallets = world.wallets(3)
+    parts = [{"account_id": one, "amount_minor": part} for one, part in zip(wallets, (500, 300, 200), strict=True)]
+    payment_id = world.paid("alice", None, 1_000, destinations=parts)
+    body = world.refund(payment_id, 101).get_json()
+    assert [entry["amount_minor"] for entry in body["entries"]] == [51, 30, 20, 101]
+    world.refund(payment_id, 899)
+    assert [world.balance(one)["balance_minor"] for one in wallets] == [0, 0, 0]
+    assert world.balance("alice")["balance_minor"] == 1_000
+    world.proven()
+
+
+def test_a_capture_is_refunded_up_to_what_was_captured(world: JournalWorld) -> None:
+    world.funded("alice", 100)
+    world.account("shop")
+    world.services.refunds.patience_s = 0.0
+    payment_id = world.paid("alice", "shop", 100, capture="manual")
+    problem = assert_problem(world.refund(payment_id), 409, "payment_not_posted", retryable=True)
+    assert problem["payment_status"] == "authorized"
+    assert world.post(f"/v1/payments/{payment_id}/capture", {"amount_minor": 60}).status_code == 200
+    world.drained()
+    assert_problem(world.refund(payment_id, 61), 422, "refund_exceeds_payment")
+    assert world.refund(payment_id).get_json()["amount_minor"] == 60
+    world.proven()
+
+
+def test_a_pending_payment_is_waited_for_and_then_refused(world: JournalWorld) -> None:
+    world.funded("alice", 100)
+    world.account("shop")
+    world.services.refunds.patience_s = 0.1
+    payment_id = world.pay("alice", "shop", 100).get_json()["payment_id"]
+    problem = assert_problem(world.refund(payment_id, external_id="r"), 409, "payment_not_posted", retryable=True)
+    assert problem["payment_status"] == "pending"
+    world.drained()
+    assert world.refund(payment_id, external_id="r").status_code == 201
+    world.proven()
+
+
+def test_a_refund_is_repeated_without_effect(world: JournalWorld) -> None:
+    world.funded("alice", 100)
+    world.account("shop")
+    payment_id = world.paid("alice", "shop", 100)
+    first, again = world.refund(payment_id, 60, "r"), world.refund(payment_id, 60, "r")
+    assert (again.status_code, again.headers["Idempotent-Replayed"]) == (200, "true")
+    assert again.get_json() == first.get_json()
+    problem = assert_problem(world.refund(payment_id, 40, "r"), 422, "external_id_reused")
+    assert problem["field"] == "amount_minor"
+    world.proven()
+
+
+def test_what_cannot_be_refunded(world: JournalWorld) -> None:
+    world.funded("alice", 100)
+    world.account("shop")
+    payment_id = world.paid("alice", "shop", 100)
+    journal_id = world.posted(debit("shop", 60), credit(BANK, 60))["journal_id"]
+    for missing in ("pay_1_2_3", "nothing", journal_id):
+        assert_problem(world.refund(missing), 404, "payment_not_found")
+        assert_problem(world.get(f"/v1/payments/{missing}/refunds"), 404, "payment_not_found")
+    assert_problem(world.refund(payment_id, 0), 422, "amount_not_positive")
+    assert_problem(world.refund(payment_id, 1.5), 422, "amount_not_integer")
+    assert_problem(world.refund(payment_id, 1, " "), 422, "invalid_id")
+    assert_problem(world.refund(payment_id, 41), 422, "insufficient_funds")
+    world.set_status("alice", "frozen_credits")
+    assert_problem(world.refund(payment_id, 40), 422, "account_frozen")
+    body = {"external_id": "x"}
+    path = f"/v1/payments/{payment_id}/refunds"
+    assert_problem(world.post(path, body, key=world.key_with(Scope.ACCOUNTS_WRITE)), 403, "forbidden")
+    world.proven()
+
+
+@pytest.mark.parametrize("amount_minor", [10, 7])
+def test_refunds_at_once_never_exceed_the_payment(world: JournalWorld, amount_minor: int) -> None:
+    """Sixteen clients: as many refunds as fit, and not one more."""
+    world.funded("alice", 100 * ROUNDS)
+    world.account("shop")
+    fit = 100 // amount_minor
+    for n in range(ROUNDS):
+        payment_id = world.paid("alice", "shop", 100)
+        calls = [partial(world.refund, payment_id, amount_minor, f"{n}-{client}") for client in range(CLIENTS)]
+        answers = at_once(calls)
+        codes = sorted(str(answer.get_json().get("code", answer.status_code)) for answer in answers)
+        assert codes == ["201"] * fit + ["refund_exceeds_payment"] * (CLIENTS - fit)
+        assert world.balance("shop")["balance_minor"] == (n + 1) * (100 - fit * amount_minor)
+    world.proven()
+
+
+def test_full_refunds_at_once_refund_once(world: JournalWorld) -> None:
+    world.funded("alice", 100)
+    world.account("shop")
+    payment_id = world.paid("alice", "shop", 100)
+    answers = at_once([lambda: world.refund(payment_id)] * CLIENTS)
+    assert sorted(answer.status_code for answer in answers) == [201] + [422] * (CLIENTS - 1)
+    world.proven()
