@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from app.ledger.posting import Posting
+from app.ledger.synchronous import SynchronousSession
 from app.services.contention import RETRIES
 from app.services.drain import JOURNAL_PATIENCE_MS, Drain
 from app.wiring import build_reconciler
@@ -178,4 +180,27 @@ def test_an_empty_cache_is_no_obstacle(world: JournalWorld) -> None:
     wallets = world.wallets(3, 100)
     world.cache.flushdb()
     world.posted(*(debit(one, 100) for one in wallets), credit(BANK, 300))
+    world.proven()
+
+
+def test_serializability_decides_where_neither_sees_the_other(
+    world: JournalWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The drain gives up the holds when the journal's snapshot is taken already, and its locks are not."""
+    first, second = world.wallets(2, 100)
+    later(world.drain)
+    original = SynchronousSession.posting_journal
+    rejected: list[int] = []
+
+    @contextmanager
+    def overtaken(self: SynchronousSession) -> Iterator[Posting]:
+        with original(self) as posting:
+            rejected.append(world.drain.run_once().rejected)
+            yield posting
+
+    monkeypatch.setattr(SynchronousSession, "posting_journal", overtaken)
+    answer = world.post(JOURNALS, journal(debit(first, 60), debit(second, 60), credit(BANK, 120)))
+    assert_problem(answer, 503, "concurrency_retry_exhausted", retryable=True)
+    assert rejected == [2, 0], "the first try was aborted, the second saw why"
+    assert world.sql("SELECT count(*) FROM ledger_transaction WHERE kind = 'journal'") == [(0,)]
     world.proven()
