@@ -5,7 +5,9 @@ from functools import partial
 
 import pytest
 
+from app.domain.partitions import PaymentPosition
 from app.services.keys import Scope
+from app.services.waiting import Answer
 from tests.api.world import assert_problem
 from tests.journals.world import BANK, JournalWorld, at_once, credit, debit
 
@@ -132,4 +134,21 @@ def test_full_refunds_at_once_refund_once(world: JournalWorld) -> None:
     answers = at_once([lambda: world.refund(payment_id)] * CLIENTS)
     codes = sorted(str(answer.get_json().get("code", answer.status_code)) for answer in answers)
     assert codes == ["201"] + ["refund_exceeds_payment"] * (CLIENTS - 1)
+    world.proven()
+
+
+def test_a_payment_that_is_posted_meanwhile_is_refunded(world: JournalWorld) -> None:
+    world.funded("alice", 100)
+    world.account("shop")
+    payment_id = world.pay("alice", "shop", 100).get_json()["payment_id"]
+    waiting = world.services.payments.waiting
+    wait = waiting.wait
+
+    def posted_meanwhile(place: PaymentPosition, seconds: float) -> Answer | None:
+        assert (place.payment_id, seconds) == (payment_id, 5.0)
+        world.drained()
+        return wait(place, seconds)
+
+    waiting.wait = posted_meanwhile  # type: ignore[method-assign]
+    assert world.refund(payment_id).status_code == 201
     world.proven()
