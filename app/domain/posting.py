@@ -40,9 +40,12 @@ class QueuedIntent:
     @property
     def account_ids(self) -> list[str]:
         """The accounts whose rows the posting changes."""
-        if self.intent.moves_money or self.intent.kind == Kind.JOURNAL_HOLD:
-            return [leg.account_id for leg in self.intent.legs]
-        return [self.intent.guarded_account_id]
+        guarded = self.intent.guarded_account_id
+        if not self.intent.moves_money and self.intent.kind != Kind.JOURNAL_HOLD:
+            return [guarded]
+        account_ids = [leg.account_id for leg in self.intent.legs]
+        # A partial capture may leave the guarded account without a leg; its hold is settled all the same.
+        return account_ids if guarded in account_ids else [*account_ids, guarded]
 
 
 @dataclass(slots=True)
@@ -156,6 +159,8 @@ def plan_posting(
         refusal = refused.get(queued.place.payment_id) or _refuse(queued, balances, holds)
         if refusal is not None:
             plan.rejections.append(Rejection(queued, refusal))
+            if concludes:
+                _release_rejected(plan, queued, balances, holds, posted_at)
             continue
         _apply(plan, queued, balances, heads[queued.place.partition], holds, posted_at)
         if not concludes:
@@ -363,14 +368,32 @@ def _apply(
         holds[hold.payment_id] = hold
         plan.authorized.append(hold)
     elif intent.kind in CONCLUSIONS:
-        hold = holds[queued.payment_id]
-        hold.state = _STATE_AFTER[Kind(intent.kind)]
-        hold.captured_minor = intent.amount_minor if intent.moves_money else None
-        hold.concluding_actor = intent.actor
-        hold.concluded_by = queued.place.payment_id
-        hold.concluded_at = from_milliseconds(queued.place.accepted_at_ms)
-        plan.concluded.append(hold)
+        _conclude(plan, queued, holds[queued.payment_id], _STATE_AFTER[Kind(intent.kind)])
     head.last_position = queued.place.position
+
+
+def _conclude(plan: PostingPlan, queued: QueuedIntent, hold: Hold, state: HoldState) -> None:
+    hold.state = state
+    hold.captured_minor = queued.intent.amount_minor if state is HoldState.CAPTURED else None
+    hold.concluding_actor = queued.intent.actor
+    hold.concluded_by = queued.place.payment_id
+    hold.concluded_at = from_milliseconds(queued.place.accepted_at_ms)
+    plan.concluded.append(hold)
+
+
+def _release_rejected(
+    plan: PostingPlan,
+    queued: QueuedIntent,
+    balances: dict[str, LedgerBalance],
+    holds: Mapping[str, Hold],
+    posted_at: datetime,
+) -> None:
+    """Void the authorization of a capture that the books refuse: the cache has let go of its funds already."""
+    hold, row = holds.get(queued.payment_id), balances.get(queued.intent.guarded_account_id)
+    if hold is None or row is None or hold.state is not HoldState.AUTHORIZED:
+        return
+    _conclude(plan, queued, hold, HoldState.VOIDED)
+    _touch(plan.deltas, row, posted_at)
 
 
 _STATE_AFTER = {

@@ -20,7 +20,8 @@ from app.services.waiting import Answer
 
 _KIND = {HoldState.CAPTURED: Kind.CAPTURE, HoldState.VOIDED: Kind.VOID, HoldState.EXPIRED: Kind.EXPIRY}
 
-EXPIRED_AT_ONCE = 500
+EXPIRED_AT_ONCE = 5_000
+"""A sweep finds those again whose end is still to be posted, so it looks at many more than a drain leaves waiting."""
 CLOCK = "clock"
 """The actor of an expiry."""
 
@@ -80,7 +81,10 @@ class Holds:
         """Release the authorizations whose time is over; returns how many. The cache's clock has the last word."""
         released = 0
         for hold in self._books.due(now, EXPIRED_AT_ONCE):
-            outcome = self._conclude(hold, HoldState.EXPIRED, 0, CLOCK)
+            try:
+                outcome = self._conclude(hold, HoldState.EXPIRED, 0, CLOCK)
+            except ConcurrencyRetryExhausted:
+                continue  # the next sweep finds it again
             released += isinstance(outcome, Concluded) and not outcome.replayed
         return released
 
@@ -96,6 +100,8 @@ class Holds:
             )
         if answer in (Answer.POSTED, Answer.CHECK):
             stored = self._books.get(concluded.hold.payment_id)
+            if stored is not None and stored.state not in (HoldState.AUTHORIZED, concluded.hold.state):
+                return self._payments.rejection(concluded.place, concluded.hold, replayed=concluded.replayed)
             concluded.in_books = stored is not None and stored.state is not HoldState.AUTHORIZED
         return concluded
 

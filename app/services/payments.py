@@ -18,7 +18,7 @@ from app.domain.decisions import (
     Stale,
 )
 from app.domain.faults import BooksUnavailable, CacheUnavailable, ConcurrencyRetryExhausted, OutcomeUnknown
-from app.domain.holds import Hold
+from app.domain.holds import Hold, HoldState
 from app.domain.partitions import PaymentPosition, parse_payment_id
 from app.domain.payments import Intent, Kind, PaymentRequest, prepare, refuse_reused
 from app.domain.posting import QueuedIntent, authorized_hold
@@ -220,7 +220,7 @@ class Payments:
         assert record.position is not None
         place = PaymentPosition(partition, record.position)
         if record.state is RecordState.REJECTED:
-            return self._rejection(place, intent, replayed=True)
+            return self.rejection(place, intent, replayed=True)
         return Accepted(place, intent, record.funds, replayed=True)
 
     def _unless_in_books(self, intent: Intent, refusal: Refusal) -> Accepted | Refusal:
@@ -244,7 +244,8 @@ class Payments:
         assert place is not None
         return Accepted(place, intent, None, replayed=True, posted=True)
 
-    def _rejection(self, place: PaymentPosition, intent: Intent, *, replayed: bool) -> Refusal:
+    def rejection(self, place: PaymentPosition, intent: Intent | Hold, *, replayed: bool) -> Refusal:
+        """Why the books rejected the intent at a place."""
         rejected = self._history.rejected(place.payment_id)
         if rejected is None:
             return Refusal(
@@ -306,7 +307,7 @@ class Payments:
         if isinstance(found, Hold):
             return _posted(accepted, accepted.place)
         if isinstance(found, RejectedPayment):
-            return self._rejection(accepted.place, accepted.intent, replayed=accepted.replayed)
+            return self.rejection(accepted.place, accepted.intent, replayed=accepted.replayed)
         return accepted
 
     # Finding
@@ -335,7 +336,9 @@ class Payments:
         hold = self._holds.get(payment_id) if queued is None else authorized_hold(queued)
         if hold is None:
             return self._history.rejected(payment_id)
-        return hold if concluded is None else hold.concluded_as(concluded.state, concluded.captured_minor)
+        if concluded is None or hold.state is not HoldState.AUTHORIZED:
+            return hold
+        return hold.concluded_as(concluded.state, concluded.captured_minor)
 
     def find_by_external_id(
         self, entity_id: str, external_id: str

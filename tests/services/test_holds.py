@@ -4,7 +4,8 @@ from datetime import timedelta
 
 import pytest
 
-from app.domain.holds import HoldState
+from app.domain.holds import Hold, HoldState
+from app.domain.proof import BreakKind
 from app.domain.refusals import Refusal, RefusalCode
 from app.services.holds import Concluded, Holds
 from app.services.payments import Accepted
@@ -163,3 +164,26 @@ def test_a_crash_at_any_step_of_posting_a_capture_leaves_one_capture(funded: Wor
         assert funded.cached("alice").funds.held_minor == captured  # one open authorization of 1 each time
         assert funded.reconcile().breaks == []
     funded.assert_proven()
+
+
+def test_a_capture_that_the_books_reject_voids_its_authorization(funded: World) -> None:
+    """The cache has let go of the hold by then, so the books must not keep the authorization open."""
+    accepted = authorize(funded)
+    funded.drain()
+    funded.owner.execute("UPDATE account_balance SET floor_minor = 900 WHERE account_id = 'alice'")
+    holds = holds_of(funded)
+    outcome = holds.capture(accepted.payment_id, None, "key:test")
+    assert isinstance(outcome, Concluded)
+    funded.drain()
+    assert (funded.booked("alice"), funded.cached("alice").funds.held_minor) == (1_000, 0)
+    assert state_of(funded, accepted) is HoldState.VOIDED
+    found = funded.payments.find(accepted.payment_id)
+    assert isinstance(found, Hold)
+    assert found.state is HoldState.VOIDED
+    waited = holds.wait(outcome, 0)
+    assert isinstance(waited, Refusal)
+    assert waited.code is RefusalCode.INSUFFICIENT_FUNDS
+    again = holds.capture(accepted.payment_id, None, "key:test")
+    assert isinstance(again, Refusal)
+    assert again.code is RefusalCode.HOLD_ALREADY_VOIDED
+    assert {one.kind for one in funded.reconcile().breaks} == {BreakKind.CACHE_FLOOR}  # this test's own doing
