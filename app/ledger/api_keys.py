@@ -46,13 +46,13 @@ class KeyBooks:
         """One key."""
         with translated(), self._engine.connect() as connection:
             row = connection.execute(select(api_key).where(api_key.c.key_id == key_id)).first()
-        return None if row is None else _stored(row.tuple())
+        return None if row is None else _stored(tuple(row))
 
     def all(self) -> list[StoredKey]:
         """Every key, oldest first."""
         with translated(), self._engine.connect() as connection:
             rows = connection.execute(select(api_key).order_by(api_key.c.created_at))
-            return [_stored(row.tuple()) for row in rows]
+            return [_stored(tuple(row)) for row in rows]
 
     def revoke(self, key_id: str, actor: str) -> bool:
         """Revoke a key, once; returns whether there was one to revoke."""
