@@ -17,6 +17,9 @@ STEPS: list[tuple[str, list[str]]] = [
     ("tests", ["pytest"]),
 ]
 
+# Each worker has servers of its own; a file stays on one, for the sake of its module's fixtures.
+SIDE_BY_SIDE = ["-n", "auto", "--maxprocesses", "4", "--dist", "loadfile"]
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """None of its own."""
@@ -31,7 +34,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def run_step(name: str, command: Sequence[str], for_pytest: Sequence[str]) -> int:
     """One tool, as a module of this interpreter; returns its exit code."""
-    further = for_pytest if name == "tests" else ()
+    further = (for_pytest or SIDE_BY_SIDE) if name == "tests" else ()
     print(f"holdfast: {name}: {' '.join([*command, *further])}", flush=True)
     tool, *options = command
     return subprocess.run([sys.executable, "-m", tool, *options, *further], cwd=PROJECT, check=False).returncode
