@@ -519,6 +519,23 @@ class Lifecycle(RuleBasedStateMachine):
         expected = self.model.conclude(key, "captured", taken)
         self.check(self.holds.capture(self.ids[key], amount, ACTOR), expected)
 
+    @rule(
+        names=st.permutations(ACCOUNTS),
+        shares=st.sampled_from([("0.5", "0.5"), ("0.25", "0.25", "0.5"), ("0.1", "0.4", "0.5")]),
+        amount=st.integers(2, 40),
+        percent=st.integers(1, 100),
+    )
+    def share_and_capture(self, names: list[str], shares: tuple[str, ...], amount: int, percent: int) -> None:
+        """Shares that seldom come out even, captured in part: what is left over goes where the model says."""
+        source, *to = names
+        content = Content(source, tuple((one, "share", of) for one, of in zip(to, shares, strict=False)), amount, True)
+        self.pay(content)
+        key = f"pay-{self.number}"
+        if key in self.model.paid:
+            taken = max(1, amount * percent // 100)
+            expected = self.model.conclude(key, "captured", taken)
+            self.check(self.holds.capture(self.ids[key], taken, ACTOR), expected)
+
     @has_holds
     @rule(index=indexes)
     def void(self, index: int) -> None:
@@ -620,7 +637,8 @@ class Lifecycle(RuleBasedStateMachine):
     def set_status(self, account: str, status: str) -> None:
         outcome = self.changes.change(account, AccountPatch({"status": AccountStatus(status)}, REASON), ACTOR)
         assert not isinstance(outcome, Refusal), outcome
-        self.world.payments.directory.refresh()  # facts may lag in a process; the barring of a payment may not
+        # A process that has only refused since would not notice that an account is open again.
+        self.world.payments.directory.refresh()
         self.model.status[account] = status
 
     # Clockwork
