@@ -12,6 +12,9 @@ from fractions import Fraction
 from app.domain.refusals import Refusal, RefusalCode
 
 MOST_DESTINATIONS = 100
+_PLACES = 6
+_SCALE = 10**_PLACES
+"""Shares have at most six decimal places."""
 _SHARE = re.compile(r"(?:0|1)(?:\.\d{1,6})?", re.ASCII)
 
 
@@ -46,15 +49,15 @@ def resolve_split(destinations: Sequence[Destination], total: int) -> list[int] 
         return refusal
     shares = [Fraction(one.share) if one.share is not None else Fraction(0) for one in destinations]
     fixed = sum(one.amount_minor or 0 for one in destinations)
-    shared = sum(shares) * total
+    shared = sum(shares, Fraction(0)) * total
     rest = total - fixed - shared
     has_remainder = any(one.remainder for one in destinations)
     if rest < 0 or (rest != 0 and not has_remainder):
         return Refusal(
             RefusalCode.SPLITS_DO_NOT_ADD_UP,
-            f"The destinations come to {float(total - rest):g} of {total}; they must come to the whole amount, "
+            f"The destinations come to {exact_decimal(total - rest)} of {total}; they must come to the whole amount, "
             "or one of them must take the remainder.",
-            {"amount_minor": total, "fixed_minor": fixed, "shares": str(float(sum(shares)))},
+            {"amount_minor": total, "fixed_minor": fixed, "shares": exact_decimal(sum(shares, Fraction(0)))},
         )
     parts = _share_parts(shares, total)
     for n, one in enumerate(destinations):
@@ -66,8 +69,14 @@ def resolve_split(destinations: Sequence[Destination], total: int) -> list[int] 
 
 
 def _share_parts(shares: Sequence[Fraction], total: int) -> list[int]:
-    scale = 10**6  # shares have at most six decimal places
-    return _round([int(share * scale) * total for share in shares], scale)
+    return _round([int(share * _SCALE) * total for share in shares], _SCALE)
+
+
+def exact_decimal(value: Fraction) -> str:
+    """A sum of shares, or what they come to, as a decimal with nothing rounded away."""
+    whole, rest = divmod(abs(int(value * _SCALE)), _SCALE)
+    decimals = f".{rest:0{_PLACES}}".rstrip("0").rstrip(".")
+    return f"{'-' if value < 0 else ''}{whole}{decimals}"
 
 
 def _refuse_shape(destinations: Sequence[Destination]) -> Refusal | None:

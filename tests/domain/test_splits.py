@@ -242,6 +242,14 @@ def test_a_hundred_destinations_are_taken_and_one_more_is_not() -> None:
     assert "100" in refusal.detail
 
 
+def test_a_refusal_says_exactly_what_the_destinations_come_to() -> None:
+    refusal = refused(fixed("a", 30), share("b", "0.333333"), share("c", "0.1"), total=MAX_MINOR)
+    assert refusal.detail.startswith(f"The destinations come to 3903116674654707.853003 of {MAX_MINOR};")
+    assert refusal.figures["shares"] == "0.433333"
+    over = refused(fixed("a", MAX_MINOR), share("b", "0.000001"), total=MAX_MINOR)
+    assert over.detail.startswith("The destinations come to 9007208261940245.740991 of ")
+
+
 def test_a_refusal_names_what_was_asked_for() -> None:
     figures = refused(fixed("a", 30), share("b", "0.5")).figures
     assert figures == {"amount_minor": 100, "fixed_minor": 30, "shares": "0.5"}
