@@ -63,6 +63,6 @@ def _answer(outcome: Concluded | Refusal) -> Response:
         response = json_response(hold_body(outcome.hold, durability))
         if outcome.replayed:
             response.headers["Idempotent-Replayed"] = "true"
-    if wait_s is not None:
+    if wait_s is not None and not (isinstance(outcome, Concluded) and outcome.turned_away):
         response.headers["Preference-Applied"] = f"wait={wait_s:.0f}"
     return response

@@ -53,7 +53,7 @@ def submit_payment() -> Response:
     if wait_s is not None and isinstance(outcome, Accepted):
         outcome = payments.wait(outcome, wait_s)
     response = problem(outcome) if isinstance(outcome, Refusal) else _acknowledge(outcome)
-    if wait_s is not None:
+    if wait_s is not None and not (isinstance(outcome, Accepted) and outcome.turned_away):
         response.headers["Preference-Applied"] = f"wait={wait_s:.0f}"
     return response
 

@@ -77,7 +77,8 @@ present status survives: `{DURABLE_IN_LEDGER}` for a posted payment, and for a p
 **Waiting.** With `Prefer: wait=N` (RFC 7240) a payment is answered when the books have answered, or as pending after N
 seconds; if the books reject it, with the refusal. N is cut to {LONGEST_WAIT_S:.0f}; `Preference-Applied` says what was
 applied. A replay with `Prefer: wait` tells the present status in place of the first one. Each API process has a bounded
-number of places for waiters; when they are taken, the acknowledgement is the answer, at once.
+number of places for waiters; when they are taken, the acknowledgement is the answer, at once and without
+`Preference-Applied`.
 
 **Optimistic concurrency.** A balance has a `version`, which is also its `ETag`. Send it with a payment as
 `expected_version`, or as `If-Match`. If the guarded account has changed since, the answer is 409

@@ -38,6 +38,8 @@ class Concluded:
     place: PaymentPosition
     replayed: bool
     in_books: bool = False
+    turned_away: bool = False
+    """It was to wait for the books, but all places were taken."""
 
 
 class Holds:
@@ -91,6 +93,7 @@ class Holds:
     def wait(self, concluded: Concluded, seconds: float) -> Concluded | Refusal:
         """Wait until the books have the conclusion, or `seconds` are over."""
         answer = self._payments.waiting.wait(concluded.place, seconds)
+        concluded.turned_away = answer is Answer.FULL
         if answer is Answer.EXHAUSTED:
             return Refusal(
                 RefusalCode.CONCURRENCY_RETRY_EXHAUSTED,

@@ -49,6 +49,8 @@ class Accepted:
     funds: FundsState | None
     replayed: bool = False
     posted: bool = False
+    turned_away: bool = False
+    """It was to wait for the books, but all places were taken."""
 
     @property
     def payment_id(self) -> str:
@@ -296,6 +298,7 @@ class Payments:
         if answer is Answer.EXHAUSTED:
             return _refuse_exhausted(accepted)
         if answer is Answer.FULL:
+            accepted.turned_away = True
             return accepted
         return self._look_up(accepted)
 

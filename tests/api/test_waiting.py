@@ -101,6 +101,17 @@ def test_a_wish_for_a_very_long_wait_is_cut_and_said_so(shop: World) -> None:
     assert response.headers["Preference-Applied"] == "wait=30"
 
 
+def test_who_finds_all_places_taken_is_not_told_that_a_wait_was_applied(shop: World) -> None:
+    room = shop.services.payments.waiting.room
+    room._capacity = 0
+    paid = shop.pay("alice", "bob", headers={"Prefer": "wait=20"})
+    assert (paid.status_code, paid.get_json()["status"]) == (201, "pending")
+    held = shop.pay("alice", "bob", capture="manual").get_json()["payment_id"]
+    voided = shop.post(f"/v1/payments/{held}/void", headers={"Prefer": "wait=20"})
+    assert voided.status_code == 200
+    assert not {"Preference-Applied"} & {*paid.headers.keys(), *voided.headers.keys()}
+
+
 def test_a_waiting_payment_that_the_books_reject_answers_why(shop: World) -> None:
     shop.sql("ALTER TABLE entry ADD CONSTRAINT no_thirteen CHECK (amount_minor <> 13)")
     with draining(shop):
