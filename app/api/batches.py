@@ -57,7 +57,9 @@ class BatchLine(BatchItem, omit_defaults=True):
     Blank lines have none. Answers come while lines are sent, some hundred at a time: read while you send, and do not
     wait for an answer before 64 KiB more are sent or the stream has ended. While the books are behind, or the cache
     does not answer, the stream waits, up to 30 s without progress; then what is left answers 503. After a break send
-    the same lines again: what was done is answered as a replay. A stream has neither `atomic` nor a dry run.
+    the same lines again: what was done is answered as a replay. A stream has no `atomic`, and no dry run
+    either: its lines are decided some hundred at a time, and a dry run would leave nothing for the later ones to see.
+    Rehearse them as batches.
     """
 
     line: int = 0
@@ -159,7 +161,8 @@ def _stream(dry_run: bool) -> Response:
     """Answer a stream of lines while it comes."""
     if dry_run:
         raise malformed(
-            "A stream has no dry run: its payments are not decided together. Send a batch.", field="dry_run"
+            "A stream has no dry run: later lines would not see what earlier ones leave. Send batches.",
+            field="dry_run",
         )
     refuse_encoding()
     slots = services().batches.streams

@@ -119,11 +119,13 @@ def get_journal(journal_id: str) -> Response:
     scope=Scope.JOURNALS_WRITE,
     body=NewReversal,
     answers={201: JournalBody, 200: JournalBody},
+    parameters=("dry_run",),
 )
 def reverse_journal(journal_id: str) -> Response:
-    """Reverse."""
+    """Reverse, or only say what would be."""
+    dry_run = is_dry_run()
     body = _new_reversal.read()
-    return _answer(services().journals.reverse(journal_id, body.external_id, body.reason, actor()))
+    return _answer(services().journals.reverse(journal_id, body.external_id, body.reason, actor(), dry_run=dry_run))
 
 
 def _answer(outcome: Done | Refusal) -> Response:

@@ -10,7 +10,7 @@ from app.api.context import services
 from app.api.journals import JournalEntry, entry_body
 from app.api.problems import problem
 from app.api.rendering import json_response
-from app.api.requests import Body
+from app.api.requests import Body, is_dry_run
 from app.domain.clock import rfc3339
 from app.domain.entries import LedgerTransaction
 from app.domain.refusals import Refusal
@@ -28,9 +28,9 @@ class NewRefund(Struct, forbid_unknown_fields=True):
 
 
 class RefundBody(Struct):
-    """A refund in the books; minor units."""
+    """A refund in the books; minor units. In a dry run there is none: no id, no time, the status `dry_run`."""
 
-    refund_id: str
+    refund_id: str | None
     payment_id: str
     external_id: str
     amount_minor: int
@@ -38,8 +38,8 @@ class RefundBody(Struct):
     status: str
     reason: str | None
     entries: list[JournalEntry]
-    posted_at: str
-    ledger_transaction: str
+    posted_at: str | None
+    ledger_transaction: str | None
 
 
 _new_refund = Body(NewRefund)
@@ -51,13 +51,19 @@ _new_refund = Body(NewRefund)
     scope=Scope.PAYMENTS_WRITE,
     body=NewRefund,
     answers={201: RefundBody, 200: RefundBody},
+    parameters=("dry_run",),
 )
 def refund_payment(payment_id: str) -> Response:
-    """Refund."""
+    """Refund, or only say what would be."""
+    dry_run = is_dry_run()
     body = _new_refund.read()
-    outcome = services().refunds.refund(payment_id, body.external_id, body.amount_minor, body.reason, actor())
+    outcome = services().refunds.refund(
+        payment_id, body.external_id, body.amount_minor, body.reason, actor(), dry_run=dry_run
+    )
     if isinstance(outcome, Refusal):
         return problem(outcome)
+    if outcome.rehearsed:
+        return json_response(_refund_body(outcome.transaction, is_rehearsed=True))
     response = json_response(_refund_body(outcome.transaction), 200 if outcome.replayed else 201)
     if outcome.replayed:
         response.headers["Idempotent-Replayed"] = "true"
@@ -74,17 +80,17 @@ def list_refunds(payment_id: str) -> Response:
     return json_response({"data": [_refund_body(one) for one in found], "next": None})
 
 
-def _refund_body(found: LedgerTransaction) -> RefundBody:
+def _refund_body(found: LedgerTransaction, *, is_rehearsed: bool = False) -> RefundBody:
     source = found.entries[-1]
     return RefundBody(
-        refund_id=found.payment_id,
+        refund_id=None if is_rehearsed else found.payment_id,
         payment_id=found.relates_to or "",
         external_id=found.external_id,
         amount_minor=-source.amount_minor,
         currency_code=source.currency_code,
-        status="posted",
+        status="dry_run" if is_rehearsed else "posted",
         reason=found.description,
         entries=[entry_body(entry) for entry in found.entries],
-        posted_at=rfc3339(found.posted_at),
-        ledger_transaction=f"{found.partition}/{found.chain_seq}",
+        posted_at=None if is_rehearsed else rfc3339(found.posted_at),
+        ledger_transaction=None if is_rehearsed else f"{found.partition}/{found.chain_seq}",
     )

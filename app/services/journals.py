@@ -40,8 +40,10 @@ class Journals:
 
         return self._poster.post(order, facts[account_ids[0]].entity_id, drafting, dry_run=dry_run)
 
-    def reverse(self, journal_id: str, external_id: str, reason: str, actor: str) -> Done | Refusal:
-        """Undo a journal by its opposite, once."""
+    def reverse(
+        self, journal_id: str, external_id: str, reason: str, actor: str, *, dry_run: bool = False
+    ) -> Done | Refusal:
+        """Undo a journal by its opposite, once; a dry run checks everything and writes nothing."""
         if refusal := refuse_id("external_id", external_id):
             return refusal
         original = self.find(journal_id)
@@ -55,7 +57,7 @@ class Journals:
                 return _already_reversed(journal_id, earlier)
             return draft_reversal(order, original, snapshot.facts(entry.account_id for entry in original.entries))
 
-        return self._poster.post(order, original.entity_id, drafting)
+        return self._poster.post(order, original.entity_id, drafting, dry_run=dry_run)
 
     def find(self, journal_id: str) -> LedgerTransaction | None:
         """A journal or a reversal; None where there is none."""

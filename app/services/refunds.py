@@ -45,9 +45,19 @@ class Refunds:
         self.patience_s = patience_s
 
     def refund(
-        self, payment_id: str, external_id: str, amount_minor: int | None, reason: str | None, actor: str
+        self,
+        payment_id: str,
+        external_id: str,
+        amount_minor: int | None,
+        reason: str | None,
+        actor: str,
+        *,
+        dry_run: bool = False,
     ) -> Done | Refusal:
-        """Refund a payment, all that remains of it or `amount_minor`; waits for a payment that is still pending."""
+        """Refund a payment, all that remains of it or `amount_minor`; waits for a payment that is still pending.
+
+        A dry run checks everything and writes nothing.
+        """
         refusal = refuse_id("external_id", external_id)
         if refusal is None and amount_minor is not None:
             refusal = refuse_amount(amount_minor)
@@ -63,7 +73,7 @@ class Refunds:
             facts = snapshot.facts(leg.account_id for leg in original.legs)
             return draft_refund(order, original, earlier, amount_minor, facts)
 
-        return self._poster.post(order, original.entity_id, drafting)
+        return self._poster.post(order, original.entity_id, drafting, dry_run=dry_run)
 
     def list(self, payment_id: str) -> list[LedgerTransaction] | Refusal:
         """The refunds of a payment, oldest first."""

@@ -232,6 +232,27 @@ def test_a_journal_is_reversed_once(world: JournalWorld) -> None:
     world.proven()
 
 
+def test_a_dry_run_of_a_reversal_answers_what_the_reversal_would_and_leaves_no_trace(world: JournalWorld) -> None:
+    world.funded("alice", 100)
+    path = f"{JOURNALS}/{world.posted(debit('alice', 70), credit(BANK, 70))['journal_id']}/reversal"
+    wanted = {"external_id": "undo", "reason": "a mistake"}
+    before = world.traces()
+    dry = world.post(f"{path}?dry_run=true", wanted)
+    assert dry.status_code == 200, dry.text
+    assert world.traces() == before
+    real = world.post(path, wanted)
+    unknown = ("journal_id", "effective_at", "posted_at", "ledger_transaction")
+    assert dry.get_json() == real.get_json() | dict.fromkeys(unknown) | {"status": "dry_run"}
+    replayed = world.post(f"{path}?dry_run=true", wanted)
+    assert (replayed.get_json(), replayed.headers["Idempotent-Replayed"]) == (real.get_json(), "true")
+    other = wanted | {"external_id": "undo-2"}
+    dry, real = world.post(f"{path}?dry_run=true", other), world.post(path, other)
+    assert_problem(dry, 409, "journal_already_reversed")
+    assert dry.get_json() == real.get_json()
+    assert_problem(world.post(f"{path}?dry_run=yes", other), 400, "malformed_request")
+    world.proven()
+
+
 def test_of_reversals_at_once_one_wins(world: JournalWorld) -> None:
     world.funded("alice", 100)
     path = f"{JOURNALS}/{world.posted(debit('alice', 70), credit(BANK, 70))['journal_id']}/reversal"

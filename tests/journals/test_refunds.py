@@ -2,6 +2,7 @@
 
 import os
 from functools import partial
+from typing import Any
 
 import pytest
 
@@ -88,6 +89,46 @@ def test_a_refund_is_repeated_without_effect(world: JournalWorld) -> None:
     assert again.get_json() == first.get_json()
     problem = assert_problem(world.refund(payment_id, 40, "r"), 422, "external_id_reused")
     assert problem["field"] == "amount_minor"
+    world.proven()
+
+
+def test_a_dry_run_answers_what_the_refund_would_and_leaves_no_trace(world: JournalWorld) -> None:
+    world.funded("alice", 1_000)
+    wallets = world.wallets(2)
+    parts = [{"account_id": wallets[0], "share": "0.5"}, {"account_id": wallets[1], "remainder": True}]
+    payment_id = world.paid("alice", None, 1_000, destinations=parts)
+    path = f"/v1/payments/{payment_id}/refunds"
+    wanted = {"external_id": "r", "amount_minor": 333, "reason": "half broken"}
+    before = world.traces()
+    dry = world.post(f"{path}?dry_run=true", wanted)
+    assert dry.status_code == 200, dry.text
+    assert world.traces() == before
+    real = world.post(path, wanted)
+    unknown = ("refund_id", "posted_at", "ledger_transaction")
+    assert dry.get_json() == real.get_json() | dict.fromkeys(unknown) | {"status": "dry_run"}
+    replayed = world.post(f"{path}?dry_run=true", wanted)
+    assert (replayed.get_json(), replayed.headers["Idempotent-Replayed"]) == (real.get_json(), "true")
+    world.proven()
+
+
+def test_a_dry_run_refuses_what_the_refund_would_be_refused_for(world: JournalWorld) -> None:
+    world.funded("alice", 100)
+    world.account("shop")
+    payment_id = world.paid("alice", "shop", 100)
+    path = f"/v1/payments/{payment_id}/refunds"
+
+    def same(body: dict[str, Any], status: int, code: str) -> None:
+        dry, real = world.post(f"{path}?dry_run=true", body), world.post(path, body)
+        assert_problem(dry, status, code)
+        assert dry.get_json() == real.get_json()
+
+    same({"external_id": "r", "amount_minor": 101}, 422, "refund_exceeds_payment")
+    same({"external_id": "r", "amount_minor": 0}, 422, "amount_not_positive")
+    world.posted(debit("shop", 60), credit(BANK, 60))
+    same({"external_id": "r"}, 422, "insufficient_funds")
+    world.set_status("shop", "frozen_debits")
+    same({"external_id": "r"}, 422, "account_frozen")
+    assert_problem(world.post(f"{path}?dry_run=1", {"external_id": "r"}), 400, "malformed_request")
     world.proven()
 
 
