@@ -10,6 +10,7 @@ from typing import Any
 from uuid import uuid4
 from zlib import crc32
 
+import pytest
 import redis
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -44,6 +45,7 @@ from app.services.refunds import Refunds
 from app.services.synchronous import Poster
 from tests.builders import PARTITIONS, Urls, World, database_from, with_database
 
+IS_LONG = os.environ.get("HOLDFAST_LONG") == "1"
 ACTOR = "key:test"
 REASON = "a test"
 WALLETS = ("alice", "bob", "carol", "dave")
@@ -685,18 +687,18 @@ class Lifecycle(RuleBasedStateMachine):
             self.stack.close()
 
 
+@pytest.mark.timeout(3_600 if IS_LONG else 180)
 def test_the_whole_life_of_money_goes_as_the_model_says(
     servers: ServerUrls, books_template: str, empty_cache: str
 ) -> None:
-    long = os.environ.get("HOLDFAST_LONG") == "1"
     Lifecycle.servers, Lifecycle.template, Lifecycle.cache_url = servers, books_template, empty_cache
     run_state_machine_as_test(
         Lifecycle,
         settings=settings(
-            max_examples=150 if long else 8,
-            stateful_step_count=40 if long else 15,
+            max_examples=150 if IS_LONG else 8,
+            stateful_step_count=40 if IS_LONG else 15,
             deadline=None,
-            derandomize=not long,
+            derandomize=not IS_LONG,
             suppress_health_check=list(HealthCheck),
             report_multiple_bugs=False,
         ),

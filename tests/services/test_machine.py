@@ -5,6 +5,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from zlib import crc32
 
+import pytest
 import redis
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -22,6 +23,7 @@ from app.embedded.servers import ServerUrls
 from app.services.payments import Accepted
 from tests.builders import PARTITIONS, Urls, World, database_from, payment, with_database
 
+IS_LONG = os.environ.get("HOLDFAST_LONG") == "1"
 FLOORS = {"alice": 0, "bob": 0, "carol": -50, "dave": -50, "bank": None}
 Content = tuple[str, str, int]
 
@@ -168,16 +170,16 @@ class Holdfast(RuleBasedStateMachine):
             self.stack.close()
 
 
+@pytest.mark.timeout(3_600 if IS_LONG else 180)
 def test_nothing_that_anybody_may_do_in_any_order_makes_books_and_model_differ(
     servers: ServerUrls, books_template: str, empty_cache: str
 ) -> None:
-    long = os.environ.get("HOLDFAST_LONG") == "1"
     Holdfast.servers, Holdfast.template, Holdfast.cache_url = servers, books_template, empty_cache
     run_state_machine_as_test(
         Holdfast,
         settings=settings(
-            max_examples=500 if long else 10,
-            stateful_step_count=60 if long else 20,
+            max_examples=500 if IS_LONG else 10,
+            stateful_step_count=60 if IS_LONG else 20,
             deadline=None,
             suppress_health_check=list(HealthCheck),
             report_multiple_bugs=False,
