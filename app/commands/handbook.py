@@ -9,7 +9,7 @@ from app.api.accounts import LARGEST_METADATA
 from app.api.application import LARGEST_BODY
 from app.api.problems import RETRY_AFTER_S, catalogue
 from app.api.requests import DEEPEST_METADATA, DEFAULT_PAGE, LONGEST_PAGE, LONGEST_WAIT_S
-from app.domain.accounts import MAX_ID_LENGTH
+from app.domain.accounts import MAX_ID_LENGTH, RESERVED_ENDINGS
 from app.domain.money import MAX_MINOR
 from app.services.keys import RECHECK_S, Scope
 from app.services.readiness import DURABILITY, DURABLE_IN_LEDGER
@@ -53,7 +53,7 @@ at most {LARGEST_METADATA:,}, and {DEEPEST_METADATA} levels. A NUL character is 
 {MAX_MINOR:,} (2^53 − 1): up to it every client counts exactly. Nothing is rounded; more is refused.
 
 **Identifiers.** Ids have 1 to {MAX_ID_LENGTH} printable characters and no white space at their ends. In a path they are
-percent-encoded.
+percent-encoded. The id of an account ends in none of {_listed(RESERVED_ENDINGS)}, which follow ids in paths.
 
 **Times.** RFC 3339, in answers always UTC with milliseconds. A time in a request needs an offset.
 

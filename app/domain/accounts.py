@@ -11,6 +11,10 @@ MAX_ID_LENGTH = 128
 """Longest identifier, in characters: ids are keys in the cache and in every index of the books."""
 
 
+RESERVED_ENDINGS = ("/balance", "/changes", "/entries")
+"""What follows an account's id in a path: an id that ends so would be taken for a question about another account."""
+
+
 class AccountType(StrEnum):
     """The five classes of double-entry bookkeeping."""
 

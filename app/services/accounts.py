@@ -3,7 +3,7 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from app.domain.accounts import AccountType
+from app.domain.accounts import RESERVED_ENDINGS, AccountType
 from app.domain.books import Account
 from app.domain.changes import refuse_limit
 from app.domain.currencies import unknown_currency
@@ -64,6 +64,12 @@ def _refuse(request: AccountRequest) -> Refusal | None:
     for name in ("account_id", "entity_id"):
         if refusal := refuse_id(name, getattr(request, name)):
             return refusal
+    if request.account_id.endswith(RESERVED_ENDINGS):
+        return Refusal(
+            RefusalCode.INVALID_ID,
+            f"account_id must not end in {' or '.join(RESERVED_ENDINGS)}: in a path that asks for something else.",
+            {"field": "account_id"},
+        )
     return refuse_limit(request.overdraft_limit_minor)
 
 

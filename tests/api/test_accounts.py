@@ -4,6 +4,7 @@ from urllib.parse import quote
 
 import pytest
 
+from app.domain.accounts import RESERVED_ENDINGS
 from app.domain.money import MAX_MINOR
 from tests.api.world import BANK, World, assert_problem
 
@@ -47,6 +48,23 @@ def test_an_account_is_created_once_and_read_back(world: World) -> None:
     again = world.post("/v1/accounts", body)
     assert (again.status_code, again.get_json()) == (200, answer)
     assert world.get("/v1/accounts/alice").get_json() == answer
+
+
+@pytest.mark.parametrize("ending", RESERVED_ENDINGS)
+def test_an_id_that_a_path_would_take_for_a_question_is_refused(shared_world: World, ending: str) -> None:
+    body = {"account_id": f"till{ending}", "type": "asset", "currency_code": "EUR"}
+    problem = assert_problem(shared_world.post("/v1/accounts", body), 422, "invalid_id")
+    assert problem["field"] == "account_id"
+    for near in (ending.removeprefix("/"), f"{ending}-2", f"till{ending}/", ending.upper()):
+        shared_world.account(near)
+        assert shared_world.get(f"/v1/accounts/{quote(near, safe='')}").get_json()["account_id"] == near
+
+
+def test_every_path_behind_an_accounts_id_is_reserved(shared_world: World) -> None:
+    prefix = "/v1/accounts/<path:account_id>"
+    rules = [rule.rule for rule in shared_world.application.url_map.iter_rules()]
+    paths = {rule.removeprefix(prefix) for rule in rules if rule.startswith(prefix)}
+    assert paths == {"", *RESERVED_ENDINGS}
 
 
 @pytest.mark.parametrize(
