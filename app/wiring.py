@@ -21,7 +21,7 @@ from app.ledger.accounts import AccountBooks
 from app.ledger.api_keys import KeyBooks
 from app.ledger.assets import AssetBooks
 from app.ledger.changes import ChangeBooks
-from app.ledger.database import engine_for
+from app.ledger.database import STATEMENT_TIMEOUT_S, engine_for
 from app.ledger.history import History
 from app.ledger.holds import HoldBooks
 from app.ledger.journals import JournalBooks
@@ -54,6 +54,9 @@ from app.services.waiting import BooksWait, WaitingRoom
 from app.settings import Settings
 from app.wake import DRAIN_QUEUE, Wakes
 
+LOOK_UP_S = 3.0
+"""The longest look-up for a request: it takes milliseconds, and who asks for money does not wait long."""
+
 WAITERS = 48
 """Requests of one process that may wait for the books at once; the other threads stay free for those who do not."""
 
@@ -68,14 +71,16 @@ def build_funds(settings: Settings) -> Funds:
     )
 
 
-def build_engine(settings: Settings, process: str) -> Engine:
+def build_engine(settings: Settings, process: str, statement_timeout_s: float = STATEMENT_TIMEOUT_S) -> Engine:
     """A pool of connections to the books."""
-    return engine_for(settings.database_url, application_name=f"holdfast {process}")
+    return engine_for(
+        settings.database_url, application_name=f"holdfast {process}", statement_timeout_s=statement_timeout_s
+    )
 
 
 def build_api(settings: Settings) -> ApiServices:
     """Everything the API serves."""
-    engine = build_engine(settings, "api")
+    engine = build_engine(settings, "api", LOOK_UP_S)
     funds = build_funds(settings)
     accounts = AccountBooks(engine, settings.partitions)
     history = History(engine)
@@ -94,7 +99,7 @@ def build_api(settings: Settings) -> ApiServices:
         batches=Batches(payments, funds, sleep=time.sleep, new_group_id=lambda: uuid4().hex),
         journals=Journals(register, poster),
         refunds=Refunds(funds, register, payments, poster),
-        history=history,
+        history=History(build_engine(settings, "reports")),
         gatekeeper=Gatekeeper(KeyBooks(engine), time.monotonic),
         readiness=build_readiness(settings, engine, funds, accounts),
         figures=FigureReader(funds, history),

@@ -341,6 +341,9 @@ class PostingBooks:
     process = "drain"
     """What the server's list of sessions shows."""
 
+    patience_s: float | None = None
+    """How long an answer is waited for; a worker has nothing better to do."""
+
     def __init__(self, database_url: str) -> None:
         self._database_url = database_url
         self._connection: psycopg.Connection[Any] | None = None
@@ -417,7 +420,11 @@ class PostingBooks:
     def _connected(self) -> psycopg.Connection[Any]:
         if self._connection is None or self._connection.closed:
             try:
-                connection = connect(self._database_url, application_name=f"holdfast {self.process}")
+                connection = connect(
+                    self._database_url,
+                    application_name=f"holdfast {self.process}",
+                    patience_s=self.patience_s,
+                )
             except psycopg.Error as error:
                 raise translate(error) from error
             connection.isolation_level = IsolationLevel.SERIALIZABLE

@@ -6,6 +6,7 @@ from queue import Empty, LifoQueue
 from threading import BoundedSemaphore
 
 from app.domain.faults import ConcurrencyRetryExhausted
+from app.ledger.database import SILENCE_S
 from app.ledger.posting import Posting, PostingBooks
 
 CONNECTIONS = 8
@@ -24,6 +25,7 @@ class SynchronousSession(PostingBooks):
     """One connection, for one operation at a time."""
 
     process = "journals"
+    patience_s = LONGEST_WAIT_S + SILENCE_S
 
     def __init__(self, database_url: str, chain: int) -> None:
         super().__init__(database_url)

@@ -3,6 +3,8 @@
 import contextlib
 import socket
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from threading import Event, Thread
 
 import pytest
@@ -188,6 +190,31 @@ def test_frozen_books_that_neither_answer_nor_fail_do_not_stop_payments_either(
     assert world.pay("alice", "bob", 1).status_code == 201
     unknown = world.get("/v1/accounts", key="hf_ffffffffffff_secret")
     assert_problem(unknown, 503, "books_unavailable", retryable=True)
+
+
+def test_frozen_books_are_said_to_be_out_of_reach_where_nothing_goes_without_them(
+    books_relay: tuple[World, Relay],
+) -> None:
+    world, relay = books_relay
+    world.account("carol")
+    assert world.pay("alice", "bob", 1).status_code == 201
+    relay.deaf.set()
+    entries = [
+        {"account_id": "alice", "direction": "debit", "amount_minor": 1},
+        {"account_id": "bob", "direction": "credit", "amount_minor": 1},
+    ]
+    calls = [
+        partial(world.pay, "alice", "carol"),
+        partial(world.get, "/v1/accounts/carol/balance"),
+        partial(world.call, "PATCH", "/v1/accounts/bob", json={"name": "Bob"}),
+        partial(world.post, "/v1/journals", {"external_id": "j", "entries": entries, "reason": "a test"}),
+    ]
+    with ThreadPoolExecutor(16) as threads:  # more than the pool has connections
+        answers = [future.result() for future in [threads.submit(call) for call in calls * 4]]
+    for answer in answers:
+        assert_problem(answer, 503, "books_unavailable", retryable=True)
+    relay.deaf.clear()
+    assert world.pay("alice", "carol").status_code == 201
 
 
 def test_books_of_another_shape_are_an_error_on_our_side_that_the_log_explains(shop: World) -> None:

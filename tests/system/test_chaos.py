@@ -82,6 +82,8 @@ def test_books_that_are_away_do_not_stop_payments_and_catch_up_when_they_are_bac
             places.append(f"/v1/payments/{answer.body['payment_id']}")
         assert client.get(places[0])["status"] == "pending"
         assert client.balance(first)["held_minor"] == 200
+        stranger = client.pay(payment(first, "nobody has asked for this one", 10))
+        assert (stranger.status, stranger.code) == (503, "books_unavailable"), "and in time, not when they are back"
     finally:
         for process in [*backends, server]:
             process.resume()
