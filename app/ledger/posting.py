@@ -24,7 +24,9 @@ FROM partition WHERE partition = ANY(%s::smallint[]) ORDER BY partition FOR UPDA
 _TRY_TO_DRAIN = """
 SELECT partition FROM unnest(%s::integer[]) AS partition WHERE pg_try_advisory_lock(%s, partition)
 """
+LOCK_TIMEOUT = "SELECT set_config('lock_timeout', %s, true)"
 _STOP_DRAINING = "SELECT pg_advisory_unlock(%s, partition) FROM unnest(%s::integer[]) AS partition"
+_WAIT_FOR_DRAINS = "SELECT pg_advisory_lock(%s, partition) FROM unnest(%s::integer[]) AS partition"
 _DRAIN_LOCK = 477_017
 """The advisory locks' class, any number of our own. A lock ends with its session, so a killed worker holds none."""
 
@@ -365,6 +367,24 @@ class PostingBooks:
             if held and self._connection is not None:
                 with self._guarded() as connection, connection.transaction():
                     connection.execute(_STOP_DRAINING, (_DRAIN_LOCK, held))
+
+    @contextmanager
+    def without_drains(self, partitions: Sequence[int], patience_s: float) -> Iterator[None]:
+        """Wait until nobody drains these partitions, and keep the drains away; ConcurrencyConflict where it lasts.
+
+        One at a time may do so: drains only try, so nobody waits for a lock in a circle.
+        """
+        try:
+            with self._guarded() as connection, connection.transaction():
+                # Serializable, a long wait would keep the traces of all that others do meanwhile.
+                connection.execute("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
+                connection.execute(LOCK_TIMEOUT, (f"{patience_s:.0f}s",))
+                connection.execute(_WAIT_FOR_DRAINS, (_DRAIN_LOCK, list(partitions)))
+            yield
+        finally:
+            if self._connection is not None:
+                with self._guarded() as connection, connection.transaction():
+                    connection.execute(_STOP_DRAINING, (_DRAIN_LOCK, list(partitions)))
 
     @contextmanager
     def posting(self, partitions: Sequence[int]) -> Iterator[Posting]:

@@ -1,13 +1,13 @@
 """The books for operations that are posted while their caller waits: a pool of connections, and locks taken first."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from queue import Empty, LifoQueue
 from threading import BoundedSemaphore
 
 from app.domain.faults import ConcurrencyRetryExhausted
 from app.ledger.database import SILENCE_S
-from app.ledger.posting import Posting, PostingBooks
+from app.ledger.posting import LOCK_TIMEOUT, Posting, PostingBooks
 
 CONNECTIONS = 8
 """Operations of one process that post at once. Their transactions follow one another anyway; the rest overlaps."""
@@ -17,7 +17,6 @@ LONGEST_WAIT_S = 5.0
 
 _LOCK = "SELECT pg_advisory_lock(hashtextextended(%s, 0))"
 _UNLOCK = "SELECT pg_advisory_unlock(hashtextextended(name, 0)) FROM unnest(%s::text[]) AS name"
-_LOCK_TIMEOUT = "SELECT set_config('lock_timeout', %s, true)"
 _CHAIN = "chain of journals"
 
 
@@ -40,7 +39,7 @@ class SynchronousSession(PostingBooks):
         with self._guarded() as connection, connection.transaction():
             # Serializable, a long wait would keep the traces of all that others do meanwhile.
             connection.execute("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
-            connection.execute(_LOCK_TIMEOUT, (f"{LONGEST_WAIT_S:.0f}s",))
+            connection.execute(LOCK_TIMEOUT, (f"{LONGEST_WAIT_S:.0f}s",))
             for name in names:
                 connection.execute(_LOCK, (name,))
         try:
@@ -51,9 +50,16 @@ class SynchronousSession(PostingBooks):
                     connection.execute(_UNLOCK, (list(names),))
 
     @contextmanager
-    def posting_journal(self) -> Iterator[Posting]:
-        """A SERIALIZABLE transaction at the head of the chain of journals; one at a time, so none aborts another."""
-        with self.locked([_CHAIN]), self.posting([self._chain]) as posting:
+    def posting_journal(self, *, without_drains: bool = False) -> Iterator[Posting]:
+        """A SERIALIZABLE transaction at the head of the chain of journals; one at a time, so none aborts another.
+
+        `without_drains`: the drains end what they are at and wait, for they may hold the same balances time and again.
+        """
+        with (
+            self.locked([_CHAIN]),
+            self.without_drains(range(self._chain), LONGEST_WAIT_S) if without_drains else nullcontext(),
+            self.posting([self._chain]) as posting,
+        ):
             yield posting
 
 

@@ -21,6 +21,9 @@ from app.services.ports import JournalFunds, JournalRegister, OpenSession, Synch
 
 log = logging.getLogger(__name__)
 
+PATIENT_TRIES = 3
+"""Tries around the drains; after these they are made to wait, which costs everybody more than a try does."""
+
 Drafting = Callable[[DirectorySnapshot], Draft | Refusal]
 """Makes the draft of an order, under its locks."""
 
@@ -121,7 +124,7 @@ class Poster:
     def _retried(self, session: OpenSession, draft: Draft, held: list[QueuedIntent] | None) -> Done | Refusal:
         for attempt in range(RETRIES):
             try:
-                return self._write(session, draft, held)
+                return self._write(session, draft, held, without_drains=attempt >= PATIENT_TRIES)
             except ConcurrencyConflict as conflict:
                 self._count(session, draft, conflict, last=attempt + 1 == RETRIES)
                 self.sleep(backoff_s(attempt, self.jitter()))
@@ -133,10 +136,15 @@ class Poster:
                 )
         raise ConcurrencyRetryExhausted("the accounts could not be locked within the bounded retries")
 
-    def _write(self, session: OpenSession, draft: Draft, held: list[QueuedIntent] | None) -> Done | Refusal:
-        """One posting transaction and its settle; `held` None rehearses it."""
+    def _write(
+        self, session: OpenSession, draft: Draft, held: list[QueuedIntent] | None, *, without_drains: bool
+    ) -> Done | Refusal:
+        """One posting transaction and its settle; `held` None rehearses it.
+
+        On a busy account the drains hold the row nearly always; who has met them often enough has them wait.
+        """
         key = draft.entity_id, draft.order.external_id
-        with session.posting_journal() as posting:
+        with session.posting_journal(without_drains=without_drains) as posting:
             balances, contended = posting.lock_balances(draft.account_ids)
             if contended:
                 raise _Contended(contended)

@@ -193,8 +193,8 @@ def test_serializability_decides_where_neither_sees_the_other(
     rejected: list[int] = []
 
     @contextmanager
-    def overtaken(self: SynchronousSession) -> Iterator[Posting]:
-        with original(self) as posting:
+    def overtaken(self: SynchronousSession, **how: bool) -> Iterator[Posting]:
+        with original(self, **how) as posting:
             rejected.append(world.drain.run_once().rejected)
             yield posting
 

@@ -1,15 +1,59 @@
 """Journals and refunds while payments of the same accounts are drained."""
 
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
-from threading import Event, Thread
+from threading import Barrier, Event, Thread
 
 from werkzeug.test import TestResponse
 
+from app.ledger.posting import PostingBooks
 from app.wiring import build_drain
 from tests.journals.world import BANK, JOURNALS, JournalWorld, at_once, credit, debit, journal
 
 CLIENTS = 8
 ROUNDS = 6
+
+
+@contextmanager
+def hogging(world: JournalWorld, account_id: str) -> Iterator[None]:
+    """Drains that hold an account's row all the time: the next one begins when the last one ends."""
+    ended, begun = Event(), Barrier(3)
+
+    def hog() -> None:
+        books = PostingBooks(world.settings.database_url)
+        first = True
+        while not ended.is_set():
+            with books.draining([0]) as held:
+                if held:
+                    with books.posting([0]) as posting:
+                        posting.lock_balances([account_id])
+                        time.sleep(0.03)
+            if first:
+                begun.wait()
+                first = False
+        books.close()
+
+    threads = [Thread(target=hog) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    begun.wait()
+    try:
+        yield
+    finally:
+        ended.set()
+        for thread in threads:
+            thread.join()
+
+
+def test_a_journal_gets_its_turn_on_an_account_that_is_drained_all_the_time(world: JournalWorld) -> None:
+    world.funded("alice", 1_000)
+    with hogging(world, "alice"):
+        answers = [world.post(JOURNALS, journal(debit("alice", 1), credit(BANK, 1))) for _ in range(20)]
+    assert [answer.status_code for answer in answers] == [201] * 20
+    assert world.sql("SELECT retries > 0 FROM conflict_count WHERE account_id = 'alice'") == [(True,)]
+    world.proven()
 
 
 def test_journals_and_payments_of_the_same_accounts_leave_exact_books(world: JournalWorld) -> None:
