@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections.abc import Sequence
 from functools import cache
 
 from app.domain.faults import Fault
@@ -18,8 +19,19 @@ LINGER_S = 0.5
 LONGEST_S = 20.0
 """After this a job ends even under load, well before RQ's timeout, and asks for the next."""
 
-IDLE_LOOK_S = 0.003
-"""Between two looks at an empty outbox: short against a client's patience, long enough for payments to gather."""
+TURN_S = 1.0
+"""How long one drain keeps the others away: taking the locks anew costs next to nothing then, and a drain that hangs
+without dying is the only one to wait for longer."""
+
+STAND_BY_S = 0.05
+"""How often a drain looks whether the one at work has gone."""
+
+LOOK_S = 0.005
+"""Between two looks at the outbox while payments come singly: short against a client's patience, long enough for some
+to gather, for a round costs the same for one payment as for ten."""
+
+CROWD = 200
+"""A round with more payments than this is followed by the next one without a pause."""
 
 MARK_S = 0.3
 """How often the mark of a drain at work is renewed; it lasts three times as long."""
@@ -44,21 +56,61 @@ def drain() -> None:
 
 
 def _drain_until_idle(drain: Drain) -> None:
-    funds = drain.funds
-    started = last_work = time.monotonic()
-    marked = 0.0
-    while (now := time.monotonic()) - last_work < LINGER_S and now - started < LONGEST_S:
-        if now - marked > MARK_S:
-            funds.mark_awake()
-            marked = now
-        if drain.run_once().settled:
-            last_work = time.monotonic()
-        else:
-            time.sleep(IDLE_LOOK_S)
-    funds.mark_asleep()
-    drain.run_once()  # what came after the last look and before the mark was gone
-    if now - started >= LONGEST_S:
+    job = _Job(drain)
+    job.work()
+    if job.was_at_work:
+        drain.funds.mark_asleep()
+        drain.run_once()  # what came after the last look and before the mark was gone
+    if job.is_over:
         _wakes().drain()  # the time was up, not the work: who pays meanwhile sees a backlog and wakes nobody
+
+
+class _Job:
+    """The time of one job: when it began, when it last had work, when its mark was set."""
+
+    def __init__(self, drain: Drain) -> None:
+        self._drain = drain
+        self._began = self._worked = time.monotonic()
+        self._marked = float("-inf")
+
+    @property
+    def was_at_work(self) -> bool:
+        """Whether it had a turn, and not only stood by while another drain was at work."""
+        return self._marked > float("-inf")
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it has lasted its time."""
+        return time.monotonic() - self._began >= LONGEST_S
+
+    @property
+    def _is_idle(self) -> bool:
+        return time.monotonic() - self._worked >= LINGER_S
+
+    def work(self) -> None:
+        """Take turns until there is nothing to do, or another drain does it, or the time is up."""
+        while not (self._is_idle or self.is_over):
+            with self._drain.turn() as partitions:
+                if partitions:
+                    self._make_rounds(partitions)
+            if not partitions:
+                time.sleep(STAND_BY_S)
+
+    def _make_rounds(self, partitions: Sequence[int]) -> None:
+        ends = time.monotonic() + TURN_S
+        while time.monotonic() < ends and not self._is_idle:
+            self._mark()
+            settled = self._drain.round(partitions).settled
+            if settled:
+                self._worked = time.monotonic()
+            if settled < CROWD:
+                time.sleep(LOOK_S)
+
+    def _mark(self) -> None:
+        now = time.monotonic()
+        if now - self._marked > MARK_S:
+            self._drain.funds.mark_awake()
+            self._marked = now
 
 
 if __name__ == "__main__":

@@ -186,6 +186,14 @@ def units(batch: Iterable[QueuedIntent]) -> Iterator[list[QueuedIntent]]:
         yield group
 
 
+def by_partition(queued: Iterable[QueuedIntent]) -> dict[int, list[QueuedIntent]]:
+    """The intents of each partition, in order."""
+    groups: dict[int, list[QueuedIntent]] = {}
+    for one in queued:
+        groups.setdefault(one.place.partition, []).append(one)
+    return groups
+
+
 def _linked_refused_first(
     batch: Iterable[QueuedIntent],
     outcomes: Mapping[tuple[str, str], KnownOutcome],

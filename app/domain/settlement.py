@@ -1,5 +1,6 @@
 """What settling tells the cache and the waiters."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from app.domain.partitions import position_order
@@ -40,3 +41,24 @@ class Notice:
         if position in self.done:
             return True
         return bool(self.up_to) and position_order(position) <= position_order(self.up_to)
+
+
+@dataclass(slots=True)
+class PartitionSettlement:
+    """What one partition's cache is to become.
+
+    `records` are idempotency records to rewrite. `done_up_to` trims the outbox of everything up to that position;
+    `done` removes single positions instead.
+    """
+
+    partition: int
+    accounts: Sequence[AccountSettlement]
+    records: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    done_up_to: str = ""
+    done: Sequence[str] = ()
+    notice: Notice | None = None
+
+    @property
+    def trims(self) -> bool:
+        """Whether intents leave the outbox, so that nobody would find again what was not done before."""
+        return bool(self.done_up_to or self.done)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, Protocol
 
 import msgspec
@@ -33,7 +34,7 @@ from app.domain.holds import HoldState
 from app.domain.partitions import PaymentPosition, partition_of
 from app.domain.payments import Intent
 from app.domain.posting import LedgerBalance, QueuedIntent
-from app.domain.settlement import AccountSettlement, Notice
+from app.domain.settlement import AccountSettlement, Notice, PartitionSettlement
 from app.funds import keys, scripts
 from app.funds.connection import CacheUnreachable, durability_of, refused_before_running
 from app.funds.scripts import Script
@@ -311,12 +312,24 @@ class Funds:
                 pipeline.delete(keys.awake(partition))
             pipeline.execute()
 
-    def outbox(self, partition: int, after: str = "-", limit: int = 1_000) -> list[QueuedIntent]:
+    def outbox(self, partition: int, after: str = "0", limit: int = 1_000) -> list[QueuedIntent]:
         """Up to `limit` intents of a partition, oldest first, those behind position `after`."""
-        start = after if after == "-" else f"({after}"
+        return self.outboxes({partition: after}, limit)[partition]
+
+    def outboxes(self, after: Mapping[int, str], limit: int) -> dict[int, list[QueuedIntent]]:
+        """Up to `limit` intents of each of these partitions, those behind its position in `after`.
+
+        One command for all: it is what a drain asks most often. On a cluster it would be one a partition.
+        """
+        partitions = {keys.outbox(partition): partition for partition in after}
+        streams: Any = {name: after[partition] for name, partition in partitions.items()}
         with self._guarded():
-            entries: Any = self._client.xrange(keys.outbox(partition), min=start, count=limit)
-        return [_queued(partition, position, fields) for position, fields in entries]
+            replies: Any = self._client.xread(streams, count=limit)
+        pages: dict[int, list[QueuedIntent]] = {partition: [] for partition in after}
+        for name, entries in replies:
+            partition = partitions[name]
+            pages[partition] = [_queued(partition, position, fields) for position, fields in entries]
+        return pages
 
     def pending(self, place: PaymentPosition) -> QueuedIntent | None:
         """The intent at a position; None once it has been settled."""
@@ -336,53 +349,23 @@ class Funds:
         done: Sequence[str] = (),
         notice: Notice | None = None,
     ) -> None:
-        """Assign the ledger's balances, drop holds; the last call trims the outbox and wakes the waiters.
+        """Settle one partition."""
+        self.settle_all([PartitionSettlement(partition, accounts, records or {}, done_up_to, done, notice)])
 
-        `done_up_to` trims everything up to that position; `done` removes single positions instead.
+    def settle_all(self, settlements: Sequence[PartitionSettlement]) -> None:
+        """Assign the ledger's balances, drop holds, and then trim the outboxes and wake the waiters.
+
+        Two round trips: nothing is trimmed before all that trims nothing was answered without an error.
         """
-        chunks = [
-            accounts[start : start + SETTLE_ACCOUNTS_PER_CALL]
-            for start in range(0, len(accounts), SETTLE_ACCOUNTS_PER_CALL)
-        ] or [[]]
-        for chunk in chunks[:-1]:
-            self._settle(partition, chunk, {}, "", (), None)
-        self._settle(partition, chunks[-1], records or {}, done_up_to, done, notice)
-
-    def _settle(
-        self,
-        partition: int,
-        accounts: Sequence[AccountSettlement],
-        records: Mapping[tuple[str, str], str],
-        done_up_to: str,
-        done: Sequence[str],
-        notice: Notice | None,
-    ) -> None:
-        names = [keys.outbox(partition)]
-        args: list[Any] = [
-            done_up_to,
-            len(accounts),
-            len(records),
-            len(done),
-            "" if notice is None else _encode_notice(notice),
-            keys.SETTLED_CHANNEL,
-        ]
-        for account in accounts:
-            names += (keys.account(partition, account.account_id), keys.holds(partition, account.account_id))
-            args += (
-                account.balance_minor,
-                account.entry_count,
-                account.version,
-                account.updated_at_ms,
-                len(account.posted),
-                len(account.released),
-            )
-            args += account.posted
-            args += account.released
-        for (entity_id, external_id), outcome in records.items():
-            names.append(keys.record(partition, entity_id, external_id))
-            args.append(outcome)
-        args += done
-        self._run([(scripts.SETTLE, names, args)])
+        first: list[Call] = []
+        last: list[Call] = []
+        for settlement in settlements:
+            *before, final = _chunks(settlement)
+            first += map(_settle_call, before)
+            (last if final.trims else first).append(_settle_call(final))
+        for calls in (first, last):
+            if calls:
+                self._run(calls)
 
     def announce(self, notice: Notice) -> None:
         """Tell the waiters something without settling."""
@@ -486,6 +469,44 @@ class Funds:
             if isinstance(error, (redis.ConnectionError, redis.TimeoutError)):
                 raise OutcomeUnknown(str(error)) from error
             raise
+
+
+def _chunks(settlement: PartitionSettlement) -> list[PartitionSettlement]:
+    """The same in parts of so many accounts; the last part does the rest."""
+    accounts, size = settlement.accounts, SETTLE_ACCOUNTS_PER_CALL
+    last = max(0, len(accounts) - 1) // size * size
+    parts = [PartitionSettlement(settlement.partition, accounts[at : at + size]) for at in range(0, last, size)]
+    return [*parts, replace(settlement, accounts=accounts[last:]) if last else settlement]
+
+
+def _settle_call(settlement: PartitionSettlement) -> Call:
+    partition, accounts, records = settlement.partition, settlement.accounts, settlement.records
+    names = [keys.outbox(partition)]
+    args: list[Any] = [
+        settlement.done_up_to,
+        len(accounts),
+        len(records),
+        len(settlement.done),
+        "" if settlement.notice is None else _encode_notice(settlement.notice),
+        keys.SETTLED_CHANNEL,
+    ]
+    for account in accounts:
+        names += (keys.account(partition, account.account_id), keys.holds(partition, account.account_id))
+        args += (
+            account.balance_minor,
+            account.entry_count,
+            account.version,
+            account.updated_at_ms,
+            len(account.posted),
+            len(account.released),
+        )
+        args += account.posted
+        args += account.released
+    for (entity_id, external_id), outcome in records.items():
+        names.append(keys.record(partition, entity_id, external_id))
+        args.append(outcome)
+    args += settlement.done
+    return scripts.SETTLE, names, args
 
 
 def _elsewhere(claims: Sequence[Claims], replies: Sequence[Sequence[Any]]) -> Elsewhere:

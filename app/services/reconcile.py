@@ -137,7 +137,7 @@ class Reconciler:
                 yield Break(BreakKind.HOLD_WITHOUT_INTENT, f"{account_id}#{payment_id}", figures)
 
     def _intent_breaks(self, partition: int, report: ProofReport) -> Iterator[Break]:
-        after = "-"
+        after = "0"
         while page := self._funds.outbox(partition, after, INTENTS_AT_ONCE):
             report.count("intents", len(page))
             held = self._funds.witness(partition, page)

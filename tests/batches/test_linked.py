@@ -98,7 +98,7 @@ def test_an_atomic_batch_larger_than_a_round_is_read_and_posted_whole(world: Bat
     world.batch([payment(alice, "shop", 1) for _ in range(3)])
     world.batch([payment(alice, "shop", 1) for _ in range(40)], atomic=True)
     world.batch([payment(alice, "shop", 1) for _ in range(3)])
-    world.drain._batch_limit = 5
+    world.drain._intake._limit = 5
     assert world.drain.run_once().posted == 43
     assert world.drain.run_once().posted == 3
     world.proven()

@@ -3,10 +3,11 @@
 from itertools import permutations
 
 import pytest
+import redis
 
 from app.domain.decisions import FundsState
 from app.domain.money import MAX_MINOR
-from app.domain.settlement import AccountSettlement, Notice
+from app.domain.settlement import AccountSettlement, Notice, PartitionSettlement
 from app.funds import keys
 from app.funds.gateway import SETTLE_ACCOUNTS_PER_CALL
 from tests.builders import NOON_MS, intent, ledger_row, wallet
@@ -194,6 +195,30 @@ def test_a_batch_larger_than_a_call_is_settled_whole_and_trimmed_last(cache: Cac
     cache.funds.settle(0, told, done_up_to=told[-1].posted[0])
     assert all(cache.state(f"w{n}") == FundsState(90, 0, 0, 1) for n in range(number))
     assert cache.outbox() == []
+
+
+def two_partitions(cache: Cache) -> tuple[Cache, str]:
+    """A cache of two partitions, and an intent in the outbox of partition 1."""
+    two = Cache(cache.client, partitions=2).opened()
+    return two, str(two.client.xadd(keys.outbox(1), {"intent": "{}"}))
+
+
+def test_nothing_is_trimmed_where_a_settle_of_another_partition_failed(cache: Cache) -> None:
+    two, position = two_partitions(cache)
+    two.client.set(keys.account(0, "broken"), "not a hash")
+    trimming = PartitionSettlement(1, [settlement("w", 1)], done_up_to=position)
+    with pytest.raises(redis.ResponseError):
+        two.funds.settle_all([trimming, PartitionSettlement(0, [settlement("broken", 1)])])
+    assert two.client.xlen(keys.outbox(1)) == 1
+
+
+def test_nothing_is_trimmed_where_an_earlier_call_of_the_same_partition_failed(cache: Cache) -> None:
+    two, position = two_partitions(cache)
+    two.client.set(keys.account(1, "broken"), "not a hash")
+    many = [settlement("broken", 1), *(settlement(f"w{n}", 1) for n in range(SETTLE_ACCOUNTS_PER_CALL))]
+    with pytest.raises(redis.ResponseError):
+        two.funds.settle_all([PartitionSettlement(1, many, done=[position])])
+    assert two.client.xlen(keys.outbox(1)) == 1
 
 
 def test_an_account_with_thousands_of_holds_is_settled_in_one_call(cache: Cache) -> None:

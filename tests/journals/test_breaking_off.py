@@ -9,7 +9,8 @@ import pytest
 from app.ledger.posting import Posting
 from app.ledger.synchronous import SynchronousSession
 from app.services.contention import RETRIES
-from app.services.drain import JOURNAL_PATIENCE_MS, Drain
+from app.services.drain import Drain
+from app.services.intake import JOURNAL_PATIENCE_MS
 from app.wiring import build_reconciler
 from tests.api.world import assert_problem
 from tests.journals.world import BANK, JOURNALS, JournalWorld, credit, debit, journal
@@ -21,8 +22,8 @@ class Killed(Exception):
 
 def later(drain: Drain) -> Drain:
     """The same drain when the patience with journals is over."""
-    now_ms = drain._now_ms
-    drain._now_ms = lambda: now_ms() + JOURNAL_PATIENCE_MS
+    now_ms = drain._intake._now_ms
+    drain._intake._now_ms = lambda: now_ms() + JOURNAL_PATIENCE_MS
     return drain
 
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from app.funds.gateway import Funds
 from app.ledger.posting import PostingBooks
 
 Hook = Callable[[], object]
@@ -75,7 +76,13 @@ class SteppedBooks:
 
 
 POSTING_CALLS = ("known_outcomes", "lock_balances", "posting_time", "write")
-FUNDS_CALLS = ("backlog", "outbox", "settle", "announce")
+FUNDS_CALLS = ("backlog", "outboxes", "settle_all", "announce")
+
+
+def stepped_funds(funds: Funds, points: CrashPoints) -> Any:
+    """The cache of a drain, with points around its calls and around each round trip of its scripts."""
+    funds._run = points.around("scripts", funds._run)  # type: ignore[method-assign]
+    return Stepped(funds, points, FUNDS_CALLS)
 
 
 class InterruptedBooks:

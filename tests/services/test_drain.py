@@ -19,13 +19,13 @@ from app.services.contention import LONGEST_DELAY_S, RETRIES
 from app.services.drain import Drain
 from tests.builders import PARTITIONS, World, account_in
 from tests.services.faults import (
-    FUNDS_CALLS,
     Crashed,
     CrashPoints,
     InterruptedBooks,
     OnlyPartitions,
     Stepped,
     SteppedBooks,
+    stepped_funds,
 )
 
 
@@ -116,8 +116,8 @@ def test_payments_that_cross_partitions_both_ways_post_in_one_batch(world: World
 
 def test_a_batch_whose_settle_was_lost_is_settled_again_and_not_posted_again(funded: World) -> None:
     accepted = funded.accepted("alice", "bob", 300)
-    dying = funded.new_drain(funds=Stepped(funded.new_funds(), CrashPoints(at=5), ("backlog", "outbox", "settle")))
-    with pytest.raises(Crashed, match="before settle"):
+    dying = funded.new_drain(funds=Stepped(funded.new_funds(), CrashPoints(at=1), ("settle_all",)))
+    with pytest.raises(Crashed, match="before settle_all"):
         dying.run_once()
     assert funded.booked("bob") == 300
     assert funded.cached("alice").funds.held_minor == 300  # safe meanwhile: too little is spendable, never too much
@@ -147,6 +147,32 @@ def test_a_batch_that_never_committed_is_posted_by_the_next(funded: World) -> No
     funded.assert_proven()
 
 
+def test_a_credit_reaches_the_cache_though_only_the_partition_of_its_payer_was_trimmed(world: World) -> None:
+    world.bank()
+    alice, dave = (world.account(account_in(partition, "payer"), balance_minor=100) for partition in (0, 1))
+    bob, erin = (world.account(account_in(1, name)) for name in ("bob", "erin"))
+    world.warm(bob)
+    world.accepted(alice, bob, 10)
+    world.accepted(dave, erin, 20)
+    funds = world.new_funds()
+    run, calls_made = funds._run, []
+
+    def die_at_the_first_trim(calls: Any) -> Any:
+        calls_made.append(calls)
+        if len(calls_made) == 2:
+            run(calls[:1])
+            raise Crashed("behind the first settle that trims")
+        return run(calls)
+
+    funds._run = die_at_the_first_trim  # type: ignore[method-assign]
+    with pytest.raises(Crashed):
+        world.new_drain(funds=funds).run_once()
+    assert {partition: n for partition, n in world.funds.backlog().items() if n} == {1: 1}
+    assert world.cached(bob).funds.available_minor == 10
+    world.drain()
+    world.assert_proven()
+
+
 def test_an_answer_of_the_cache_that_never_came_is_made_up_for(funded: World) -> None:
     funded.accepted("alice", "bob", 300)
 
@@ -154,8 +180,8 @@ def test_an_answer_of_the_cache_that_never_came_is_made_up_for(funded: World) ->
         def __getattr__(self, name: str) -> Any:
             return getattr(funded.funds, name)
 
-        def settle(self, *args: Any, **kwargs: Any) -> None:
-            funded.funds.settle(*args, **kwargs)
+        def settle_all(self, *args: Any, **kwargs: Any) -> None:
+            funded.funds.settle_all(*args, **kwargs)
             raise OutcomeUnknown("no answer in time")
 
     with pytest.raises(OutcomeUnknown):
@@ -320,6 +346,30 @@ def test_a_hot_merchant_is_credited_from_all_partitions_by_two_drains_at_once(wo
     world.assert_proven()
 
 
+def test_a_turn_of_many_rounds_keeps_other_drains_away_until_it_ends(funded: World) -> None:
+    other = funded.new_drain()
+    with funded.worker.turn() as partitions:
+        assert partitions == list(range(PARTITIONS))
+        assert funded.worker.round(partitions).settled == 0
+        for _ in range(2):
+            funded.accepted("alice", "bob", 1)
+            with other.turn() as none:
+                assert none == []
+            assert funded.worker.round(partitions).posted == 1
+    with other.turn() as partitions:
+        assert partitions == list(range(PARTITIONS))
+    funded.assert_proven()
+
+
+def test_what_idle_partitions_leave_of_their_share_goes_to_a_busy_one(funded: World) -> None:
+    for _ in range(25):
+        funded.accepted("alice", "bob", 1)
+    small = funded.new_drain(batch_limit=4 * PARTITIONS)
+    with small.turn() as partitions:
+        assert [small.round(partitions).posted for _ in range(3)] == [16, 9, 0]
+    funded.assert_proven()
+
+
 def test_a_partition_that_somebody_is_draining_is_left_alone(funded: World) -> None:
     funded.accepted("alice", "bob", 1)
     with funded.new_posting_books().draining(range(PARTITIONS)):
@@ -445,13 +495,16 @@ def test_a_crash_at_any_step_leaves_books_that_a_fresh_drain_makes_whole(world: 
 
     def stepped(one: CrashPoints) -> Drain:
         return world.new_drain(
-            funds=Stepped(world.new_funds(), one, FUNDS_CALLS), books=SteppedBooks(world.new_posting_books(), one)
+            funds=stepped_funds(world.new_funds(), one), books=SteppedBooks(world.new_posting_books(), one)
         )
 
     expected |= set(scenario(world, 1)) | {"spend-0"}
     stepped(points).run_once()
     world.assert_proven()
-    assert {"before commit", "after commit", "before settle", "after settle", "after write"} <= set(points.passed)
+    assert {"before commit", "after commit", "before settle_all", "after settle_all", "after write"} <= set(
+        points.passed
+    )
+    assert points.passed.count("after scripts") == 2  # first the settles that trim nothing
 
     for at in range(1, len(points.passed) + 1):
         expected |= set(scenario(world, at + 1))

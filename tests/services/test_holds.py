@@ -10,7 +10,7 @@ from app.domain.refusals import Refusal, RefusalCode
 from app.services.holds import Concluded, Holds
 from app.services.payments import Accepted
 from tests.builders import World
-from tests.services.faults import Crashed, CrashPoints, Stepped, SteppedBooks
+from tests.services.faults import Crashed, CrashPoints, SteppedBooks, stepped_funds
 
 
 def holds_of(world: World) -> Holds:
@@ -136,11 +136,10 @@ def test_an_authorization_where_the_balance_rises_can_be_captured(funded: World)
 
 def test_a_crash_at_any_step_of_posting_a_capture_leaves_one_capture(funded: World) -> None:
     holds, captured = holds_of(funded), 0
-    calls = ("backlog", "outbox", "settle")
 
     def crashing(points: CrashPoints) -> None:
         funded.new_drain(
-            funds=Stepped(funded.new_funds(), points, calls), books=SteppedBooks(funded.new_posting_books(), points)
+            funds=stepped_funds(funded.new_funds(), points), books=SteppedBooks(funded.new_posting_books(), points)
         ).run_once()
 
     def prepare(number: int) -> None:
