@@ -80,6 +80,12 @@ applied. A replay with `Prefer: wait` tells the present status in place of the f
 number of places for waiters; when they are taken, the acknowledgement is the answer, at once and without
 `Preference-Applied`.
 
+**Freezing, cutting, closing.** A freeze bars new movements of its side: payments, authorizations, refunds, journals,
+reversals. What was acknowledged before it is kept: a pending payment posts, and an authorization can still be captured,
+voided, or left to expire. A limit is never set below what open authorizations need to be captured, not even with
+`force`; and an account with an open authorization on either side does not close. Void them first where a freeze must
+stop them too.
+
 **Optimistic concurrency.** A balance has a `version`, which is also its `ETag`. Send it with a payment as
 `expected_version`, or as `If-Match`. If the guarded account has changed since, the answer is 409
 `optimistic_lock_conflict` with the current version. `If-None-Match` on a balance answers 304 while it is current.

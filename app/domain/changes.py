@@ -1,7 +1,7 @@
 """Changes of accounts: what may change, when a change is refused, and what is recorded of it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -123,6 +123,25 @@ def limit_below_use(account_id: str, overdraft_limit_minor: int, funds: FundsSta
             "held_minor": funds.held_minor,
             "version": funds.version,
         },
+    )
+
+
+def limit_below_promised(account_id: str, overdraft_limit_minor: int, funds: FundsState) -> Refusal:
+    """The refusal of a forced limit that would break open authorizations; figures in minor units."""
+    detail = (
+        f"Open authorizations hold {funds.held_minor} of account {account_id!r} and could not be captured under a "
+        f"limit of {overdraft_limit_minor}. Capture or void them first; force does not break them."
+    )
+    return replace(limit_below_use(account_id, overdraft_limit_minor, funds), detail=detail)
+
+
+def authorizations_hold_nothing(account_id: str, count: int) -> Refusal:
+    """The refusal of a first limit while authorizations that were made without one are open."""
+    return Refusal(
+        RefusalCode.LIMIT_BELOW_USE,
+        f"{count} open authorizations will lower the balance of account {account_id!r} and hold nothing on it, for it "
+        "had no limit when they were made. Capture or void them first.",
+        {"account_id": account_id, "open_authorizations": count},
     )
 
 

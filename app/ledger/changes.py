@@ -4,7 +4,20 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, func, insert, select, update
+from sqlalchemy import (
+    BigInteger,
+    Connection,
+    Engine,
+    Row,
+    cast,
+    distinct,
+    func,
+    insert,
+    select,
+    true,
+    update,
+)
+from sqlalchemy.dialects.postgresql import JSONB
 
 from app.domain.accounts import floor_of
 from app.domain.books import Account
@@ -53,6 +66,25 @@ class OpenChange:
         """How many open authorizations would debit or credit this account."""
         touches = hold.c.legs.contains([[self._account_id]])
         query = select(func.count()).select_from(hold).where(hold.c.state == "authorized", touches)
+        return int(self._connection.execute(query).scalar_one())
+
+    def unheld_authorizations(self) -> int:
+        """How many open authorizations would lower this account's balance, and hold nothing on it."""
+        leg = func.jsonb_array_elements(hold.c.legs).table_valued("value", joins_implicitly=True)
+        value = cast(leg.c.value, JSONB)
+        query = (
+            select(func.count(distinct(hold.c.payment_id)))
+            .select_from(hold)
+            .join(account_balance, account_balance.c.account_id == self._account_id)
+            .join(leg, true())
+            .where(
+                hold.c.state == "authorized",
+                hold.c.legs.contains([[self._account_id]]),
+                hold.c.guarded_account_id != self._account_id,
+                value[0].astext == self._account_id,
+                cast(value[1].astext, BigInteger) * account_balance.c.normal_sign < 0,
+            )
+        )
         return int(self._connection.execute(query).scalar_one())
 
     def write(self, changed: Mapping[str, Any], patch: AccountPatch, actor: str) -> tuple[Account, int]:

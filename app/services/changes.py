@@ -17,8 +17,10 @@ from app.domain.changes import (
     LimitCode,
     Remainder,
     account_not_empty,
+    authorizations_hold_nothing,
     changed_fields,
     changes_facts,
+    limit_below_promised,
     limit_below_use,
     needs_quiet,
     refuse_change,
@@ -120,8 +122,12 @@ class AccountChanges:
                     raise ConcurrencyRetryExhausted("somebody else changed the account meanwhile")
                 if "overdraft_limit_minor" in changed:
                     change.lock_balance()
+                    limit_minor = changed["overdraft_limit_minor"]
+                    refusal = self._refuse_breaking_promises(change, limit_minor, force=patch.force)
+                    if refusal is not None:
+                        return refusal
                     tightened_in = change.next_directory_version()
-                    refusal = self._tighten(account_id, changed["overdraft_limit_minor"], tightened_in, patch.force)
+                    refusal = self._tighten(account_id, limit_minor, tightened_in, patch.force)
                     if refusal is not None:
                         return refusal
                 return change.write(changed, patch, actor)
@@ -129,6 +135,27 @@ class AccountChanges:
             if tightened_in is not None:
                 self._loosen_again(account_id, tightened_in)
             raise
+
+    def _refuse_breaking_promises(self, change: OpenChange, limit_minor: int | None, *, force: bool) -> Refusal | None:
+        """Refuse a limit under which the books would not take the capture of an authorization that is open now.
+
+        A forced limit may lie above the balance, but not above what is promised of it; a first one must not find
+        promises for which nothing is held. The account is quiet: its holds are those of open authorizations.
+        """
+        assert change.account is not None
+        account_id = change.account.account_id
+        if limit_minor is None:
+            return None
+        if change.account.overdraft_limit_minor is None and (unheld := change.unheld_authorizations()):
+            return authorizations_hold_nothing(account_id, unheld)
+        if not force:
+            return None
+        cached = self._funds.balance(account_id)
+        if cached is None:
+            raise _Cold
+        funds = cached.funds
+        breaks = funds.held_minor > 0 and funds.balance_minor - funds.held_minor < -limit_minor
+        return limit_below_promised(account_id, limit_minor, funds) if breaks else None
 
     def _tighten(self, account_id: str, limit_minor: int | None, version: int, force: bool) -> Refusal | None:
         """Have the cache guard the stricter of the old and the new floor, checked against what is in use."""
