@@ -20,6 +20,7 @@ from app.iso4217 import iso_currencies
 from app.ledger.accounts import AccountBooks
 from app.ledger.api_keys import KeyBooks
 from app.ledger.assets import AssetBooks
+from app.ledger.chain import ChainBooks
 from app.ledger.changes import ChangeBooks
 from app.ledger.database import STATEMENT_TIMEOUT_S, engine_for
 from app.ledger.history import History
@@ -216,9 +217,10 @@ def build_replay(settings: Settings, currency_code: str) -> Replay:
 
 def build_reconciler(settings: Settings) -> Reconciler:
     """The proof that cache and books agree."""
-    return Reconciler(build_funds(settings), ProofBooks(settings.database_url), time.monotonic)
+    books = ProofBooks(settings.database_url)
+    return Reconciler(build_funds(settings), books, build_verifier(settings), time.monotonic)
 
 
 def build_verifier(settings: Settings) -> Verifier:
     """The proof that the hash chains hold."""
-    return Verifier(ProofBooks(settings.database_url), time.monotonic)
+    return Verifier(ChainBooks(settings.database_url), time.monotonic)

@@ -319,7 +319,9 @@ class World:
 
     @cached_property
     def reconciler(self) -> Reconciler:
-        return Reconciler(self.new_funds(), self.new_proof_books(), self.clock)
+        return Reconciler(
+            self.new_funds(), self.new_proof_books(), Verifier(self.new_proof_books(), self.clock), self.clock
+        )
 
     @cached_property
     def verifier(self) -> Verifier:

@@ -11,7 +11,8 @@ from app.domain.clock import to_microseconds
 GENESIS_HASH = bytes(32)
 """What the first transaction of a partition names as its predecessor's hash."""
 
-_canonical_json = JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode
+canonical_json = JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode
+"""JSON in the one form that is hashed; metadata is kept in this form, so that SQL can recompute the hash too."""
 
 
 @dataclass(slots=True)
@@ -54,7 +55,7 @@ def chain_hash(transaction: LedgerTransaction) -> bytes:
     The canonical form is a JSON array in the order below, without white space, keys sorted, UTF-8, times in
     microseconds since 1970 UTC; entries in leg order. Anyone can recompute it from the tables alone.
     """
-    canonical = _canonical_json(
+    canonical = canonical_json(
         [
             transaction.partition,
             transaction.chain_seq,

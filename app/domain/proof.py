@@ -1,5 +1,6 @@
 """Breaks: differences that must not be, as values."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -30,6 +31,8 @@ class BreakKind(StrEnum):
     """An account's held amount is not the sum of its holds."""
     HOLD_WITHOUT_INTENT = "hold_without_intent"
     """A hold that no outstanding intent explains."""
+    AUTHORIZATION_WITHOUT_HOLD = "authorization_without_hold"
+    """An open authorization whose hold the cache lacks: its funds could be spent twice."""
     INTENT_WITHOUT_HOLD = "intent_without_hold"
     """An outstanding intent whose hold is missing or differs."""
     CHAIN_HASH = "chain_hash"
@@ -51,12 +54,27 @@ class Break:
 
 @dataclass(slots=True, frozen=True)
 class ChainRange:
-    """A partition's transactions `after < chain_seq <= up_to`, and the hash at `up_to` where it is the head."""
+    """A partition's transactions `after < chain_seq <= up_to`, and the hash of the chain's head."""
 
     partition: int
     after: int
     up_to: int
     head_hash: bytes
+
+    def pieces(self, size: int) -> Iterator["ChainRange"]:
+        """The range in pieces of at most `size` transactions, in order."""
+        for after in range(self.after, self.up_to, size):
+            yield ChainRange(self.partition, after, min(after + size, self.up_to), self.head_hash)
+
+
+@dataclass(slots=True, frozen=True)
+class RecomputedRange:
+    """What the database made of a range: how many transactions and entries, the last hash, how many are in order."""
+
+    transactions: int
+    entries: int
+    last_hash: bytes | None
+    in_order: int
 
 
 @dataclass(slots=True)
@@ -69,6 +87,12 @@ class ProofReport:
     open_breaks: int = 0
     run_id: int | None = None
     seconds: float = 0.0
+
+    def add(self, other: "ProofReport") -> None:
+        """Take over what another part of the run looked at and found."""
+        for what, number in other.checked.items():
+            self.count(what, number)
+        self.breaks += other.breaks
 
     def count(self, what: str, number: int) -> None:
         """Add to what was looked at."""

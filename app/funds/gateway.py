@@ -374,17 +374,20 @@ class Funds:
 
     # Inspecting
 
-    def cached_accounts(self, partition: int, batch: int = 500) -> Iterator[list[str]]:
-        """The ids of a partition's cached accounts, in batches; one that appears meanwhile may be missed."""
-        found: list[str] = []
+    def cached_accounts(self, batch: int = 500) -> Iterator[tuple[int, list[str]]]:
+        """The ids of all cached accounts, in batches of one partition; one that appears meanwhile may be missed."""
+        found: dict[int, list[str]] = {}
         with self._guarded():
-            for key in self._client.scan_iter(match=keys.account_pattern(partition), count=batch):
-                found.append(keys.account_id_of(key))
-                if len(found) >= batch:
-                    yield found
-                    found = []
-        if found:
-            yield found
+            for key in self._client.scan_iter(match=keys.ACCOUNT_PATTERN, count=batch):
+                place = keys.account_of(key)
+                if place is None:
+                    continue
+                partition, account_id = place
+                listed = found.setdefault(partition, [])
+                listed.append(account_id)
+                if len(listed) >= batch:
+                    yield partition, found.pop(partition)
+        yield from found.items()
 
     def inspect(self, partition: int, account_ids: Sequence[str]) -> list[InspectedAccount]:
         """One consistent look at accounts of one partition; cold ones are left out."""
@@ -401,12 +404,15 @@ class Funds:
             inspected.append(InspectedAccount(account_id, funds, int(entry_count), holds))
         return inspected
 
-    def witness(self, partition: int, intents: Sequence[QueuedIntent]) -> list[int | None]:
-        """For each intent the amount held for it, 0 for none; None where it has been settled meanwhile."""
+    def witness(self, partition: int, intents: Sequence[QueuedIntent]) -> list[tuple[QueuedIntent, int]]:
+        """Those of these intents that still wait and are not held as they should be, with the amount held instead."""
         names = [keys.outbox(partition)]
-        names += [keys.holds(partition, queued.intent.guarded_account_id) for queued in intents]
-        [reply] = self._run([(scripts.WITNESS, names, [queued.place.position for queued in intents])])
-        return [None if held == "gone" else int(held or 0) for held in reply]
+        args: list[Any] = []
+        for queued in intents:
+            names.append(keys.holds(partition, queued.intent.guarded_account_id))
+            args += (queued.place.position, queued.intent.hold_minor)
+        [reply] = self._run([(scripts.WITNESS, names, args)])
+        return [(intents[reply[n] - 1], int(reply[n + 1])) for n in range(0, len(reply), 2)]
 
     def tallies(self) -> dict[str, int]:
         """Reserve outcomes counted since the cache was new."""

@@ -28,14 +28,14 @@ def account(partition: int, account_id: str) -> str:
     return f"hf:{{{partition}}}:account:{account_id}"
 
 
-def account_pattern(partition: int) -> str:
-    """Matches the accounts of a partition, for a scan."""
-    return f"hf:{{{partition}}}:account:*"
+ACCOUNT_PATTERN = "hf:{*}:account:*"
+"""Matches the accounts, for a scan; and keys of other kinds whose ids look like it."""
 
 
-def account_id_of(key: str) -> str:
-    """The account id in an account's key."""
-    return key.split(":", 3)[3]
+def account_of(key: str) -> tuple[int, str] | None:
+    """Partition and id of an account, from its key; None for a key of another kind."""
+    _, partition, kind, account_id = key.split(":", 3)
+    return (int(partition.strip("{}")), account_id) if kind == "account" else None
 
 
 def holds(partition: int, account_id: str) -> str:

@@ -9,7 +9,7 @@ import psycopg
 from psycopg import IsolationLevel
 from psycopg.types.json import Json, Jsonb
 
-from app.domain.entries import LedgerTransaction
+from app.domain.entries import LedgerTransaction, canonical_json
 from app.domain.faults import BooksUnavailable, ConcurrencyConflict, Fault
 from app.domain.holds import Hold, HoldState
 from app.domain.posting import ChainHead, Delta, Duplicate, KnownOutcome, LedgerBalance, PostingPlan, Rejection
@@ -206,7 +206,7 @@ class Posting:
                         t.fingerprint,
                         t.actor,
                         t.description,
-                        t.metadata,
+                        None if t.metadata is None else Json(t.metadata, canonical_json),
                         t.accepted_at,
                         t.effective_at,
                         t.posted_at,

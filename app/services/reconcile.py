@@ -4,7 +4,9 @@ Exact without a pause, because nothing is compared across moments: a cached bala
 balance at the cache's own entry number, and what looks wrong between two reads is looked at again.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 
 from app.domain.decisions import InspectedAccount
 from app.domain.partitions import PaymentPosition
@@ -22,11 +24,14 @@ INTENTS_AT_ONCE = 500
 class Reconciler:
     """Runs reconciliations. Incremental runs cost as much as what is new; full ones look at everything."""
 
-    def __init__(self, funds: ProofFunds, books: ReconcileBooks, monotonic: Callable[[], float]) -> None:
+    def __init__(
+        self, funds: ProofFunds, books: ReconcileBooks, verifier: Verifier, monotonic: Callable[[], float]
+    ) -> None:
+        """The verifier works beside all else, so its books need a connection of their own."""
         self._funds = funds
         self._books = books
+        self._verifier = verifier
         self._monotonic = monotonic
-        self._verifier = Verifier(books, monotonic)
 
     def run(self, *, full: bool) -> ProofReport:
         """One run; its breaks are kept in the books. `open_breaks` counts all that are not settled yet."""
@@ -34,54 +39,58 @@ class Reconciler:
         report = ProofReport("full" if full else "incremental")
         report.run_id = self._books.begin_run(report.mode)
         ranges = self._books.ranges(full=full)
-        report.breaks += self._book_breaks(ranges, report, full=full)
-        report.breaks += self._books.trial_balance_breaks()
-        for partition in range(self._funds.partitions):
-            report.breaks += self._intent_breaks(partition, report)
-        suspects: list[str] = []
-        for partition, account_ids in self._accounts(ranges, full=full):
-            report.breaks += self._cache_breaks(partition, account_ids, report, suspects)
-        for part in ranges:
-            report.breaks += self._verifier.chain_breaks(part, report)
-        report.breaks += self._floor_breaks(suspects)
+        with ThreadPoolExecutor(1) as beside:
+            chains = beside.submit(self._verifier.chains, ranges)
+            self._compare(ranges, report, full=full)
+            report.add(chains.result())
         report.open_breaks = self._books.finish_run(report.run_id, report, ranges, full=full)
         if not report.breaks:
             self._books.export_heads([part for part in ranges if part.up_to])
         report.seconds = self._monotonic() - started
         return report
 
+    def _compare(self, ranges: Sequence[ChainRange], report: ProofReport, *, full: bool) -> None:
+        """The books with themselves, then the cache with the books."""
+        touched = [] if full else sorted({one for part in ranges for one in self._books.touched(part)})
+        report.breaks += self._book_breaks(ranges, touched, report, full=full)
+        report.breaks += self._books.trial_balance_breaks()
+        for partition in range(self._funds.partitions):
+            report.breaks += self._intent_breaks(partition, report)
+        suspects = _Suspects()
+        batches = self._funds.cached_accounts(ACCOUNTS_AT_ONCE) if full else self._by_partition(touched)
+        for partition, account_ids in batches:
+            report.breaks += self._cache_breaks(partition, account_ids, report, suspects)
+        report.breaks += self._floor_breaks(suspects.floors)
+        report.breaks += self._hold_breaks(suspects.holds)
+
     # The books by themselves
 
-    def _book_breaks(self, ranges: Sequence[ChainRange], report: ProofReport, *, full: bool) -> Iterator[Break]:
+    def _book_breaks(
+        self, ranges: Sequence[ChainRange], touched: Sequence[str], report: ProofReport, *, full: bool
+    ) -> Iterator[Break]:
         for part in ranges:
-            yield from self._books.entry_breaks(part)
+            yield from self._books.transaction_breaks(part)
         if full:
-            yield from self._books.balance_breaks()
-        else:
-            for account_ids in _chunks(self._touched(ranges), ACCOUNTS_AT_ONCE):
-                report.count("accounts", len(account_ids))
-                yield from self._books.touched_balance_breaks(account_ids)
-
-    def _touched(self, ranges: Sequence[ChainRange]) -> list[str]:
-        return sorted({account_id for part in ranges for account_id in self._books.touched(part)})
+            yield from self._books.account_breaks()
+            return
+        for part in ranges:
+            yield from self._books.running_breaks(part)
+        for account_ids in _chunks(touched, ACCOUNTS_AT_ONCE):
+            report.count("accounts", len(account_ids))
+            yield from self._books.touched_balance_breaks(account_ids)
 
     # The cache against the books
 
-    def _accounts(self, ranges: Sequence[ChainRange], *, full: bool) -> Iterator[tuple[int, Sequence[str]]]:
-        if full:
-            for partition in range(self._funds.partitions):
-                for account_ids in self._funds.cached_accounts(partition, ACCOUNTS_AT_ONCE):
-                    yield partition, account_ids
-            return
+    def _by_partition(self, account_ids: Sequence[str]) -> Iterator[tuple[int, Sequence[str]]]:
         by_partition: dict[int, list[str]] = {}
-        for account_id in self._touched(ranges):
+        for account_id in account_ids:
             by_partition.setdefault(self._funds.partition_of(account_id), []).append(account_id)
-        for partition, touched in by_partition.items():
-            for chunk in _chunks(touched, ACCOUNTS_AT_ONCE):
+        for partition, listed in by_partition.items():
+            for chunk in _chunks(listed, ACCOUNTS_AT_ONCE):
                 yield partition, chunk
 
     def _cache_breaks(
-        self, partition: int, account_ids: Sequence[str], report: ProofReport, floor_suspects: list[str]
+        self, partition: int, account_ids: Sequence[str], report: ProofReport, suspects: "_Suspects"
     ) -> Iterator[Break]:
         inspected = self._funds.inspect(partition, account_ids)
         report.count("cached_accounts", len(inspected))
@@ -90,9 +99,9 @@ class Reconciler:
             entry_count, floor_minor, balance_minor = ledger[one.account_id]
             yield from self._balance_breaks(one, entry_count, balance_minor)
             if floor_minor != one.funds.floor_minor:
-                floor_suspects.append(one.account_id)
-            yield from self._hold_breaks(one)
-        yield from self._unexplained_holds(partition, inspected)
+                suspects.floors.append(one.account_id)
+            yield from self._held_breaks(one)
+        suspects.holds += self._unmatched(partition, inspected)
 
     def _floor_breaks(self, suspects: Sequence[str]) -> Iterator[Break]:
         """Look again, at the end: a floor is not changed in both at once, so the first look may fall in between."""
@@ -116,37 +125,58 @@ class Reconciler:
         elif balance_minor != one.funds.balance_minor:
             yield Break(BreakKind.CACHE_BALANCE, one.account_id, figures)
 
-    def _hold_breaks(self, one: InspectedAccount) -> Iterator[Break]:
+    def _held_breaks(self, one: InspectedAccount) -> Iterator[Break]:
         total = sum(amount for amount, _ in one.holds.values())
         if total != one.funds.held_minor:
             figures = {"held_minor": one.funds.held_minor, "sum_of_holds_minor": total}
             yield Break(BreakKind.HELD_NOT_SUM, one.account_id, figures)
 
-    def _unexplained_holds(self, partition: int, inspected: Sequence[InspectedAccount]) -> Iterator[Break]:
-        """Holds without an intent in the outbox must be open authorizations of the books."""
-        suspects = {
-            PaymentPosition(partition, position).payment_id: (one.account_id, amount)
+    # Holds against open authorizations
+
+    def _unmatched(self, partition: int, inspected: Sequence[InspectedAccount]) -> list["_Unmatched"]:
+        """Holds without an intent must be open authorizations of the books, and these must have their holds."""
+        authorized = self._books.open_authorizations([one.account_id for one in inspected])
+        return [
+            unmatched
             for one in inspected
-            for position, (amount, has_intent) in one.holds.items()
-            if not has_intent
-        }
-        authorized = self._books.open_authorizations(list(suspects)) if suspects else {}
-        for payment_id, (account_id, amount) in suspects.items():
-            if authorized.get(payment_id) != amount:
-                figures = {"held_minor": amount, "authorized_minor": authorized.get(payment_id)}
-                yield Break(BreakKind.HOLD_WITHOUT_INTENT, f"{account_id}#{payment_id}", figures)
+            for unmatched in _compared(partition, one, authorized.get(one.account_id, {}))
+        ]
+
+    def _hold_breaks(self, suspects: Sequence["_Unmatched"]) -> Iterator[Break]:
+        """Look again, at the end. A conclusion takes the hold away before the books know of it.
+
+        A hold that the books did not know before this look was not on its way to them: its intent had left the
+        outbox by then, and that happens after the commit. An authorization that was in the books before this look,
+        and has no hold in it, was concluded, or has lost it. A conclusion is in the outbox until the books have it;
+        so if it is not there, and afterwards the books still say authorized, there is none.
+        """
+        first = {(one.payment_id, one.is_missing) for one in suspects}
+        for partition, account_ids in self._by_partition(sorted({one.account_id for one in suspects})):
+            seen = self._funds.inspect(partition, account_ids)
+            concluding = self._concluding(partition)
+            for again in self._unmatched(partition, seen):
+                is_concluded = again.is_missing and again.payment_id in concluding
+                if (again.payment_id, again.is_missing) in first and not is_concluded:
+                    yield again.as_break()
+
+    def _concluding(self, partition: int) -> set[str]:
+        """The authorizations that waiting intents conclude."""
+        return {queued.payment_id for page in self._outbox(partition) for queued in page if queued.intent.payment_id}
 
     def _intent_breaks(self, partition: int, report: ProofReport) -> Iterator[Break]:
-        after = "0"
-        while page := self._funds.outbox(partition, after, INTENTS_AT_ONCE):
+        for page in self._outbox(partition):
             report.count("intents", len(page))
-            held = self._funds.witness(partition, page)
             suspects = [
-                (queued, amount)
-                for queued, amount in zip(page, held, strict=True)
-                if amount is not None and amount != queued.intent.hold_minor and not _may_be_concluded(queued, amount)
+                (queued, held_minor)
+                for queued, held_minor in self._funds.witness(partition, page)
+                if not _may_be_concluded(queued, held_minor)
             ]
             yield from self._confirmed(suspects)
+
+    def _outbox(self, partition: int) -> Iterator[list[QueuedIntent]]:
+        after = "0"
+        while page := self._funds.outbox(partition, after, INTENTS_AT_ONCE):
+            yield page
             after = page[-1].place.position
 
     def _confirmed(self, suspects: Sequence[tuple[QueuedIntent, int]]) -> Iterator[Break]:
@@ -158,6 +188,46 @@ class Reconciler:
             if queued.place.payment_id not in settled:
                 figures = {"held_minor": amount, "intended_minor": queued.intent.hold_minor}
                 yield Break(BreakKind.INTENT_WITHOUT_HOLD, queued.place.payment_id, figures)
+
+
+@dataclass(slots=True)
+class _Unmatched:
+    """An amount held in the cache beside the amount authorized in the books, where they differ; None is neither."""
+
+    account_id: str
+    payment_id: str
+    held_minor: int | None
+    authorized_minor: int | None
+
+    @property
+    def is_missing(self) -> bool:
+        return self.held_minor is None
+
+    def as_break(self) -> Break:
+        kind = BreakKind.AUTHORIZATION_WITHOUT_HOLD if self.is_missing else BreakKind.HOLD_WITHOUT_INTENT
+        figures = {"held_minor": self.held_minor, "authorized_minor": self.authorized_minor}
+        return Break(kind, f"{self.account_id}#{self.payment_id}", figures)
+
+
+@dataclass(slots=True)
+class _Suspects:
+    """What looks wrong in one pass over the cache, and must be looked at again."""
+
+    floors: list[str] = field(default_factory=list)
+    holds: list[_Unmatched] = field(default_factory=list)
+
+
+def _compared(partition: int, one: InspectedAccount, authorized: Mapping[str, int]) -> Iterator[_Unmatched]:
+    held = {
+        PaymentPosition(partition, position).payment_id: (amount, has_intent)
+        for position, (amount, has_intent) in one.holds.items()
+    }
+    for payment_id, (amount, has_intent) in held.items():
+        if not has_intent and authorized.get(payment_id) != amount:
+            yield _Unmatched(one.account_id, payment_id, amount, authorized.get(payment_id))
+    for payment_id, amount in authorized.items():
+        if payment_id not in held:
+            yield _Unmatched(one.account_id, payment_id, None, amount)
 
 
 def _may_be_concluded(queued: QueuedIntent, held_minor: int) -> bool:

@@ -128,7 +128,7 @@ def test_the_keys_of_a_partition_share_its_hash_tag_whatever_the_ids_contain() -
     for awkward in ("a:b", "{1}", "}{", "ü", "*", "a b"):
         for key in (keys.account(7, awkward), keys.holds(7, awkward), keys.record(7, awkward, awkward)):
             assert key.startswith("hf:{7}:")
-        assert keys.account_id_of(keys.account(7, awkward)) == awkward
+        assert keys.account_of(keys.account(7, awkward)) == (7, awkward)
 
 
 def test_one_entitys_external_ids_never_meet_anothers() -> None:

@@ -8,10 +8,14 @@ from typing import Any
 
 import pytest
 
+from app.domain.partitions import parse_payment_id
 from app.domain.proof import BreakKind
 from app.funds import keys
 from app.services.contention import LONGEST_DELAY_S
+from app.services.holds import Concluded, Holds
 from app.services.payments import Accepted
+from app.services.reconcile import Reconciler
+from app.services.verify import Verifier
 from tests.builders import PARTITIONS, World, account_in, kinds, payment
 
 Tamper = Callable[[World], None]
@@ -30,6 +34,15 @@ def settled(world: World) -> World:
     world.accepted("alice", "bob", 5, "pending")
     assert world.reconcile().breaks == []
     return world
+
+
+def authorize(world: World, amount_minor: int) -> str:
+    return world.accepted("alice", "bob", amount_minor, manual_capture=True, expires_in_s=3_600).payment_id
+
+
+def void(world: World, payment_id: str) -> None:
+    outcome = Holds(world.funds, world.hold_books, world.payments, lambda: None).void(payment_id, "key:test")
+    assert isinstance(outcome, Concluded)
 
 
 def books(*statements: str) -> Tamper:
@@ -54,6 +67,14 @@ def change_hold(world: World) -> None:
     [position] = world.client.hkeys(world.holds_key("alice"))  # type: ignore[misc]
     world.client.hset(world.holds_key("alice"), position, 4)
     world.client.hset(world.account_key("alice"), "held", 4)
+
+
+def lose_authorized_hold(world: World, amount_minor: int = 7) -> None:
+    place = parse_payment_id(authorize(world, amount_minor))
+    assert place is not None
+    world.drain()
+    world.client.hdel(world.holds_key("alice"), place.position)
+    world.client.hincrby(world.account_key("alice"), "held", -amount_minor)
 
 
 ALICES_LAST = "(SELECT partition, chain_seq FROM entry WHERE account_id = 'alice' ORDER BY entry_number DESC LIMIT 1)"
@@ -97,6 +118,7 @@ TAMPERING: list[tuple[str, Tamper, BreakKind]] = [
     ("held gone", cache("hset", "held", 0), BreakKind.HELD_NOT_SUM),
     ("a hold that nobody intends", forge_hold, BreakKind.HOLD_WITHOUT_INTENT),
     ("the intent lost", lose_intents, BreakKind.HOLD_WITHOUT_INTENT),
+    ("the hold of an authorization lost", lose_authorized_hold, BreakKind.AUTHORIZATION_WITHOUT_HOLD),
     ("the hold lost", lose_hold, BreakKind.INTENT_WITHOUT_HOLD),
     ("the hold changed", change_hold, BreakKind.INTENT_WITHOUT_HOLD),
     ("booked balance one more", row("balance_minor = balance_minor + 1"), BreakKind.BALANCE_NOT_SUM),
@@ -206,6 +228,72 @@ def test_cold_accounts_and_placeholders_are_no_breaks(settled: World) -> None:
     settled.funds.place_holder(["alice", "unheard-of"])
     settled.client.delete(settled.account_key("bob"))
     assert settled.reconcile().breaks == []
+
+
+# Two looks
+
+
+def test_a_hold_that_a_settle_has_freed_before_it_trims_the_outbox_is_no_break(settled: World) -> None:
+    outbox = keys.outbox(settled.funds.partition_of("alice"))
+    [(position, fields)] = settled.client.xrange(outbox)  # type: ignore[misc]
+    settled.drain()
+    settled.client.delete(outbox)
+    settled.client.xadd(outbox, fields, id=position)
+    report = settled.reconcile()
+    assert (report.checked["intents"], report.breaks) == (1, [])
+
+
+class Interrupted:
+    """A port; something happens once, before or after the look at alice with this number."""
+
+    def __init__(self, port: Any, name: str, number: int, when: str, act: Callable[[], None]) -> None:
+        self._port, self._name, self._left, self._when, self._act = port, name, number, when, act
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._port, name)
+        if name != self._name:
+            return found
+
+        def look(*args: Any) -> Any:
+            self._left -= "alice" in args[-1]
+            is_now = "alice" in args[-1] and self._left == 0
+            if is_now and self._when == "before":
+                self._act()
+            result = found(*args)
+            if is_now and self._when == "after":
+                self._act()
+            return result
+
+        return look
+
+
+@pytest.mark.parametrize("call", ["inspect", "open_authorizations"])
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("number", [1, 2], ids=["first look", "second look"])
+@pytest.mark.parametrize("is_drained", [False, True], ids=["waiting", "in the books"])
+def test_authorizations_that_come_and_go_around_a_look_are_no_breaks(
+    settled: World, call: str, when: str, number: int, is_drained: bool
+) -> None:
+    settled.drain()
+    ending = authorize(settled, 7)
+    lose_authorized_hold(settled, 5)  # a true break, so that there is a second look
+    [(lost,)] = settled.rows("SELECT payment_id FROM hold WHERE hold_minor = 5")
+
+    def come_and_go() -> None:
+        authorize(settled, 9)
+        void(settled, ending)
+        if is_drained:
+            settled.drain()
+
+    def interrupted(port: Any) -> Any:
+        return Interrupted(port, call, number, when, come_and_go)
+
+    funds, books = interrupted(settled.new_funds()), interrupted(settled.new_proof_books())
+    verifier = Verifier(settled.new_proof_books(), settled.clock)
+    report = Reconciler(funds, books, verifier, settled.clock).run(full=True)
+    assert [(found.kind.value, found.subject) for found in report.breaks] == [
+        ("authorization_without_hold", f"alice#{lost}")
+    ]
 
 
 # Under load

@@ -1,9 +1,14 @@
 """Verifying the hash chains: what was changed, removed or cut shows."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from app.domain.entries import GENESIS_HASH, chain_hash
+from app.domain.proof import ChainRange, RecomputedRange
+from app.services import verify
+from app.services.verify import Verifier
 from tests.builders import World, kinds
 
 METADATA: list[dict[str, Any] | None] = [
@@ -49,6 +54,87 @@ def test_a_chain_of_every_kind_of_content_verifies(chained: World) -> None:
     report = chained.verifier.run()
     assert report.breaks == []
     assert report.checked == {"transactions": len(METADATA) + 1, "entries": 2 * len(METADATA) + 2}
+
+
+class Doubting:
+    """Chains whose database finds nothing in order, so that every row is recomputed by the verifier."""
+
+    def __init__(self, books: Any) -> None:
+        self._books = books
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._books, name)
+
+    def recomputed(self, part: ChainRange, previous_hash: bytes | None) -> RecomputedRange:
+        return RecomputedRange(0, 0, previous_hash, 0)
+
+
+def test_the_database_recomputes_every_kind_of_content_by_itself(chained: World) -> None:
+    number = last(chained)
+    found = chained.new_proof_books().recomputed(ChainRange(partition(chained), 0, number, b""), GENESIS_HASH)
+    [(head,)] = chained.rows("SELECT chain_hash FROM partition WHERE partition = %s", partition(chained))
+    assert found == RecomputedRange(number, 2 * number, head, number)
+
+
+def shuffle_links(world: World) -> None:
+    """The third names another predecessor, and is hashed so; nothing else gives it away."""
+    books = world.new_proof_books()
+    third = list(books.chain(ChainRange(partition(world), 0, last(world), b"")))[2]
+    third.previous_hash = bytes(31) + b"x"
+    world.tamper(
+        f"UPDATE ledger_transaction SET previous_hash = '\\x{third.previous_hash.hex()}',"
+        f" hash = '\\x{chain_hash(third).hex()}' WHERE partition = {partition(world)} AND chain_seq = 3"
+    )
+
+
+def bridge(world: World, first: int, count: int) -> None:
+    """Remove some in the middle; their successor names the one before them, and all behind it are hashed anew."""
+    books = world.new_proof_books()
+    chain = list(books.chain(ChainRange(partition(world), 0, last(world), b"")))
+    where = f"partition = {partition(world)} AND chain_seq"
+    world.tamper(f"DELETE FROM ledger_transaction WHERE {where} BETWEEN {first} AND {first + count - 1}")
+    previous = chain[first - 2].hash
+    for one in chain[first + count - 1 :]:
+        one.previous_hash, one.hash = previous, chain_hash(replace(one, previous_hash=previous))
+        values = f"previous_hash = '\\x{previous.hex()}', hash = '\\x{one.hash.hex()}'"
+        world.tamper(f"UPDATE ledger_transaction SET {values} WHERE {where} = {one.chain_seq}")
+        previous = one.hash
+    world.tamper(f"UPDATE partition SET chain_hash = '\\x{previous.hex()}' WHERE partition = {partition(world)}")
+
+
+DAMAGE: dict[str, Any] = {
+    "none": lambda world: None,
+    "a text changed": "UPDATE ledger_transaction SET description = 'x' WHERE {at} = 4",
+    "an amount changed": "UPDATE entry SET amount_minor = 2 * amount_minor WHERE {at} = 4",
+    "entries removed": "DELETE FROM entry WHERE {at} = 4",
+    "one removed": "DELETE FROM ledger_transaction WHERE {at} = 4",
+    "two removed": "DELETE FROM ledger_transaction WHERE {at} IN (4, 5)",
+    "the first removed": "DELETE FROM ledger_transaction WHERE {at} = 1",
+    "the last removed": "DELETE FROM ledger_transaction WHERE {at} = {last}",
+    "all removed": "DELETE FROM ledger_transaction WHERE {at} > 0",
+    "the head changed": "UPDATE partition SET chain_hash = sha256(chain_hash) WHERE partition = {partition}",
+    "a wrong link": shuffle_links,
+    "a bridge over one": lambda world: bridge(world, 4, 1),
+    "a bridge over two": lambda world: bridge(world, 3, 2),
+}
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 100])
+@pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
+def test_recomputing_in_the_database_finds_what_recomputing_every_row_here_finds(
+    chained: World, monkeypatch: pytest.MonkeyPatch, damage: Any, size: int
+) -> None:
+    monkeypatch.setattr(verify, "TRANSACTIONS_AT_ONCE", size)
+    if callable(damage):
+        damage(chained)
+    else:
+        at = f"partition = {partition(chained)} AND chain_seq"
+        chained.tamper(damage.format(at=at, partition=partition(chained), last=last(chained)))
+    books = chained.new_proof_books()
+    found = Verifier(books, chained.clock).chains(books.ranges(full=True))
+    by_row = Verifier(Doubting(books), chained.clock).chains(books.ranges(full=True))
+    assert found == by_row
+    assert bool(found.breaks) == (damage is not DAMAGE["none"])
 
 
 def test_the_first_run_exports_the_heads_and_each_later_one_checks_them(chained: World) -> None:
@@ -119,11 +205,6 @@ def test_a_row_that_was_replaced_and_rehashed_shows_at_its_successor(chained: Wo
     chained.tamper(
         f"UPDATE ledger_transaction SET description = 'x' WHERE partition = {partition(chained)} AND chain_seq = 3"
     )
-    from dataclasses import replace
-
-    from app.domain.entries import chain_hash
-    from app.domain.proof import ChainRange
-
     books = chained.new_proof_books()
     transactions = list(books.chain(ChainRange(partition(chained), 0, last(chained), b"")))
     forged = chain_hash(replace(transactions[2])).hex()
@@ -171,8 +252,8 @@ def test_a_forged_head_shows(chained: World) -> None:
 
 
 def test_a_chain_longer_than_one_fetch_verifies(chained: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.ledger.proof.STREAM_ROWS", 3)
-    assert chained.verifier.run().breaks == []
+    monkeypatch.setattr("app.ledger.chain.STREAM_ROWS", 3)
+    assert Verifier(Doubting(chained.new_proof_books()), chained.clock).run().breaks == []
 
 
 def test_an_empty_ledger_verifies_and_exports_nothing(world: World) -> None:
