@@ -36,7 +36,7 @@ from app.domain.payments import Intent
 from app.domain.posting import LedgerBalance, QueuedIntent
 from app.domain.settlement import AccountSettlement, Notice, PartitionSettlement
 from app.funds import keys, scripts
-from app.funds.connection import CacheUnreachable, durability_of, refused_before_running
+from app.funds.connection import CacheUnreachable, RoundTrips, durability_of, refused_before_running
 from app.funds.scripts import Script
 
 _encode_intent = msgspec.json.Encoder().encode
@@ -75,6 +75,7 @@ class Funds:
 
     def __init__(self, client: redis.Redis, *, partitions: int, window_ms: int, backlog_limit: int) -> None:
         self._client = client
+        self._round_trips = RoundTrips(client.connection_pool)
         self.partitions = partitions
         self.window_ms = window_ms
         self.backlog_limit = backlog_limit
@@ -441,26 +442,20 @@ class Funds:
     def _run(self, calls: Sequence[Call]) -> list[Any]:
         """Run scripts in one round trip; a server that lost them gets them again."""
         with self._guarded():
-            if len(calls) == 1:
-                replies = [self._run_one(*calls[0])]
-            else:
-                pipeline = self._client.pipeline(transaction=False)
-                for script, names, args in calls:
-                    script.call(pipeline, names, args)
-                replies = pipeline.execute(raise_on_error=False)
-                for index, reply in enumerate(replies):
-                    if isinstance(reply, NoScriptError):
-                        replies[index] = self._run_one(*calls[index])
-                    elif isinstance(reply, Exception):
-                        raise reply
+            replies = self._round_trips.make([script.command(names, args) for script, names, args in calls])
+            for index, reply in enumerate(replies):
+                if isinstance(reply, NoScriptError):
+                    replies[index] = self._run_anew(*calls[index])
+            errors = [reply for reply in replies if isinstance(reply, redis.RedisError)]
+            if errors and len(errors) < len(replies) and refused_before_running(errors[0]):
+                raise OutcomeUnknown(f"some scripts of one round trip ran, others did not: {errors[0]}")
+            if errors:
+                raise errors[0]
         return replies
 
-    def _run_one(self, script: Script, names: list[str], args: list[Any]) -> Any:
-        try:
-            return script.call(self._client, names, args)
-        except NoScriptError:
-            self._client.script_load(script.source)
-            return script.call(self._client, names, args)
+    def _run_anew(self, script: Script, names: list[str], args: list[Any]) -> Any:
+        _, reply = self._round_trips.make([("SCRIPT", "LOAD", script.source), script.command(names, args)])
+        return reply
 
     @contextmanager
     def _guarded(self) -> Iterator[None]:

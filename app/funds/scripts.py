@@ -2,16 +2,9 @@
 
 from hashlib import sha1
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 LUA_FOLDER = Path(__file__).resolve().parents[2] / "lua"
-
-
-class ScriptCaller(Protocol):
-    """A Redis client or a pipeline of one."""
-
-    def evalsha(self, sha: str, numkeys: int, *keys_and_args: Any) -> Any:
-        """Call a script by its digest."""
 
 
 class Script:
@@ -22,9 +15,9 @@ class Script:
         self.source = (LUA_FOLDER / f"{verb}.lua").read_text()
         self.sha = sha1(self.source.encode(), usedforsecurity=False).hexdigest()
 
-    def call(self, client: ScriptCaller, keys: list[str], args: list[Any]) -> Any:
-        """Call the script by digest; a server that does not know it yet answers NOSCRIPT."""
-        return client.evalsha(self.sha, len(keys), *keys, *args)
+    def command(self, keys: list[str], args: list[Any]) -> tuple[Any, ...]:
+        """The command that calls the script by digest; a server that does not know it yet answers NOSCRIPT."""
+        return ("EVALSHA", self.sha, len(keys), *keys, *args)
 
 
 RESERVE = Script("reserve")

@@ -80,6 +80,43 @@ def test_a_server_that_refuses_to_run_has_done_nothing(reply: bytes) -> None:
         funds.open(0, 1, "")
 
 
+def test_a_round_trip_of_which_a_part_was_refused_is_not_told_as_nothing_done() -> None:
+    replies = b":1\r\n-OOM command not allowed when used memory > 'maxmemory'.\r\n"
+    with server_that(replies) as url, funds_at(url) as funds, pytest.raises(OutcomeUnknown):
+        funds.open_all(1, {0: "", 1: ""})
+
+
+def test_a_connection_that_was_closed_while_idle_is_opened_again(real_cache: Cache) -> None:
+    real_cache.with_wallet(balance_minor=100)
+    real_cache.client.client_kill_filter(_type="normal", skipme=False)
+    assert real_cache.codes(intent(amount_minor=1, external_id="x")) == ["RESERVED"]
+
+
+def test_no_reply_is_left_behind_for_the_next_round_trip() -> None:
+    with server_that(b":1\r\n") as url, funds_at(url) as funds:
+        with pytest.raises(OutcomeUnknown):
+            funds.open_all(1, {0: "", 1: ""})  # one reply only, and then nothing until the deadline
+        assert funds.open(0, 1, "") == 1
+
+
+def test_an_encrypted_address_is_spoken_to_in_tls() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        heard: list[bytes] = []
+
+        def serve() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                heard.append(connection.recv(3))
+
+        thread = Thread(target=serve, daemon=True)
+        thread.start()
+        url = f"rediss://:secret@127.0.0.1:{listener.getsockname()[1]}/0"
+        with funds_at(url) as funds, pytest.raises(CacheUnavailable):
+            funds.ping()
+        thread.join(timeout=5)
+    assert heard[0][:2] == b"\x16\x03"  # a handshake, and not a word of Redis
+
+
 def test_an_error_inside_a_script_is_a_defect_and_is_not_hidden(cache: Cache) -> None:
     cache.client.set("hf:{0}:account:alice", "not a hash")
     with pytest.raises(redis.ResponseError):
