@@ -24,6 +24,7 @@ from app.domain.payments import Intent, Kind, PaymentRequest, prepare, refuse_re
 from app.domain.posting import QueuedIntent, authorized_hold
 from app.domain.refusals import Refusal, RefusalCode
 from app.services.balances import Balances
+from app.services.combining import PAYMENTS_PER_CALL, CombinedReserve
 from app.services.directory import AccountDirectory
 from app.services.ports import DirectoryBooks, HoldRegister, PaymentHistory, ReserveFunds
 from app.services.waiting import Answer, BooksWait
@@ -32,9 +33,6 @@ log = logging.getLogger(__name__)
 
 PASSES = 6
 """A payment is decided in one pass; a cold account or a changed directory asks for another. More means a fault."""
-
-PAYMENTS_PER_CALL = 100
-"""A script blocks the server: this many payments keep a call near a millisecond."""
 
 
 @dataclass(slots=True)
@@ -86,6 +84,7 @@ class Payments:
         wake: Callable[[], None],
     ) -> None:
         self._funds = funds
+        self._combined = CombinedReserve(funds)
         self._books = books
         self._history = history
         self._holds = holds
@@ -165,7 +164,7 @@ class Payments:
             replies = self._funds.reserve_unclaimed(calls, snapshot.version, dry_run=True)
             elsewhere = self._funds.claimed_elsewhere(calls)
         else:
-            replies, elsewhere = self._funds.reserve(calls, snapshot.version)
+            replies, elsewhere = self._combined.reserve(calls, snapshot.version)
         wake = False
         cold: set[str] = set()
         for (partition, items), reply in zip(groups, replies, strict=True):
