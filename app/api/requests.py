@@ -127,6 +127,8 @@ def only_parameters(*names: str) -> None:
 
 def is_dry_run() -> bool:
     """`?dry_run=true`: decide and write nothing. A misspelt one is refused, for it would move money."""
+    if not request.query_string:
+        return False
     only_parameters("dry_run")
     text = request.args.get("dry_run", "false")
     if text not in ("true", "false"):

@@ -20,6 +20,9 @@ FINGERPRINT_LENGTH = 36
 """Characters: 9 bytes of digest and 9 × 2 bytes of field checks, in base64 without padding."""
 
 
+_pack_checks = struct.Struct(">9H").pack
+
+
 class Kind(StrEnum):
     """What an intent is."""
 
@@ -162,7 +165,7 @@ def digest_of(values: Sequence[str]) -> str:
     """The fingerprint of a request's nine fields, as text."""
     encoded = [value.encode() for value in values]
     digest = blake2b(b"\x00".join(encoded), digest_size=9).digest()
-    checks = struct.pack(">9H", *[crc32(value) & 0xFFFF for value in encoded])
+    checks = _pack_checks(*[crc32(value) & 0xFFFF for value in encoded])
     return b2a_base64(digest + checks, newline=False).decode()
 
 
