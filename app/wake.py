@@ -1,6 +1,8 @@
 """Waking a drain: the one place that puts jobs into RQ's queues."""
 
 import logging
+from collections.abc import Callable
+from threading import Event, Lock, Thread
 
 from redis.exceptions import RedisError
 from rq import Queue
@@ -39,3 +41,30 @@ class Wakes:
     def waiting(self, queue: str) -> int:
         """How many jobs nobody has taken yet."""
         return len(self._queues[queue])
+
+
+class Bell:
+    """Sends wake-ups from a thread of its own, so that no payment waits for the queues' server.
+
+    Those that are asked for while one is being sent are one.
+    """
+
+    def __init__(self, wake: Callable[[], None]) -> None:
+        self._wake = wake
+        self._rung = Event()
+        self._starting = Lock()
+        self._thread: Thread | None = None
+
+    def ring(self) -> None:
+        """Ask for a wake-up; it is sent after this moment."""
+        self._rung.set()
+        with self._starting:
+            if self._thread is None or not self._thread.is_alive():  # a fork takes no threads along
+                self._thread = Thread(target=self._answer, name="bell", daemon=True)
+                self._thread.start()
+
+    def _answer(self) -> None:
+        while True:
+            self._rung.wait()
+            self._rung.clear()
+            self._wake()

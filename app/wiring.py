@@ -2,6 +2,7 @@
 
 import random
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -53,7 +54,7 @@ from app.services.synchronous import Poster
 from app.services.verify import Verifier
 from app.services.waiting import BooksWait, WaitingRoom
 from app.settings import Settings
-from app.wake import DRAIN_QUEUE, Wakes
+from app.wake import DRAIN_QUEUE, Bell, Wakes
 
 LOOK_UP_S = 3.0
 """The longest look-up for a request: it takes milliseconds, and who asks for money does not wait long."""
@@ -86,7 +87,8 @@ def build_api(settings: Settings) -> ApiServices:
     accounts = AccountBooks(engine, settings.partitions)
     history = History(engine)
     waiting = WaitingRoom(WAITERS)
-    payments = build_payments(settings, funds, accounts, history, waiting)
+    wake = Bell(Wakes(settings.queue_url).drain).ring
+    payments = build_payments(settings, funds, accounts, history, waiting, wake)
     register = JournalBooks(engine)
     poster = build_poster(settings, funds, register, payments)
     subscription = blocking_client(settings.redis_url, decode_responses=True)
@@ -96,7 +98,7 @@ def build_api(settings: Settings) -> ApiServices:
         assets=build_assets(engine),
         balances=payments.balances,
         payments=payments,
-        holds=build_holds(settings, engine, funds, payments),
+        holds=build_holds(engine, funds, payments),
         batches=Batches(payments, funds, sleep=time.sleep, new_group_id=lambda: uuid4().hex),
         journals=Journals(register, poster),
         refunds=Refunds(funds, register, payments, poster),
@@ -127,7 +129,12 @@ def build_push(settings: Settings) -> DirectoryPush:
 
 
 def build_payments(
-    settings: Settings, funds: Funds, accounts: AccountBooks, history: History, waiting: WaitingRoom
+    settings: Settings,
+    funds: Funds,
+    accounts: AccountBooks,
+    history: History,
+    waiting: WaitingRoom,
+    wake: Callable[[], None],
 ) -> Payments:
     """The verbs of payments."""
     readiness = build_readiness(settings, history.engine, funds, accounts)
@@ -135,12 +142,12 @@ def build_payments(
     balances = Balances(funds, accounts, directory)
     wait = BooksWait(funds, waiting)
     holds = HoldBooks(history.engine)
-    return Payments(funds, accounts, history, holds, directory, balances, wait, wake=Wakes(settings.queue_url).drain)
+    return Payments(funds, accounts, history, holds, directory, balances, wait, wake)
 
 
-def build_holds(settings: Settings, engine: Engine, funds: Funds, payments: Payments) -> Holds:
+def build_holds(engine: Engine, funds: Funds, payments: Payments) -> Holds:
     """The verbs of authorizations."""
-    return Holds(funds, HoldBooks(engine), payments, wake=Wakes(settings.queue_url).drain)
+    return Holds(funds, HoldBooks(engine), payments, wake=payments.wake)
 
 
 def build_poster(settings: Settings, funds: Funds, register: JournalBooks, payments: Payments) -> Poster:
@@ -163,9 +170,14 @@ def build_expiry(settings: Settings) -> Holds:
     engine = build_engine(settings, "expire")
     funds = build_funds(settings)
     payments = build_payments(
-        settings, funds, AccountBooks(engine, settings.partitions), History(engine), WaitingRoom(0)
+        settings,
+        funds,
+        AccountBooks(engine, settings.partitions),
+        History(engine),
+        WaitingRoom(0),
+        Wakes(settings.queue_url).drain,
     )
-    return build_holds(settings, engine, funds, payments)
+    return build_holds(engine, funds, payments)
 
 
 def build_readiness(settings: Settings, engine: Engine, funds: Funds, accounts: AccountBooks) -> ReadinessProbe:
@@ -206,7 +218,7 @@ def build_replay(settings: Settings, currency_code: str) -> Replay:
     history = History(engine)
     return Replay(
         Accounts(accounts, build_assets(engine)),
-        build_payments(settings, funds, accounts, history, WaitingRoom(0)),
+        build_payments(settings, funds, accounts, history, WaitingRoom(0), Wakes(settings.queue_url).drain),
         funds,
         history,
         currency_code=currency_code,
