@@ -83,7 +83,7 @@ class AccountFacts:
 
     def falls_by_debit(self) -> bool:
         """Whether a debit lowers the balance."""
-        return normal_sign(self.type) < 0
+        return self.type not in _DEBIT_NORMAL
 
 
 def guarded_account(source: AccountFacts, destinations: Sequence[AccountFacts]) -> tuple[AccountFacts, bool] | None:

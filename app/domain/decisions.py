@@ -76,7 +76,7 @@ class Decision:
     record: Record | None = None
 
 
-@dataclass(slots=True, frozen=True)
+@dataclass(slots=True)
 class ReserveItem:
     """One payment to decide."""
 

@@ -163,9 +163,9 @@ def fingerprint(request: PaymentRequest) -> str:
 
 def digest_of(values: Sequence[str]) -> str:
     """The fingerprint of a request's nine fields, as text."""
-    encoded = [value.encode() for value in values]
+    encoded = [value.encode() if value else b"" for value in values]
     digest = blake2b(b"\x00".join(encoded), digest_size=9).digest()
-    checks = _pack_checks(*[crc32(value) & 0xFFFF for value in encoded])
+    checks = _pack_checks(*[crc32(value) & 0xFFFF if value else 0 for value in encoded])
     return b2a_base64(digest + checks, newline=False).decode()
 
 
@@ -189,9 +189,10 @@ def _check(text: str, index: int) -> bytes:
 
 def prepare(request: PaymentRequest, facts: Mapping[str, AccountFacts], actor: str) -> Intent | Refusal:
     """Check a payment against the accounts' facts and turn it into an intent; balances are the script's business."""
+    destination_ids = request.destination_ids
     refusal = (
-        _refuse_ids(request)
-        or _refuse_accounts(request, facts)
+        _refuse_ids(request, destination_ids, facts)
+        or _refuse_accounts(request, destination_ids, facts)
         or refuse_amount(request.amount_minor)
         or _refuse_expiry(request)
     )
@@ -201,7 +202,7 @@ def prepare(request: PaymentRequest, facts: Mapping[str, AccountFacts], actor: s
     if isinstance(legs, Refusal):
         return legs
     source = facts[request.source_account_id]
-    guard = guarded_account(source, [facts[account_id] for account_id in request.destination_ids])
+    guard = guarded_account(source, [facts[account_id] for account_id in destination_ids])
     if guard is None:
         return Refusal(
             RefusalCode.TWO_GUARDED_ACCOUNTS,
@@ -210,7 +211,9 @@ def prepare(request: PaymentRequest, facts: Mapping[str, AccountFacts], actor: s
             {"source_account_id": source.account_id},
         )
     guarded, falls = guard
-    held = sum(abs(leg.amount_minor) for leg in legs if leg.account_id == guarded.account_id) if falls else 0
+    held = 0
+    if falls:
+        held = sum([abs(leg.amount_minor) for leg in legs if leg.account_id == guarded.account_id])
     return Intent(
         entity_id=source.entity_id,
         external_id=request.external_id,
@@ -230,18 +233,14 @@ def prepare(request: PaymentRequest, facts: Mapping[str, AccountFacts], actor: s
 
 def _legs(request: PaymentRequest) -> list[Leg] | Refusal:
     """Source first, then the destinations; a destination that comes to nothing has no leg."""
+    debit = Leg(request.source_account_id, request.amount_minor)
     if request.destination_account_id is not None:
-        parts = [request.amount_minor]
-    else:
-        resolved = resolve_split(request.destinations, request.amount_minor)
-        if isinstance(resolved, Refusal):
-            return resolved
-        parts = resolved
+        return [debit, Leg(request.destination_account_id, -request.amount_minor)]
+    parts = resolve_split(request.destinations, request.amount_minor)
+    if isinstance(parts, Refusal):
+        return parts
     credited = zip(request.destination_ids, parts, strict=True)
-    return [
-        Leg(request.source_account_id, request.amount_minor),
-        *(Leg(account_id, -part) for account_id, part in credited if part),
-    ]
+    return [debit, *(Leg(account_id, -part) for account_id, part in credited if part)]
 
 
 def refuse_reused(intent: Intent, first_fingerprint: str) -> Refusal:
@@ -265,7 +264,9 @@ def refuse_id(name: str, value: str) -> Refusal | None:
     return None
 
 
-def _refuse_ids(request: PaymentRequest) -> Refusal | None:
+def _refuse_ids(
+    request: PaymentRequest, destination_ids: Sequence[str], facts: Mapping[str, AccountFacts]
+) -> Refusal | None:
     if (request.destination_account_id is None) == (not request.destinations):
         return Refusal(
             RefusalCode.MALFORMED_REQUEST,
@@ -274,12 +275,14 @@ def _refuse_ids(request: PaymentRequest) -> Refusal | None:
         )
     if refusal := refuse_id("external_id", request.external_id):
         return refusal
-    if refusal := refuse_id("source_account_id", request.source_account_id):
+    source_id = request.source_account_id
+    # An account that exists has a valid id.
+    if source_id not in facts and (refusal := refuse_id("source_account_id", source_id)):
         return refusal
-    for account_id in request.destination_ids:
-        if refusal := refuse_id("destination_account_id", account_id):
+    for account_id in destination_ids:
+        if account_id not in facts and (refusal := refuse_id("destination_account_id", account_id)):
             return refusal
-        if request.source_account_id == account_id:
+        if source_id == account_id:
             return Refusal(
                 RefusalCode.ACCOUNTS_EQUAL,
                 "Source and destination are the same account; a payment moves money between two.",
@@ -288,18 +291,20 @@ def _refuse_ids(request: PaymentRequest) -> Refusal | None:
     return None
 
 
-def _refuse_accounts(request: PaymentRequest, facts: Mapping[str, AccountFacts]) -> Refusal | None:
-    if refusal := refuse_unknown((request.source_account_id, *request.destination_ids), facts):
+def _refuse_accounts(
+    request: PaymentRequest, destination_ids: Sequence[str], facts: Mapping[str, AccountFacts]
+) -> Refusal | None:
+    if refusal := refuse_unknown((request.source_account_id, *destination_ids), facts):
         return refusal
     source = facts[request.source_account_id]
     if refusal := refuse_status(source, source.status.bars_debits):
         return refusal
-    for account_id in request.destination_ids:
-        destination = facts[account_id]
+    destinations = [facts[account_id] for account_id in destination_ids]
+    for destination in destinations:
         if refusal := refuse_status(destination, destination.status.bars_credits):
             return refusal
-    for account_id in request.destination_ids:
-        if refusal := _refuse_mismatch(request, source, facts[account_id]):
+    for destination in destinations:
+        if refusal := _refuse_mismatch(request, source, destination):
             return refusal
     return None
 

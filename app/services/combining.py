@@ -127,7 +127,7 @@ Elsewhere = dict[tuple[str, str], int]
 """External ids, with their entity, that another partition claimed before, and which."""
 
 
-@dataclass(slots=True, frozen=True)
+@dataclass(slots=True)
 class _Single:
     """One payment to decide, by a caller that knows the directory in this version."""
 
