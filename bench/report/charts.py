@@ -8,17 +8,25 @@ import pygal
 from pygal.style import Style
 
 from bench.figures import TICK_MS, Figure, Figures
-from bench.report.markdown import number
+from bench.report.markdown import LOCK, number
+from bench.scenarios.payments import MAIN_CONNECTIONS
 
 STYLE = Style(
     background="white",
     plot_background="white",
+    opacity=1,
+    opacity_hover=1,
+    guide_stroke_color="#dddddd",
+    guide_stroke_dasharray="none",
+    major_guide_stroke_color="#bbbbbb",
+    major_guide_stroke_dasharray="none",
     font_family="system-ui, sans-serif",
     colors=("#0b6e4f", "#c44536", "#f2a65a", "#5b5f97", "#8d99ae", "#2b2d42", "#b8b8ff"),
     label_font_size=12,
     major_label_font_size=12,
     legend_font_size=12,
     title_font_size=16,
+    value_font_size=11,
 )
 # No script: the picture must work inside a page without network, and in a README.
 COMMON = {
@@ -34,19 +42,45 @@ COMMON = {
 def draw(figures: Figures, directory: Path) -> list[Path]:
     """All plots that the figures allow; returns the files."""
     drawn = []
+
+    def write(name: str, chart: pygal.graph.graph.Graph | None) -> None:
+        if chart is not None:
+            chart.add_xml_filter(_without_scripts)
+            path = directory / f"{name}.svg"
+            path.write_text(chart.render() + "\n")
+            drawn.append(path)
+
+    write("Targets-ratios", ratios(figures))
     for scenario in figures.scenarios():
         valid = [figure for figure in figures.all if figure.scenario == scenario and figure.is_valid]
-        for kind, chart in (
-            ("throughput", throughput(scenario, valid)),
-            ("latency", latency(scenario, valid)),
-            ("over-time", over_time(scenario, valid)),
-        ):
-            if chart is not None:
-                path = directory / f"{scenario}-{kind}.svg"
-                chart.add_xml_filter(_without_scripts)
-                path.write_text(chart.render() + "\n")
-                drawn.append(path)
+        write(f"{scenario}-throughput", throughput(scenario, valid))
+        write(f"{scenario}-latency", latency(scenario, valid))
+        write(f"{scenario}-over-time", over_time(scenario, valid))
     return drawn
+
+
+def ratios(figures: Figures) -> pygal.Bar | None:
+    """One picture of the whole: each contestant's throughput over the row lock's, where both were measured."""
+    scenarios = [name for name in figures.scenarios() if figures.rate(name, LOCK, MAIN_CONNECTIONS)]
+    shown = [one for one in figures.all if one.scenario in scenarios and one.connections == MAIN_CONNECTIONS]
+    if not scenarios:
+        return None
+    chart = pygal.Bar(
+        title=f"throughput over {LOCK} = 1, {MAIN_CONNECTIONS} connections",
+        value_formatter=lambda ratio: f"{ratio:.1f}",
+        print_values=True,
+        print_values_position="top",
+        **COMMON,
+    )
+    chart.x_labels = scenarios
+    for name in dict.fromkeys(one.contestant for one in shown if one.is_valid):
+        chart.add(name, [_over_lock(figures, scenario, name) for scenario in scenarios])
+    return chart
+
+
+def _over_lock(figures: Figures, scenario: str, contestant: str) -> float | None:
+    rate, lock = (figures.rate(scenario, name, MAIN_CONNECTIONS) for name in (contestant, LOCK))
+    return rate / lock if rate is not None and lock else None
 
 
 def throughput(scenario: str, figures: list[Figure]) -> pygal.Bar | None:
@@ -56,7 +90,7 @@ def throughput(scenario: str, figures: list[Figure]) -> pygal.Bar | None:
     connections = sorted({figure.connections for figure in figures})
     chart = pygal.Bar(title=f"{scenario}: {figures[0].unit}", value_formatter=number, **COMMON)
     if connections != [0]:
-        chart.x_labels = [f"{count} connections" for count in connections]
+        chart.x_labels = [_connections(count) for count in connections]
     for name in dict.fromkeys(figure.contestant for figure in figures):
         rates = {figure.connections: figure.rate for figure in figures if figure.contestant == name}
         chart.add(name, [rates.get(count) for count in connections])
@@ -69,7 +103,7 @@ def latency(scenario: str, figures: list[Figure]) -> pygal.XY | None:
     if not shown:
         return None
     chart = pygal.XY(
-        title=f"{scenario}: share of answers by latency, {shown[0].connections} connections",
+        title=f"{scenario}: share of answers by latency, {_connections(shown[0].connections)}",
         x_title="milliseconds",
         y_title="%",
         logarithmic=False,
@@ -110,9 +144,14 @@ def over_time(scenario: str, figures: list[Figure]) -> pygal.XY | None:
 
 
 def _alike(figures: list[Figure]) -> list[Figure]:
-    """The figures at the number of connections that most contestants have."""
+    """The figures at the number of connections that most contestants have, the main one where several have as many."""
     counts = [figure.connections for figure in figures]
-    return [figure for figure in figures if figure.connections == max(counts, key=counts.count)] if counts else []
+    best = max(set(counts), key=lambda count: (counts.count(count), count == MAIN_CONNECTIONS), default=None)
+    return [figure for figure in figures if figure.connections == best]
+
+
+def _connections(count: int) -> str:
+    return "1 connection" if count == 1 else f"{count} connections"
 
 
 def _without_scripts(root: Any) -> Any:
@@ -125,4 +164,5 @@ def _without_scripts(root: Any) -> Any:
 
 
 def _place(milliseconds: float) -> float:
-    return log10(max(milliseconds, 0.001))
+    """Counted from a microsecond: the y axis is drawn at zero, and must not stand among the curves."""
+    return log10(max(milliseconds, 0.001) * 1_000)

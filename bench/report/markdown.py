@@ -64,7 +64,7 @@ def _line(figures: Figures, figure: Figure) -> str:
     name = f"**{figure.contestant}**" if figure.contestant.startswith(HOLDFAST) else figure.contestant
     connections = str(figure.connections or "")
     if not figure.is_valid:
-        reason = "; ".join(figure.problems[:2]) or "no round was finished"
+        reason = "; ".join(list(dict.fromkeys(figure.problems))[:2]) or "no round was finished"
         return f"| {name} | {connections} | INVALID | | | | {reason} |"
     assert figure.rate is not None
     lock = figures.rate(figure.scenario, LOCK, figure.connections)
