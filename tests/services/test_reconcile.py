@@ -126,6 +126,7 @@ TAMPERING: list[tuple[str, Tamper, BreakKind]] = [
     ("entry count one more", row("entry_count = entry_count + 1"), BreakKind.ENTRY_GAP),
     ("an entry deleted", delete_entry("alice"), BreakKind.ENTRY_GAP),
     ("the first entry renumbered", entry("entry_number = 99", "bob", 1), BreakKind.ENTRY_GAP),
+    ("the first entry numbered nought", entry("entry_number = 0", "bob", 1), BreakKind.ENTRY_GAP),
     ("an entry's balance changed", entry("balance_minor = balance_minor + 1"), BreakKind.ENTRY_RUNNING_BALANCE),
     ("an entry's amount changed", entry("amount_minor = amount_minor + 1"), BreakKind.TRANSACTION_UNBALANCED),
     ("one leg deleted", delete_entry("bob"), BreakKind.TRANSACTION_UNBALANCED),
