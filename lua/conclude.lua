@@ -4,7 +4,7 @@
 -- back as the hold of its own outbox entry, until the books have it; the rest is free at once. Safe to repeat: a repeat
 -- is told what was concluded.
 --
--- KEYS  1 outbox   2 directory   3 awake   4 account   5 holds   6 conclusion
+-- KEYS  1 outbox   2 directory   3 awake   4 tally   5 account   6 conclusion
 -- ARGV  1 directory version the caller knows      2 window in which a repeat is answered, ms
 --       3 backlog limit, entries                  4 position of the authorization
 --       5 amount to capture, minor units (0 to release all)
@@ -20,15 +20,11 @@
 --     or {'BACKLOGGED'}
 --     or {'CONCLUDED', wake, position, version}
 
-local outbox, directory, awake, account, holds, conclusion = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
+local outbox, directory, awake, tally, account, conclusion = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local known_directory, window_ms, backlog_limit = tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[3])
 local position, captured_text, rule, expires_at = ARGV[4], ARGV[5], ARGV[6], tonumber(ARGV[7])
 local outcome, intent, holds_nothing = ARGV[8], ARGV[9], ARGV[10] == '1'
 local captured = tonumber(captured_text)
-
-local function integer(number)
-  return string.format('%.0f', number)
-end
 
 local stored_directory = redis.call('GET', directory)
 if not stored_directory or tonumber(stored_directory) > known_directory then
@@ -38,11 +34,11 @@ local earlier = redis.call('GET', conclusion)
 if earlier then
   return { 'CONCLUDED_BEFORE', earlier }
 end
-local fields = redis.call('HMGET', account, 'floor', 'held', 'version')
-if not fields[1] then
+local cached = redis.call('HMGET', account, 'funds', position)
+local funds, held_here = cached[1], cached[2]
+if not funds then
   return { 'COLD' }
 end
-local held_here = redis.call('HGET', holds, position)
 if not held_here then
   if not holds_nothing then
     return { 'GONE' }
@@ -63,16 +59,17 @@ if backlog >= backlog_limit and not string.match(outcome, '|0$') then
 end
 
 local new_position = redis.call('XADD', outbox, '*', 'intent', intent)
-redis.call('HDEL', holds, position)
+redis.call('HDEL', account, position)
+local version, balance, held, floor = parts_of(funds)
+held = held - tonumber(held_here) + captured
+version = version + 1
+local concluded_at = string.match(new_position, '^%d+')
+redis.call('HSET', account, 'funds', funds_of(version, balance, held, floor), 'updated_at', concluded_at)
 if captured > 0 then
-  redis.call('HSET', holds, new_position, captured_text)
+  redis.call('HSET', account, new_position, captured_text)
 end
-local held = tonumber(fields[2]) - tonumber(held_here) + captured
-local version = tonumber(fields[3]) + 1
-redis.call(
-  'HSET', account, 'held', integer(held), 'version', integer(version), 'updated_at', string.match(new_position, '^%d+')
-)
 redis.call('SET', conclusion, outcome .. '|' .. new_position, 'PX', window_ms)
+redis.call('HINCRBY', tally, 'concluded', 1)
 local wake = 0
 if backlog == 0 and redis.call('EXISTS', awake) == 0 then
   wake = 1

@@ -1,28 +1,31 @@
 -- inspect: one consistent look at some accounts of a partition, for the reconciler.
 --
--- KEYS  1 outbox   then for each of A accounts: account, holds
+-- KEYS  1 outbox   then accounts
 -- ARGV  none
 --
--- Reply: for each account {balance, held, entry count, floor, version, holds}, where holds is a flat list of position,
--- amount, '1' if the outbox still has the intent, else '0'. Missing fields come as false.
+-- Reply: for each account {funds, entry count, holds}, where holds is a flat list of position, amount, '1' if the outbox
+-- still has the intent, else '0'. Missing fields come as false.
 
 local outbox = KEYS[1]
 local FIXED_KEYS = 1
 
 local reply = {}
-for n = 1, (#KEYS - FIXED_KEYS) / 2 do
-  local account, holds = KEYS[FIXED_KEYS + 2 * n - 1], KEYS[FIXED_KEYS + 2 * n]
-  local seen = redis.call('HMGET', account, 'balance', 'held', 'entry_count', 'floor', 'version')
-  local flat = redis.call('HGETALL', holds)
-  local witnessed = {}
-  for h = 1, #flat, 2 do
-    local position = flat[h]
-    local intents = redis.call('XRANGE', outbox, position, position)
-    witnessed[#witnessed + 1] = position
-    witnessed[#witnessed + 1] = flat[h + 1]
-    witnessed[#witnessed + 1] = #intents > 0 and '1' or '0'
+for n = FIXED_KEYS + 1, #KEYS do
+  local fields = redis.call('HGETALL', KEYS[n])
+  local funds, entry_count, holds = false, false, {}
+  for f = 1, #fields, 2 do
+    local name, value = fields[f], fields[f + 1]
+    if name == 'funds' then
+      funds = value
+    elseif name == 'entry_count' then
+      entry_count = value
+    elseif is_position(name) then
+      local intents = redis.call('XRANGE', outbox, name, name)
+      holds[#holds + 1] = name
+      holds[#holds + 1] = value
+      holds[#holds + 1] = #intents > 0 and '1' or '0'
+    end
   end
-  seen[6] = witnessed
-  reply[n] = seen
+  reply[n - FIXED_KEYS] = { funds, entry_count, holds }
 end
 return reply

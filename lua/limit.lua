@@ -9,9 +9,9 @@
 --       3 'check': refuse a floor above balance − held   'force': take it all the same   'assign': take it as it is
 --
 -- Reply {'COLD'}: the account must be hydrated first.
---    or {'BELOW_USE', balance, held, floor, version}     the new floor would lie above balance − held; nothing done
---    or {'SUPERSEDED', balance, held, floor, version}    a later change has been here; nothing done
---    or {'ASSIGNED', balance, held, floor, version}      as they were before
+--    or {'BELOW_USE', funds}     the new floor would lie above balance − held; nothing done
+--    or {'SUPERSEDED', funds}    a later change has been here; nothing done
+--    or {'ASSIGNED', funds}      as they were before
 
 local account = KEYS[1]
 local floor, directory_version, mode = ARGV[1], tonumber(ARGV[2]), ARGV[3]
@@ -23,21 +23,22 @@ local function stricter(left, right)
   return tonumber(left) > tonumber(right) and left or right
 end
 
-local cached = redis.call('HMGET', account, 'balance', 'held', 'floor', 'version', 'floor_as_of')
-local balance, held, cached_floor, version, floor_as_of = cached[1], cached[2], cached[3], cached[4], tonumber(cached[5])
-if not cached_floor then
+local cached = redis.call('HMGET', account, 'funds', 'floor_as_of')
+local funds, floor_as_of = cached[1], tonumber(cached[2])
+if not funds then
   return { 'COLD' }
 end
 if floor_as_of and floor_as_of > directory_version then
-  return { 'SUPERSEDED', balance, held, cached_floor, version }
+  return { 'SUPERSEDED', funds }
 end
-if mode == 'check' and floor ~= '' and tonumber(balance) - tonumber(held) < tonumber(floor) then
-  return { 'BELOW_USE', balance, held, cached_floor, version }
+local version, balance, held, cached_floor = parts_of(funds)
+if mode == 'check' and floor ~= '' and tonumber(balance) - held < tonumber(floor) then
+  return { 'BELOW_USE', funds }
 end
 
 local guarded = mode == 'assign' and floor or stricter(cached_floor, floor)
-redis.call('HSET', account, 'floor', guarded, 'floor_as_of', ARGV[2])
 if guarded ~= cached_floor then
-  redis.call('HINCRBY', account, 'version', 1) -- what is available has changed, so what was read is out of date
+  version = version + 1 -- what is available has changed, so what was read is out of date
 end
-return { 'ASSIGNED', balance, held, cached_floor, version }
+redis.call('HSET', account, 'funds', funds_of(version, balance, held, guarded), 'floor_as_of', ARGV[2])
+return { 'ASSIGNED', funds }

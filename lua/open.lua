@@ -1,6 +1,6 @@
 -- open: make a partition ready, on first use, after the loss of the cache, and when the directory has changed.
 --
--- KEYS  1 outbox   2 directory
+-- KEYS  1 outbox   2 directory   3 tally
 -- ARGV  1 directory version   2 last position the ledger has posted in this partition, or ''
 --
 -- New positions must lie behind every posted one even if the cache was lost and its clock runs back: a position is
@@ -8,7 +8,7 @@
 --
 -- Reply: the directory version in force.
 
-local outbox, directory = KEYS[1], KEYS[2]
+local outbox, directory, tally = KEYS[1], KEYS[2], KEYS[3]
 local directory_version, last_posted = tonumber(ARGV[1]), ARGV[2]
 
 local function before(left, right)
@@ -33,6 +33,7 @@ if last_posted ~= '' then
   if before(last_given, last_posted) then
     redis.call('XADD', outbox, last_posted, 'intent', '')
     redis.call('XDEL', outbox, last_posted)
+    redis.call('HINCRBY', tally, 'set_behind', 1) -- an entry of the outbox that was no payment
   end
 end
 

@@ -4,7 +4,7 @@
 -- so doing this twice, late or out of order is harmless.
 --
 -- KEYS  1 outbox
---       then for each of A accounts:  account, holds
+--       then for each of A accounts:  account
 --       then for each of R records:   idempotency record
 -- ARGV  1 position up to which the outbox is done, or '' to delete the listed positions only
 --       2 A   3 R   4 number of listed positions D   5 notice for waiters, or ''   6 channel
@@ -14,7 +14,7 @@
 --       then D positions to delete
 --
 -- A posted position became an entry; a released one was rejected, voided or a duplicate.
--- No check that an account is cached: a cold one stays cold, a placeholder takes the assignment.
+-- No check that an account is cached: a cold one stays cold, a placeholder learns that a settle has been here.
 --
 -- Reply: the number of accounts whose balance was assigned.
 
@@ -26,79 +26,72 @@ local FIXED_KEYS, FIXED_ARGS, ARGS_PER_ACCOUNT = 1, 6, 6
 local FINGERPRINT_LENGTH = 36
 local UNPACK_LIMIT = 1000 -- Lua's stack holds some thousands of values
 
-local function integer(number)
-  return string.format('%.0f', number)
-end
-
--- Remove the holds whose positions stand in ARGV[first..last]; those already gone count nothing.
-local function free(holds, first, last)
-  local amount, found = 0, 0
-  for from = first, last, UNPACK_LIMIT do
+-- Remove an account's holds at ARGV[first..last], those behind `last_posted` being released ones, and say what the
+-- account has: funds, entry count, the amount that was held there, and how many released holds that were still there.
+local function take_holds(account, first, last_posted, last)
+  local funds, entry_count
+  local freed, released = 0, 0
+  for from = first, math.max(first, last), UNPACK_LIMIT do
     local to = math.min(last, from + UNPACK_LIMIT - 1)
-    for _, hold in ipairs(redis.call('HMGET', holds, unpack(ARGV, from, to))) do
-      if hold then
-        amount = amount + tonumber(hold)
-        found = found + 1
+    local fields = redis.call('HMGET', account, 'funds', 'entry_count', unpack(ARGV, from, to))
+    funds, entry_count = fields[1], tonumber(fields[2])
+    for n = 3, #fields do
+      if fields[n] then
+        freed = freed + tonumber(fields[n])
+        released = released + (from + n - 3 > last_posted and 1 or 0)
       end
     end
-    redis.call('HDEL', holds, unpack(ARGV, from, to))
+    if from <= to then
+      redis.call('HDEL', account, unpack(ARGV, from, to))
+    end
   end
-  return amount, found
+  return funds, entry_count, freed, released
 end
 
 local assigned = 0
 local at = FIXED_ARGS
 for n = 1, account_count do
-  local account, holds = KEYS[FIXED_KEYS + 2 * n - 1], KEYS[FIXED_KEYS + 2 * n]
-  local balance = ARGV[at + 1] -- never through a number: it is only assigned
-  local entry_count, version, updated_at = tonumber(ARGV[at + 2]), tonumber(ARGV[at + 3]), ARGV[at + 4]
+  local account = KEYS[FIXED_KEYS + n]
+  local balance, entry_count_text, updated_at = ARGV[at + 1], ARGV[at + 2], ARGV[at + 4]
+  local entry_count, version = tonumber(entry_count_text), tonumber(ARGV[at + 3])
   local posted_count, released_count = tonumber(ARGV[at + 5]), tonumber(ARGV[at + 6])
   at = at + ARGS_PER_ACCOUNT
 
-  local freed = free(holds, at + 1, at + posted_count)
-  local freed_released, released_here = free(holds, at + posted_count + 1, at + posted_count + released_count)
-  freed = freed + freed_released
-  at = at + posted_count + released_count
+  local last_posted = at + posted_count
+  local last = last_posted + released_count
+  local funds, cached_entry_count, freed, released = take_holds(account, at + 1, last_posted, last)
+  at = last
 
-  local cached = redis.call('HMGET', account, 'entry_count', 'held', 'version')
-  local cached_entry_count, held, cached_version = tonumber(cached[1]), tonumber(cached[2]), tonumber(cached[3])
-  if cached_entry_count then
-    local newer = entry_count > cached_entry_count
+  local newer = cached_entry_count and entry_count > cached_entry_count
+  if funds then
+    local cached_version, cached_balance, held, floor = parts_of(funds)
+    -- The version counts what changes the funds: a posted hold changed them when it was reserved.
+    local credits = newer and math.max(0, entry_count - cached_entry_count - posted_count) or 0
+    local next_version = math.max(cached_version + released + credits, version)
+    local next_funds = funds_of(next_version, newer and balance or cached_balance, held - freed, floor)
     if newer then
-      redis.call('HSET', account, 'balance', balance, 'entry_count', integer(entry_count), 'updated_at', updated_at)
+      redis.call('HSET', account, 'funds', next_funds, 'entry_count', entry_count_text, 'updated_at', updated_at)
       assigned = assigned + 1
+    elseif next_funds ~= funds then
+      redis.call('HSET', account, 'funds', next_funds)
     end
-    if held and freed > 0 then
-      redis.call('HSET', account, 'held', integer(held - freed))
-    end
-    if not cached_version then
-      -- A placeholder: a hydration that read the ledger before this settle must see that it is behind.
-      redis.call('HSET', account, 'version', integer(version))
-    else
-      -- The version counts what changes the funds: a posted hold changed them when it was reserved.
-      local bump = released_here
-      if newer then
-        bump = bump + math.max(0, entry_count - cached_entry_count - posted_count)
-      end
-      local next_version = math.max(cached_version + bump, version)
-      if next_version > cached_version then
-        redis.call('HSET', account, 'version', integer(next_version))
-      end
-    end
+  elseif newer or cached_entry_count and version > (tonumber(redis.call('HGET', account, 'settled_version')) or -1) then
+    -- A placeholder: a hydration that read the ledger before this settle must see that it is behind.
+    redis.call('HSET', account, 'entry_count', entry_count_text, 'settled_version', integer(version))
   end
 end
 
 for n = 1, record_count do
-  local key = KEYS[FIXED_KEYS + 2 * account_count + n]
+  local key = KEYS[FIXED_KEYS + account_count + n]
   local record = redis.call('GET', key)
   if record then
-    redis.call('SET', key, string.sub(record, 1, FINGERPRINT_LENGTH) .. '|' .. ARGV[at + n], 'KEEPTTL')
+    redis.call('SET', key, string.sub(record, 1, FINGERPRINT_LENGTH) .. ARGV[at + n], 'KEEPTTL')
   end
 end
 at = at + record_count
 
-for n = 1, delete_count do
-  redis.call('XDEL', outbox, ARGV[at + n])
+for from = at + 1, at + delete_count, UNPACK_LIMIT do
+  redis.call('XDEL', outbox, unpack(ARGV, from, math.min(at + delete_count, from + UNPACK_LIMIT - 1)))
 end
 if done_up_to ~= '' then
   redis.call('XTRIM', outbox, 'MINID', done_up_to)

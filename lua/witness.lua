@@ -3,7 +3,7 @@
 -- An intent that is held as it should be costs one look-up: it need not be in the outbox any more. Only where the hold
 -- differs the outbox is asked whether the intent still stands, or settled meanwhile.
 --
--- KEYS  1 outbox   then the holds of each intent's guarded account
+-- KEYS  1 outbox   then each intent's guarded account
 -- ARGV  for each intent its position and the amount that it holds, minor units
 --
 -- Reply: a flat list of the number of an intent, from 1, and the amount held in place of its own.

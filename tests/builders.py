@@ -435,12 +435,6 @@ class World:
 
         return keys.account(self.funds.partition_of(account_id), account_id)
 
-    def holds_key(self, account_id: str) -> str:
-        """The cache's key of an account's holds."""
-        from app.funds import keys
-
-        return keys.holds(self.funds.partition_of(account_id), account_id)
-
     def posted_external_ids(self) -> list[str]:
         """Every external id in the books, with repeats if there were any."""
         return [row[0] for row in self.rows("SELECT external_id FROM ledger_transaction ORDER BY external_id")]

@@ -95,15 +95,15 @@ def _new_records(plan: PostingPlan, partition: int) -> tuple[dict[tuple[str, str
         if rejection.queued.place.partition == partition:
             position = rejection.queued.place.position
             if rejection.queued.intent.kind not in CONCLUSIONS:  # the record is the authorization's, which stands
-                records[rejection.queued.key] = f"{RecordState.REJECTED}|{position}"
+                records[rejection.queued.key] = f"{RecordState.REJECTED}{position}"
             refused.append(position)
     for duplicate in plan.duplicates:
         if duplicate.queued.place.partition == partition:
-            records[duplicate.queued.key] = f"{RecordState.DUPLICATE}|{duplicate.original_payment_id}"
+            records[duplicate.queued.key] = f"{RecordState.DUPLICATE}{duplicate.original_payment_id}"
             refused.append(duplicate.queued.place.position)
     for queued, was_posted in plan.redelivered:
         if queued.place.partition == partition and not was_posted:
             if queued.intent.kind not in CONCLUSIONS:
-                records[queued.key] = f"{RecordState.REJECTED}|{queued.place.position}"
+                records[queued.key] = f"{RecordState.REJECTED}{queued.place.position}"
             refused.append(queued.place.position)
     return records, refused

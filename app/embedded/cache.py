@@ -47,6 +47,10 @@ timeout 0
 tcp-keepalive 60
 """
 
+# A script makes and frees hundreds of small values. Where the binary uses glibc's allocator, keeping more of them at
+# hand than seven of a size took a fifth off a payment reserved by itself; elsewhere the variable means nothing.
+ALLOCATOR = {"GLIBC_TUNABLES": "glibc.malloc.tcache_count=2000"}
+
 
 class CacheServer:
     """One Valkey process over `<data-dir>/cache`."""
@@ -81,7 +85,13 @@ class CacheServer:
         write_private(self._configuration, text)
         with open_log(self._log_path) as log:
             command = [str(binary()), str(self._configuration)]
-            self._process = start_child(command, log=log, keep_open=(self._lock,), directory=self._directory)
+            self._process = start_child(
+                command,
+                log=log,
+                keep_open=(self._lock,),
+                environment={**ALLOCATOR, **os.environ},
+                directory=self._directory,
+            )
 
     def finish(self) -> None:
         """Waits until the server has loaded its data and answers."""

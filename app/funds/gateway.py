@@ -1,5 +1,6 @@
 """The cache as the services see it: verbs over scripts, replies turned into values."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -16,9 +17,7 @@ from app.domain.decisions import (
     ConcludeCode,
     ConcludeReply,
     Conclusion,
-    Decision,
     Failed,
-    FundsState,
     InspectedAccount,
     Record,
     ReserveCode,
@@ -26,7 +25,8 @@ from app.domain.decisions import (
     ReserveReply,
     Stale,
     parse_conclusion,
-    parse_floor,
+    parse_decision,
+    parse_funds,
     parse_record,
 )
 from app.domain.faults import CacheUnavailable, OutcomeUnknown
@@ -123,12 +123,11 @@ class Funds:
     def _reserve_calls(
         self, groups: Sequence[Group], directory_version: int, *, atomic: bool, dry_run: bool
     ) -> list[Call]:
-        fixed = [directory_version, self.window_ms, self.backlog_limit]
+        fixed = [directory_version, self.window_ms, self.backlog_limit, int(atomic), int(dry_run)]
         calls: list[Call] = []
         for partition, items in groups:
-            names, account_count, payment_args = self._reserve_arguments(partition, items)
-            args = [*fixed, account_count, int(atomic), int(dry_run), *payment_args]
-            calls.append((scripts.RESERVE, names, args))
+            names, payment_args = self._reserve_arguments(partition, items)
+            calls.append((scripts.RESERVE, names, fixed + payment_args))
         return calls
 
     def _claim_calls(self, claims: Sequence[Claims]) -> list[Call]:
@@ -137,7 +136,7 @@ class Funds:
             for claim in claims
         ]
 
-    def _reserve_arguments(self, partition: int, items: Sequence[ReserveItem]) -> tuple[list[str], int, list[Any]]:
+    def _reserve_arguments(self, partition: int, items: Sequence[ReserveItem]) -> tuple[list[str], list[Any]]:
         account_index: dict[str, int] = {}
         account_keys: list[str] = []
         record_keys: list[str] = []
@@ -148,12 +147,11 @@ class Funds:
             if index is None:
                 index = account_index[intent.guarded_account_id] = len(account_index) + 1
                 account_keys.append(keys.account(partition, intent.guarded_account_id))
-                account_keys.append(keys.holds(partition, intent.guarded_account_id))
             record_keys.append(keys.record(partition, intent.entity_id, intent.external_id))
             expected = "" if item.expected_version is None else item.expected_version
             payment_args += (index, intent.hold_minor, expected, intent.fingerprint, _encode_intent(intent))
         fixed_keys = [keys.outbox(partition), keys.directory(partition), keys.awake(partition), keys.tally(partition)]
-        return fixed_keys + account_keys + record_keys, len(account_index), payment_args
+        return fixed_keys + account_keys + record_keys, payment_args
 
     def _claims(self, groups: Sequence[tuple[int, Sequence[HasIntent]]]) -> list[Claims]:
         """The claims of some payments' external ids, those of one partition together."""
@@ -203,7 +201,7 @@ class Funds:
         calls: list[tuple[Script, list[str], list[Any]]] = []
         for row in rows:
             partition = self.partition_of(row.account_id)
-            names = [keys.account(partition, row.account_id), keys.holds(partition, row.account_id)]
+            names = [keys.account(partition, row.account_id)]
             floor = "" if row.floor_minor is None else row.floor_minor
             updated_at_ms = to_milliseconds(row.updated_at)
             args = [row.balance_minor, row.entry_count, row.version, floor, directory_version, updated_at_ms]
@@ -216,8 +214,8 @@ class Funds:
         """An account's hot state; None while it is cold."""
         key = keys.account(self.partition_of(account_id), account_id)
         with self._guarded():
-            reply: Any = self._client.hmget(key, "balance", "held", "floor", "version", "entry_count", "updated_at")
-        return None if reply[2] is None else _cached_balance(reply)
+            reply: Any = self._client.hmget(key, "funds", "entry_count", "updated_at")
+        return None if reply[0] is None else _cached_balance(reply)
 
     def limit(self, account_id: str, floor_minor: int | None, directory_version: int, mode: str) -> LimitReply:
         """Give an account another floor, in minor units; the modes `check`, `force`, `assign` are the script's."""
@@ -230,15 +228,14 @@ class Funds:
         """Make all partitions ready, and have them ask for this directory version; `last_posted` by partition."""
         self._run(
             [
-                (scripts.OPEN, [keys.outbox(partition), keys.directory(partition)], [directory_version, position])
+                (scripts.OPEN, _open_keys(partition), [directory_version, position])
                 for partition, position in last_posted.items()
             ]
         )
 
     def open(self, partition: int, directory_version: int, last_posted: str) -> int:
         """Make a partition ready; returns the directory version in force there."""
-        names = [keys.outbox(partition), keys.directory(partition)]
-        [reply] = self._run([(scripts.OPEN, names, [directory_version, last_posted])])
+        [reply] = self._run([(scripts.OPEN, _open_keys(partition), [directory_version, last_posted])])
         return int(reply)
 
     # Concluding
@@ -261,8 +258,8 @@ class Funds:
             keys.outbox(partition),
             keys.directory(partition),
             keys.awake(partition),
+            keys.tally(partition),
             keys.account(partition, intent.guarded_account_id),
-            keys.holds(partition, intent.guarded_account_id),
             keys.conclusion(partition, place.position),
         ]
         captured = intent.amount_minor if intent.moves_money else 0
@@ -392,17 +389,14 @@ class Funds:
 
     def inspect(self, partition: int, account_ids: Sequence[str]) -> list[InspectedAccount]:
         """One consistent look at accounts of one partition; cold ones are left out."""
-        names = [keys.outbox(partition)]
-        for account_id in account_ids:
-            names += (keys.account(partition, account_id), keys.holds(partition, account_id))
+        names = [keys.outbox(partition), *(keys.account(partition, account_id) for account_id in account_ids)]
         [reply] = self._run([(scripts.INSPECT, names, [])])
         inspected = []
-        for account_id, (balance, held, entry_count, floor, version, flat) in zip(account_ids, reply, strict=True):
-            if floor is None or balance is None:
+        for account_id, (funds, entry_count, flat) in zip(account_ids, reply, strict=True):
+            if funds is None:
                 continue
-            funds = FundsState(int(balance), int(held), parse_floor(floor), int(version))
             holds = {flat[n]: (int(flat[n + 1]), flat[n + 2] == "1") for n in range(0, len(flat), 3)}
-            inspected.append(InspectedAccount(account_id, funds, int(entry_count), holds))
+            inspected.append(InspectedAccount(account_id, parse_funds(funds), int(entry_count), holds))
         return inspected
 
     def witness(self, partition: int, intents: Sequence[QueuedIntent]) -> list[tuple[QueuedIntent, int]]:
@@ -410,7 +404,7 @@ class Funds:
         names = [keys.outbox(partition)]
         args: list[Any] = []
         for queued in intents:
-            names.append(keys.holds(partition, queued.intent.guarded_account_id))
+            names.append(keys.account(partition, queued.intent.guarded_account_id))
             args += (queued.place.position, queued.intent.hold_minor)
         [reply] = self._run([(scripts.WITNESS, names, args)])
         return [(intents[reply[n] - 1], int(reply[n + 1])) for n in range(0, len(reply), 2)]
@@ -421,11 +415,15 @@ class Funds:
             pipeline = self._client.pipeline(transaction=False)
             for partition in range(self.partitions):
                 pipeline.hgetall(keys.tally(partition))
-            totals: dict[str, int] = {}
-            for tally in pipeline.execute():
-                for code, count in tally.items():
-                    totals[code] = totals.get(code, 0) + int(count)
-            return totals
+                pipeline.xinfo_stream(keys.outbox(partition))
+            replies: list[Any] = pipeline.execute(raise_on_error=False)
+            totals: Counter[str] = Counter()
+            for tally, outbox in zip(replies[::2], replies[1::2], strict=True):
+                counted = Counter({} if _is_missing(tally) else {name: int(count) for name, count in tally.items()})
+                entries = 0 if _is_missing(outbox) else outbox["entries-added"]
+                counted[ReserveCode.RESERVED] = entries - sum(counted.pop(name, 0) for name in _NO_PAYMENTS)
+                totals += counted
+            return dict(totals)
 
     def ping(self) -> None:
         """Raise CacheUnavailable or OutcomeUnknown unless the cache answers."""
@@ -492,7 +490,7 @@ def _settle_call(settlement: PartitionSettlement) -> Call:
         keys.SETTLED_CHANNEL,
     ]
     for account in accounts:
-        names += (keys.account(partition, account.account_id), keys.holds(partition, account.account_id))
+        names.append(keys.account(partition, account.account_id))
         args += (
             account.balance_minor,
             account.entry_count,
@@ -537,35 +535,35 @@ def _reserve_reply(reply: Any) -> ReserveReply | Failed | Stale:
     if reply[0] == "STALE":
         return Stale()
     if reply[0] == "FAILED":
-        return Failed(reply[1] - 1, _decision(reply[2]))
-    return ReserveReply(reply[1] == 1, [_decision(outcome) for outcome in reply[2:]])
+        return Failed(reply[1] - 1, parse_decision(reply[2]))
+    return ReserveReply(reply[1] == 1, [parse_decision(outcome) for outcome in reply[2:]])
 
 
-_RESERVE_CODES = {code.value: code for code in ReserveCode}
-"""Looked up for every payment, at a fifth of the cost of calling the enumeration."""
+_NO_PAYMENTS = ("concluded", "set_behind")
+"""Entries of an outbox that the reserve script did not make; the others are what was reserved."""
 
 
-def _decision(outcome: Sequence[Any]) -> Decision:
-    code = _RESERVE_CODES[outcome[0]]
-    if code in (ReserveCode.REPLAYED, ReserveCode.REUSED):
-        return Decision(code, record=parse_record(outcome[1]))
-    if code is ReserveCode.COLD:
-        return Decision(code)
-    funds = FundsState(int(outcome[1]), int(outcome[2]), parse_floor(outcome[3]), int(outcome[4]))
-    return Decision(code, funds=funds, position=outcome[5] if code is ReserveCode.RESERVED else None)
+def _is_missing(reply: Any) -> bool:
+    """Whether a command failed for want of its key; any other failure is raised."""
+    if isinstance(reply, redis.RedisError) and "no such key" not in str(reply):
+        raise reply
+    return isinstance(reply, redis.RedisError)
+
+
+def _open_keys(partition: int) -> list[str]:
+    return [keys.outbox(partition), keys.directory(partition), keys.tally(partition)]
 
 
 def _limit_reply(reply: Sequence[str]) -> LimitReply:
     code = LimitCode(reply[0])
     if code is LimitCode.COLD:
         return LimitReply(code, None)
-    return LimitReply(code, FundsState(int(reply[1]), int(reply[2]), parse_floor(reply[3]), int(reply[4])))
+    return LimitReply(code, parse_funds(reply[1]))
 
 
 def _cached_balance(fields: Sequence[str]) -> CachedBalance:
-    balance, held, floor, version, entry_count, updated_at = fields
-    funds = FundsState(int(balance), int(held), parse_floor(floor), int(version))
-    return CachedBalance(funds, int(entry_count), from_milliseconds(int(updated_at)))
+    funds, entry_count, updated_at = fields
+    return CachedBalance(parse_funds(funds), int(entry_count), from_milliseconds(int(updated_at)))
 
 
 def _queued(partition: int, position: str, fields: Mapping[str, str]) -> QueuedIntent:

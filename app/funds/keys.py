@@ -19,7 +19,7 @@ def awake(partition: int) -> str:
 
 
 def tally(partition: int) -> str:
-    """Counts of reserve outcomes."""
+    """Counts for the metrics."""
     return f"hf:{{{partition}}}:tally"
 
 
@@ -36,11 +36,6 @@ def account_of(key: str) -> tuple[int, str] | None:
     """Partition and id of an account, from its key; None for a key of another kind."""
     _, partition, kind, account_id = key.split(":", 3)
     return (int(partition.strip("{}")), account_id) if kind == "account" else None
-
-
-def holds(partition: int, account_id: str) -> str:
-    """An account's holds by outbox position."""
-    return f"hf:{{{partition}}}:holds:{account_id}"
 
 
 def record(partition: int, entity_id: str, external_id: str) -> str:

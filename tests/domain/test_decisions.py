@@ -11,15 +11,15 @@ PRINT = "f" * FINGERPRINT_LENGTH
 @pytest.mark.parametrize(
     ("text", "record"),
     [
-        ("A|5-1|9|100|30|0", Record(PRINT, RecordState.ACCEPTED, "5-1", FundsState(100, 30, 0, 9))),
-        ("A|5-1|9|-100|30|", Record(PRINT, RecordState.ACCEPTED, "5-1", FundsState(-100, 30, None, 9))),
-        ("R|100|30|-50|9", Record(PRINT, RecordState.REFUSED, None, FundsState(100, 30, -50, 9))),
-        ("X|5-1", Record(PRINT, RecordState.REJECTED, "5-1")),
-        ("D|pay_3_5_1", Record(PRINT, RecordState.DUPLICATE, "5-1", original_payment_id="pay_3_5_1")),
+        ("A5-1|9|100|30|0", Record(PRINT, RecordState.ACCEPTED, "5-1", FundsState(100, 30, 0, 9))),
+        ("A5-1|9|-100|30|", Record(PRINT, RecordState.ACCEPTED, "5-1", FundsState(-100, 30, None, 9))),
+        ("R9|100|30|-50", Record(PRINT, RecordState.REFUSED, None, FundsState(100, 30, -50, 9))),
+        ("X5-1", Record(PRINT, RecordState.REJECTED, "5-1")),
+        ("Dpay_3_5_1", Record(PRINT, RecordState.DUPLICATE, "5-1", original_payment_id="pay_3_5_1")),
     ],
 )
 def test_a_record_is_read_in_each_of_its_forms(text: str, record: Record) -> None:
-    assert parse_record(f"{PRINT}|{text}") == record
+    assert parse_record(f"{PRINT}{text}") == record
 
 
 @pytest.mark.parametrize(("text", "floor"), [("", None), ("0", 0), ("-9007199254740991", -9007199254740991)])

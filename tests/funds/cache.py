@@ -10,6 +10,7 @@ from app.domain.posting import LedgerBalance
 from app.domain.settlement import AccountSettlement
 from app.funds import keys
 from app.funds.gateway import Funds
+from tests import hot_state
 from tests.builders import NOON_MS, WINDOW_MS, intent, wallet
 
 DIRECTORY_VERSION = 1
@@ -74,23 +75,17 @@ class Cache:
         return cached.funds
 
     def raw(self, account_id: str = "alice") -> dict[str, str]:
-        """The account's hash as it stands."""
-        found: Any = self.client.hgetall(keys.account(0, account_id))
-        return dict(found)
+        """The account's fields as they stand, without its holds."""
+        return hot_state.parts(self.client, keys.account(0, account_id))
 
     def holds(self, account_id: str = "alice") -> dict[str, int]:
         """The account's holds."""
-        found: Any = self.client.hgetall(keys.holds(0, account_id))
+        found = hot_state.holds(self.client, keys.account(0, account_id))
         return {position: int(amount) for position, amount in found.items()}
 
     def outbox(self) -> list[str]:
         """The positions in the outbox."""
         return [queued.place.position for queued in self.funds.outbox(0)]
-
-    def record_text(self, external_id: str) -> str:
-        """An idempotency record as it stands, without its fingerprint."""
-        text: Any = self.client.get(keys.record(0, "default", external_id))
-        return str(text)[37:]
 
     def everything(self) -> dict[str, Any]:
         """Every key with its content but the tally, to prove that a call changed nothing."""

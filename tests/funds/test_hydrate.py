@@ -7,6 +7,7 @@ import pytest
 from app.domain.decisions import FundsState
 from app.domain.money import MAX_MINOR
 from app.funds import keys
+from tests import hot_state
 from tests.builders import NOON_MS, intent, ledger_row, wallet
 from tests.funds.cache import Cache, settlement
 
@@ -98,11 +99,11 @@ def test_a_placeholder_never_replaces_an_account(cache: Cache) -> None:
     assert cache.everything() == before
 
 
-def test_an_account_that_lost_its_hash_counts_the_holds_that_are_left(cache: Cache) -> None:
+def test_an_account_that_lost_its_funds_counts_the_holds_that_are_left(cache: Cache) -> None:
     cache.with_wallet(balance_minor=100)
     cache.reserved(30, "a")
     cache.reserved(20, "b")
-    cache.client.delete(keys.account(0, "alice"))
+    hot_state.lose_funds(cache.client, keys.account(0, "alice"))
     [cached] = cache.hydrate(wallet("alice", 100))
     assert cached.funds.held_minor == 50
 

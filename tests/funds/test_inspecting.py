@@ -31,8 +31,8 @@ def test_a_witness_tells_what_is_not_held_as_it_should_be_and_has_not_settled(ca
         cache.reserved(10, external_id)
     cache.reserve(intent("bank", "alice", 5, external_id="rising", hold_minor=0))
     held, missing, changed, settled, rising = cache.funds.outbox(0)
-    cache.client.hset(keys.holds(0, "alice"), changed.place.position, 4)
-    cache.client.hdel(keys.holds(0, "alice"), missing.place.position)
+    cache.client.hset(keys.account(0, "alice"), changed.place.position, 4)
+    cache.client.hdel(keys.account(0, "alice"), missing.place.position)
     cache.funds.settle(
         0, [settlement(balance_minor=90, posted=(settled.place.position,))], done=[settled.place.position]
     )

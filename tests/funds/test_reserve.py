@@ -5,9 +5,13 @@ from typing import Any
 import pytest
 
 from app.domain.decisions import FundsState, RecordState, ReserveItem, Stale
+from app.domain.holds import HoldState
 from app.domain.money import MAX_MINOR
+from app.domain.partitions import PaymentPosition
+from app.domain.payments import Kind
 from app.funds import keys
-from tests.builders import WINDOW_MS, account_in, intent, ledger_row, wallet
+from tests import hot_state
+from tests.builders import NOON_MS, WINDOW_MS, account_in, intent, ledger_row, wallet
 from tests.funds.cache import Cache, settlement
 
 
@@ -275,7 +279,7 @@ def test_the_edges_are_exact_to_the_last_unit(
     cache: Cache, balance: int, held: int, floor: int | None, hold: int, code: str
 ) -> None:
     cache.hydrate(ledger_row("alice", balance, floor_minor=floor))
-    cache.client.hset(keys.account(0, "alice"), "held", held)
+    hot_state.put(cache.client, keys.account(0, "alice"), held=held)
     [decision] = cache.reserve(intent(amount_minor=hold, external_id="edge"))
     assert decision.code == code
     after = held + hold if code == "RESERVED" else held
@@ -344,7 +348,7 @@ def test_money_never_expires_and_memory_of_requests_does(cache: Cache) -> None:
     lasting = {key for key in cache.client.scan_iter() if cache.client.pttl(key) == -1}
     passing = {key: cache.client.pttl(key) for key in cache.client.scan_iter() if key not in lasting}
     assert lasting == {
-        keys.account(0, "alice"), keys.holds(0, "alice"), keys.outbox(0), keys.directory(0), keys.tally(0),
+        keys.account(0, "alice"), keys.outbox(0), keys.directory(0), keys.tally(0),
     }  # fmt: skip
     assert set(passing) == {
         name(0, "default", external_id)
@@ -359,6 +363,16 @@ def test_outcomes_are_tallied(cache: Cache) -> None:
     batch = [intent(amount_minor=60, external_id=external_id) for external_id in ("a", "a", "b", "b")]
     cache.reserve(*batch, intent("nobody", "bob", 1, external_id="c"))
     assert cache.funds.tallies() == {"RESERVED": 1, "REPLAYED": 2, "INSUFFICIENT_FUNDS": 1, "COLD": 1}
+
+
+def test_what_the_outbox_has_besides_payments_is_not_tallied_as_reserved(cache: Cache) -> None:
+    cache.funds.open(0, 1, f"{2 * NOON_MS}-0")
+    cache.with_wallet(balance_minor=100)
+    place = PaymentPosition(0, cache.reserved(60, "authorization"))
+    end = intent(amount_minor=1, hold_minor=0, external_id="void", kind=Kind.VOID)
+    cache.funds.conclude(place, end, HoldState.VOIDED, 3 * NOON_MS, 1)
+    cache.funds.settle(0, [], done_up_to=cache.outbox()[-1])
+    assert cache.funds.tallies() == {"RESERVED": 1}
 
 
 def test_a_server_that_lost_its_scripts_gets_them_again(cache: Cache) -> None:

@@ -114,19 +114,27 @@ def test_a_cold_account_stays_cold(cache: Cache) -> None:
     assert cache.funds.balance("nobody") is None
 
 
-def test_a_placeholder_takes_the_assignment_and_stays_cold_until_hydrated(cache: Cache) -> None:
+def test_a_placeholder_remembers_the_settle_and_stays_cold_until_hydrated(cache: Cache) -> None:
     cache.funds.place_holder(["alice"])
     assert cache.raw() == {"entry_count": "-1"}
     cache.funds.settle(0, [settlement(balance_minor=70, entry_count=3)])
-    assert (cache.raw()["balance"], cache.raw()["entry_count"]) == ("70", "3")
+    assert cache.raw() == {"entry_count": "3", "settled_version": "3"}
     assert cache.funds.balance("alice") is None
     assert cache.codes(intent()) == ["COLD"]
 
 
-def test_a_placeholder_of_an_account_without_entries_takes_the_zeroth(cache: Cache) -> None:
+def test_a_placeholder_of_an_account_without_entries_remembers_the_zeroth(cache: Cache) -> None:
     cache.funds.place_holder(["alice"])
     cache.funds.settle(0, [settlement(balance_minor=0, entry_count=0)])
-    assert cache.raw()["balance"] == "0"
+    assert cache.raw() == {"entry_count": "0", "settled_version": "0"}
+
+
+def test_a_placeholder_remembers_a_settle_that_only_concluded_authorizations(cache: Cache) -> None:
+    cache.funds.place_holder(["alice"])
+    for version in (7, 9, 8):
+        cache.funds.settle(0, [settlement(balance_minor=70, entry_count=3, version=version)])
+    assert cache.raw() == {"entry_count": "3", "settled_version": "9"}
+    assert cache.funds.hydrate([wallet("alice", 70, entry_count=3)], 1) == [None]
 
 
 @pytest.mark.parametrize("balance", [MAX_MINOR, -MAX_MINOR, MAX_MINOR - 1])
@@ -145,20 +153,20 @@ def test_the_largest_hold_is_freed_to_the_last_unit(cache: Cache) -> None:
     assert cache.raw()["held"] == "0"
 
 
-@pytest.mark.parametrize("outcome", ["X|5-1", "D|pay_0_5_1"])
+@pytest.mark.parametrize("outcome", ["X5-1", "Dpay_0_5_1"])
 def test_a_rewritten_record_keeps_its_fingerprint_and_its_end(cache: Cache, outcome: str) -> None:
     cache.with_wallet()
     cache.reserved(10, "x")
     name = keys.record(0, "default", "x")
     cache.client.pexpire(name, 5_000)
     cache.funds.settle(0, [], records={("default", "x"): outcome})
-    assert cache.client.get(name) == f"{intent(amount_minor=10, external_id='x').fingerprint}|{outcome}"
+    assert cache.client.get(name) == f"{intent(amount_minor=10, external_id='x').fingerprint}{outcome}"
     assert 0 < int(cache.client.pttl(name)) <= 5_000  # type: ignore[arg-type]
     assert cache.codes(intent(amount_minor=10, external_id="x")) == ["REPLAYED"]
 
 
 def test_a_record_that_has_expired_is_not_brought_back(cache: Cache) -> None:
-    cache.funds.settle(0, [], records={("default", "gone"): "X|5-1"})
+    cache.funds.settle(0, [], records={("default", "gone"): "X5-1"})
     assert cache.client.exists(keys.record(0, "default", "gone")) == 0
 
 

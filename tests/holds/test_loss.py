@@ -9,6 +9,7 @@ from app.domain.refusals import Refusal
 from app.services.balances import Balances
 from app.services.directory import AccountDirectory
 from app.services.holds import Concluded, Holds
+from tests import hot_state
 from tests.builders import World
 from tests.services.faults import Crashed, CrashPoints, Hooked, SteppedBooks
 
@@ -119,14 +120,14 @@ def test_an_authorization_that_was_only_promised_is_lost_with_the_cache_and_hold
 
 @pytest.mark.parametrize("posted", [True, False], ids=["authorization in the books", "authorization pending"])
 @pytest.mark.parametrize(("end", "state", "captured"), ENDS[:2])
-def test_an_account_lost_while_an_end_is_pending_comes_back_with_enough_held_and_is_right_after_the_settle(
+def test_an_account_that_lost_its_funds_while_an_end_is_pending_comes_back_with_enough_held_until_the_settle(
     books: World, end: End, state: HoldState, captured: int, posted: bool
 ) -> None:
     payment_id = authorized(books)
     if posted:
         books.drain()
     end(books, payment_id)
-    books.client.delete(books.account_key("alice"))
+    hot_state.lose_funds(books.client, books.account_key("alice"))
     balance, held = funds(books)
     assert balance == 1_000
     assert captured <= held <= 300 + captured
@@ -141,7 +142,7 @@ def test_an_account_lost_with_its_holds_while_an_end_is_pending_is_right_after_t
     payment_id = authorized(books)
     books.drain()
     end(books, payment_id)
-    books.client.delete(books.account_key("alice"), books.holds_key("alice"))
+    books.client.delete(books.account_key("alice"))
     assert funds(books) == (1_000, 300)
     assert_ended(books, payment_id, state, captured)
 
@@ -179,7 +180,7 @@ def test_a_hydration_that_read_before_the_settle_of_an_end_reads_again(
 def test_two_hydrations_of_which_one_is_old_hold_an_open_authorization_once(books: World) -> None:
     authorized(books)
     books.drain()
-    books.client.delete(books.account_key("alice"), books.holds_key("alice"))
+    books.client.delete(books.account_key("alice"))
     balances = Balances(books.funds, books.account_books, AccountDirectory(books.account_books))
     late = Hooked(books.account_books, "balances_for_hydration", after=lambda: balances.hydrate(["alice"]))
     Balances(books.funds, late, AccountDirectory(books.account_books)).hydrate(["alice"])  # type: ignore[arg-type]

@@ -9,6 +9,7 @@ from werkzeug.test import TestResponse
 
 from app.domain.partitions import DEFAULT_PARTITIONS
 from app.wiring import build_reconciler, build_verifier
+from tests import hot_state
 from tests.api.world import BANK, World
 from tests.builders import account_in
 
@@ -69,7 +70,7 @@ class JournalWorld(World):
 
     def holds(self) -> dict[str, dict[str, str]]:
         """Every hold in the cache."""
-        found = {key: self.cache.hgetall(key) for key in self.cache.scan_iter("hf:*:holds:*")}
+        found = {key: hot_state.holds(self.cache, key) for key in self.cache.scan_iter("hf:*:account:*")}
         return {key: holds for key, holds in found.items() if holds}
 
     def intents(self) -> int:
@@ -78,7 +79,7 @@ class JournalWorld(World):
 
     def traces(self) -> dict[str, Any]:
         """What an operation could leave, in the cache and in the books."""
-        kinds = ("outbox", "holds", "record", "claim", "tally")
+        kinds = ("outbox", "record", "claim", "tally")
         keys = [key for key in self.cache.scan_iter("hf:*") if key.split(":")[2] in kinds]
         read: dict[str, Callable[[str], Any]] = {
             "string": self.cache.get,
@@ -90,6 +91,7 @@ class JournalWorld(World):
         counts = {table: self.sql(f"SELECT count(*) FROM {table}") for table in tables}
         heads = self.sql("SELECT partition, chain_seq FROM partition ORDER BY partition")
         balances = self.sql("SELECT account_id, balance_minor, version FROM account_balance ORDER BY account_id")
+        content |= self.holds()
         return {key: value for key, value in content.items() if value} | {"books": (counts, heads, balances)}
 
     def proven(self) -> None:

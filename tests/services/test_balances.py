@@ -17,7 +17,7 @@ def cold(world: World) -> World:
     world.account("alice", balance_minor=100)
     world.account("bob")
     world.accepted("bank", "alice", 50)
-    world.client.delete(world.account_key("alice"), world.holds_key("alice"))
+    world.client.delete(world.account_key("alice"))
     return world
 
 

@@ -17,6 +17,7 @@ from app.funds import keys
 from app.funds.notices import _decode_notice
 from app.services.contention import LONGEST_DELAY_S, RETRIES
 from app.services.drain import Drain
+from tests import hot_state
 from tests.builders import PARTITIONS, World, account_in
 from tests.services.faults import (
     Crashed,
@@ -232,7 +233,7 @@ def test_a_late_reuse_with_other_content_is_rejected_and_its_hold_released(funde
 
 def test_what_the_books_refused_once_stays_refused_under_its_external_id(funded: World) -> None:
     funded.warm("alice")
-    funded.client.hset(funded.account_key("alice"), "balance", 5_000)  # a cache that is wrong
+    hot_state.put(funded.client, funded.account_key("alice"), balance=5_000)  # a cache that is wrong
     funded.accepted("alice", "bob", 4_000, "order-1")
     assert funded.drain().rejected == 1
     funded.lose_cache()
@@ -251,7 +252,7 @@ def test_what_the_books_refused_once_stays_refused_under_its_external_id(funded:
 
 def test_the_ledger_guards_itself_against_a_cache_that_is_wrong_and_the_rest_posts(funded: World) -> None:
     funded.warm("alice")
-    funded.client.hset(funded.account_key("alice"), "balance", 5_000)
+    hot_state.put(funded.client, funded.account_key("alice"), balance=5_000)
     outcomes = [funded.accepted("alice", "bob", amount) for amount in (400, 4_000, 500)]
     with notices(funded) as heard:
         report = funded.drain()
@@ -477,8 +478,7 @@ def scenario(world: World, number: int) -> list[str]:
     world.warm("alice")
     spend = [world.accepted("alice", "bob", 3, f"spend-{number}"), world.accepted("bob", "alice", 2, f"back-{number}")]
     world.accepted("bank", "carol", 4, f"fund-{number}")
-    balance = int(world.client.hget(world.account_key("alice"), "balance") or 0)
-    world.client.hset(world.account_key("alice"), "balance", balance + 10_000_000)
+    hot_state.add(world.client, world.account_key("alice"), balance=10_000_000)
     world.accepted("alice", "bob", 9_000_000, f"culprit-{number}")
     forget(world, f"spend-{number - 1}")
     world.pay("alice", "bob", 3, f"spend-{number - 1}")

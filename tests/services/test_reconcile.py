@@ -16,6 +16,7 @@ from app.services.holds import Concluded, Holds
 from app.services.payments import Accepted
 from app.services.reconcile import Reconciler
 from app.services.verify import Verifier
+from tests import hot_state
 from tests.builders import PARTITIONS, World, account_in, kinds, payment
 
 Tamper = Callable[[World], None]
@@ -49,32 +50,32 @@ def books(*statements: str) -> Tamper:
     return lambda world: world.tamper(*statements)
 
 
-def cache(command: str, *args: Any) -> Tamper:
-    return lambda world: getattr(world.client, command)(world.account_key("alice"), *args)
+def cache(tamper: Callable[..., None], **values: Any) -> Tamper:
+    return lambda world: tamper(world.client, world.account_key("alice"), **values)
 
 
 def forge_hold(world: World) -> None:
-    world.client.hset(world.holds_key("alice"), "5-5", 7)
-    world.client.hincrby(world.account_key("alice"), "held", 7)
+    world.client.hset(world.account_key("alice"), "5-5", 7)
+    hot_state.add(world.client, world.account_key("alice"), held=7)
 
 
 def lose_hold(world: World) -> None:
-    world.client.delete(world.holds_key("alice"))
-    world.client.hset(world.account_key("alice"), "held", 0)
+    world.client.hdel(world.account_key("alice"), *hot_state.holds(world.client, world.account_key("alice")))
+    hot_state.put(world.client, world.account_key("alice"), held=0)
 
 
 def change_hold(world: World) -> None:
-    [position] = world.client.hkeys(world.holds_key("alice"))  # type: ignore[misc]
-    world.client.hset(world.holds_key("alice"), position, 4)
-    world.client.hset(world.account_key("alice"), "held", 4)
+    [position] = hot_state.holds(world.client, world.account_key("alice"))
+    world.client.hset(world.account_key("alice"), position, 4)
+    hot_state.put(world.client, world.account_key("alice"), held=4)
 
 
 def lose_authorized_hold(world: World, amount_minor: int = 7) -> None:
     place = parse_payment_id(authorize(world, amount_minor))
     assert place is not None
     world.drain()
-    world.client.hdel(world.holds_key("alice"), place.position)
-    world.client.hincrby(world.account_key("alice"), "held", -amount_minor)
+    world.client.hdel(world.account_key("alice"), place.position)
+    hot_state.add(world.client, world.account_key("alice"), held=-amount_minor)
 
 
 ALICES_LAST = "(SELECT partition, chain_seq FROM entry WHERE account_id = 'alice' ORDER BY entry_number DESC LIMIT 1)"
@@ -107,15 +108,15 @@ def delete_entry(account_id: str) -> Tamper:
 
 
 TAMPERING: list[tuple[str, Tamper, BreakKind]] = [
-    ("cache balance one more", cache("hincrby", "balance", 1), BreakKind.CACHE_BALANCE),
-    ("cache balance one less", cache("hincrby", "balance", -1), BreakKind.CACHE_BALANCE),
-    ("cache at an older entry", cache("hincrby", "entry_count", -1), BreakKind.CACHE_BALANCE),
-    ("cache at a later entry", cache("hincrby", "entry_count", 1), BreakKind.CACHE_AHEAD),
+    ("cache balance one more", cache(hot_state.add, balance=1), BreakKind.CACHE_BALANCE),
+    ("cache balance one less", cache(hot_state.add, balance=-1), BreakKind.CACHE_BALANCE),
+    ("cache at an older entry", cache(hot_state.add, entry_count=-1), BreakKind.CACHE_BALANCE),
+    ("cache at a later entry", cache(hot_state.add, entry_count=1), BreakKind.CACHE_AHEAD),
     ("an account only in the cache", invent_account, BreakKind.CACHE_AHEAD),
-    ("cache floor lowered", cache("hset", "floor", "-500"), BreakKind.CACHE_FLOOR),
-    ("cache floor gone", cache("hset", "floor", ""), BreakKind.CACHE_FLOOR),
-    ("held raised", cache("hincrby", "held", 1), BreakKind.HELD_NOT_SUM),
-    ("held gone", cache("hset", "held", 0), BreakKind.HELD_NOT_SUM),
+    ("cache floor lowered", cache(hot_state.put, floor="-500"), BreakKind.CACHE_FLOOR),
+    ("cache floor gone", cache(hot_state.put, floor=""), BreakKind.CACHE_FLOOR),
+    ("held raised", cache(hot_state.add, held=1), BreakKind.HELD_NOT_SUM),
+    ("held gone", cache(hot_state.put, held=0), BreakKind.HELD_NOT_SUM),
     ("a hold that nobody intends", forge_hold, BreakKind.HOLD_WITHOUT_INTENT),
     ("the intent lost", lose_intents, BreakKind.HOLD_WITHOUT_INTENT),
     ("the hold of an authorization lost", lose_authorized_hold, BreakKind.AUTHORIZATION_WITHOUT_HOLD),
@@ -160,16 +161,16 @@ def test_the_table_above_provokes_every_kind_of_break() -> None:
 
 
 def test_a_break_names_both_sides(settled: World) -> None:
-    settled.client.hincrby(settled.account_key("alice"), "balance", 7)
+    hot_state.add(settled.client, settled.account_key("alice"), balance=7)
     [found] = settled.reconcile().breaks
     assert (found.kind, found.subject) == (BreakKind.CACHE_BALANCE, "alice")
     assert found.figures == {"cache_balance_minor": 947, "ledger_balance_minor": 940, "at_entry_number": 4}
 
 
 def test_a_break_that_is_gone_is_resolved_by_the_next_full_run_and_its_history_kept(settled: World) -> None:
-    settled.client.hincrby(settled.account_key("alice"), "balance", 7)
+    hot_state.add(settled.client, settled.account_key("alice"), balance=7)
     first = settled.reconcile()
-    settled.client.hincrby(settled.account_key("alice"), "balance", -7)
+    hot_state.add(settled.client, settled.account_key("alice"), balance=-7)
 
     assert settled.reconcile(full=False).open_breaks == 1  # it has not looked everywhere
     last = settled.reconcile()
@@ -184,7 +185,7 @@ def test_a_break_that_is_gone_is_resolved_by_the_next_full_run_and_its_history_k
 
 def test_a_break_that_comes_back_is_a_new_one(settled: World) -> None:
     for difference in (7, -7, 7):
-        settled.client.hincrby(settled.account_key("alice"), "balance", difference)
+        hot_state.add(settled.client, settled.account_key("alice"), balance=difference)
         settled.reconcile()
     assert settled.rows("SELECT state FROM reconciliation_break ORDER BY break_id") == [("resolved",), ("open",)]
 
@@ -213,10 +214,10 @@ def test_an_incremental_run_costs_as_much_as_what_is_new_and_sees_it(settled: Wo
 def test_heads_are_exported_only_when_everything_is_in_order(settled: World) -> None:
     before = settled.rows("SELECT count(*) FROM chain_head_export")
     settled.drain()
-    settled.client.hincrby(settled.account_key("alice"), "balance", 7)
+    hot_state.add(settled.client, settled.account_key("alice"), balance=7)
     settled.reconcile()
     assert settled.rows("SELECT count(*) FROM chain_head_export") == before
-    settled.client.hincrby(settled.account_key("alice"), "balance", -7)
+    hot_state.add(settled.client, settled.account_key("alice"), balance=-7)
     settled.reconcile()
     assert settled.rows("SELECT count(*) FROM chain_head_export") != before
 

@@ -7,6 +7,7 @@ import pytest
 
 from app.domain.partitions import DEFAULT_PARTITIONS, partition_of
 from app.services.keys import RECHECK_S
+from tests import hot_state
 from tests.system.harness import BANK, Client, System, payment, wait_for
 
 
@@ -81,7 +82,7 @@ def test_a_cache_that_was_tampered_with_is_a_break_until_it_is_made_good(
     assert client.balance(name)["balance_minor"] == 100, "cached from here on"
     account_key = f"hf:{{{partition_of(name, DEFAULT_PARTITIONS)}}}:account:{name}"
     with system.cache() as cache:
-        cache.hincrby(account_key, field, 50)
+        hot_state.add(cache, account_key, **{field: 50})
         try:
             found = system.run("reconcile", "--full", "--json", check=1)
             report = json.loads(found.stdout)
@@ -89,7 +90,7 @@ def test_a_cache_that_was_tampered_with_is_a_break_until_it_is_made_good(
             assert report["open_breaks"] == 1
             assert system.run("reconcile", check=1).returncode == 1, "open until it is resolved"
         finally:
-            cache.hincrby(account_key, field, -50)
+            hot_state.add(cache, account_key, **{field: -50})
     assert json.loads(system.run("reconcile", "--full", "--json", check=0).stdout)["open_breaks"] == 0
 
 
@@ -97,16 +98,16 @@ def test_a_hold_without_an_intent_is_a_break(system: System, client: Client) -> 
     client.account("strange-hold")
     client.fund("strange-hold", 100)
     assert client.balance("strange-hold")["balance_minor"] == 100, "cached from here on"
-    partition = partition_of("strange-hold", DEFAULT_PARTITIONS)
+    account_key = f"hf:{{{partition_of('strange-hold', DEFAULT_PARTITIONS)}}}:account:strange-hold"
     with system.cache() as cache:
-        cache.hset(f"hf:{{{partition}}}:holds:strange-hold", "1-1", 30)
-        cache.hincrby(f"hf:{{{partition}}}:account:strange-hold", "held", 30)
+        cache.hset(account_key, "1-1", 30)
+        hot_state.add(cache, account_key, held=30)
         try:
             report = json.loads(system.run("reconcile", "--full", "--json", check=1).stdout)
             assert [one["kind"] for one in report["breaks"]] == ["hold_without_intent"]
         finally:
-            cache.hdel(f"hf:{{{partition}}}:holds:strange-hold", "1-1")
-            cache.hincrby(f"hf:{{{partition}}}:account:strange-hold", "held", -30)
+            cache.hdel(account_key, "1-1")
+            hot_state.add(cache, account_key, held=-30)
     system.run("reconcile", "--full", check=0)
 
 

@@ -1,0 +1,46 @@
+"""An account's hash in the cache, taken apart: for tests that look behind the gateway, and for those that tamper."""
+
+import re
+from typing import Any
+
+import redis
+
+PARTS = ("version", "balance", "held", "floor")
+"""The parts of the field `funds`, in the order of `lua/funds.lua`."""
+
+
+def parts(client: redis.Redis, key: str) -> dict[str, str]:
+    """The account's fields, its funds by their parts, without its holds."""
+    fields: dict[str, Any] = client.hgetall(key)  # type: ignore[assignment]
+    funds = fields.pop("funds", None)
+    taken = {} if funds is None else dict(zip(PARTS, funds.split("|"), strict=True))
+    return taken | {name: value for name, value in fields.items() if not _is_position(name)}
+
+
+def holds(client: redis.Redis, key: str) -> dict[str, str]:
+    """The account's holds by position."""
+    fields: dict[str, Any] = client.hgetall(key)  # type: ignore[assignment]
+    return {name: value for name, value in fields.items() if _is_position(name)}
+
+
+def put(client: redis.Redis, key: str, **values: Any) -> None:
+    """Tamper: set some parts or fields."""
+    found = parts(client, key) | {name: str(value) for name, value in values.items()}
+    funds = "|".join(found.pop(name) for name in PARTS)
+    client.hset(key, mapping={"funds": funds} | found)
+
+
+def add(client: redis.Redis, key: str, **differences: int) -> None:
+    """Tamper: raise some parts or fields."""
+    found = parts(client, key)
+    put(client, key, **{name: int(found[name] or 0) + difference for name, difference in differences.items()})
+
+
+def lose_funds(client: redis.Redis, key: str) -> None:
+    """Tamper: leave nothing of the account but its holds."""
+    fields: dict[str, Any] = client.hgetall(key)  # type: ignore[assignment]
+    client.hdel(key, *(name for name in fields if not _is_position(name)))
+
+
+def _is_position(name: str) -> bool:
+    return re.fullmatch(r"\d+-\d+", name) is not None
