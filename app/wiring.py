@@ -44,6 +44,7 @@ from app.services.holding import Holding
 from app.services.holds import Holds
 from app.services.journals import Journals
 from app.services.keys import Gatekeeper
+from app.services.mending import Mending
 from app.services.payments import Payments
 from app.services.pushing import DirectoryPush
 from app.services.readiness import ReadinessProbe
@@ -121,6 +122,15 @@ def build_changes(engine: Engine, funds: Funds, balances: Balances) -> AccountCh
     books = ChangeBooks(engine)
     push = DirectoryPush(funds, books)
     return AccountChanges(books, funds, balances, push, monotonic=time.monotonic, sleep=time.sleep)
+
+
+def build_mending(settings: Settings) -> Mending:
+    """The sweep over changes that were broken off."""
+    engine = build_engine(settings, "mend")
+    funds = build_funds(settings)
+    accounts = AccountBooks(engine, settings.partitions)
+    balances = Balances(funds, accounts, AccountDirectory(accounts))
+    return Mending(ChangeBooks(engine), build_changes(engine, funds, balances))
 
 
 def build_push(settings: Settings) -> DirectoryPush:

@@ -14,7 +14,7 @@ from threading import Event
 from app.domain.faults import Fault
 from app.settings import settings_from
 from app.wake import DRAIN_QUEUE, MAINTENANCE_QUEUE, Wakes
-from app.wiring import build_expiry, build_funds, build_push
+from app.wiring import build_expiry, build_funds, build_mending, build_push
 from workers.process import configure_logging
 
 log = logging.getLogger(__name__)
@@ -35,17 +35,20 @@ class Schedule:
         wakes: Wakes,
         push: Callable[[], object],
         expire: Callable[[], object],
+        mend: Callable[[], object],
     ) -> None:
         self._backlog = backlog
         self._push = push
         self._expire = expire
+        self._mend = mend
         self._wakes = wakes
         self._reconciled_at = float("-inf")
 
     def run_once(self, now: float) -> None:
-        """Release what has expired, send the wake-ups due at `now` (seconds, monotonic), and push what changed.
+        """Release what has expired, send the wake-ups due at `now` (seconds, monotonic), and see to changed accounts.
 
-        One wake-up that waits already is enough.
+        One wake-up that waits already is enough. Changes are pushed where their makers could not, and mended where
+        they broke off.
         """
         self._expire()
         if any(self._backlog().values()) and not self._wakes.waiting(DRAIN_QUEUE):
@@ -54,6 +57,7 @@ class Schedule:
             self._wakes.enqueue(MAINTENANCE_QUEUE, RECONCILE_JOB)
             self._reconciled_at = now
         self._push()
+        self._mend()
 
 
 def main() -> None:
@@ -69,6 +73,7 @@ def main() -> None:
         Wakes(settings.queue_url),
         build_push(settings).run_once,
         expire=lambda: holds.expire_due(datetime.now(UTC)),
+        mend=build_mending(settings).run_once,
     )
     while not stopped.wait(SWEEP_S):
         try:

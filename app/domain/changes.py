@@ -15,18 +15,34 @@ from app.domain.refusals import Refusal, RefusalCode
 ACTION = "account.change"
 """What the audit trail calls a change of an account."""
 
+MENDED = "account.floor.mended"
+"""And a floor put back in the cache, after a change that never came to the books."""
+
 _FACTS = frozenset({"status", "overdraft_limit_minor"})
 
 
 @dataclass(slots=True, frozen=True)
 class AccountPatch:
     """What is to become of an account, and why. `fields` maps status, overdraft_limit_minor (minor units, None is no
-    floor), name or metadata to its new value. `force` lets a limit fall below what is in use.
+    floor), name or metadata to its new value. `force` lets a limit fall below what is in use. An `interim` change is
+    made to be undone.
     """
 
     fields: Mapping[str, Any]
     reason: str | None = None
     force: bool = False
+    interim: bool = False
+
+
+@dataclass(slots=True, frozen=True)
+class UnfinishedChange:
+    """A change that somebody has begun; `former_status` and `frozen_in` where it froze the account for a moment."""
+
+    unfinished_change_id: int
+    account_id: str
+    actor: str
+    frozen_in: int | None
+    former_status: AccountStatus | None
 
 
 @dataclass(slots=True, frozen=True)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import (
@@ -10,6 +11,7 @@ from sqlalchemy import (
     Engine,
     Row,
     cast,
+    delete,
     distinct,
     func,
     insert,
@@ -19,12 +21,20 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
-from app.domain.accounts import floor_of
+from app.domain.accounts import AccountStatus, floor_of
 from app.domain.books import Account
-from app.domain.changes import ACTION, AccountChange, AccountPatch, changes_facts
+from app.domain.changes import ACTION, MENDED, AccountChange, AccountPatch, UnfinishedChange, changes_facts
 from app.ledger.accounts import account_from
 from app.ledger.database import any_of, translated
-from app.ledger.schema import account, account_balance, audit_event, hold, ledger_setting, partition
+from app.ledger.schema import (
+    account,
+    account_balance,
+    audit_event,
+    hold,
+    ledger_setting,
+    partition,
+    unfinished_change,
+)
 
 _OF_ACCOUNTS = audit_event.c.action == ACTION
 
@@ -118,6 +128,28 @@ class OpenChange:
         change_id = self._connection.execute(event.returning(audit_event.c.audit_event_id)).scalar_one()
         return after, change_id
 
+    def note_frozen(self, actor: str, frozen_in: int) -> None:
+        """Note that the account is frozen for a moment, by the recorded change `frozen_in`, and what it was before."""
+        assert self.account is not None
+        note = {"frozen_in": frozen_in, "former_status": self.account.status.value}
+        self._connection.execute(insert(unfinished_change).values(account_id=self._account_id, actor=actor, **note))
+
+    def forget_frozen(self, frozen_in: int) -> None:
+        """The moment is over."""
+        self._connection.execute(delete(unfinished_change).where(unfinished_change.c.frozen_in == frozen_in))
+
+    def record_mended(self, figures: Mapping[str, Any], actor: str) -> None:
+        """Record that the cache guarded another floor than the books, and does so no more."""
+        self._connection.execute(
+            insert(audit_event).values(
+                actor=actor,
+                action=MENDED,
+                subject=self._account_id,
+                detail=dict(figures),
+                recorded_at=func.clock_timestamp(),
+            )
+        )
+
 
 class ChangeBooks:
     """The accounts of the books, for changing them."""
@@ -130,6 +162,25 @@ class ChangeBooks:
         """A transaction that holds an account; changes of one account come one after the other."""
         with translated(), self._engine.begin() as connection:
             yield OpenChange(connection, account_id)
+
+    def begin(self, account_id: str, actor: str) -> int:
+        """Note that a change of the limit begins; returns the note's id."""
+        note = insert(unfinished_change).values(account_id=account_id, actor=actor)
+        with translated(), self._engine.begin() as connection:
+            return int(connection.execute(note.returning(unfinished_change.c.unfinished_change_id)).scalar_one())
+
+    def end(self, unfinished_change_id: int) -> None:
+        """Take a note away."""
+        ended = unfinished_change.c.unfinished_change_id == unfinished_change_id
+        with translated(), self._engine.begin() as connection:
+            connection.execute(delete(unfinished_change).where(ended))
+
+    def unfinished(self, older_than_s: float) -> list[UnfinishedChange]:
+        """The changes that began so long ago and have not ended."""
+        age = func.clock_timestamp() - unfinished_change.c.begun_at
+        query = select(unfinished_change).where(age >= timedelta(seconds=older_than_s))
+        with translated(), self._engine.connect() as connection:
+            return [_unfinished(row) for row in connection.execute(query)]
 
     def changes(self, account_id: str, *, limit: int, after: int) -> list[AccountChange]:
         """Up to `limit` changes of an account, oldest first, those behind change `after`."""
@@ -183,3 +234,8 @@ def _change(row: Row[Any]) -> AccountChange:
         before=detail["before"],
         after=detail["after"],
     )
+
+
+def _unfinished(row: Row[Any]) -> UnfinishedChange:
+    former_status = None if row.former_status is None else AccountStatus(row.former_status)
+    return UnfinishedChange(row.unfinished_change_id, row.account_id, row.actor, row.frozen_in, former_status)

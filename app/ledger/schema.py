@@ -197,6 +197,17 @@ audit_event = Table(
     Index("audit_event_account_change", "audit_event_id", postgresql_where=text("action = 'account.change'")),
 )
 
+unfinished_change = Table(
+    "unfinished_change",
+    metadata,
+    Column("unfinished_change_id", BigInteger, Identity(always=True), primary_key=True),
+    Column("account_id", IDENTIFIER, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("frozen_in", BigInteger),
+    Column("former_status", Text),
+    Column("begun_at", MOMENT, nullable=False),
+)
+
 asset = Table(
     "asset",
     metadata,

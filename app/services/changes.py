@@ -5,7 +5,8 @@ cache before it is in the books, a looser one after.
 """
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -16,6 +17,7 @@ from app.domain.changes import (
     AccountPatch,
     LimitCode,
     Remainder,
+    UnfinishedChange,
     account_not_empty,
     authorizations_hold_nothing,
     changed_fields,
@@ -31,17 +33,15 @@ from app.services.accounts import account_not_found
 from app.services.balances import Balances
 from app.services.ports import ChangeBooks, ChangeFunds, OpenChange
 from app.services.pushing import DirectoryPush
+from app.services.quiet import Quiet
 
 log = logging.getLogger(__name__)
 
 PASSES = 6
 """A cold account asks for a second pass; more mean that the cache is being lost again and again."""
 
-QUIET_PATIENCE_S = 5.0
-"""How long a change waits for payments on their way to the books: they take milliseconds while a worker runs."""
-
-QUIET_LOOK_S = 0.01
-INTENTS_AT_ONCE = 1_000
+MENDER = "clock"
+"""The actor of what is mended after a process was killed."""
 
 
 class _Cold(Exception):
@@ -65,8 +65,7 @@ class AccountChanges:
         self._funds = funds
         self._balances = balances
         self._directory = directory
-        self._monotonic = monotonic
-        self._sleep = sleep
+        self._quiet = Quiet(funds, monotonic=monotonic, sleep=sleep)
 
     def change(self, account_id: str, patch: AccountPatch, actor: str) -> Account | Refusal:
         """Change an account; returns it as it is now. The same again changes and records nothing, but pushes again."""
@@ -80,16 +79,53 @@ class AccountChanges:
             return refusal
         if needs_quiet(account, changed, force=patch.force):
             return self._change_in_quiet(account, patch, actor)
-        outcome = self._write(account_id, patch, actor)
-        if isinstance(outcome, Refusal):
-            return outcome
-        return self._pushed(outcome[0], patch)
+        with self._noted(account_id, patch, actor):
+            outcome = self._write(account_id, patch, actor)
+            return outcome if isinstance(outcome, Refusal) else self._pushed(outcome[0], patch)
 
     def page(self, account_id: str, *, limit: int, after: int) -> list[AccountChange]:
         """Up to `limit` changes of an account, oldest first, those behind change `after`."""
         return self._books.changes(account_id, limit=limit, after=after)
 
+    def mend(self, left: UnfinishedChange) -> None:
+        """Bring an account out of a change that broke off: the cache gets the books' floor, a freeze is taken back."""
+        if left.former_status is None:
+            self._mend_floor(left)
+        else:
+            back = AccountPatch({"status": left.former_status}, reason="a change of it was broken off; as before")
+            try:
+                self._write(left.account_id, back, MENDER, quiet_since=left.frozen_in)
+            except ConcurrencyRetryExhausted:
+                log.warning("account %s was changed since a change of it broke off; it stays so", left.account_id)
+        self._directory.push()
+        self._books.end(left.unfinished_change_id)
+
+    def _mend_floor(self, left: UnfinishedChange) -> None:
+        """The lock waits for a change that is under way all the same; what it has committed is what is assigned."""
+        with self._books.changing(left.account_id) as change:
+            _, floor_minor = change.lock_balance()
+            reply = self._funds.limit(left.account_id, floor_minor, change.next_directory_version(), "assign")
+            if reply.funds is not None and reply.funds.floor_minor != floor_minor:
+                figures = {"cache_floor_minor": reply.funds.floor_minor, "ledger_floor_minor": floor_minor}
+                change.record_mended({**figures, "begun_by": left.actor}, MENDER)
+
     # Writing
+
+    @contextmanager
+    def _noted(self, account_id: str, patch: AccountPatch, actor: str) -> Iterator[None]:
+        """Have the books know that the limit is being changed, until the cache guards the floor that they have.
+
+        What ends in between, by a fault or by a kill, leaves the note, and the sweep mends the account.
+        """
+        if "overdraft_limit_minor" not in patch.fields:
+            yield
+            return
+        begun = self._books.begin(account_id, actor)
+        yield
+        try:
+            self._books.end(begun)
+        except Fault as fault:
+            log.warning("the note of a finished change of account %s stays, the sweep looks: %s", account_id, fault)
 
     def _write(
         self, account_id: str, patch: AccountPatch, actor: str, *, quiet_since: int | None = None
@@ -130,7 +166,12 @@ class AccountChanges:
                     refusal = self._tighten(account_id, limit_minor, tightened_in, patch.force)
                     if refusal is not None:
                         return refusal
-                return change.write(changed, patch, actor)
+                written = change.write(changed, patch, actor)
+                if patch.interim:
+                    change.note_frozen(actor, written[1])
+                if quiet_since is not None:
+                    change.forget_frozen(quiet_since)
+                return written
         except Exception:
             if tightened_in is not None:
                 self._loosen_again(account_id, tightened_in)
@@ -171,8 +212,8 @@ class AccountChanges:
     def _loosen_again(self, account_id: str, version: int) -> None:
         """Put back the floor that the books have, after a change that may not have been committed.
 
-        The lock waits for a commit whose answer was lost. Where this fails too, the cache stays the stricter one: a
-        repeat of the change mends it, and the reconciler shows it.
+        The lock waits for a commit whose answer was lost. Where this fails too, the cache stays the stricter one until
+        the sweep mends it.
         """
         try:
             with self._books.changing(account_id) as change:
@@ -208,7 +249,8 @@ class AccountChanges:
     def _change_in_quiet(self, account: Account, patch: AccountPatch, actor: str) -> Account | Refusal:
         """Freeze the account, let what is on its way arrive, change it; else give it its former status back."""
         account_id = account.account_id
-        freeze = AccountPatch({"status": AccountStatus.FROZEN}, reason=f"to change it in quiet: {patch.reason}")
+        reason = f"to change it in quiet: {patch.reason}"
+        freeze = AccountPatch({"status": AccountStatus.FROZEN}, reason, interim=True)
         outcome = self._write(account_id, freeze, actor)
         if isinstance(outcome, Refusal):
             return outcome
@@ -218,23 +260,24 @@ class AccountChanges:
         try:
             self._directory.push()
             # Closing says itself what is still on its way.
-            if not self._is_quiet(account_id) and patch.fields.get("status") is not AccountStatus.CLOSED:
+            if not self._quiet.wait(account_id) and patch.fields.get("status") is not AccountStatus.CLOSED:
                 raise ConcurrencyRetryExhausted("payments of the account do not reach the books")
-            written = self._write(account_id, change, actor, quiet_since=frozen_in)
-            done = not isinstance(written, Refusal)
+            with self._noted(account_id, patch, actor):
+                written = self._write(account_id, change, actor, quiet_since=frozen_in)
+                done = not isinstance(written, Refusal)
+                return written if isinstance(written, Refusal) else self._pushed(written[0], change)
         finally:
             if not done:
                 self._thaw(account, frozen_in, actor)
-        return written if isinstance(written, Refusal) else self._pushed(written[0], change)
 
     def _thaw(self, account: Account, frozen_in: int, actor: str) -> None:
-        """Give the former status back; where even this fails, the audit trail says why the account is frozen."""
+        """Give the former status back; where even this fails, the sweep does it a little later."""
         back = AccountPatch({"status": account.status}, reason="not changed; as before")
         try:
             self._write(account.account_id, back, actor, quiet_since=frozen_in)
             self._directory.push()
         except Fault as fault:
-            log.error("account %s may stay frozen until somebody opens it: %s", account.account_id, fault)
+            log.error("account %s may stay frozen until the sweep opens it: %s", account.account_id, fault)
 
     def _refuse_closing(self, change: OpenChange, changed: Mapping[str, Any]) -> Refusal | None:
         """Refuse to close an account that is not empty; nothing is on its way to it any more, if it was frozen."""
@@ -249,33 +292,10 @@ class AccountChanges:
         left = Remainder(
             balance_minor=balance_minor,
             held_minor=cached.funds.held_minor,
-            pending_payments=self._count_pending(account_id),
+            pending_payments=self._quiet.count_pending(account_id),
             open_authorizations=change.open_authorizations(),
         )
         return None if left.is_empty else account_not_empty(account_id, left)
-
-    def _is_quiet(self, account_id: str) -> bool:
-        """Wait until no intent in any outbox touches the account; returns whether that was so in time."""
-        give_up = self._monotonic() + QUIET_PATIENCE_S
-        while self._count_pending(account_id):
-            if self._monotonic() >= give_up:
-                return False
-            self._sleep(QUIET_LOOK_S)
-        return True
-
-    def _count_pending(self, account_id: str) -> int:
-        """How many intents on their way to the books touch the account."""
-        return sum(self._count_in(partition, account_id) for partition in range(self._funds.partitions))
-
-    def _count_in(self, partition: int, account_id: str) -> int:
-        count, after = 0, "-"
-        while page := self._funds.outbox(partition, after, INTENTS_AT_ONCE):
-            for queued in page:
-                intent = queued.intent
-                touched = {intent.guarded_account_id, *(leg.account_id for leg in intent.legs)}
-                count += account_id in touched
-            after = page[-1].place.position
-        return count
 
 
 def _refuse_unpushed(account_id: str) -> Refusal:

@@ -1,7 +1,7 @@
 """Closing accounts: only empty ones, for good, and never over a payment on its way."""
 
 from app.domain.faults import CacheUnavailable
-from app.services.changes import QUIET_PATIENCE_S
+from app.services.quiet import QUIET_PATIENCE_S
 from tests.accounts.desk import Desk, Through
 from tests.api.world import BANK, World, assert_problem
 
