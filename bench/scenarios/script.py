@@ -5,13 +5,12 @@ exactly the product's. Nobody drains meanwhile: the server's count must hold not
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 from unittest.mock import patch
 
-from redis.commands.core import ScriptCommands
-
+from app.funds.connection import RoundTrips
 from app.funds.scripts import RESERVE
 from bench.arena import Arena
 from bench.figures import Round
@@ -59,15 +58,19 @@ def run(arena: Arena) -> None:
 def recording() -> Iterator[list[Call]]:
     """The calls of the reserve script made meanwhile: number of keys, and keys and arguments."""
     calls: list[Call] = []
-    plain = ScriptCommands.evalsha
+    plain = RoundTrips.make
 
-    def evalsha(client: Any, sha: str, numkeys: int, *keys_and_args: Any) -> Any:
-        if sha == RESERVE.sha:
-            calls.append((numkeys, list(keys_and_args)))
-        return plain(client, sha, numkeys, *keys_and_args)
+    def make(round_trips: RoundTrips, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
+        calls.extend((keys, list(values)) for _, sha, keys, *values in evaluations(commands) if sha == RESERVE.sha)
+        return plain(round_trips, commands)
 
-    with patch.object(ScriptCommands, "evalsha", evalsha):
+    with patch.object(RoundTrips, "make", make):
         yield calls
+
+
+def evaluations(commands: Sequence[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+    """Those of some commands that call a script."""
+    return [command for command in commands if command[0] == "EVALSHA"]
 
 
 def _renamed(calls: list[Call], before: str, after: str) -> list[Call]:
