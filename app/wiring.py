@@ -168,6 +168,7 @@ def build_poster(settings: Settings, funds: Funds, register: JournalBooks, payme
         funds=funds,
         holding=Holding(funds, payments.reopen, payments.balances.hydrate),
         directory=payments.directory,
+        is_outdated=payments.is_outdated,
         wake=payments.wake,
         sleep=time.sleep,
         jitter=random.random,

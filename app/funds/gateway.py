@@ -224,6 +224,12 @@ class Funds:
         [reply] = self._run([(scripts.LIMIT, names, [floor, directory_version, mode])])
         return _limit_reply(reply)
 
+    def directory_version(self, partition: int) -> int | None:
+        """The directory version that callers of a partition must know; None where it has not been made ready."""
+        with self._guarded():
+            version: Any = self._client.get(keys.directory(partition))
+        return None if version is None else int(version)
+
     def open_all(self, directory_version: int, last_posted: Mapping[int, str]) -> None:
         """Make all partitions ready, and have them ask for this directory version; `last_posted` by partition."""
         self._run(

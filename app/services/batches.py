@@ -131,6 +131,8 @@ class Batches:
         snapshot = self._payments.directory.snapshot()
         account_ids = accounts_of([one for one in wanted if isinstance(one, PaymentRequest)])
         prepared = self._prepare(wanted, snapshot.facts(account_ids), actor)
+        if self._payments.is_outdated(prepared, snapshot.version):
+            return None
         for index, one in enumerate(prepared):
             if isinstance(one, Refusal):
                 return _linked_failure(len(wanted), index, one)

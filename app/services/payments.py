@@ -34,6 +34,12 @@ log = logging.getLogger(__name__)
 PASSES = 6
 """A payment is decided in one pass; a cold account or a changed directory asks for another. More means a fault."""
 
+REVOCABLE = frozenset({RefusalCode.ACCOUNT_FROZEN, RefusalCode.TWO_GUARDED_ACCOUNTS})
+"""What a change of an account can take back."""
+
+ANY_PARTITION = 0
+"""A change is pushed to all partitions together."""
+
 
 @dataclass(slots=True)
 class Accepted:
@@ -141,9 +147,11 @@ class Payments:
         snapshot = self.directory.snapshot()
         facts = snapshot.facts(accounts_of([requests[index] for index in indexes]))
         by_partition: dict[int, list[tuple[int, ReserveItem]]] = {}
-        for index in indexes:
+        intents = [prepare(requests[index], facts, actor) for index in indexes]
+        if self.is_outdated(intents, snapshot.version):
+            return False
+        for index, intent in zip(indexes, intents, strict=True):
             request = requests[index]
-            intent = prepare(request, facts, actor)
             if isinstance(intent, Refusal):
                 outcomes[index] = self.replay_or(request, facts, intent)
                 continue
@@ -181,6 +189,20 @@ class Payments:
         if cold:
             self.balances.hydrate(sorted(cold))
         return wake
+
+    def is_outdated(self, outcomes: Sequence[object], version: int) -> bool:
+        """Whether something was refused by facts that may have changed since; then they are read anew.
+
+        The script notices what was allowed by old facts. What they refuse never comes to it: without this look an
+        account that was opened again would stay frozen for a process that only refuses.
+        """
+        if not any(isinstance(one, Refusal) and one.code in REVOCABLE for one in outcomes):
+            return False
+        latest = self._funds.directory_version(ANY_PARTITION)
+        if latest is not None and latest <= version:
+            return False
+        self.reopen(ANY_PARTITION)
+        return True
 
     def reopen(self, partition: int) -> None:
         """Make a partition ready, with a directory that is as new as it asks for."""

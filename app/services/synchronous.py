@@ -54,6 +54,7 @@ class Poster:
     funds: JournalFunds
     holding: Holding
     directory: AccountDirectory
+    is_outdated: Callable[[Sequence[object], int], bool]
     wake: Callable[[], None]
     sleep: Callable[[float], None]
     jitter: Callable[[], float]
@@ -75,6 +76,8 @@ class Poster:
                 snapshot = self.directory.snapshot()
                 draft = drafting(snapshot)
                 if isinstance(draft, Refusal):
+                    if self.is_outdated([draft], snapshot.version):
+                        continue
                     return draft
                 outcome = self._attempt(session, draft, snapshot, dry_run=dry_run)
                 if not isinstance(outcome, FundsMoved):

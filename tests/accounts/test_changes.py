@@ -5,7 +5,7 @@ import pytest
 from app.domain.money import MAX_MINOR
 from app.services.keys import Scope
 from tests.accounts.desk import Desk
-from tests.api.world import BANK, World, assert_problem
+from tests.api.world import BANK, World, assert_problem, payment
 
 
 def test_a_higher_limit_lets_the_very_next_payment_of_every_process_pass(desk: Desk, world: World) -> None:
@@ -125,6 +125,32 @@ def test_a_freeze_bars_what_it_says_in_every_process_and_nothing_else(
             assert response.status_code == 201, response.text
         else:
             assert assert_problem(response, 422, "account_frozen")["account_status"] == status
+
+
+def test_an_account_that_is_opened_again_is_open_to_a_process_that_has_only_refused(desk: Desk, world: World) -> None:
+    world.funded("alice", 100)
+    paying, batching, posting = (world.with_settings() for _ in range(3))
+    entries = [
+        {"account_id": "alice", "direction": "debit", "amount_minor": 1},
+        {"account_id": BANK, "direction": "credit", "amount_minor": 1},
+    ]
+    body = {"external_id": "alike", "entries": entries, "reason": "a test"}
+    calls = [
+        lambda: paying.pay("alice", BANK, 1),
+        lambda: paying.call("POST", "/v1/payments?dry_run=true", json=payment("alice", BANK, 1)),
+        lambda: batching.post("/v1/payments/batch", {"payments": [payment("alice", BANK, 1)], "atomic": True}),
+        lambda: posting.post("/v1/journals", body),
+    ]
+    for opened in ("frozen_credits", "open"):
+        desk.changed("alice", status="frozen")
+        for call in calls:
+            assert "account_frozen" in call().text
+        desk.changed("alice", status=opened)
+        for call in calls:
+            answer = call()
+            assert answer.status_code in (200, 201), answer.text
+            assert "account_frozen" not in answer.text
+        body["external_id"] = "another"
 
 
 def test_what_was_accepted_before_a_freeze_still_posts_and_its_retry_is_a_replay(desk: Desk, world: World) -> None:

@@ -355,6 +355,7 @@ class Lifecycle(RuleBasedStateMachine):
             funds=world.funds,
             holding=Holding(world.funds, world.payments.reopen, world.balances.hydrate),
             directory=world.payments.directory,
+            is_outdated=world.payments.is_outdated,
             wake=lambda: None,
             sleep=world.clock.sleep,
             jitter=lambda: 1.0,
@@ -639,8 +640,6 @@ class Lifecycle(RuleBasedStateMachine):
     def set_status(self, account: str, status: str) -> None:
         outcome = self.changes.change(account, AccountPatch({"status": AccountStatus(status)}, REASON), ACTOR)
         assert not isinstance(outcome, Refusal), outcome
-        # A process that has only refused since would not notice that an account is open again.
-        self.world.payments.directory.refresh()
         self.model.status[account] = status
 
     # Clockwork
