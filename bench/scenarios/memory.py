@@ -8,7 +8,7 @@ from bench.figures import Round
 from bench.inside import Inside
 from bench.load import workload
 
-ACCOUNT, RECORD, PENDING = "idle account", "idempotency record", "pending payment, beside its record"
+ACCOUNT, RECORD, PENDING = "idle account", "idempotency record and its claim", "pending payment, beside both"
 RECORD_KEY, CLAIM_KEY = "record alone (MEMORY USAGE)", "claim alone (MEMORY USAGE)"
 ACCOUNT_KEY = "idle account's hash (MEMORY USAGE)"
 BOOKS = "Postgres, a posted payment"
