@@ -1,0 +1,60 @@
+"""The directory of a process: facts are read once, and after a change many at a time."""
+
+from collections.abc import Iterable
+
+from app.domain.accounts import AccountFacts
+from app.services.directory import READ_AHEAD, AccountDirectory
+from tests.builders import facts
+
+
+class CountingBooks:
+    """Books in which every account exists but `nobody`; they note what is read."""
+
+    def __init__(self) -> None:
+        self.version = 1
+        self.reads: list[list[str]] = []
+
+    def facts(self, account_ids: Iterable[str]) -> dict[str, AccountFacts]:
+        self.reads.append(list(account_ids))
+        return {one: facts(one) for one in self.reads[-1] if one != "nobody"}
+
+    def directory_version(self) -> int:
+        return self.version
+
+    def last_position(self, partition: int) -> str:
+        raise NotImplementedError
+
+
+def test_an_account_is_read_once_and_one_that_does_not_exist_each_time() -> None:
+    books = CountingBooks()
+    snapshot = AccountDirectory(books).snapshot()
+    assert set(snapshot.facts(["alice", "nobody"])) == {"alice"}
+    assert set(snapshot.facts(["alice", "nobody"])) == {"alice"}
+    assert sorted(books.reads[0]) == ["alice", "nobody"]
+    assert books.reads[1:] == [["nobody"]]
+
+
+def test_after_a_change_the_accounts_in_use_are_read_anew_many_at_a_time() -> None:
+    books = CountingBooks()
+    directory = AccountDirectory(books)
+    names = [f"account-{number}" for number in range(2 * READ_AHEAD)]
+    directory.snapshot().facts(names)
+    books.version = 2
+    books.reads.clear()
+    fresh = directory.refresh()
+    assert fresh.version == 2
+    for name in reversed(names):
+        assert fresh.facts([name])[name].account_id == name
+    assert len(books.reads) == 2
+    assert sorted(one for read in books.reads for one in set(read)) == sorted(names)
+
+
+def test_two_changes_in_a_row_lose_no_account_in_use() -> None:
+    books = CountingBooks()
+    directory = AccountDirectory(books)
+    directory.snapshot().facts(["alice", "bob"])
+    directory.refresh()
+    fresh = directory.refresh()
+    books.reads.clear()
+    fresh.facts(["carol"])
+    assert sorted(books.reads[0]) == ["alice", "bob", "carol"]
