@@ -63,7 +63,7 @@ def operation(
 
 
 def _admit(scope: Scope) -> Refusal | None:
-    kind, _, key = request.headers.get("Authorization", "").partition(" ")
+    kind, _, key = request.environ.get("HTTP_AUTHORIZATION", "").partition(" ")
     caller: Caller | None = None
     if kind.lower() == "bearer" and key:
         caller = services().gatekeeper.caller(key.strip())

@@ -44,10 +44,10 @@ new_payment = Body(NewPayment)
 )
 def submit_payment() -> Response:
     """Reserve, and where asked wait for the books; or only say what would be."""
-    dry_run = is_dry_run()
+    here, dry_run = services(), is_dry_run()
     body = new_payment.read()
-    payment = requested(body, expected_version(body.expected_version), services().now())
-    payments = services().payments
+    payment = requested(body, expected_version(body.expected_version), here.now())
+    payments = here.payments
     [outcome] = payments.submit([payment], actor(), dry_run=dry_run)
     wait_s = None if dry_run else preferred_wait_s()
     if wait_s is not None and isinstance(outcome, Accepted):

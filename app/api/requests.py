@@ -138,7 +138,7 @@ def is_dry_run() -> bool:
 
 def expected_version(in_body: int | None) -> int | None:
     """The version a payment is based on: from the body, or from If-Match with a balance's ETag."""
-    header = request.headers.get("If-Match")
+    header = request.environ.get("HTTP_IF_MATCH")
     if header is None:
         return in_body
     match = re.fullmatch(r'"(\d{1,18})"', header.strip())
@@ -154,7 +154,7 @@ _WAIT = re.compile(r"(?:^|[,;\s])wait\s*=\s*\"?(\d{1,6})\"?(?=$|[,;\s])", re.IGN
 
 def preferred_wait_s() -> float | None:
     """`Prefer: wait=N` (RFC 7240) in seconds; a preference that cannot be read is ignored, as the RFC asks."""
-    header = request.headers.get("Prefer")
+    header = request.environ.get("HTTP_PREFER")
     match = _WAIT.search(header) if header else None
     return None if match is None else min(float(match[1]), LONGEST_WAIT_S)
 
