@@ -9,7 +9,7 @@ from app.domain.faults import Fault
 from app.services.drain import Drain
 from app.wake import DRAIN_QUEUE, Wakes
 from app.wiring import build_drain
-from workers.process import settings, work
+from workers.process import collect_seldom, settings, work
 
 log = logging.getLogger(__name__)
 
@@ -114,4 +114,5 @@ class _Job:
 
 
 if __name__ == "__main__":
+    collect_seldom()
     work(DRAIN_QUEUE)

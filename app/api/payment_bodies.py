@@ -14,12 +14,13 @@ from app.api.requests import (
     in_utc,
     not_in_future,
 )
+from app.domain.advancing import authorized_hold
 from app.domain.books import PostedPayment, RejectedPayment
 from app.domain.clock import from_milliseconds, rfc3339
 from app.domain.holds import Hold, HoldState
 from app.domain.partitions import parse_payment_id
 from app.domain.payments import Kind, Leg, PaymentRequest
-from app.domain.posting import QueuedIntent, authorized_hold
+from app.domain.posting import QueuedIntent
 from app.domain.refusals import Refusal
 from app.domain.splits import MOST_DESTINATIONS, Destination
 from app.services.payments import Accepted, RefusedPayment

@@ -3,7 +3,6 @@
 from datetime import UTC, datetime, timedelta
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
 
 
 def from_milliseconds(milliseconds: int) -> datetime:
@@ -13,12 +12,13 @@ def from_milliseconds(milliseconds: int) -> datetime:
 
 def to_milliseconds(moment: datetime) -> int:
     """Milliseconds since 1970 UTC, rounded down."""
-    return (moment - EPOCH) // timedelta(milliseconds=1)
+    return to_microseconds(moment) // 1_000
 
 
 def to_microseconds(moment: datetime) -> int:
     """Microseconds since 1970 UTC, the precision of Postgres."""
-    return (moment - EPOCH) // _MICROSECOND
+    elapsed = moment - EPOCH
+    return (elapsed.days * 86_400 + elapsed.seconds) * 1_000_000 + elapsed.microseconds
 
 
 def rfc3339(moment: datetime) -> str:

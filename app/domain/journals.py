@@ -7,6 +7,7 @@ from json import dumps
 from typing import Any
 
 from app.domain.accounts import AccountFacts
+from app.domain.advancing import advance_balance, advance_head
 from app.domain.entries import LedgerTransaction
 from app.domain.payments import (
     Intent,
@@ -19,16 +20,8 @@ from app.domain.payments import (
     refuse_status,
     refuse_unknown,
 )
-from app.domain.posting import (
-    HOLD_SEPARATOR,
-    ChainHead,
-    Delta,
-    LedgerBalance,
-    PostingPlan,
-    advance_balance,
-    advance_head,
-    refuse_leg,
-)
+from app.domain.planning import refuse_leg
+from app.domain.posting import HOLD_SEPARATOR, ChainHead, Delta, LedgerBalance, PostingPlan
 from app.domain.refusals import Refusal, RefusalCode
 
 FEWEST_ENTRIES = 2

@@ -1,6 +1,6 @@
 """The posting transaction: SERIALIZABLE, one batch, all or nothing; locks first, then writes."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
@@ -32,7 +32,7 @@ _DRAIN_LOCK = 477_017
 
 _LOCK_BALANCES = """
 SELECT account_id, entity_id, currency_code, normal_sign, balance_minor, floor_minor, version, entry_count, updated_at
-FROM account_balance WHERE account_id = ANY(%s) ORDER BY account_id FOR UPDATE SKIP LOCKED
+FROM account_balance WHERE account_id = ANY(%s::text[]) ORDER BY account_id FOR UPDATE SKIP LOCKED
 """
 _READ_BALANCES = """
 SELECT account_id, entity_id, currency_code, normal_sign, balance_minor, floor_minor, version, entry_count, updated_at
@@ -111,6 +111,17 @@ SET retries = c.retries + excluded.retries, exhausted = c.exhausted + excluded.e
 """
 
 
+def _array(values: Collection[str] | Collection[int]) -> str | list[Any]:
+    """Values as the text of an array, at a tenth of the driver's cost; with a NUL, which no text has, the driver's."""
+    joined = "\0".join(map(str, values))
+    if joined.count("\0") != max(0, len(values) - 1):
+        return list(values)
+    if not values:
+        return "{}"
+    escaped = joined.replace("\\", "\\\\").replace('"', '\\"')
+    return '{"' + escaped.replace("\0", '","') + '"}'
+
+
 class BalanceMismatch(Fault):
     """The balances that the database returned differ from the plan; the batch is rolled back."""
 
@@ -124,7 +135,7 @@ class Posting:
 
     def known_outcomes(self, keys: Sequence[tuple[str, str]]) -> tuple[dict[tuple[str, str], KnownOutcome], set[str]]:
         """What the books say of these (entity, external id) keys, and the payment ids already rejected under them."""
-        parameters = {"entities": [key[0] for key in keys], "externals": [key[1] for key in keys]}
+        parameters = {"entities": _array([key[0] for key in keys]), "externals": _array([key[1] for key in keys])}
         known: dict[tuple[str, str], KnownOutcome] = {}
         rejected: set[str] = set()
         for entity_id, external_id, payment_id, fingerprint, posted, code in self._connection.execute(
@@ -141,7 +152,7 @@ class Posting:
 
     def lock_balances(self, account_ids: Sequence[str]) -> tuple[dict[str, LedgerBalance], set[str]]:
         """Lock these accounts in order; and name those that somebody else has locked just now."""
-        rows = self._connection.execute(_LOCK_BALANCES, (list(account_ids),)).fetchall()
+        rows = self._connection.execute(_LOCK_BALANCES, (_array(account_ids),)).fetchall()
         locked = {row[0]: LedgerBalance(*row) for row in rows}
         missing = [account_id for account_id in account_ids if account_id not in locked]
         if not missing:
@@ -179,13 +190,16 @@ class Posting:
     def _add_to_balances(
         self, deltas: dict[str, Delta], planned: dict[str, LedgerBalance], posted_at: datetime
     ) -> None:
-        accounts = list(deltas)
-        changes = [deltas[account_id].change_minor for account_id in accounts]
-        counts = [deltas[account_id].entries for account_id in accounts]
-        versions = [deltas[account_id].versions for account_id in accounts]
-        rows = self._connection.execute(_ADD_TO_BALANCES, (posted_at, accounts, changes, counts, versions)).fetchall()
+        parameters = (
+            posted_at,
+            _array(deltas),
+            _array([delta.change_minor for delta in deltas.values()]),
+            _array([delta.entries for delta in deltas.values()]),
+            _array([delta.versions for delta in deltas.values()]),
+        )
+        rows = self._connection.execute(_ADD_TO_BALANCES, parameters).fetchall()
         written = {account_id: (balance, count) for account_id, balance, count in rows}
-        for account_id in accounts:
+        for account_id in deltas:
             row = planned[account_id]
             if written.get(account_id) != (row.balance_minor, row.entry_count):
                 raise BalanceMismatch(f"account {account_id!r}: {written.get(account_id)} written, {row} planned")

@@ -13,7 +13,8 @@ from functools import partial
 from app.domain.faults import ConcurrencyConflict, LedgerConstraintViolated
 from app.domain.holds import HoldState
 from app.domain.payments import CONCLUSIONS, Kind, refuse_reused
-from app.domain.posting import PostingPlan, QueuedIntent, by_partition, journal_key, plan_posting, units
+from app.domain.planning import plan_posting
+from app.domain.posting import PostingPlan, QueuedIntent, by_partition, journal_key, units
 from app.domain.refusals import Refusal, RefusalCode
 from app.domain.settlement import Notice
 from app.domain.settling import settlements_of

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
+from app.domain.advancing import authorized_hold
 from app.domain.clock import to_milliseconds
 from app.domain.decisions import ConcludeCode, ConcludeReply, Conclusion, Stale
 from app.domain.faults import ConcurrencyRetryExhausted
 from app.domain.holds import Hold, HoldState, hold_not_found, refuse_concluded
 from app.domain.partitions import PaymentPosition, parse_payment_id
 from app.domain.payments import Intent, Kind, Leg
-from app.domain.posting import authorized_hold
 from app.domain.refusals import Refusal, RefusalCode
 from app.domain.splits import allocate
 from app.services.payments import PASSES, Payments

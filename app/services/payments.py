@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from app.domain.accounts import AccountFacts
+from app.domain.advancing import authorized_hold
 from app.domain.books import PostedPayment, RejectedPayment
 from app.domain.decisions import (
     Decision,
@@ -21,7 +22,7 @@ from app.domain.faults import BooksUnavailable, CacheUnavailable, ConcurrencyRet
 from app.domain.holds import Hold, HoldState
 from app.domain.partitions import PaymentPosition, parse_payment_id
 from app.domain.payments import Intent, Kind, PaymentRequest, prepare, refuse_reused
-from app.domain.posting import QueuedIntent, authorized_hold
+from app.domain.posting import QueuedIntent
 from app.domain.refusals import Refusal, RefusalCode
 from app.services.balances import Balances
 from app.services.combining import PAYMENTS_PER_CALL, CombinedReserve

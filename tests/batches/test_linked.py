@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from app.domain.posting import KnownOutcome, PostingPlan, QueuedIntent, plan_posting, units
+from app.domain.planning import plan_posting
+from app.domain.posting import KnownOutcome, PostingPlan, QueuedIntent, units
 from app.domain.refusals import Refusal, RefusalCode
 from tests import hot_state
 from tests.api.world import payment

@@ -2,7 +2,7 @@
 
 import json
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import Any
 
@@ -10,7 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.domain.clock import EPOCH
 from app.domain.entries import GENESIS_HASH, Entry, LedgerTransaction, chain_hash
+from app.domain.money import MAX_MINOR
+from app.domain.payments import Kind
 from tests.builders import NOON
 
 GOLDEN = LedgerTransaction(
@@ -85,3 +88,27 @@ documents = st.recursive(
 def test_metadata_hashes_the_same_after_a_way_through_json_text(metadata: dict[str, Any]) -> None:
     again = json.loads(json.dumps(dict(reversed(metadata.items()))))
     assert chain_hash(replace(GOLDEN, metadata=again)) == chain_hash(replace(GOLDEN, metadata=metadata))
+
+
+@given(st.text(), st.none() | st.text(), st.integers(-MAX_MINOR, MAX_MINOR), st.datetimes(timezones=st.just(UTC)))
+def test_the_canonical_form_is_what_a_json_encoder_makes(
+    name: str, maybe: str | None, amount: int, moment: datetime
+) -> None:
+    one = replace(
+        GOLDEN,
+        entity_id=name,
+        external_id=name,
+        kind=Kind.PAYMENT,
+        relates_to=maybe,
+        description=maybe,
+        accepted_at=moment,
+        effective_at=moment,
+        entries=[Entry(name, 1, amount, -amount, name)],
+    )
+    document: list[Any] = json.loads(CANONICAL)
+    document[2:5] = [name, name, "payment"]
+    document[6], document[9] = maybe, maybe
+    document[11] = document[12] = (moment - EPOCH) // timedelta(microseconds=1)
+    document[14] = [[name, 1, amount, -amount, name]]
+    canonical = json.dumps(document, ensure_ascii=False, separators=(",", ":"), sort_keys=True)
+    assert chain_hash(one) == sha256(GENESIS_HASH + canonical.encode()).digest()

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from app.domain.entries import GENESIS_HASH
 from app.domain.money import MAX_MINOR
-from app.domain.posting import Delta, KnownOutcome, LedgerBalance, PostingPlan, QueuedIntent, plan_posting
+from app.domain.planning import plan_posting
+from app.domain.posting import Delta, KnownOutcome, LedgerBalance, PostingPlan, QueuedIntent
 from app.domain.refusals import Refusal, RefusalCode
 from tests.builders import NOON, heads, intent, ledger_row, queued, rows, wallet
 

@@ -9,8 +9,10 @@ import psycopg
 import pytest
 from werkzeug.test import TestResponse
 
+from app.domain.advancing import authorized_hold
 from app.domain.payments import Intent, Kind
-from app.domain.posting import QueuedIntent, authorized_hold, plan_posting
+from app.domain.planning import plan_posting
+from app.domain.posting import QueuedIntent
 from app.services.holds import HoldState, conclusion_intent
 from app.wiring import build_reconciler, build_verifier
 from tests.api.world import BANK, World, assert_problem, payment

@@ -4,12 +4,13 @@ from dataclasses import dataclass
 
 import pytest
 
+from app.domain.advancing import authorized_hold
 from app.domain.decisions import ConcludeReply, Stale
 from app.domain.holds import HoldState
 from app.domain.money import MAX_MINOR
 from app.domain.partitions import PaymentPosition
 from app.domain.payments import Intent, Kind, Leg
-from app.domain.posting import QueuedIntent, authorized_hold
+from app.domain.posting import QueuedIntent
 from app.funds import keys
 from app.services.holds import conclusion_intent
 from tests.builders import WINDOW_MS, intent

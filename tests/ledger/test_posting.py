@@ -13,7 +13,8 @@ from app.domain.accounts import AccountType
 from app.domain.faults import BooksUnavailable, ConcurrencyConflict, Fault, LedgerConstraintViolated
 from app.domain.money import MAX_MINOR
 from app.domain.partitions import partition_of
-from app.domain.posting import Delta, KnownOutcome, PostingPlan, QueuedIntent, Rejection, plan_posting
+from app.domain.planning import plan_posting
+from app.domain.posting import Delta, KnownOutcome, PostingPlan, QueuedIntent, Rejection
 from app.domain.refusals import Refusal, RefusalCode
 from app.ledger.database import translate
 from app.ledger.posting import BalanceMismatch, PostingBooks
@@ -262,6 +263,23 @@ def test_the_books_tell_what_became_of_an_external_id(funded: World) -> None:
         ("default", "bad"): KnownOutcome(bad.place.payment_id, bad.intent.fingerprint, posted=False),
     }
     assert rejected == {bad.place.payment_id}
+
+
+def test_names_that_look_like_an_arrays_text_are_known_again(funded: World) -> None:
+    names = ['a"b', "c\\d", '\\"', "{e}", "f,g", "NULL", "", " ü ", "'"]
+    batch = [queued(n + 1, intent(amount_minor=1, external_id=name)) for n, name in enumerate(names)]
+    books = funded.new_posting_books()
+    assert len(post(books, *batch).transactions) == len(names)
+    assert len(post(books, *batch).redelivered) == len(names)
+    for name in names:
+        with books.posting([0]) as posting:
+            assert posting.lock_balances([name]) == ({}, set())
+            assert posting.known_outcomes([("default", name)])[0].keys() == {("default", name)}
+
+
+def test_a_name_that_no_text_can_hold_is_refused_by_the_books(funded: World) -> None:
+    with pytest.raises(LedgerConstraintViolated), funded.new_posting_books().posting([0]) as posting:
+        posting.known_outcomes([("default", "a\0b"), ("default", "c")])
 
 
 def test_a_rejection_keeps_the_whole_intent_and_the_reason(funded: World) -> None:
