@@ -115,10 +115,8 @@ class Funds:
         """What `claim` would return, claiming nothing."""
         claims = self._claims(groups)
         with self._guarded():
-            pipeline = self._client.pipeline(transaction=False)
-            for claim in claims:
-                pipeline.mget([name for name, _, _ in claim])
-            return _elsewhere(claims, pipeline.execute())
+            replies = self._commands([("MGET", *(name for name, _, _ in claim)) for claim in claims])
+        return _elsewhere(claims, replies)
 
     def _reserve_calls(
         self, groups: Sequence[Group], directory_version: int, *, atomic: bool, dry_run: bool
@@ -455,6 +453,14 @@ class Funds:
                 raise OutcomeUnknown(f"some scripts of one round trip ran, others did not: {errors[0]}")
             if errors:
                 raise errors[0]
+        return replies
+
+    def _commands(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
+        """Run commands that only look, in one round trip."""
+        replies = self._round_trips.make(commands)
+        for reply in replies:
+            if isinstance(reply, Exception):
+                raise reply
         return replies
 
     def _run_anew(self, script: Script, names: list[str], args: list[Any]) -> Any:

@@ -21,6 +21,7 @@ from app.domain.settling import settlements_of
 from app.services.contention import RETRIES, Contention, backoff_s
 from app.services.intake import Batch, Intake
 from app.services.ports import DrainBooks, DrainFunds
+from app.services.settler import Settler
 
 log = logging.getLogger(__name__)
 
@@ -72,6 +73,7 @@ class Drain:
         self._books = books
         self._contention = contention
         self._intake = Intake(funds, contention, batch_limit, now_ms)
+        self._settler = Settler(funds)
         self._sleep = sleep
         self._jitter = jitter
 
@@ -81,20 +83,28 @@ class Drain:
 
         Nobody else reads meanwhile what is in the books and not yet trimmed.
         """
-        with self._books.draining(range(self.funds.partitions)) as partitions:
+        with self._draining(range(self.funds.partitions)) as partitions:
             yield partitions
 
     def round(self, partitions: Sequence[int]) -> DrainReport:
         """Post and settle one batch from partitions that this drain keeps others away from."""
-        return self._retried(lambda: self._intake.read(partitions))
+        return self._retried(lambda: self._intake.read(partitions, self._settler.posted_up_to))
 
     def run_once(self) -> DrainReport:
         """Take a turn of one round, if there are intents at all."""
         backlogged = [partition for partition, length in self.funds.backlog().items() if length]
         if not backlogged:
             return DrainReport()
-        with self._books.draining(backlogged) as partitions:
+        with self._draining(backlogged) as partitions:
             return self.round(partitions) if partitions else DrainReport()
+
+    @contextmanager
+    def _draining(self, partitions: Sequence[int]) -> Iterator[list[int]]:
+        with self._books.draining(partitions) as held:
+            try:
+                yield held
+            finally:
+                self._settler.finish()
 
     def _retried(self, take: Callable[[], Batch]) -> DrainReport:
         """Post the batch that `take` gives, taken anew for each try."""
@@ -146,7 +156,8 @@ class Drain:
                 )
                 posting.write(plan, balances, posted_at)
         if queued:
-            self.funds.settle_all(settlements_of(queued, plan, balances, self.funds.partition_of, whole=batch.whole))
+            settlements = settlements_of(queued, plan, balances, self.funds.partition_of, whole=batch.whole)
+            self._settler.settle(settlements, beside=batch.whole and self._intake.is_full(batch))
             _count(report, plan)
         report.deferred = len(batch.deferred)
         report.exhausted = self._report_contention(batch)

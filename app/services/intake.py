@@ -1,7 +1,7 @@
 """What a round of the drain takes from the outboxes."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from app.domain.payments import Kind
@@ -63,22 +63,29 @@ class Intake:
         self._limit = limit
         self._now_ms = now_ms
 
-    def read(self, partitions: Sequence[int]) -> Batch:
-        """The oldest intents of these partitions, passing over those whose accounts are locked."""
+    def is_full(self, batch: Batch) -> bool:
+        """Whether more is likely to wait behind this batch."""
+        return 2 * len(batch.queued) >= self._limit
+
+    def read(self, partitions: Sequence[int], after: Mapping[int, str]) -> Batch:
+        """The oldest intents of these partitions, passing over those whose accounts are locked.
+
+        Where `after` has a position, those behind it.
+        """
         batch = Batch()
         waiting = self._contention.waiting()
-        for partition, (page, share) in self._pages(partitions).items():
+        for partition, (page, share) in self._pages(partitions, after).items():
             self._take(self._outbox(partition, page, share), share, waiting, batch)
         batch.whole = not batch.deferred
         return batch
 
-    def _pages(self, partitions: Sequence[int]) -> dict[int, tuple[list[QueuedIntent], int]]:
+    def _pages(self, partitions: Sequence[int], after: Mapping[int, str]) -> dict[int, tuple[list[QueuedIntent], int]]:
         """The first page of each partition that has intents, and how many it may give.
 
         First an equal share of each in one round trip; what some leave of theirs goes to those that have more.
         """
         share = max(1, self._limit // len(partitions))
-        pages = self._funds.outboxes(dict.fromkeys(partitions, "0"), share)
+        pages = self._funds.outboxes({partition: after.get(partition, "0") for partition in partitions}, share)
         full = {partition: page[-1].place.position for partition, page in pages.items() if len(page) == share}
         left = self._limit - sum(map(len, pages.values()))
         more = left // len(full) if full else 0

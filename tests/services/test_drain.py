@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import count
-from threading import Barrier, Thread
+from threading import Barrier, Event, Thread, Timer
 from typing import Any
 
 import pytest
@@ -359,6 +359,79 @@ def test_a_turn_of_many_rounds_keeps_other_drains_away_until_it_ends(funded: Wor
             assert funded.worker.round(partitions).posted == 1
     with other.turn() as partitions:
         assert partitions == list(range(PARTITIONS))
+    funded.assert_proven()
+
+
+class SlowCache:
+    """A cache whose first settle waits until it is let go, and then may fail."""
+
+    def __init__(self, funds: Any, fault: Exception | None = None) -> None:
+        self._funds, self._fault = funds, fault
+        self.let_go, self.settled = Event(), 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._funds, name)
+
+    def settle_all(self, settlements: Any) -> None:
+        assert self.let_go.wait(timeout=30)
+        self.settled += 1
+        if self._fault is not None and self.settled == 1:
+            raise self._fault
+        self._funds.settle_all(settlements)
+
+
+def test_a_round_is_posted_while_the_one_before_is_still_being_settled(funded: World) -> None:
+    for _ in range(11):
+        funded.accepted("alice", "bob", 1)
+    slow = SlowCache(funded.new_funds())
+    settled_before: list[int] = []
+
+    def look() -> None:
+        settled_before.append(slow.settled)
+        if len(settled_before) == 2:
+            slow.let_go.set()
+
+    books = InterruptedBooks(funded.new_posting_books(), look)
+    drain = funded.new_drain(funds=slow, books=books, batch_limit=8)
+    with drain.turn() as partitions:
+        assert drain.round(partitions).posted == 8
+        assert drain.round(partitions).posted == 3  # read behind the first eight, which were not trimmed yet
+        assert settled_before == [0, 0]
+        assert slow.settled == 2
+        assert drain.round(partitions).settled == 0
+    funded.assert_proven()
+
+
+def test_what_was_posted_behind_a_settle_that_failed_is_left_to_the_next_drain(funded: World) -> None:
+    for _ in range(12):
+        funded.accepted("alice", "bob", 1)
+    slow = SlowCache(funded.new_funds(), OutcomeUnknown("no answer in time"))
+    slow.let_go.set()
+    drain = funded.new_drain(funds=slow, batch_limit=8)
+
+    def two_rounds() -> None:
+        with drain.turn() as partitions:
+            assert drain.round(partitions).posted == 8
+            drain.round(partitions)
+
+    with pytest.raises(OutcomeUnknown):
+        two_rounds()
+    assert funded.booked("bob") == 12
+    assert (slow.settled, sum(funded.funds.backlog().values())) == (1, 12)
+    assert funded.drain(drain).posted == 12  # in the books already: only settled
+    assert funded.booked("bob") == 12
+    funded.assert_proven()
+
+
+def test_a_turn_ends_only_when_its_last_round_is_settled(funded: World) -> None:
+    for _ in range(8):
+        funded.accepted("alice", "bob", 1)
+    slow = SlowCache(funded.new_funds())
+    drain = funded.new_drain(funds=slow, batch_limit=8)
+    with drain.turn() as partitions:
+        drain.round(partitions)
+        Timer(0.2, slow.let_go.set).start()
+    assert sum(funded.funds.backlog().values()) == 0
     funded.assert_proven()
 
 
