@@ -7,7 +7,7 @@
 --       then for each of A accounts:  account
 --       then for each of R records:   idempotency record
 -- ARGV  1 position up to which the outbox is done, or '' to delete the listed positions only
---       2 A   3 R   4 number of listed positions D   5 notice for waiters, or ''   6 channel
+--       2 A   3 R   4 number of listed positions D   5 notices for waiters, or ''   6 channel
 --       then for each account:  balance, entry count, version, updated at (ms),
 --                               number of posted positions, number of released positions, the positions in this order
 --       then for each record:   its new outcome (the part behind the fingerprint)
@@ -20,7 +20,7 @@
 
 local outbox = KEYS[1]
 local done_up_to, account_count, record_count, delete_count = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
-local notice, channel = ARGV[5], ARGV[6]
+local notices, channel = ARGV[5], ARGV[6]
 
 local FIXED_KEYS, FIXED_ARGS, ARGS_PER_ACCOUNT = 1, 6, 6
 local FINGERPRINT_LENGTH = 36
@@ -98,7 +98,7 @@ if done_up_to ~= '' then
   redis.call('XDEL', outbox, done_up_to) -- MINID keeps the named entry itself
 end
 
-if notice ~= '' then
-  redis.call('PUBLISH', channel, notice)
+if notices ~= '' then
+  redis.call('PUBLISH', channel, notices)
 end
 return assigned

@@ -41,7 +41,7 @@ from app.funds.scripts import Script
 
 _encode_intent = msgspec.json.Encoder().encode
 _decode_intent = msgspec.json.Decoder(Intent).decode
-_encode_notice = msgspec.json.Encoder().encode
+_encode_notices = msgspec.json.Encoder().encode
 
 Group = tuple[int, Sequence[ReserveItem]]
 """A partition and the payments that it decides in one script call."""
@@ -357,22 +357,25 @@ class Funds:
     def settle_all(self, settlements: Sequence[PartitionSettlement]) -> None:
         """Assign the ledger's balances, drop holds, and then trim the outboxes and wake the waiters.
 
-        Two round trips: nothing is trimmed before all that trims nothing was answered without an error.
+        Two round trips: nothing is trimmed before all that trims nothing was answered without an error. The last
+        script tells the waiters of all partitions: each message costs every API process more than what it says.
         """
-        first: list[Call] = []
-        last: list[Call] = []
+        first: list[PartitionSettlement] = []
+        last: list[PartitionSettlement] = []
         for settlement in settlements:
             *before, final = _chunks(settlement)
-            first += map(_settle_call, before)
-            (last if final.trims else first).append(_settle_call(final))
-        for calls in (first, last):
-            if calls:
-                self._run(calls)
+            first += before
+            (last if final.trims else first).append(final)
+        notices = [settlement.notice for settlement in settlements if settlement.notice]
+        for parts in (first, last):
+            told = notices if parts is (last or first) else []
+            if parts:
+                self._run([*map(_settle_call, parts[:-1]), _settle_call(parts[-1], told)])
 
     def announce(self, notice: Notice) -> None:
         """Tell the waiters something without settling."""
         with self._guarded():
-            self._client.publish(keys.SETTLED_CHANNEL, _encode_notice(notice))
+            self._client.publish(keys.SETTLED_CHANNEL, _encode_notices([notice]))
 
     # Inspecting
 
@@ -490,7 +493,7 @@ def _chunks(settlement: PartitionSettlement) -> list[PartitionSettlement]:
     return [*parts, replace(settlement, accounts=accounts[last:]) if last else settlement]
 
 
-def _settle_call(settlement: PartitionSettlement) -> Call:
+def _settle_call(settlement: PartitionSettlement, notices: Sequence[Notice] = ()) -> Call:
     partition, accounts, records = settlement.partition, settlement.accounts, settlement.records
     names = [keys.outbox(partition)]
     args: list[Any] = [
@@ -498,7 +501,7 @@ def _settle_call(settlement: PartitionSettlement) -> Call:
         len(accounts),
         len(records),
         len(settlement.done),
-        "" if settlement.notice is None else _encode_notice(settlement.notice),
+        _encode_notices(notices) if notices else "",
         keys.SETTLED_CHANNEL,
     ]
     for account in accounts:

@@ -12,7 +12,7 @@ from app.funds.keys import SETTLED_CHANNEL
 
 log = logging.getLogger(__name__)
 
-_decode_notice = msgspec.json.Decoder(Notice).decode
+_decode_notices = msgspec.json.Decoder(list[Notice]).decode
 _LISTEN_S = 1.0
 """How long one look for a message blocks; also how soon a stop is noticed."""
 _RECONNECT_S = 0.2
@@ -55,4 +55,5 @@ class Subscriber:
                 if message["type"] == "subscribe":
                     self._on_gap()
                 elif message["type"] == "message":
-                    self._on_notice(_decode_notice(message["data"]))
+                    for notice in _decode_notices(message["data"]):
+                        self._on_notice(notice)

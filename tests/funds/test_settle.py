@@ -242,7 +242,7 @@ def test_an_account_with_thousands_of_holds_is_settled_in_one_call(cache: Cache)
 
 
 def test_waiters_hear_which_positions_are_answered(cache: Cache) -> None:
-    from app.funds.notices import _decode_notice
+    from app.funds.notices import _decode_notices
 
     notice = Notice(0, up_to="5-1", done=["6-0"], refused=["4-0"])
     with cache.client.pubsub() as listener:
@@ -251,5 +251,18 @@ def test_waiters_hear_which_positions_are_answered(cache: Cache) -> None:
         cache.funds.settle(0, [], notice=notice)
         cache.funds.settle(0, [])  # without a notice nothing is said
         cache.funds.announce(Notice(0, exhausted=["9-9"]))
-        heard = [_decode_notice(listener.get_message(timeout=5)["data"]) for _ in range(2)]
-    assert heard == [notice, Notice(0, exhausted=["9-9"])]
+        heard = [_decode_notices(listener.get_message(timeout=5)["data"]) for _ in range(2)]
+    assert heard == [[notice], [Notice(0, exhausted=["9-9"])]]
+
+
+def test_waiters_of_several_partitions_hear_one_message(cache: Cache) -> None:
+    from app.funds.notices import _decode_notices
+
+    notices = [Notice(partition, up_to="5-1") for partition in range(3)]
+    trims = [PartitionSettlement(one.partition, [], done_up_to="5-1", notice=one) for one in notices]
+    with cache.client.pubsub() as listener:
+        listener.subscribe(keys.SETTLED_CHANNEL)
+        assert listener.get_message(timeout=5)["type"] == "subscribe"
+        cache.funds.settle_all([*trims, PartitionSettlement(3, [])])
+        assert _decode_notices(listener.get_message(timeout=5)["data"]) == notices
+        assert listener.get_message(timeout=0.1) is None

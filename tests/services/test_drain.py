@@ -14,7 +14,7 @@ from app.domain.posting import QueuedIntent
 from app.domain.refusals import RefusalCode
 from app.domain.settlement import Notice
 from app.funds import keys
-from app.funds.notices import _decode_notice
+from app.funds.notices import _decode_notices
 from app.services.contention import LONGEST_DELAY_S, RETRIES
 from app.services.drain import Drain
 from tests import hot_state
@@ -48,11 +48,11 @@ def forget(world: World, external_id: str) -> None:
 
 @contextmanager
 def notices(world: World) -> Iterator[Callable[[], Notice]]:
-    """Hear what waiters hear."""
+    """Hear what waiters hear: the first notice of each message."""
     with world.client.pubsub() as listener:
         listener.subscribe(keys.SETTLED_CHANNEL)
         assert listener.get_message(timeout=5)["type"] == "subscribe"
-        yield lambda: _decode_notice(listener.get_message(timeout=5)["data"])
+        yield lambda: _decode_notices(listener.get_message(timeout=5)["data"])[0]
 
 
 # The whole way
