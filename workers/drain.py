@@ -26,7 +26,7 @@ without dying is the only one to wait for longer."""
 STAND_BY_S = 0.05
 """How often a drain looks whether the one at work has gone."""
 
-LOOK_S = 0.005
+LOOK_S = 0.01
 """Between two looks at the outbox while payments come singly: short against a client's patience, long enough for some
 to gather, for a round costs the same for one payment as for ten."""
 

@@ -29,9 +29,9 @@ def main() -> None:
     sys.stdin.read()
     time.sleep(0.2)
     for moment, text in heard:
-        notice = json.loads(text)
-        done = ",".join(notice.get("done") or []) or "-"
-        print(f"{moment:.6f} {notice['partition']} {notice.get('up_to') or '-'} {done}")
+        for notice in json.loads(text):
+            done = ",".join(notice.get("done") or []) or "-"
+            print(f"{moment:.6f} {notice['partition']} {notice.get('up_to') or '-'} {done}")
 
 
 if __name__ == "__main__":
