@@ -12,7 +12,7 @@ from bench.load.workload import Workload
 from bench.rivals import RivalServer
 from bench.system import System
 
-WARM_UP_SECONDS = 1.0
+WARM_UP_SECONDS = 3.0
 
 
 @dataclass(frozen=True)
