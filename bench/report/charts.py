@@ -28,6 +28,10 @@ STYLE = Style(
     title_font_size=16,
     value_font_size=11,
 )
+TICKS_A_SECOND = 1_000 // TICK_MS
+LONG_TICKS = 10 * TICKS_A_SECOND
+"""Beyond these, batches that come less often than a tick would be drawn as a comb."""
+
 # No script: the picture must work inside a page without network, and in a README.
 COMMON = {
     "style": STYLE,
@@ -125,7 +129,7 @@ def latency(scenario: str, figures: list[Figure]) -> pygal.XY | None:
 
 
 def over_time(scenario: str, figures: list[Figure]) -> pygal.XY | None:
-    """Answers a second in each tenth of a second of the first round."""
+    """Answers a second in each tenth of a second of the first round, in each whole one of a long round."""
     shown = [figure for figure in _alike(figures) if len(figure.rounds[0].ticks) > 2]
     if not shown:
         return None
@@ -139,7 +143,10 @@ def over_time(scenario: str, figures: list[Figure]) -> pygal.XY | None:
     )
     for figure in shown:
         ticks = figure.rounds[0].ticks[:-1]
-        chart.add(figure.contestant, [(n * TICK_MS / 1000, count * 1000 / TICK_MS) for n, count in enumerate(ticks)])
+        width = TICKS_A_SECOND if len(ticks) > LONG_TICKS else 1
+        sums = [sum(ticks[at : at + width]) for at in range(0, len(ticks) - width + 1, width)]
+        seconds = width / TICKS_A_SECOND
+        chart.add(figure.contestant, [(n * seconds, count / seconds) for n, count in enumerate(sums)])
     return chart
 
 
