@@ -100,6 +100,10 @@ class Failed:
     decision: Decision
 
 
+Elsewhere = dict[tuple[str, str], int]
+"""External ids, with their entity, that another partition claimed before, and which."""
+
+
 class ConcludeCode(StrEnum):
     """The outcomes of `lua/conclude.lua`, in its order of precedence; `STALE` is the class of that name."""
 

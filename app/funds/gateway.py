@@ -17,6 +17,7 @@ from app.domain.decisions import (
     ConcludeCode,
     ConcludeReply,
     Conclusion,
+    Elsewhere,
     Failed,
     InspectedAccount,
     Record,
@@ -56,9 +57,6 @@ class HasIntent(Protocol):
 
 Claims = list[tuple[str, int, tuple[str, str]]]
 """The claims of one script call: key, the partition that claims, entity and external id."""
-
-Elsewhere = dict[tuple[str, str], int]
-"""External ids, with their entity, that another partition claimed before, and which."""
 
 Call = tuple[Script, list[str], list[Any]]
 """A script, its keys and its arguments."""
@@ -367,10 +365,10 @@ class Funds:
             first += before
             (last if final.trims else first).append(final)
         notices = [settlement.notice for settlement in settlements if settlement.notice]
-        for parts in (first, last):
-            told = notices if parts is (last or first) else []
-            if parts:
-                self._run([*map(_settle_call, parts[:-1]), _settle_call(parts[-1], told)])
+        trips = [parts for parts in (first, last) if parts]
+        for parts in trips:
+            told = notices if parts is trips[-1] else []
+            self._run([*map(_settle_call, parts[:-1]), _settle_call(parts[-1], told)])
 
     def announce(self, notice: Notice) -> None:
         """Tell the waiters something without settling."""

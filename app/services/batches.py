@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from threading import BoundedSemaphore
 
 from app.domain.accounts import AccountFacts
-from app.domain.decisions import Failed, ReserveCode, ReserveItem, Stale
+from app.domain.decisions import Elsewhere, Failed, ReserveCode, ReserveItem, Stale
 from app.domain.faults import (
     BooksUnavailable,
     CacheUnavailable,
@@ -194,9 +194,7 @@ class Batches:
             for item, decision in zip(items, reply.decisions, strict=True)
         ]
 
-    def _reused_elsewhere(
-        self, items: Sequence[ReserveItem], elsewhere: dict[tuple[str, str], int]
-    ) -> tuple[int, Refusal] | None:
+    def _reused_elsewhere(self, items: Sequence[ReserveItem], elsewhere: Elsewhere) -> tuple[int, Refusal] | None:
         for index, item in enumerate(items):
             first_partition = elsewhere.get((item.intent.entity_id, item.intent.external_id))
             if first_partition is not None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from threading import Lock
 from typing import Generic, TypeVar
 
-from app.domain.decisions import ReserveItem, ReserveReply, Stale
+from app.domain.decisions import Elsewhere, ReserveItem, ReserveReply, Stale
 from app.domain.faults import Fault, OutcomeUnknown
 from app.services.ports import ReserveFunds
 
@@ -121,10 +121,6 @@ class Combiner(Generic[Wish, Answer]):
             if self._queue:
                 self._queue[0].leads = True
                 self._queue[0].ring()
-
-
-Elsewhere = dict[tuple[str, str], int]
-"""External ids, with their entity, that another partition claimed before, and which."""
 
 
 @dataclass(slots=True)
