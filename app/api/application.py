@@ -1,7 +1,6 @@
 """The Flask application."""
 
-from flask import Flask, request
-from flask.sessions import SessionInterface
+from flask import Request
 from werkzeug.routing import PathConverter
 
 from app.api import (
@@ -19,18 +18,11 @@ from app.api import (
     reports,
 )
 from app.api.context import EXTENSION, ApiServices
+from app.api.framework import LeanFlask
 from app.api.problems import install_error_handlers
 from app.api.requests import malformed
 
 LARGEST_BODY = 1024 * 1024
-
-
-class _NoSessions(SessionInterface):
-    """The API has no cookies."""
-
-    def open_session(self, app: Flask, request: object) -> None:  # noqa: ARG002
-        """No session."""
-        return
 
 
 class _AnyText(PathConverter):
@@ -40,19 +32,18 @@ class _AnyText(PathConverter):
     part_isolating = False
 
 
-def _refuse_nul() -> None:
+def _refuse_nul(request: Request) -> None:
     """Refuse a NUL character where an id or a filter may stand: no book can keep one, so none can be asked for it."""
     if "\x00" in request.path or b"%00" in request.query_string:
         raise malformed("The URL holds a NUL character.")
 
 
-def create_application(services: ApiServices) -> Flask:
+def create_application(services: ApiServices) -> LeanFlask:
     """The application over these services."""
-    application = Flask("holdfast", static_folder=None)
+    application = LeanFlask("holdfast", check=_refuse_nul)
     application.config["MAX_CONTENT_LENGTH"] = LARGEST_BODY
     application.url_map.merge_slashes = False
     application.url_map.converters["path"] = _AnyText
-    application.session_interface = _NoSessions()
     application.extensions[EXTENSION] = services
     for module in (
         accounts,
@@ -69,7 +60,7 @@ def create_application(services: ApiServices) -> Flask:
         reference,
     ):
         application.register_blueprint(module.blueprint)
-    application.before_request(_refuse_nul)
     install_error_handlers(application)
+    application.require_no_hooks()
     services.start()
     return application

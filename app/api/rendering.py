@@ -27,15 +27,12 @@ class _ReadyResponse(Response):
 
     def get_app_iter(self, environ: "WSGIEnvironment") -> list[bytes]:
         """The content, which needs no closing."""
-        return [] if environ["REQUEST_METHOD"] == "HEAD" else [self.get_data()]
+        return [] if environ["REQUEST_METHOD"] == "HEAD" else self.response  # type: ignore[return-value]
 
 
 def json_response(body: Any, status: int = 200, *, content_type: str = "application/json") -> Response:
     """A response with a JSON body."""
-    content = _encode(body)
-    response = _ReadyResponse(content, status, content_type=content_type)
-    response.headers["Content-Length"] = str(len(content))
-    return response
+    return _ReadyResponse(_encode(body), status, content_type=content_type)
 
 
 def page_response(data: list[Any], limit: int, cursor: str | None) -> Response:

@@ -6,6 +6,7 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 from flask import request
+from werkzeug.exceptions import RequestEntityTooLarge
 
 from app.api.problems import Refused
 from app.domain.books import AsOf, TimeBasis
@@ -64,9 +65,29 @@ class Body(Generic[T]):
 def raw_body() -> bytes:
     """The request's body as it came; it must not be empty or encoded."""
     refuse_encoding()
-    raw = request.get_data(cache=False)
+    raw = _whole_body()
     if not raw:
         raise malformed("The request needs a JSON body.")
+    return raw
+
+
+def _whole_body() -> bytes:
+    """All of the body; raises RequestEntityTooLarge where it is longer than this route allows.
+
+    A server that ends the stream itself can be read from without Werkzeug's three layers, which took a tenth of the
+    time of a payment in Flask.
+    """
+    asked = request.environ
+    length, limit = asked.get("CONTENT_LENGTH", ""), request.max_content_length
+    if not (limit and "wsgi.input_terminated" in asked and length.isdecimal()):
+        return request.get_data(cache=False)
+    expected = int(length)
+    if expected > limit:
+        raise RequestEntityTooLarge
+    source = asked["wsgi.input"]
+    raw: bytes = source.read(expected)
+    while len(raw) < expected and (more := source.read(expected - len(raw))):
+        raw += more
     return raw
 
 

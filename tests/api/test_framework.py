@@ -1,0 +1,65 @@
+"""The framework: what is left out of it is not lost in silence."""
+
+import io
+from typing import Any
+
+import pytest
+from flask import Request, Response
+
+from app.api.framework import LeanFlask
+from app.api.requests import raw_body
+
+
+def application(check: Any = lambda request: None) -> LeanFlask:
+    built = LeanFlask("tested", check=check)
+    built.add_url_rule("/echo", view_func=lambda: Response(raw_body()), methods=["POST"])
+    built.config.update(MAX_CONTENT_LENGTH=10, TESTING=True)
+    return built
+
+
+@pytest.mark.parametrize("hook", ["before_request", "after_request", "url_value_preprocessor"])
+def test_a_hook_that_would_never_be_called_is_refused_at_the_start(hook: str) -> None:
+    built = application()
+    getattr(built, hook)(lambda *_: None)
+    with pytest.raises(TypeError, match="hooks"):
+        built.require_no_hooks()
+
+
+def test_the_check_sees_every_request_before_its_view() -> None:
+    seen: list[str] = []
+
+    def check(request: Request) -> None:
+        seen.append(request.path)
+        raise PermissionError
+
+    client = application(check).test_client()
+    with pytest.raises(PermissionError):
+        client.post("/echo", data=b"body")
+    assert seen == ["/echo"]
+
+
+class Dripping(io.BytesIO):
+    """A body that comes a byte at a time."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        return super().read(1 if size else 0)
+
+
+def served(body: bytes, length: int) -> tuple[int, bytes]:
+    """Status and content of what is answered to a body, by a server that ends the stream itself."""
+    environ = {"wsgi.input_terminated": True, "wsgi.input": Dripping(body), "CONTENT_LENGTH": str(length)}
+    response = application().test_client().post("/echo", environ_overrides=environ)
+    return response.status_code, response.data
+
+
+def test_a_body_that_comes_in_pieces_is_read_whole() -> None:
+    assert served(b"123456789", 9) == (200, b"123456789")
+
+
+def test_a_body_that_ends_before_its_length_is_what_came() -> None:
+    assert served(b"12345", 9) == (200, b"12345")
+
+
+def test_a_body_of_the_largest_length_passes_and_a_longer_one_is_refused() -> None:
+    assert served(b"1234567890", 10) == (200, b"1234567890")
+    assert served(b"12345678901", 11)[0] == 413
