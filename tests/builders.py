@@ -367,8 +367,7 @@ class World:
     ) -> Accepted | Refusal:
         """Submit one payment."""
         request = payment(source, destination, amount_minor, external_id=external_id or self.next_external_id(), **more)
-        [outcome] = self.payments.submit([request], "key:test")
-        return outcome
+        return self.payments.submit_one(request, "key:test")
 
     def accepted(self, source: str, destination: str, amount_minor: int, *args: Any, **more: Any) -> Accepted:
         """Submit one payment that must be accepted."""

@@ -32,7 +32,7 @@ class _Turn(Generic[Wish, Answer]):
     def __init__(self, wish: Wish, *, leads: bool) -> None:
         self.wish = wish
         self.leads = leads
-        self.error: BaseException | None = OutcomeUnknown("the thread that asked for several ended before it was done")
+        self.error: BaseException | None = None
         self._bell = Lock()
         self._bell.acquire()
 
@@ -44,15 +44,14 @@ class _Turn(Generic[Wish, Answer]):
         """End the wait."""
         self._bell.release()
 
-    def settle(self, answer: Answer) -> None:
-        """Note the answer."""
-        self.answer, self.error = answer, None
-
     def result(self) -> Answer:
         """The answer; raises what went wrong instead."""
         if self.error is not None:
             raise self.error
-        return self.answer
+        try:
+            return self.answer
+        except AttributeError:
+            raise OutcomeUnknown("the thread that asked for several ended before it was done") from None
 
 
 class Combiner(Generic[Wish, Answer]):
@@ -106,7 +105,7 @@ class Combiner(Generic[Wish, Answer]):
         try:
             answers = self._call([turn.wish for turn in turns])
             for turn, answer in zip(turns, answers, strict=True):
-                turn.settle(answer)
+                turn.answer = answer
         except Exception as error:
             if len(turns) > 1 and not isinstance(error, Fault):
                 for turn in turns:
@@ -133,21 +132,17 @@ class _Single:
 
 
 class CombinedReserve:
-    """`ReserveFunds.reserve`, with the single payments of many threads combined; batches are calls of their own."""
+    """`ReserveFunds.reserve` for single payments, those of many threads combined."""
 
     def __init__(self, funds: ReserveFunds) -> None:
         self._funds = funds
-        self._singles = Combiner(self._decide, _know_the_same, most=PAYMENTS_PER_CALL)
+        self._combiner = Combiner(self._decide, _know_the_same, most=PAYMENTS_PER_CALL)
 
     def reserve(
-        self, groups: Sequence[tuple[int, Sequence[ReserveItem]]], directory_version: int
-    ) -> tuple[list[ReserveReply | Stale], Elsewhere]:
-        """As `ReserveFunds.reserve`."""
-        if len(groups) > 1 or len(groups[0][1]) > 1:
-            return self._funds.reserve(groups, directory_version)
-        [(partition, [item])] = groups
-        reply, elsewhere = self._singles.ask(_Single(partition, item, directory_version))
-        return [reply], elsewhere
+        self, partition: int, item: ReserveItem, directory_version: int
+    ) -> tuple[ReserveReply | Stale, Elsewhere]:
+        """As `ReserveFunds.reserve`, for one payment."""
+        return self._combiner.ask(_Single(partition, item, directory_version))
 
     def _decide(self, singles: list[_Single]) -> list[tuple[ReserveReply | Stale, Elsewhere]]:
         by_partition: dict[int, list[int]] = {}

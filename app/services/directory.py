@@ -5,7 +5,7 @@ script compares it with the version the caller knows, so a freeze takes effect o
 facts are cached here.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 
 from app.domain.accounts import AccountFacts
 from app.services.ports import DirectoryBooks
@@ -35,9 +35,12 @@ class DirectorySnapshot:
         """The accounts that were asked for last, and those expected here still."""
         return list(dict.fromkeys([*self._expected, *self._known][-MOST_EXPECTED:]))
 
-    def facts(self, account_ids: Iterable[str]) -> dict[str, AccountFacts]:
+    def facts(self, account_ids: Collection[str]) -> dict[str, AccountFacts]:
         """The facts of these accounts; those that do not exist are left out, and asked for again next time."""
         known = self._known
+        found = {account_id: known[account_id] for account_id in account_ids if account_id in known}
+        if len(found) == len(account_ids):
+            return found
         wanted = set(account_ids)
         missing = [account_id for account_id in wanted if account_id not in known]
         if missing:

@@ -55,7 +55,7 @@ class Journals:
             earlier = self.reversal_of(journal_id)
             if earlier is not None:
                 return _already_reversed(journal_id, earlier)
-            return draft_reversal(order, original, snapshot.facts(entry.account_id for entry in original.entries))
+            return draft_reversal(order, original, snapshot.facts([entry.account_id for entry in original.entries]))
 
         return self._poster.post(order, original.entity_id, drafting, dry_run=dry_run)
 

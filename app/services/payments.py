@@ -91,7 +91,7 @@ class Payments:
         wake: Callable[[], None],
     ) -> None:
         self._funds = funds
-        self._combined = CombinedReserve(funds)
+        self._singles = CombinedReserve(funds)
         self._books = books
         self._history = history
         self._holds = holds
@@ -101,6 +101,31 @@ class Payments:
         self.wake = wake
 
     # Reserving
+
+    def submit_one(self, request: PaymentRequest, actor: str) -> Accepted | Refusal:
+        """Decide one payment, in a round trip that those who come at the same time share."""
+        for _ in range(PASSES):
+            snapshot = self.directory.snapshot()
+            facts = snapshot.facts((request.source_account_id, *request.destination_ids))
+            intent = prepare(request, facts, actor)
+            if isinstance(intent, Refusal):
+                if self.is_outdated([intent], snapshot.version):
+                    continue
+                return self.replay_or(request, facts, intent)
+            partition = self._funds.partition_of(intent.guarded_account_id)
+            item = ReserveItem(intent, request.expected_version)
+            reply, elsewhere = self._singles.reserve(partition, item, snapshot.version)
+            if not isinstance(reply, ReserveReply):
+                self.reopen(partition)
+                continue
+            if reply.wake:
+                self.wake()
+            [decision] = reply.decisions
+            if decision.code is ReserveCode.COLD:
+                self.balances.hydrate([intent.guarded_account_id])
+                continue
+            return self.outcome(partition, item, decision, elsewhere.get((intent.entity_id, intent.external_id)))
+        raise ConcurrencyRetryExhausted("the accounts keep changing; nothing was moved")
 
     def submit(
         self, requests: Sequence[PaymentRequest], actor: str, *, dry_run: bool = False
@@ -173,7 +198,7 @@ class Payments:
             replies = self._funds.reserve_unclaimed(calls, snapshot.version, dry_run=True)
             elsewhere = self._funds.claimed_elsewhere(calls)
         else:
-            replies, elsewhere = self._combined.reserve(calls, snapshot.version)
+            replies, elsewhere = self._funds.reserve(calls, snapshot.version)
         wake = False
         cold: set[str] = set()
         for (partition, items), reply in zip(groups, replies, strict=True):

@@ -70,7 +70,7 @@ class Refunds:
 
         def drafting(snapshot: DirectorySnapshot) -> Draft | Refusal:
             earlier = self._register.related(original.payment_id, Kind.REFUND.value)
-            facts = snapshot.facts(leg.account_id for leg in original.legs)
+            facts = snapshot.facts([leg.account_id for leg in original.legs])
             return draft_refund(order, original, earlier, amount_minor, facts)
 
         return self._poster.post(order, original.entity_id, drafting, dry_run=dry_run)

@@ -172,12 +172,12 @@ class Till:
         with ThreadPoolExecutor(len(wanted)) as threads, self._held():
             asked = []
             for number, (request, actor) in enumerate(wanted):
-                asked.append(threads.submit(self.payments.submit, [request], actor))
+                asked.append(threads.submit(self.payments.submit_one, request, actor))
                 if number == 0:
                     until(lambda: bool(self.funds.sizes))
-                until(lambda number=number: len(self.payments._combined._singles._queue) == number)
+                until(lambda number=number: len(self.payments._singles._combiner._queue) == number)
             self.funds.go.set()
-            return [one.result(PATIENCE_S)[0] for one in asked]
+            return [one.result(PATIENCE_S) for one in asked]
 
     @contextmanager
     def _held(self) -> Iterator[None]:
