@@ -48,8 +48,9 @@ full_page_writes = on
 password_encryption = scram-sha-256
 
 # A posting ledger on an ordinary machine: few long checkpoints, large batches, serializable transactions.
-shared_buffers = 256MB
-wal_compression = on
+# Whole pages in the log are rare and cheap to write; compressing one takes longer than a payment.
+shared_buffers = {buffers_mb}MB
+wal_compression = off
 max_wal_size = 4GB
 checkpoint_timeout = 15min
 max_pred_locks_per_transaction = 512
@@ -66,6 +67,15 @@ AUTHENTICATION = """\
 # Loopback only, password only.
 host all all 127.0.0.1/32 scram-sha-256
 """
+
+
+def buffers_mb() -> int:
+    """Memory for the pages of tables and indexes in MB: a quarter of the machine's, as Postgres' manual advises.
+
+    A gigabyte at the most: it holds the indexes that the payments of a million accounts touch.
+    """
+    machine_mb = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2**20
+    return max(128, min(1_024, machine_mb // 4))
 
 
 class PostgresServer:
@@ -116,7 +126,9 @@ class PostgresServer:
             self._initialise(installation, self._lock)
         identities.hand_over(self._directory, installation.identity)
         self._port = self._port or free_port()
-        self._write("postgresql.conf", CONFIGURATION.format(port=self._port), installation.identity)
+        self._write(
+            "postgresql.conf", CONFIGURATION.format(port=self._port, buffers_mb=buffers_mb()), installation.identity
+        )
         self._write("pg_hba.conf", AUTHENTICATION, installation.identity)
         # We hold the lock that its last process would hold, so a pid file can only be a dead server's.
         (self._directory / "postmaster.pid").unlink(missing_ok=True)

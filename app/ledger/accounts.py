@@ -12,6 +12,7 @@ from app.domain.faults import Misconfigured
 from app.domain.partitions import parse_payment_id
 from app.domain.posting import LedgerBalance
 from app.ledger.database import any_of, translated
+from app.ledger.facts import FactsReader
 from app.ledger.schema import account, account_balance, audit_event, hold, ledger_setting, partition
 
 _BALANCE_COLUMNS = (
@@ -33,6 +34,7 @@ class AccountBooks:
     def __init__(self, engine: Engine, partitions: int) -> None:
         self._engine = engine
         self._partitions = partitions
+        self._facts = FactsReader(engine)
 
     def create(self, wanted: Mapping[str, Any], actor: str) -> tuple[Account, bool]:
         """Create an account with its balance row and its audit event; returns the one that exists, and if it is new."""
@@ -98,19 +100,7 @@ class AccountBooks:
 
     def facts(self, account_ids: Iterable[str]) -> dict[str, AccountFacts]:
         """What a payment must know of these accounts; unknown ones are left out."""
-        query = select(
-            account.c.account_id,
-            account.c.entity_id,
-            account.c.type,
-            account.c.currency_code,
-            account.c.status,
-            account.c.overdraft_limit_minor.is_not(None),
-        ).where(account.c.account_id == any_of(account_ids))
-        with translated(), self._engine.connect() as connection:
-            return {
-                row[0]: AccountFacts(row[0], row[1], AccountType(row[2]), row[3], AccountStatus(row[4]), row[5])
-                for row in connection.execute(query)
-            }
+        return self._facts.facts(account_ids)
 
     def directory_version(self) -> int:
         """The version of all accounts' facts together; Misconfigured if the books count other partitions."""

@@ -1,5 +1,7 @@
 """Single payments that come while others are being decided go together into the next round trip to the cache.
 
+So do look-ups of accounts in the books.
+
 A round trip has costs of its own: system calls, changes of thread, and the cache's wait for its disk. Those who share
 it share them. Nobody waits for company: whoever finds nobody at work calls at once. That thread leads; those who come
 meanwhile queue up, and when it is done the first of them leads the next call, for all who stand there.
@@ -11,6 +13,7 @@ from dataclasses import dataclass
 from threading import Lock
 from typing import Generic, TypeVar
 
+from app.domain.accounts import AccountFacts
 from app.domain.decisions import Elsewhere, ReserveItem, ReserveReply, Stale
 from app.domain.faults import Fault, OutcomeUnknown
 from app.services.ports import ReserveFunds
@@ -166,3 +169,19 @@ def _parts(reply: ReserveReply | Stale, count: int) -> list[ReserveReply | Stale
     if not isinstance(reply, ReserveReply):
         return [reply] * count
     return [ReserveReply(reply.wake and n == 0, [decision]) for n, decision in enumerate(reply.decisions)]
+
+
+class CombinedFacts:
+    """A look-up of accounts' facts, with those of many threads combined."""
+
+    def __init__(self, look_up: Callable[[list[str]], dict[str, AccountFacts]]) -> None:
+        self._look_up = look_up
+        self._combiner = Combiner(self._together, lambda _one, _other: True, most=PAYMENTS_PER_CALL)
+
+    def facts(self, account_ids: list[str]) -> dict[str, AccountFacts]:
+        """The facts of these accounts, and of those that others asked for at the same time."""
+        return self._combiner.ask(account_ids)
+
+    def _together(self, wishes: list[list[str]]) -> list[dict[str, AccountFacts]]:
+        found = self._look_up(list(dict.fromkeys(account_id for wish in wishes for account_id in wish)))
+        return [found] * len(wishes)

@@ -8,6 +8,7 @@ facts are cached here.
 from collections.abc import Callable, Collection, Iterable
 
 from app.domain.accounts import AccountFacts
+from app.services.combining import CombinedFacts
 from app.services.ports import DirectoryBooks
 
 CAPACITY = 500_000
@@ -24,9 +25,11 @@ MOST_EXPECTED = 50_000
 class DirectorySnapshot:
     """Facts that are at least as new as `version`; `expected` accounts are read along with those asked for."""
 
-    def __init__(self, version: int, books: DirectoryBooks, expected: Iterable[str] = ()) -> None:
+    def __init__(
+        self, version: int, look_up: Callable[[list[str]], dict[str, AccountFacts]], expected: Iterable[str] = ()
+    ) -> None:
         self.version = version
-        self._books = books
+        self._look_up = look_up
         self._known: dict[str, AccountFacts] = {}
         self._expected = list(expected)
 
@@ -47,7 +50,7 @@ class DirectorySnapshot:
             if len(known) + len(missing) > CAPACITY:
                 known = self._known = {}
                 missing = list(wanted)
-            known.update(self._books.facts([*missing, *self._read_ahead()]))
+            known.update(self._look_up([*missing, *self._read_ahead()]))
         return {account_id: known[account_id] for account_id in wanted if account_id in known}
 
     def _read_ahead(self) -> list[str]:
@@ -62,6 +65,7 @@ class AccountDirectory:
     def __init__(self, books: DirectoryBooks, before_use: Callable[[], None] = lambda: None) -> None:
         """`before_use` may refuse to work at all; it is called whenever the directory is read anew."""
         self._books = books
+        self._combined = CombinedFacts(books.facts)
         self._before_use = before_use
         self._snapshot: DirectorySnapshot | None = None
 
@@ -73,5 +77,5 @@ class AccountDirectory:
         """Start anew from the books. A request under way keeps its old snapshot, and the script finds it stale."""
         self._before_use()
         expected = self._snapshot.recent if self._snapshot else ()
-        self._snapshot = DirectorySnapshot(self._books.directory_version(), self._books, expected)
+        self._snapshot = DirectorySnapshot(self._books.directory_version(), self._combined.facts, expected)
         return self._snapshot

@@ -4,6 +4,7 @@ import psycopg
 import pytest
 import redis
 
+from app.embedded.postgres import buffers_mb
 from app.embedded.servers import ServerUrls
 
 
@@ -18,7 +19,7 @@ from app.embedded.servers import ServerUrls
         ("listen_addresses", "127.0.0.1"),
         ("unix_socket_directories", ""),
         ("server_encoding", "UTF8"),
-        ("shared_buffers", "256MB"),
+        ("wal_compression", "off"),
         ("max_wal_size", "4GB"),
         ("jit", "off"),
         ("TimeZone", "UTC"),
@@ -28,6 +29,14 @@ def test_postgres_runs_with(servers: ServerUrls, setting: str, expected: str) ->
     with psycopg.connect(servers.owner_database_url) as connection:
         row = connection.execute("SELECT current_setting(%s)", [setting]).fetchone()
     assert row == (expected,)
+
+
+def test_postgres_takes_a_quarter_of_the_memory_for_pages_and_a_gigabyte_at_the_most(servers: ServerUrls) -> None:
+    with psycopg.connect(servers.owner_database_url) as connection:
+        row = connection.execute("SELECT pg_size_bytes(current_setting('shared_buffers')) / 1024 / 1024").fetchone()
+    assert row is not None
+    assert 128 <= row[0] <= 1_024
+    assert row[0] == buffers_mb()
 
 
 def test_the_database_sorts_by_bytes(servers: ServerUrls) -> None:

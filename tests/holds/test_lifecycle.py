@@ -1,6 +1,5 @@
 """The life of an authorization as a client sees it, and as the books keep it."""
 
-import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -16,9 +15,7 @@ from app.domain.posting import QueuedIntent
 from app.services.holds import HoldState, conclusion_intent
 from app.wiring import build_reconciler, build_verifier
 from tests.api.world import BANK, World, assert_problem, payment
-from tests.builders import NOON, heads, intent, queued, rows, wallet
-
-DEADLINE_S = 20.0
+from tests.builders import NOON, heads, intent, queued, rows, until, wallet
 
 
 def authorized(api: World, amount_minor: int = 300, destination: str | None = "bob", **more: Any) -> dict[str, Any]:
@@ -55,13 +52,6 @@ def funds(api: World, account_id: str = "alice") -> tuple[int, int]:
 def history(api: World, payment_id: str) -> list[tuple[Any, ...]]:
     query = "SELECT state, amount_minor FROM hold_event WHERE payment_id = %s ORDER BY hold_event_id"
     return api.sql(query, payment_id)
-
-
-def until(condition: Callable[[], bool]) -> None:
-    """Ask again until it is so."""
-    deadline = time.monotonic() + DEADLINE_S
-    while not condition():
-        assert time.monotonic() < deadline, "it does not come to pass"
 
 
 def expire(api: World) -> None:

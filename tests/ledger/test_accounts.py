@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from app.domain.accounts import AccountType
-from app.domain.faults import Misconfigured
+from app.domain.faults import LedgerConstraintViolated, Misconfigured
 from app.domain.refusals import Refusal, RefusalCode
 from app.ledger.accounts import AccountBooks
 from app.services.accounts import AccountRequest
@@ -97,3 +97,20 @@ def test_books_made_with_other_partitions_refuse_the_program(world: World) -> No
     with pytest.raises(Misconfigured, match="HOLDFAST_PARTITIONS=4"):
         AccountBooks(world.engine, 16).directory_version()
     assert AccountBooks(world.engine, 4).directory_version() == 1
+
+
+def test_facts_are_read_again_after_the_server_has_closed_the_kept_connection(world: World) -> None:
+    world.account("alice")
+    assert set(world.account_books.facts(["alice", "nobody"])) == {"alice"}
+    kept = world.account_books._facts._kept
+    assert kept is not None
+    world.rows(f"SELECT pg_terminate_backend({kept.info.backend_pid}, 5000)")
+    assert set(world.account_books.facts(["alice"])) == {"alice"}
+    assert world.account_books._facts._kept is not kept
+
+
+def test_after_a_look_up_that_failed_the_next_one_succeeds(world: World) -> None:
+    world.account("alice")
+    with pytest.raises(LedgerConstraintViolated):
+        world.account_books.facts(["a\x00b"])
+    assert set(world.account_books.facts(["alice"])) == {"alice"}

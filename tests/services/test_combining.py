@@ -1,6 +1,5 @@
 """Combining: what comes while a call is under way shares the next one, and each hears only what concerns it."""
 
-import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -16,9 +15,7 @@ from app.domain.refusals import Refusal, RefusalCode
 from app.funds.gateway import Funds
 from app.services.combining import Combiner
 from app.services.payments import Accepted, Payments
-from tests.builders import PARTITIONS, World, account_in, payment
-
-PATIENCE_S = 30
+from tests.builders import PARTITIONS, PATIENCE_S, World, account_in, payment, until
 
 
 class Doubling:
@@ -58,13 +55,6 @@ class Crowd:
                 until(lambda number=number: len(self.combiner._queue) == number)
             self.call.open.set()
         return asked
-
-
-def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.001)
 
 
 def answers(asked: list[Future[int]]) -> list[int | str]:

@@ -1,10 +1,12 @@
 """The directory of a process: facts are read once, and after a change many at a time."""
 
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
 
 from app.domain.accounts import AccountFacts
 from app.services.directory import READ_AHEAD, AccountDirectory
-from tests.builders import facts
+from tests.builders import facts, until
 
 
 class CountingBooks:
@@ -58,3 +60,33 @@ def test_two_changes_in_a_row_lose_no_account_in_use() -> None:
     books.reads.clear()
     fresh.facts(["carol"])
     assert sorted(books.reads[0]) == ["alice", "bob", "carol"]
+
+
+class HeldBooks(CountingBooks):
+    """Books whose first look-up lasts until all others stand in the queue."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.entered, self.go = Event(), Event()
+
+    def facts(self, account_ids: Iterable[str]) -> dict[str, AccountFacts]:
+        found = super().facts(account_ids)
+        self.entered.set()
+        assert self.go.wait(30)
+        return found
+
+
+def test_accounts_that_several_payments_meet_at_once_are_looked_up_together() -> None:
+    books = HeldBooks()
+    directory = AccountDirectory(books)
+    snapshot = directory.snapshot()
+    with ThreadPoolExecutor(4) as threads:
+        first = threads.submit(snapshot.facts, ["alice", "bob"])
+        assert books.entered.wait(30)
+        others = [threads.submit(snapshot.facts, names) for names in (["carol"], ["dave", "carol"], ["nobody"])]
+        until(lambda: len(directory._combined._combiner._queue) == len(others))
+        books.go.set()
+        assert set(first.result()) == {"alice", "bob"}
+        assert [set(one.result()) for one in others] == [{"carol"}, {"dave", "carol"}, set()]
+    assert len(books.reads) == 2
+    assert sorted(books.reads[1]) == ["carol", "dave", "nobody"]
