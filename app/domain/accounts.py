@@ -1,7 +1,7 @@
 """Accounts: their types, their normal side, and which account of a payment guards it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 DEFAULT_ENTITY = "default"
@@ -68,7 +68,10 @@ def floor_of(overdraft_limit_minor: int | None) -> int | None:
 
 @dataclass(slots=True, frozen=True)
 class AccountFacts:
-    """What a payment must know of an account beside its balance; changes rarely."""
+    """What a payment must know of an account beside its balance; changes rarely.
+
+    What follows from it is worked out once, and not for every payment.
+    """
 
     account_id: str
     entity_id: str
@@ -76,14 +79,30 @@ class AccountFacts:
     currency_code: str
     status: AccountStatus
     has_floor: bool
+    falls_by_debit: bool = field(init=False)
+    """Whether a debit lowers the balance."""
+    guards_debits: bool = field(init=False)
+    """Whether a debit lowers the balance towards a floor."""
+    guards_credits: bool = field(init=False)
+    """Whether a credit lowers the balance towards a floor."""
+    bars_debits: bool = field(init=False)
+    bars_credits: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Work out what follows."""
+        falls_by_debit = self.type not in _DEBIT_NORMAL
+        for name, value in (
+            ("falls_by_debit", falls_by_debit),
+            ("guards_debits", self.has_floor and falls_by_debit),
+            ("guards_credits", self.has_floor and not falls_by_debit),
+            ("bars_debits", self.status.bars_debits),
+            ("bars_credits", self.status.bars_credits),
+        ):
+            object.__setattr__(self, name, value)  # the class is frozen
 
     def as_open(self) -> "AccountFacts":
         """The same account if nothing barred it."""
         return replace(self, status=AccountStatus.OPEN)
-
-    def falls_by_debit(self) -> bool:
-        """Whether a debit lowers the balance."""
-        return self.type not in _DEBIT_NORMAL
 
 
 def guarded_account(source: AccountFacts, destinations: Sequence[AccountFacts]) -> tuple[AccountFacts, bool] | None:
@@ -92,8 +111,8 @@ def guarded_account(source: AccountFacts, destinations: Sequence[AccountFacts]) 
     It is the one whose balance falls and has a floor; where none has, the source. None where several would have to be
     guarded at once: no single script can decide that.
     """
-    guarded = [source] if source.has_floor and source.falls_by_debit() else []
-    guarded += [account for account in destinations if account.has_floor and not account.falls_by_debit()]
+    guarded = [source] if source.guards_debits else []
+    guarded += [account for account in destinations if account.guards_credits]
     if len(guarded) > 1:
         return None
-    return (guarded[0], True) if guarded else (source, source.falls_by_debit())
+    return (guarded[0], True) if guarded else (source, source.falls_by_debit)

@@ -16,8 +16,8 @@ from app.domain.payments import (
     differing_field,
     digest_of,
     refuse_amount,
+    refuse_barred,
     refuse_id,
-    refuse_status,
     refuse_unknown,
 )
 from app.domain.planning import refuse_leg
@@ -175,9 +175,8 @@ def refuse_accounts(legs: Sequence[Leg], facts: Mapping[str, AccountFacts]) -> R
         return refusal
     for leg in legs:
         account = facts[leg.account_id]
-        barred = account.status.bars_debits if leg.amount_minor > 0 else account.status.bars_credits
-        if refusal := refuse_status(account, barred):
-            return refusal
+        if account.bars_debits if leg.amount_minor > 0 else account.bars_credits:
+            return refuse_barred(account)
     first = facts[legs[0].account_id]
     for leg in legs:
         account = facts[leg.account_id]
@@ -231,7 +230,7 @@ def hold_intents(draft: Draft, facts: Mapping[str, AccountFacts], attempt: str) 
 
 
 def _is_guarded(leg: Leg, account: AccountFacts) -> bool:
-    return account.has_floor and account.falls_by_debit() == (leg.amount_minor > 0)
+    return account.guards_debits if leg.amount_minor > 0 else account.guards_credits
 
 
 def _hold(draft: Draft, leg: Leg, facts: Mapping[str, AccountFacts], attempt: str, hold_minor: int) -> Intent:

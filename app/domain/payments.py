@@ -297,12 +297,12 @@ def _refuse_accounts(
     if refusal := refuse_unknown((request.source_account_id, *destination_ids), facts):
         return refusal
     source = facts[request.source_account_id]
-    if refusal := refuse_status(source, source.status.bars_debits):
-        return refusal
+    if source.bars_debits:
+        return refuse_barred(source)
     destinations = [facts[account_id] for account_id in destination_ids]
     for destination in destinations:
-        if refusal := refuse_status(destination, destination.status.bars_credits):
-            return refusal
+        if destination.bars_credits:
+            return refuse_barred(destination)
     for destination in destinations:
         if refusal := _refuse_mismatch(request, source, destination):
             return refusal
@@ -339,10 +339,8 @@ def _refuse_expiry(request: PaymentRequest) -> Refusal | None:
     return None
 
 
-def refuse_status(account: AccountFacts, barred: bool) -> Refusal | None:
-    """Refuse an account that is frozen for this side, or closed."""
-    if not barred:
-        return None
+def refuse_barred(account: AccountFacts) -> Refusal:
+    """The refusal of an account that is frozen for this side, or closed."""
     closed = account.status is AccountStatus.CLOSED
     return Refusal(
         RefusalCode.ACCOUNT_CLOSED if closed else RefusalCode.ACCOUNT_FROZEN,
