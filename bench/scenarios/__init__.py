@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from bench.arena import Arena
-from bench.scenarios import balance, batch, drain, growth, holds, memory, open_loop, payments, script, wait
+from bench.scenarios import balance, batch, cost, drain, growth, holds, memory, open_loop, payments, script, wait
 
 SCENARIOS: dict[str, Callable[[Arena], None]] = {
     "uniform": payments.uniform,
@@ -13,6 +13,7 @@ SCENARIOS: dict[str, Callable[[Arena], None]] = {
     "balance": balance.run,
     "wait": wait.run,
     "open_loop": open_loop.run,
+    "cost": cost.run,
     "holds": holds.run,
     "batch": batch.run_json,
     "ndjson": batch.run_lines,

@@ -11,10 +11,11 @@ from bench.drive import at_rate, saturate
 from bench.figures import Figures
 from bench.load import workload, wrk
 from bench.load.workload import account_id
+from bench.processes import part_of
 from bench.report.environment import afterwards, environment
 from bench.report.write import write_report
 from bench.runner import plain, prepared
-from bench.scenarios import open_loop, script
+from bench.scenarios import cost, open_loop, script
 
 ACCOUNTS = 20
 OPTIONS = Options(seconds=1.0, rounds=1, connections=(8,), accounts=ACCOUNTS, payments=1_600)
@@ -118,3 +119,31 @@ def test_a_tampered_ledger_voids_the_figure(arena: Arena) -> None:  # the last o
     problems = " ".join(outcome.round.problems)
     assert "1 balances differ from the sum of their entries" in problems
     assert "reconciliation:" in problems
+
+
+def test_a_payment_has_its_cost_told_by_process(arena: Arena) -> None:
+    cost.run(arena)
+    figure = arena.figures.find("cost", "Holdfast")
+    assert figure is not None
+    assert figure.is_valid, figure.problems
+    parts = figure.rounds[0].extra
+    assert {"api_us", "drain_us", "cache_us", "postgres_us"} <= parts.keys()
+    assert sum(parts.values()) == pytest.approx(figure.rounds[0].rate)
+    assert parts["api_us"] > 0
+    parsing = arena.figures.rate("cost", "(e) parsing only")
+    assert parsing is not None
+    assert 0 < parsing < figure.rounds[0].rate
+
+
+@pytest.mark.parametrize(
+    ("command_line", "part"),
+    [
+        ("python -m granian --interface wsgi wsgi:application --port 1", "api"),
+        ("python -m granian --interface wsgi bench.baselines.wsgi:application", "baseline"),
+        ("python -m workers.drain", "drain"),
+        ("python -m workers.schedule", "other_workers"),
+        ("wrk -t1 -c16", None),
+    ],
+)
+def test_a_process_belongs_to_its_part(command_line: str, part: str | None) -> None:
+    assert part_of(command_line) == part

@@ -1,0 +1,39 @@
+"""How much processor time the processes under test have taken: what other load on the machine disturbs least."""
+
+from collections import Counter
+
+import psutil
+
+_PARTS = (
+    # a piece of the command line, the part of the whole that it stands for; the first that fits
+    ("bench.baselines.wsgi", "baseline"),
+    ("wsgi:application", "api"),
+    ("workers.drain", "drain"),
+    ("workers.", "other_workers"),
+    ("valkey-server", "cache"),
+    ("postgres", "postgres"),
+)
+
+
+def processor_seconds() -> Counter[str]:
+    """Seconds since each process began, summed by part, of all that this process and its children have started."""
+    seconds: Counter[str] = Counter()
+    for process in psutil.Process().children(recursive=True):
+        try:
+            part = part_of(" ".join(process.cmdline()))
+            times = process.cpu_times()
+        except psutil.Error:
+            continue
+        if part:
+            seconds[part] += times.user + times.system
+    return seconds
+
+
+def part_of(command_line: str) -> str | None:
+    """The part that a process belongs to; None for the generator and whatever else is not under test."""
+    return next((part for piece, part in _PARTS if piece in command_line), None)
+
+
+def spent(before: Counter[str], after: Counter[str]) -> dict[str, float]:
+    """Seconds between two looks, by part; a part whose processes ended meanwhile is left out."""
+    return {part: after[part] - before[part] for part in after if after[part] >= before[part]}
