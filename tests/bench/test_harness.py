@@ -36,8 +36,9 @@ def test_holdfast_keeps_its_books_and_has_a_figure(arena: Arena, own_generator: 
     outcome = saturate(arena.system.address, source, connections=8, seconds=1, own_generator=own_generator)
     arena.holdfast.finish(run, drawn, outcome, 1.0)
     assert outcome.round.problems == []
-    assert outcome.round.rate > 50
-    assert len(outcome.acknowledged) == pytest.approx(outcome.round.rate, rel=0.3)
+    assert outcome.round.rate > 0
+    under_way = 8  # one a connection when the second was over: acknowledged, and not counted in the rate
+    assert len(outcome.acknowledged) == pytest.approx(outcome.round.rate, rel=0.1, abs=under_way)
     assert outcome.round.histogram.percentile(50) is not None
 
 
@@ -45,7 +46,21 @@ def test_holdfast_keeps_its_books_and_has_a_figure(arena: Arena, own_generator: 
 def test_honest_baselines_keep_theirs(arena: Arena, name: str) -> None:
     outcome = arena.turn(arena.rival(name), workload.hot_source(ACCOUNTS), 8)
     assert outcome.round.problems == []
-    assert outcome.round.rate > 10
+    assert outcome.round.rate > 0
+
+
+def test_a_payment_has_its_cost_told_by_process(arena: Arena) -> None:
+    cost.run(arena)
+    figure = arena.figures.find("cost", "Holdfast")
+    assert figure is not None
+    assert figure.is_valid, figure.problems
+    parts = figure.rounds[0].extra
+    assert {"api_us", "drain_us", "cache_us", "postgres_us"} <= parts.keys()
+    assert sum(parts.values()) == pytest.approx(figure.rounds[0].rate)
+    assert parts["api_us"] > 0
+    parsing = arena.figures.rate("cost", "(e) parsing only")
+    assert parsing is not None
+    assert 0 < parsing < figure.rounds[0].rate
 
 
 def test_the_race_is_caught_losing_money(arena: Arena) -> None:
@@ -119,20 +134,6 @@ def test_a_tampered_ledger_voids_the_figure(arena: Arena) -> None:  # the last o
     problems = " ".join(outcome.round.problems)
     assert "1 balances differ from the sum of their entries" in problems
     assert "reconciliation:" in problems
-
-
-def test_a_payment_has_its_cost_told_by_process(arena: Arena) -> None:
-    cost.run(arena)
-    figure = arena.figures.find("cost", "Holdfast")
-    assert figure is not None
-    assert figure.is_valid, figure.problems
-    parts = figure.rounds[0].extra
-    assert {"api_us", "drain_us", "cache_us", "postgres_us"} <= parts.keys()
-    assert sum(parts.values()) == pytest.approx(figure.rounds[0].rate)
-    assert parts["api_us"] > 0
-    parsing = arena.figures.rate("cost", "(e) parsing only")
-    assert parsing is not None
-    assert 0 < parsing < figure.rounds[0].rate
 
 
 @pytest.mark.parametrize(
