@@ -9,6 +9,7 @@ import pytest
 import redis
 
 from app.domain.faults import CacheUnavailable, OutcomeUnknown
+from app.funds import keys
 from app.funds.connection import durability_of, refused_before_running, request_client
 from app.funds.gateway import Funds
 from tests.builders import intent
@@ -118,7 +119,7 @@ def test_an_encrypted_address_is_spoken_to_in_tls() -> None:
 
 
 def test_an_error_inside_a_script_is_a_defect_and_is_not_hidden(cache: Cache) -> None:
-    cache.client.set("hf:{0}:account:alice", "not a hash")
+    cache.client.set(keys.account(0, "alice"), "not a hash")
     with pytest.raises(redis.ResponseError):
         cache.with_wallet()
 

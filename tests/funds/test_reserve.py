@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from app.domain.clock import to_milliseconds
 from app.domain.decisions import FundsState, RecordState, ReserveItem, Stale
 from app.domain.holds import HoldState
 from app.domain.money import MAX_MINOR
@@ -20,16 +21,19 @@ def test_an_accepted_payment_is_held_recorded_and_queued_by_one_call(cache: Cach
     [decision] = cache.reserve(intent(amount_minor=30, external_id="a"))
 
     assert decision.code == "RESERVED"
-    assert decision.funds == FundsState(100, 30, 0, 1)  # the state after the decision
-    assert cache.state() == decision.funds
+    assert decision.version == 1  # after the decision
+    assert cache.state() == FundsState(100, 30, 0, 1)
     assert cache.holds() == {decision.position: 30}
     [queued] = cache.funds.outbox(0)
     assert queued.place.position == decision.position
     assert queued.intent == intent(amount_minor=30, external_id="a")
     record = cache.funds.record(0, "default", "a")
     assert record is not None
-    assert (record.state, record.position, record.funds) == (RecordState.ACCEPTED, decision.position, decision.funds)
-    assert cache.raw()["updated_at"] == str(decision.position).partition("-")[0]
+    assert (record.state, record.position, record.version) == (RecordState.ACCEPTED, decision.position, 1)
+    assert cache.raw()["changed_at"] == decision.position
+    cached = cache.funds.balance("alice")
+    assert cached is not None
+    assert to_milliseconds(cached.updated_at) == PaymentPosition(0, decision.position or "").accepted_at_ms
 
 
 def test_an_intent_comes_back_as_it_went_in(cache: Cache) -> None:
@@ -143,7 +147,7 @@ def test_a_repeat_is_answered_with_the_record_and_moves_nothing(cache: Cache) ->
     [again] = cache.reserve(intent(amount_minor=60, external_id="x"))
     assert again.code == "REPLAYED"
     assert again.record is not None
-    assert (again.record.position, again.record.funds) == (first.position, first.funds)
+    assert (again.record.position, again.record.version) == (first.position, first.version)
     assert cache.state().held_minor == 60
     assert len(cache.outbox()) == 1
 
@@ -293,7 +297,8 @@ def test_where_the_balance_rises_nothing_is_held_and_no_floor_bars_it(cache: Cac
     cache.hydrate(ledger_row("bank", -500, normal_sign=1, floor_minor=floor))
     [decision] = cache.reserve(intent("bank", "alice", 100, hold_minor=0))
     assert decision.code == "RESERVED"
-    assert decision.funds == FundsState(-500, 0, floor, 1)
+    assert decision.version == 1
+    assert cache.state("bank") == FundsState(-500, 0, floor, 1)
     assert cache.holds("bank") == {}
     assert cache.outbox() == [decision.position]
 
