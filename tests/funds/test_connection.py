@@ -1,6 +1,7 @@
 """Faults of the cache: "nothing was done" told from "nobody knows"."""
 
 import socket
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Thread
@@ -24,8 +25,9 @@ def funds_at(url: str) -> Iterator[Funds]:
 
 
 @contextmanager
-def server_that(reply: bytes | None) -> Iterator[str]:
-    """A server that greets every connection and answers each request with `reply`, or by hanging up."""
+def server_that(reply: bytes | None, *, resets: bool = False) -> Iterator[str]:
+    """A server that greets every connection and answers each request with `reply`, or by hanging up, if it `resets`
+    with a word about it."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
         def serve() -> None:
@@ -40,6 +42,8 @@ def server_that(reply: bytes | None) -> Iterator[str]:
                         if greetings:
                             connection.sendall(b"+OK\r\n" * greetings)
                             continue
+                        if resets:
+                            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                         if reply is None:
                             break
                         connection.sendall(reply)
@@ -60,6 +64,11 @@ def test_a_server_that_cannot_be_reached_has_done_nothing() -> None:
 
 def test_a_server_that_hangs_up_after_the_request_may_have_done_it() -> None:
     with server_that(None) as url, funds_at(url) as funds, pytest.raises(OutcomeUnknown):
+        funds.open(0, 1, "")
+
+
+def test_a_server_that_resets_the_connection_after_the_request_may_have_done_it() -> None:
+    with server_that(None, resets=True) as url, funds_at(url) as funds, pytest.raises(OutcomeUnknown):
         funds.open(0, 1, "")
 
 
