@@ -5,12 +5,13 @@ from typing import Any
 import pytest
 
 from app.domain.clock import to_milliseconds
-from app.domain.decisions import FundsState, RecordState, ReserveItem, Stale
+from app.domain.decisions import FundsState, RecordState, ReserveItem, ReserveReply, Stale
 from app.domain.holds import HoldState
 from app.domain.money import MAX_MINOR
 from app.domain.partitions import PaymentPosition
 from app.domain.payments import Kind
 from app.funds import keys
+from app.services.batches import LARGEST_BATCH
 from tests import hot_state
 from tests.builders import NOON_MS, WINDOW_MS, account_in, intent, ledger_row, wallet
 from tests.funds.cache import Cache, settlement
@@ -231,6 +232,53 @@ def test_a_batch_is_decided_in_its_order_on_running_funds(cache: Cache) -> None:
     assert [one.code.value for one in decisions] == ["RESERVED", "INSUFFICIENT_FUNDS", "RESERVED", "RESERVED", "COLD"]
     assert [queued.intent.external_id for queued in cache.funds.outbox(0)] == ["a", "c", "d"]
     assert (cache.state().held_minor, cache.state("carol").held_minor) == (100, 50)
+
+
+def test_several_payments_of_one_account_in_a_call_leave_a_hold_each_and_the_state_of_the_last(cache: Cache) -> None:
+    cache.with_wallet(balance_minor=100)
+    decisions = cache.reserve(
+        intent(amount_minor=50, external_id="a"),
+        intent(amount_minor=7, hold_minor=0, external_id="rising"),
+        intent(amount_minor=20, external_id="b"),
+        intent(amount_minor=31, external_id="refused"),
+    )
+    assert [one.code.value for one in decisions] == ["RESERVED", "RESERVED", "RESERVED", "INSUFFICIENT_FUNDS"]
+    assert [one.version for one in decisions[:3]] == [1, 2, 3]
+    assert decisions[3].funds == FundsState(100, 70, 0, 3)
+    assert cache.state() == FundsState(100, 70, 0, 3)
+    assert cache.holds() == {decisions[0].position: 50, decisions[2].position: 20}
+    assert cache.raw()["changed_at"] == decisions[2].position
+    assert [cache.funds.record(0, "default", name) is not None for name in ("a", "rising", "b", "refused")] == [
+        True
+    ] * 4
+
+
+def test_a_state_whose_last_payment_holds_nothing_is_written_too(cache: Cache) -> None:
+    cache.with_wallet(balance_minor=100)
+    cache.reserve(intent(amount_minor=50, external_id="a"), intent(amount_minor=7, hold_minor=0, external_id="rising"))
+    assert cache.state() == FundsState(100, 50, 0, 2)
+
+
+def test_the_largest_batch_is_decided_by_one_call(cache: Cache) -> None:
+    cache.with_wallet(balance_minor=LARGEST_BATCH - 1)
+    items = [ReserveItem(intent(amount_minor=1, external_id=f"x{n}")) for n in range(LARGEST_BATCH)]
+    roomy = cache.limited_to(LARGEST_BATCH)
+    [reply] = roomy.funds.reserve_unclaimed([(0, items)], 1, dry_run=True)
+    assert isinstance(reply, ReserveReply)
+    assert [one.code.value for one in reply.decisions] == ["RESERVED"] * (LARGEST_BATCH - 1) + ["INSUFFICIENT_FUNDS"]
+
+
+def test_a_dry_run_answers_the_funds_that_each_payment_would_leave(cache: Cache) -> None:
+    cache.with_wallet(balance_minor=100)
+    sent = [intent(amount_minor=60, external_id="x"), intent(amount_minor=60, external_id="x"), intent(amount_minor=40)]
+    [reply] = cache.funds.reserve_unclaimed([(0, [ReserveItem(one) for one in sent])], 1, dry_run=True)
+    assert isinstance(reply, ReserveReply)
+    first, again, last = reply.decisions
+    assert (first.position, first.version, first.funds) == ("", 1, FundsState(100, 60, 0, 1))
+    assert again.record is not None
+    assert (again.record.position, again.record.funds) == ("", FundsState(100, 60, 0, 1))
+    assert last.funds == FundsState(100, 100, 0, 2)
+    assert cache.outbox() == []
 
 
 # Optimistic concurrency
