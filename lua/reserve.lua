@@ -27,7 +27,7 @@
 --       'RESERVED'|position|version            the account's version after it; in a dry run '' and the funds after it
 --
 -- Record: the fingerprint, of fixed length, and behind it, with nothing between
---         A position|version                   accepted
+--         A position|version                   accepted; as a repeat within a call that wrote nothing, as its outcome
 --         R funds                              refused for lack of funds
 --         X position                           rejected by the ledger (settle writes it)
 --         D payment id                         already posted under this id (settle writes it)

@@ -195,11 +195,11 @@ def parse_record(text: str) -> Record:
 
 
 def _parse_accepted(text: str) -> tuple[str, int, FundsState | None]:
-    """Position, version, and funds, of which a dry run has no position and only a dry run has the funds."""
-    position, _, version = text.partition("|")
-    if position:
-        return position, int(version), None
-    funds = parse_funds(version)
+    """Position, version, and funds: what was not written has no position, and only a dry run has the funds."""
+    position, _, rest = text.partition("|")
+    if position or "|" not in rest:
+        return position, int(rest), None
+    funds = parse_funds(rest)
     return position, funds.version, funds
 
 

@@ -15,6 +15,7 @@ PRINT = "f" * FINGERPRINT_LENGTH
     [
         ("A5-1|9", Record(PRINT, RecordState.ACCEPTED, "5-1", 9)),
         ("A|9|-100|30||5-1", Record(PRINT, RecordState.ACCEPTED, "", 9, FundsState(-100, 30, None, 9))),
+        ("A|9", Record(PRINT, RecordState.ACCEPTED, "", 9)),
         ("R9|100|30|-50|5", Record(PRINT, RecordState.REFUSED, funds=FundsState(100, 30, -50, 9))),
         ("X5-1", Record(PRINT, RecordState.REJECTED, "5-1")),
         ("Dpay_3_5_1", Record(PRINT, RecordState.DUPLICATE, "5-1", original_payment_id="pay_3_5_1")),

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from app.domain.clock import to_milliseconds
-from app.domain.decisions import FundsState, RecordState, ReserveItem, ReserveReply, Stale
+from app.domain.decisions import Failed, FundsState, RecordState, ReserveItem, ReserveReply, Stale
 from app.domain.holds import HoldState
 from app.domain.money import MAX_MINOR
 from app.domain.partitions import PaymentPosition
@@ -278,6 +278,17 @@ def test_a_dry_run_answers_the_funds_that_each_payment_would_leave(cache: Cache)
     assert again.record is not None
     assert (again.record.position, again.record.funds) == ("", FundsState(100, 60, 0, 1))
     assert last.funds == FundsState(100, 100, 0, 2)
+    assert cache.outbox() == []
+
+
+def test_an_atomic_batch_fails_at_the_reuse_of_an_external_id_that_it_would_have_reserved_itself(cache: Cache) -> None:
+    cache.with_wallet(balance_minor=100)
+    items = [ReserveItem(intent(amount_minor=amount, external_id="x")) for amount in (10, 10, 11)]
+    [reply] = cache.funds.reserve_unclaimed([(0, items)], 1, atomic=True)
+    assert isinstance(reply, Failed)
+    assert (reply.index, reply.decision.code) == (2, "REUSED")
+    assert reply.decision.record is not None
+    assert (reply.decision.record.fingerprint, reply.decision.record.position) == (items[0].intent.fingerprint, "")
     assert cache.outbox() == []
 
 
