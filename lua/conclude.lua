@@ -63,8 +63,7 @@ redis.call('HDEL', account, position)
 local version, balance, held, floor = parts_of(funds)
 held = held - tonumber(held_here) + captured
 version = version + 1
-local concluded_at = string.match(new_position, '^%d+')
-redis.call('HSET', account, 'funds', funds_of(version, balance, held, floor), 'updated_at', concluded_at)
+redis.call('HSET', account, 'funds', funds_of(version, balance, held, floor, new_position))
 if captured > 0 then
   redis.call('HSET', account, new_position, captured_text)
 end

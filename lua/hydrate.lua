@@ -10,15 +10,15 @@
 -- together with a version that no settle has overtaken.
 --
 -- KEYS  1 account
--- ARGV  1 balance   2 entry count   3 version   4 floor or '' for none   5 directory version   6 updated at (ms)
+-- ARGV  1 balance   2 entry count   3 version   4 floor or '' for none   5 directory version   6 changed at (ms)
 --       then for each open authorization of the account: position, amount held
 --
--- Reply: {funds, entry count, updated at} as cached afterwards,
+-- Reply: {funds, entry count} as cached afterwards,
 --     or {'BEHIND'}: a settle came in between; read the ledger again.
 
 local account = KEYS[1]
 local balance, entry_count, version = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
-local floor, directory_version, updated_at = ARGV[4], tonumber(ARGV[5]), ARGV[6]
+local floor, directory_version, changed_at = ARGV[4], tonumber(ARGV[5]), ARGV[6]
 local FIXED_ARGS = 6
 
 local cached = redis.call('HMGET', account, 'funds', 'entry_count', 'floor_as_of', 'settled_version')
@@ -41,21 +41,21 @@ if not funds then
   end
   redis.call('HDEL', account, 'settled_version')
   redis.call(
-    'HSET', account, 'funds', funds_of(version, balance, held, floor), 'entry_count', integer(entry_count),
-    'floor_as_of', integer(directory_version), 'updated_at', updated_at
+    'HSET', account, 'funds', funds_of(version, balance, held, floor, changed_at), 'entry_count', integer(entry_count),
+    'floor_as_of', integer(directory_version)
   )
 else
-  local cached_version, cached_balance, held, cached_floor = parts_of(funds)
+  local cached_version, cached_balance, held, cached_floor, cached_changed_at = parts_of(funds)
   if entry_count > cached_entry_count then
-    redis.call('HSET', account, 'entry_count', integer(entry_count), 'updated_at', updated_at)
+    redis.call('HSET', account, 'entry_count', integer(entry_count))
   else
-    balance = cached_balance
+    balance, changed_at = cached_balance, cached_changed_at
   end
   if directory_version >= floor_as_of then
     redis.call('HSET', account, 'floor_as_of', integer(directory_version))
   else
     floor = cached_floor
   end
-  redis.call('HSET', account, 'funds', funds_of(math.max(version, cached_version), balance, held, floor))
+  redis.call('HSET', account, 'funds', funds_of(math.max(version, cached_version), balance, held, floor, changed_at))
 end
-return redis.call('HMGET', account, 'funds', 'entry_count', 'updated_at')
+return redis.call('HMGET', account, 'funds', 'entry_count')

@@ -31,7 +31,7 @@ end
 if floor_as_of and floor_as_of > directory_version then
   return { 'SUPERSEDED', funds }
 end
-local version, balance, held, cached_floor = parts_of(funds)
+local version, balance, held, cached_floor, changed_at = parts_of(funds)
 if mode == 'check' and floor ~= '' and tonumber(balance) - held < tonumber(floor) then
   return { 'BELOW_USE', funds }
 end
@@ -40,5 +40,5 @@ local guarded = mode == 'assign' and floor or stricter(cached_floor, floor)
 if guarded ~= cached_floor then
   version = version + 1 -- what is available has changed, so what was read is out of date
 end
-redis.call('HSET', account, 'funds', funds_of(version, balance, held, guarded), 'floor_as_of', ARGV[2])
+redis.call('HSET', account, 'funds', funds_of(version, balance, held, guarded, changed_at), 'floor_as_of', ARGV[2])
 return { 'ASSIGNED', funds }

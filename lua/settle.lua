@@ -8,7 +8,7 @@
 --       then for each of R records:   idempotency record
 -- ARGV  1 position up to which the outbox is done, or '' to delete the listed positions only
 --       2 A   3 R   4 number of listed positions D   5 notices for waiters, or ''   6 channel
---       then for each account:  balance, entry count, version, updated at (ms),
+--       then for each account:  balance, entry count, version, changed at (ms),
 --                               number of posted positions, number of released positions, the positions in this order
 --       then for each record:   its new outcome (the part behind the fingerprint)
 --       then D positions to delete
@@ -52,7 +52,7 @@ local assigned = 0
 local at = FIXED_ARGS
 for n = 1, account_count do
   local account = KEYS[FIXED_KEYS + n]
-  local balance, entry_count_text, updated_at = ARGV[at + 1], ARGV[at + 2], ARGV[at + 4]
+  local balance, entry_count_text, changed_at = ARGV[at + 1], ARGV[at + 2], ARGV[at + 4]
   local entry_count, version = tonumber(entry_count_text), tonumber(ARGV[at + 3])
   local posted_count, released_count = tonumber(ARGV[at + 5]), tonumber(ARGV[at + 6])
   at = at + ARGS_PER_ACCOUNT
@@ -64,16 +64,19 @@ for n = 1, account_count do
 
   local newer = cached_entry_count and entry_count > cached_entry_count
   if funds then
-    local cached_version, cached_balance, held, floor = parts_of(funds)
+    local cached_version, cached_balance, held, floor, cached_changed_at = parts_of(funds)
     -- The version counts what changes the funds: a posted hold changed them when it was reserved.
     local credits = newer and math.max(0, entry_count - cached_entry_count - posted_count) or 0
     local next_version = math.max(cached_version + released + credits, version)
-    local next_funds = funds_of(next_version, newer and balance or cached_balance, held - freed, floor)
     if newer then
-      redis.call('HSET', account, 'funds', next_funds, 'entry_count', entry_count_text, 'updated_at', updated_at)
+      local next_funds = funds_of(next_version, balance, held - freed, floor, changed_at)
+      redis.call('HSET', account, 'funds', next_funds, 'entry_count', entry_count_text)
       assigned = assigned + 1
-    elseif next_funds ~= funds then
-      redis.call('HSET', account, 'funds', next_funds)
+    else
+      local next_funds = funds_of(next_version, cached_balance, held - freed, floor, cached_changed_at)
+      if next_funds ~= funds then
+        redis.call('HSET', account, 'funds', next_funds)
+      end
     end
   elseif newer or cached_entry_count and version > (tonumber(redis.call('HGET', account, 'settled_version')) or -1) then
     -- A placeholder: a hydration that read the ledger before this settle must see that it is behind.

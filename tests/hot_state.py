@@ -5,7 +5,7 @@ from typing import Any
 
 import redis
 
-PARTS = ("version", "balance", "held", "floor")
+PARTS = ("version", "balance", "held", "floor", "changed_at")
 """The parts of the field `funds`, in the order of `lua/funds.lua`."""
 
 

@@ -180,7 +180,7 @@ def acknowledged(accepted: Accepted, durability: str) -> AcknowledgedPayment:
         external_id=intent.external_id,
         status=_acknowledged_state(accepted),
         durability=DURABLE_IN_LEDGER if accepted.posted else durability,
-        version=accepted.funds.version if accepted.funds else None,
+        version=accepted.version,
         source_account_id=intent.source_account_id,
         destination_account_id=intent.destination_account_id,
         amount_minor=intent.amount_minor,

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+from app.domain.clock import from_milliseconds
 from app.domain.holds import HoldState
 from app.domain.partitions import parse_payment_id
 from app.domain.payments import FINGERPRINT_LENGTH, Intent
@@ -57,22 +58,30 @@ class RecordState(StrEnum):
 
 @dataclass(slots=True)
 class Record:
-    """An idempotency record. `position` is None for a refusal; `funds` is the state the decision was made on."""
+    """An idempotency record. `position` is None for a refusal; `funds` is the state a refusal was decided on."""
 
     fingerprint: str
     state: RecordState
     position: str | None = None
+    version: int | None = None
+    """The account's version after an accepted payment."""
     funds: FundsState | None = None
+    """Also of what an earlier payment of the same dry run would have left."""
     original_payment_id: str | None = None
 
 
 @dataclass(slots=True)
 class Decision:
-    """One payment's outcome in a reserve call."""
+    """One payment's outcome in a reserve call.
+
+    A reserved one has its position and the account's `version` after it; in a dry run its position is empty, and it has
+    the `funds` it would have left. A refused one has the funds it was refused on.
+    """
 
     code: ReserveCode
-    funds: FundsState | None = None
     position: str | None = None
+    version: int | None = None
+    funds: FundsState | None = None
     record: Record | None = None
 
 
@@ -161,9 +170,14 @@ def parse_floor(text: str) -> int | None:
 
 
 def parse_funds(text: str) -> FundsState:
-    """Read an account's funds as the cache keeps them: version|balance|held|floor."""
-    version, balance, held, floor = text.split("|")
+    """Read an account's funds as the cache keeps them: version|balance|held|floor|changed at."""
+    version, balance, held, floor, _ = text.split("|")
     return FundsState(int(balance), int(held), parse_floor(floor), int(version))
+
+
+def parse_changed_at(text: str) -> datetime:
+    """When an account's funds were changed last, from the same text: a time in ms since 1970, or a position."""
+    return from_milliseconds(int(text.rpartition("|")[2].partition("-")[0]))
 
 
 def parse_record(text: str) -> Record:
@@ -171,14 +185,22 @@ def parse_record(text: str) -> Record:
     fingerprint, state = text[:FINGERPRINT_LENGTH], RecordState(text[FINGERPRINT_LENGTH])
     rest = text[FINGERPRINT_LENGTH + 1 :]
     if state is RecordState.ACCEPTED:
-        position, _, funds = rest.partition("|")
-        return Record(fingerprint, state, position=position, funds=parse_funds(funds))
+        return Record(fingerprint, state, *_parse_accepted(rest))
     if state is RecordState.REFUSED:
         return Record(fingerprint, state, funds=parse_funds(rest))
     if state is RecordState.DUPLICATE:
         original = parse_payment_id(rest)
         return Record(fingerprint, state, position=original.position if original else None, original_payment_id=rest)
     return Record(fingerprint, state, position=rest)
+
+
+def _parse_accepted(text: str) -> tuple[str, int, FundsState | None]:
+    """Position, version, and funds: what was not written has no position, and only a dry run has the funds."""
+    position, _, rest = text.partition("|")
+    if position or "|" not in rest:
+        return position, int(rest), None
+    funds = parse_funds(rest)
+    return position, funds.version, funds
 
 
 _CODES = {code.value: code for code in ReserveCode}
@@ -190,8 +212,7 @@ def parse_decision(text: str) -> Decision:
     name, _, rest = text.partition("|")
     code = _CODES[name]
     if code is ReserveCode.RESERVED:
-        position, _, funds = rest.partition("|")
-        return Decision(code, funds=parse_funds(funds), position=position)
+        return Decision(code, *_parse_accepted(rest))
     if code is ReserveCode.REPLAYED or code is ReserveCode.REUSED:
         return Decision(code, record=parse_record(rest))
     if code is ReserveCode.COLD:

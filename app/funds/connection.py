@@ -24,7 +24,7 @@ class CacheUnreachable(redis.ConnectionError):
 
 
 class _TellsUnreachable(redis.connection.AbstractConnection):
-    """A connection whose failure to connect can be told from a failure to answer."""
+    """A connection whose failure to connect can be told from a failure to answer, and that reads several replies."""
 
     def connect(self, *args: Any, **kwargs: Any) -> None:
         """Connect, or raise CacheUnreachable."""
@@ -32,6 +32,17 @@ class _TellsUnreachable(redis.connection.AbstractConnection):
             super().connect(*args, **kwargs)  # type: ignore[no-untyped-call]
         except (redis.ConnectionError, redis.TimeoutError) as error:
             raise CacheUnreachable(str(error)) from error
+
+    def read_replies(self, count: int) -> list[Any]:
+        """Read so many replies; an error reply stands in its place as an exception.
+
+        The parser does the reading; what `read_response` does around it, for each reply, costs as much again.
+        """
+        read = self._parser.read_response
+        try:
+            return [read() for _ in range(count)]
+        except OSError as error:
+            raise redis.ConnectionError(f"Error while reading: {error}") from error
 
 
 class _PlainConnection(_TellsUnreachable, redis.Connection):
@@ -82,7 +93,8 @@ class RoundTrips:
         connection = self._connection()
         try:
             connection.send_packed_command([b"".join(map(pack_command, commands))])
-            return [_reply(connection) for _ in commands]
+            replies: list[Any] = connection.read_replies(len(commands))
+            return replies
         except BaseException:
             connection.disconnect()
             raise
@@ -114,13 +126,6 @@ def _is_clean(connection: Any) -> bool:
         return connection.is_connected and not connection.can_read()
     except (redis.ConnectionError, redis.TimeoutError, OSError):
         return False
-
-
-def _reply(connection: Any) -> Any:
-    try:
-        return connection.read_response()
-    except redis.ResponseError as error:
-        return error
 
 
 def blocking_client(redis_url: str, *, decode_responses: bool) -> redis.Redis:

@@ -1,6 +1,15 @@
-"""Names of the keys; `lua/README.md` is the map with their types and meaning."""
+"""Names of the keys; `lua/README.md` is the map with their types and meaning.
+
+Every key begins with the hash tag of its partition. Kinds of which there is one a partition have words for names; those
+of which there are millions have letters: each byte stands in the memory, in the append-only file and on the way there.
+"""
+
+from functools import lru_cache
 
 SETTLED_CHANNEL = "hf:settled"
+
+ACCOUNT, RECORD, CLAIM = "a", "r", "c"
+"""The kinds with letters."""
 
 
 def outbox(partition: int) -> str:
@@ -25,34 +34,42 @@ def tally(partition: int) -> str:
 
 def account(partition: int, account_id: str) -> str:
     """An account's hot state."""
-    return f"hf:{{{partition}}}:account:{account_id}"
+    return _partition(partition, ACCOUNT) + account_id
 
 
-ACCOUNT_PATTERN = "hf:{*}:account:*"
-"""Matches the accounts, for a scan; and keys of other kinds whose ids look like it."""
+def pattern(kind: str) -> str:
+    """What matches all keys of a kind, for a scan; and keys of other kinds whose ids look like it."""
+    return f"hf:{{*}}:{kind}:*"
 
 
 def account_of(key: str) -> tuple[int, str] | None:
     """Partition and id of an account, from its key; None for a key of another kind."""
     _, partition, kind, account_id = key.split(":", 3)
-    return (int(partition.strip("{}")), account_id) if kind == "account" else None
+    return (int(partition.strip("{}")), account_id) if kind == ACCOUNT else None
 
 
 def record(partition: int, entity_id: str, external_id: str) -> str:
     """The idempotency record of a payment."""
-    return f"hf:{{{partition}}}:record:{_escaped(entity_id)}:{external_id}"
+    return _entity(partition, RECORD, entity_id) + external_id
 
 
 def claim(partition: int, entity_id: str, external_id: str) -> str:
     """The directory entry of an external id."""
-    return f"hf:{{{partition}}}:claim:{_escaped(entity_id)}:{external_id}"
-
-
-def _escaped(entity_id: str) -> str:
-    """An entity id without a colon, so that it can never be read together with the external id behind it."""
-    return entity_id.replace("%", "%25").replace(":", "%3A")
+    return _entity(partition, CLAIM, entity_id) + external_id
 
 
 def conclusion(partition: int, position: str) -> str:
     """What became of the authorization at a position."""
     return f"hf:{{{partition}}}:conclusion:{position}"
+
+
+@lru_cache(maxsize=1_024)
+def _partition(partition: int, kind: str) -> str:
+    """How the keys of a kind begin; the same few are needed for every payment."""
+    return f"hf:{{{partition}}}:{kind}:"
+
+
+@lru_cache(maxsize=1_024)
+def _entity(partition: int, kind: str, entity_id: str) -> str:
+    """How an entity's keys begin; its id has no colon here, so it cannot be read together with what is behind it."""
+    return _partition(partition, kind) + entity_id.replace("%", "%25").replace(":", "%3A") + ":"

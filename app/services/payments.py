@@ -44,14 +44,15 @@ ANY_PARTITION = 0
 
 @dataclass(slots=True)
 class Accepted:
-    """An acknowledged payment. `funds` is the guarded account's state after the decision, if still known.
+    """An acknowledged payment. `version` is the guarded account's after the decision, if still known.
 
-    In a dry run it has no position: there is no such payment.
+    In a dry run it has no position, for there is no such payment, and the `funds` that it would have left.
     """
 
     place: PaymentPosition
     intent: Intent
-    funds: FundsState | None
+    version: int | None
+    funds: FundsState | None = None
     replayed: bool = False
     posted: bool = False
     turned_away: bool = False
@@ -246,7 +247,7 @@ class Payments:
                 if reused is not None:
                     return reused
             assert decision.position is not None
-            return Accepted(PaymentPosition(partition, decision.position), intent, decision.funds)
+            return Accepted(PaymentPosition(partition, decision.position), intent, decision.version, decision.funds)
         if decision.code is ReserveCode.REPLAYED:
             assert decision.record is not None
             return self._replay(partition, intent, decision.record)
@@ -270,7 +271,7 @@ class Payments:
         place = PaymentPosition(partition, record.position)
         if record.state is RecordState.REJECTED:
             return self.rejection(place, intent, replayed=True)
-        return Accepted(place, intent, record.funds, replayed=True)
+        return Accepted(place, intent, record.version, record.funds, replayed=True)
 
     def _unless_in_books(self, intent: Intent, refusal: Refusal) -> Accepted | Refusal:
         """A refusal, unless the books have the payment: the cache has forgotten it, and its funds are long spent.
@@ -419,7 +420,7 @@ def accounts_of(requests: Sequence[PaymentRequest]) -> set[str]:
 
 
 def _posted(accepted: Accepted, place: PaymentPosition) -> Accepted:
-    return Accepted(place, accepted.intent, accepted.funds, accepted.replayed, posted=True)
+    return Accepted(place, accepted.intent, accepted.version, replayed=accepted.replayed, posted=True)
 
 
 def _figures(funds: FundsState) -> dict[str, object]:

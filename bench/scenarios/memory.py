@@ -2,6 +2,7 @@
 
 from itertools import islice
 
+from app.funds import keys
 from bench.arena import Arena
 from bench.bulk import add_accounts
 from bench.figures import Round
@@ -43,13 +44,13 @@ def run(arena: Arena) -> None:
     _add(arena, RECORD, (settled - empty) / count)
     _add(arena, PENDING, (full - settled) / count)
     for title, pattern in (
-        (RECORD_KEY, "hf:*:record:*"),
-        (CLAIM_KEY, "hf:*:claim:*"),
-        (ACCOUNT_KEY, f"hf:*:account:{PREFIX}:*"),
+        (RECORD_KEY, keys.pattern(keys.RECORD)),
+        (CLAIM_KEY, keys.pattern(keys.CLAIM)),
+        (ACCOUNT_KEY, keys.pattern(keys.ACCOUNT) + f"{PREFIX}:*"),
     ):
-        keys = list(islice(system.cache.scan_iter(match=pattern, count=1_000), SAMPLES))
-        if keys:
-            usage = sum(system.cache.memory_usage(key, samples=0) or 0 for key in keys) / len(keys)
+        found = list(islice(system.cache.scan_iter(match=pattern, count=1_000), SAMPLES))
+        if found:
+            usage = sum(system.cache.memory_usage(key, samples=0) or 0 for key in found) / len(found)
             _add(arena, title, usage)
     [row] = system.database.execute(
         """SELECT pg_total_relation_size('ledger_transaction') + pg_total_relation_size('entry'), count(*)

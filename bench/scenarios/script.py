@@ -7,18 +7,22 @@ exactly the product's. Nobody drains meanwhile: the server's count must hold not
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 from unittest.mock import patch
 
+from app.domain.partitions import partition_of
 from app.funds.connection import RoundTrips
 from app.funds.scripts import RESERVE
 from bench.arena import Arena
 from bench.figures import Round
 from bench.inside import Inside
 from bench.load import workload
+from bench.load.workload import Workload, account_id
 
 NOTHING = "return 1"
 SINGLE, BATCH = "reserve, one payment a call", "reserve, 100 payments a call"
+SPREAD = "reserve, 100 payments over all partitions, a call for each"
 NOOP = "(g) no-op script, one payment a call"
 PIPELINED = 100
 UNIT = "µs a payment inside Redis"
@@ -27,9 +31,10 @@ Call = tuple[int, list[Any]]
 
 
 def run(arena: Arena) -> None:
-    """Singles, batches of 100, and the no-op, in turn."""
+    """Singles, batches of 100 in one partition and over all, and the no-op, in turn."""
     drawn = workload.uniform(arena.options.accounts)
     inside, system = Inside(arena.system), arena.system
+    together = of_one_partition(drawn, system.settings.partitions)
     count = max(200, arena.options.payments // 8)
     noop = system.cache.script_load(NOTHING)
     inside.submit(arena.new_run(), drawn, drawn.enough_for_all())  # no cold account is left
@@ -37,10 +42,15 @@ def run(arena: Arena) -> None:
     system.stop_drains()
     try:
         for number in range(arena.options.rounds):
-            for title, at_once, sha in ((SINGLE, 1, RESERVE.sha), (BATCH, 100, RESERVE.sha), (NOOP, 1, noop)):
+            for title, payments, at_once, sha in (
+                (SINGLE, drawn, 1, RESERVE.sha),
+                (SPREAD, drawn, 100, RESERVE.sha),
+                (BATCH, together, 100, RESERVE.sha),
+                (NOOP, drawn, 1, noop),
+            ):
                 recorded, repeated = arena.new_run(), arena.new_run()
                 with recording() as calls:
-                    inside.submit(recorded, drawn, count, at_once=at_once)
+                    inside.submit(recorded, payments, count, at_once=at_once)
                 one = _repeat(arena, _renamed(calls, recorded, repeated), sha, count)
                 arena.figures.add("script", title, 0, one, UNIT)
                 arena.say(f"script, round {number + 1}: {title}: {one.rate:.1f} µs")
@@ -52,6 +62,12 @@ def run(arena: Arena) -> None:
         for figure in arena.figures.all:
             if figure.scenario == "script":
                 figure.rounds[-1].problems.append("reconciliation found open breaks after the repeated calls")
+
+
+def of_one_partition(drawn: Workload, partitions: int) -> Workload:
+    """Those payments whose sources lie in partition 0: a call of the script is for one partition."""
+    movements = [one for one in drawn.movements if partition_of(account_id(one.source), partitions) == 0]
+    return replace(drawn, movements=tuple(movements))
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 import pytest
 
+from app.funds import keys
 from tests.api.world import BANK, World, assert_problem, payment
 
 OTHER_CONTENT = [
@@ -178,6 +179,6 @@ def test_a_rejected_id_stays_refused_behind_the_window(shop: World) -> None:
 
 def forget(world: World) -> None:
     """End the idempotency window of all external ids."""
-    for pattern in ("hf:*:record:*", "hf:*:claim:*"):
-        for key in world.cache.scan_iter(pattern):
+    for kind in (keys.RECORD, keys.CLAIM):
+        for key in world.cache.scan_iter(keys.pattern(kind)):
             world.cache.delete(key)

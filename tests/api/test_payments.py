@@ -3,6 +3,7 @@
 import pytest
 
 from app.domain.money import MAX_MINOR
+from app.funds import keys
 from tests.api.world import BANK, World, assert_problem, payment
 
 
@@ -183,7 +184,7 @@ def test_a_repeat_behind_the_window_is_answered_with_the_original_once_the_books
     body = payment("alice", "bob", 400)
     first = world.post("/v1/payments", body).get_json()
     world.drained()
-    for key in world.cache.scan_iter("hf:*:record:*"):
+    for key in world.cache.scan_iter(keys.pattern(keys.RECORD)):
         world.cache.delete(key)  # the idempotency window is over
     late = world.post("/v1/payments", body)
     assert late.status_code == 201

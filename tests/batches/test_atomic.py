@@ -1,6 +1,5 @@
 """Atomic batches: all payments or none, within one guarded account's partition."""
 
-import json
 from typing import Any
 
 import pytest
@@ -160,8 +159,7 @@ def test_the_intents_of_an_atomic_batch_are_linked_and_stand_together(world: Bat
     world.batch([payment(alice, "shop", 1)])
     world.batch([payment(alice, "shop", 1) for _ in range(300)], atomic=True)
     world.batch([payment(alice, "shop", 1)])
-    intents = [json.loads(fields["intent"]) for _, fields in world.cache.xrange("hf:{3}:outbox")]
-    groups = [intent["linked"] for intent in intents]
+    groups = [queued.intent.linked for queued in world.drain.funds.outbox(3)]
     assert groups[0] is None
     assert groups[-1] is None
     assert len(set(groups[1:-1])) == 1

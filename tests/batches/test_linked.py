@@ -5,6 +5,7 @@ from typing import Any
 from app.domain.planning import plan_posting
 from app.domain.posting import KnownOutcome, PostingPlan, QueuedIntent, units
 from app.domain.refusals import Refusal, RefusalCode
+from app.funds import keys
 from tests import hot_state
 from tests.api.world import payment
 from tests.batches.world import BANK, BatchWorld
@@ -123,7 +124,7 @@ def test_the_books_reject_an_atomic_batch_whole_where_the_cache_was_wrong(world:
     [alice] = world.neighbours(1, 100)
     world.account("shop")
     world.balance(alice)
-    hot_state.put(world.cache, f"hf:{{3}}:account:{alice}", balance=1_000)
+    hot_state.put(world.cache, keys.account(3, alice), balance=1_000)
     payments = [payment(alice, "shop", 60), payment(alice, "shop", 60), payment(alice, "shop", 60)]
     accepted = world.batch(payments, atomic=True)
     world.drained()

@@ -7,6 +7,7 @@ from typing import Any
 from werkzeug.test import TestResponse
 
 from app.domain.partitions import DEFAULT_PARTITIONS
+from app.funds import keys
 from tests import hot_state
 from tests.api.world import BANK, World
 from tests.builders import account_in
@@ -58,10 +59,10 @@ class BatchWorld(World):
         content: dict[str, Any] = {}
         for key in sorted(self.cache.scan_iter("hf:*")):
             kind, verb = self.cache.type(key), key.split(":")[2]
-            if verb == "account":
+            if verb == keys.ACCOUNT:
                 held = hot_state.parts(self.cache, key).get("held", "0")
                 content[key] = (held, hot_state.holds(self.cache, key))
-            elif verb in ("outbox", "record", "claim", "tally"):
+            elif verb in ("outbox", keys.RECORD, keys.CLAIM, "tally"):
                 read = {"string": self.cache.get, "hash": self.cache.hgetall, "stream": self.cache.xrange}[kind]
                 content[key] = read(key)
             if verb == "tally":  # what opening the partition left there is no decision

@@ -2,8 +2,10 @@
 
 import pytest
 
-from app.domain.decisions import FundsState, Record, RecordState, parse_floor, parse_record
+from app.domain.clock import from_milliseconds
+from app.domain.decisions import FundsState, Record, RecordState, parse_changed_at, parse_floor, parse_record
 from app.domain.payments import FINGERPRINT_LENGTH
+from tests.builders import NOON_MS
 
 PRINT = "f" * FINGERPRINT_LENGTH
 
@@ -11,15 +13,21 @@ PRINT = "f" * FINGERPRINT_LENGTH
 @pytest.mark.parametrize(
     ("text", "record"),
     [
-        ("A5-1|9|100|30|0", Record(PRINT, RecordState.ACCEPTED, "5-1", FundsState(100, 30, 0, 9))),
-        ("A5-1|9|-100|30|", Record(PRINT, RecordState.ACCEPTED, "5-1", FundsState(-100, 30, None, 9))),
-        ("R9|100|30|-50", Record(PRINT, RecordState.REFUSED, None, FundsState(100, 30, -50, 9))),
+        ("A5-1|9", Record(PRINT, RecordState.ACCEPTED, "5-1", 9)),
+        ("A|9|-100|30||5-1", Record(PRINT, RecordState.ACCEPTED, "", 9, FundsState(-100, 30, None, 9))),
+        ("A|9", Record(PRINT, RecordState.ACCEPTED, "", 9)),
+        ("R9|100|30|-50|5", Record(PRINT, RecordState.REFUSED, funds=FundsState(100, 30, -50, 9))),
         ("X5-1", Record(PRINT, RecordState.REJECTED, "5-1")),
         ("Dpay_3_5_1", Record(PRINT, RecordState.DUPLICATE, "5-1", original_payment_id="pay_3_5_1")),
     ],
 )
 def test_a_record_is_read_in_each_of_its_forms(text: str, record: Record) -> None:
     assert parse_record(f"{PRINT}{text}") == record
+
+
+@pytest.mark.parametrize("text", ["9|100|30|0|1769860800000", "9|100|30||1769860800000-17"])
+def test_when_funds_changed_is_read_from_a_time_and_from_a_position(text: str) -> None:
+    assert parse_changed_at(text) == from_milliseconds(NOON_MS)
 
 
 @pytest.mark.parametrize(("text", "floor"), [("", None), ("0", 0), ("-9007199254740991", -9007199254740991)])

@@ -5,16 +5,32 @@ from typing import Any
 
 import fakeredis
 import pytest
+import redis
+from fakeredis import FakeRedisConnection
 
 from app.funds.connection import request_client
 from tests.funds.cache import Cache
+
+
+class _FakeConnection(FakeRedisConnection):
+    """The fake, with what `RoundTrips` asks of a connection."""
+
+    def read_replies(self, count: int) -> list[Any]:
+        """So many replies, errors in their places."""
+        return [self._reply() for _ in range(count)]
+
+    def _reply(self) -> Any:
+        try:
+            return self.read_response()
+        except redis.ResponseError as error:
+            return error
 
 
 @pytest.fixture(params=["real", "fake"])
 def cache(request: pytest.FixtureRequest) -> Iterator[Cache]:
     """An empty, opened cache."""
     if request.param == "fake":
-        client: Any = fakeredis.FakeRedis(decode_responses=True, version=(7,))
+        client: Any = fakeredis.FakeRedis(decode_responses=True, version=(7,), connection_class=_FakeConnection)
     else:
         client = request_client(request.getfixturevalue("empty_cache"))
     yield Cache(client).opened()

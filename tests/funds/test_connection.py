@@ -1,6 +1,7 @@
 """Faults of the cache: "nothing was done" told from "nobody knows"."""
 
 import socket
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Thread
@@ -9,6 +10,7 @@ import pytest
 import redis
 
 from app.domain.faults import CacheUnavailable, OutcomeUnknown
+from app.funds import keys
 from app.funds.connection import durability_of, refused_before_running, request_client
 from app.funds.gateway import Funds
 from tests.builders import intent
@@ -23,8 +25,9 @@ def funds_at(url: str) -> Iterator[Funds]:
 
 
 @contextmanager
-def server_that(reply: bytes | None) -> Iterator[str]:
-    """A server that greets every connection and answers each request with `reply`, or by hanging up."""
+def server_that(reply: bytes | None, *, resets: bool = False) -> Iterator[str]:
+    """A server that greets every connection and answers each request with `reply`, or by hanging up, if it `resets`
+    with a word about it."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
         def serve() -> None:
@@ -39,6 +42,8 @@ def server_that(reply: bytes | None) -> Iterator[str]:
                         if greetings:
                             connection.sendall(b"+OK\r\n" * greetings)
                             continue
+                        if resets:
+                            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                         if reply is None:
                             break
                         connection.sendall(reply)
@@ -59,6 +64,11 @@ def test_a_server_that_cannot_be_reached_has_done_nothing() -> None:
 
 def test_a_server_that_hangs_up_after_the_request_may_have_done_it() -> None:
     with server_that(None) as url, funds_at(url) as funds, pytest.raises(OutcomeUnknown):
+        funds.open(0, 1, "")
+
+
+def test_a_server_that_resets_the_connection_after_the_request_may_have_done_it() -> None:
+    with server_that(None, resets=True) as url, funds_at(url) as funds, pytest.raises(OutcomeUnknown):
         funds.open(0, 1, "")
 
 
@@ -118,7 +128,7 @@ def test_an_encrypted_address_is_spoken_to_in_tls() -> None:
 
 
 def test_an_error_inside_a_script_is_a_defect_and_is_not_hidden(cache: Cache) -> None:
-    cache.client.set("hf:{0}:account:alice", "not a hash")
+    cache.client.set(keys.account(0, "alice"), "not a hash")
     with pytest.raises(redis.ResponseError):
         cache.with_wallet()
 

@@ -17,7 +17,7 @@ def test_a_cold_account_becomes_what_the_ledger_says(cache: Cache) -> None:
     assert cached.funds == FundsState(100, 0, -50, 7)
     assert cached.entry_count == 7
     assert cached == cache.funds.balance("alice")
-    assert cache.raw()["updated_at"] == str(NOON_MS)
+    assert cache.raw()["changed_at"] == str(NOON_MS)
 
 
 @pytest.mark.parametrize("balance", [MAX_MINOR, -MAX_MINOR, 0])

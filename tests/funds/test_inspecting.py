@@ -43,7 +43,7 @@ def test_a_witness_tells_what_is_not_held_as_it_should_be_and_has_not_settled(ca
 def test_cached_accounts_are_found_each_once_even_with_colons_in_their_ids(cache: Cache) -> None:
     names = {"alice", "a:b:c", "{0}", "ü", *(f"w{n}" for n in range(1_200))}
     cache.hydrate(*(wallet(name, 1) for name in sorted(names)))
-    cache.reserved(1, "}:account:alice")  # the key of its record looks like an account's to the pattern of the scan
+    cache.reserved(1, f"}}:{keys.ACCOUNT}:alice")  # its record looks like an account to the scan
     found = [account_id for _, batch in cache.funds.cached_accounts() for account_id in batch]
     assert sorted(found) == sorted(names)
 

@@ -4,12 +4,14 @@ from typing import Any
 
 import pytest
 
-from app.domain.decisions import FundsState, RecordState, ReserveItem, Stale
+from app.domain.clock import to_milliseconds
+from app.domain.decisions import Failed, FundsState, RecordState, ReserveItem, ReserveReply, Stale
 from app.domain.holds import HoldState
 from app.domain.money import MAX_MINOR
 from app.domain.partitions import PaymentPosition
 from app.domain.payments import Kind
 from app.funds import keys
+from app.services.batches import LARGEST_BATCH
 from tests import hot_state
 from tests.builders import NOON_MS, WINDOW_MS, account_in, intent, ledger_row, wallet
 from tests.funds.cache import Cache, settlement
@@ -20,16 +22,19 @@ def test_an_accepted_payment_is_held_recorded_and_queued_by_one_call(cache: Cach
     [decision] = cache.reserve(intent(amount_minor=30, external_id="a"))
 
     assert decision.code == "RESERVED"
-    assert decision.funds == FundsState(100, 30, 0, 1)  # the state after the decision
-    assert cache.state() == decision.funds
+    assert decision.version == 1  # after the decision
+    assert cache.state() == FundsState(100, 30, 0, 1)
     assert cache.holds() == {decision.position: 30}
     [queued] = cache.funds.outbox(0)
     assert queued.place.position == decision.position
     assert queued.intent == intent(amount_minor=30, external_id="a")
     record = cache.funds.record(0, "default", "a")
     assert record is not None
-    assert (record.state, record.position, record.funds) == (RecordState.ACCEPTED, decision.position, decision.funds)
-    assert cache.raw()["updated_at"] == str(decision.position).partition("-")[0]
+    assert (record.state, record.position, record.version) == (RecordState.ACCEPTED, decision.position, 1)
+    assert cache.raw()["changed_at"] == decision.position
+    cached = cache.funds.balance("alice")
+    assert cached is not None
+    assert to_milliseconds(cached.updated_at) == PaymentPosition(0, decision.position or "").accepted_at_ms
 
 
 def test_an_intent_comes_back_as_it_went_in(cache: Cache) -> None:
@@ -143,7 +148,7 @@ def test_a_repeat_is_answered_with_the_record_and_moves_nothing(cache: Cache) ->
     [again] = cache.reserve(intent(amount_minor=60, external_id="x"))
     assert again.code == "REPLAYED"
     assert again.record is not None
-    assert (again.record.position, again.record.funds) == (first.position, first.funds)
+    assert (again.record.position, again.record.version) == (first.position, first.version)
     assert cache.state().held_minor == 60
     assert len(cache.outbox()) == 1
 
@@ -229,6 +234,64 @@ def test_a_batch_is_decided_in_its_order_on_running_funds(cache: Cache) -> None:
     assert (cache.state().held_minor, cache.state("carol").held_minor) == (100, 50)
 
 
+def test_several_payments_of_one_account_in_a_call_leave_a_hold_each_and_the_state_of_the_last(cache: Cache) -> None:
+    cache.with_wallet(balance_minor=100)
+    decisions = cache.reserve(
+        intent(amount_minor=50, external_id="a"),
+        intent(amount_minor=7, hold_minor=0, external_id="rising"),
+        intent(amount_minor=20, external_id="b"),
+        intent(amount_minor=31, external_id="refused"),
+    )
+    assert [one.code.value for one in decisions] == ["RESERVED", "RESERVED", "RESERVED", "INSUFFICIENT_FUNDS"]
+    assert [one.version for one in decisions[:3]] == [1, 2, 3]
+    assert decisions[3].funds == FundsState(100, 70, 0, 3)
+    assert cache.state() == FundsState(100, 70, 0, 3)
+    assert cache.holds() == {decisions[0].position: 50, decisions[2].position: 20}
+    assert cache.raw()["changed_at"] == decisions[2].position
+    assert [cache.funds.record(0, "default", name) is not None for name in ("a", "rising", "b", "refused")] == [
+        True
+    ] * 4
+
+
+def test_a_state_whose_last_payment_holds_nothing_is_written_too(cache: Cache) -> None:
+    cache.with_wallet(balance_minor=100)
+    cache.reserve(intent(amount_minor=50, external_id="a"), intent(amount_minor=7, hold_minor=0, external_id="rising"))
+    assert cache.state() == FundsState(100, 50, 0, 2)
+
+
+def test_the_largest_batch_is_decided_by_one_call(cache: Cache) -> None:
+    cache.with_wallet(balance_minor=LARGEST_BATCH - 1)
+    items = [ReserveItem(intent(amount_minor=1, external_id=f"x{n}")) for n in range(LARGEST_BATCH)]
+    roomy = cache.limited_to(LARGEST_BATCH)
+    [reply] = roomy.funds.reserve_unclaimed([(0, items)], 1, dry_run=True)
+    assert isinstance(reply, ReserveReply)
+    assert [one.code.value for one in reply.decisions] == ["RESERVED"] * (LARGEST_BATCH - 1) + ["INSUFFICIENT_FUNDS"]
+
+
+def test_a_dry_run_answers_the_funds_that_each_payment_would_leave(cache: Cache) -> None:
+    cache.with_wallet(balance_minor=100)
+    sent = [intent(amount_minor=60, external_id="x"), intent(amount_minor=60, external_id="x"), intent(amount_minor=40)]
+    [reply] = cache.funds.reserve_unclaimed([(0, [ReserveItem(one) for one in sent])], 1, dry_run=True)
+    assert isinstance(reply, ReserveReply)
+    first, again, last = reply.decisions
+    assert (first.position, first.version, first.funds) == ("", 1, FundsState(100, 60, 0, 1))
+    assert again.record is not None
+    assert (again.record.position, again.record.funds) == ("", FundsState(100, 60, 0, 1))
+    assert last.funds == FundsState(100, 100, 0, 2)
+    assert cache.outbox() == []
+
+
+def test_an_atomic_batch_fails_at_the_reuse_of_an_external_id_that_it_would_have_reserved_itself(cache: Cache) -> None:
+    cache.with_wallet(balance_minor=100)
+    items = [ReserveItem(intent(amount_minor=amount, external_id="x")) for amount in (10, 10, 11)]
+    [reply] = cache.funds.reserve_unclaimed([(0, items)], 1, atomic=True)
+    assert isinstance(reply, Failed)
+    assert (reply.index, reply.decision.code) == (2, "REUSED")
+    assert reply.decision.record is not None
+    assert (reply.decision.record.fingerprint, reply.decision.record.position) == (items[0].intent.fingerprint, "")
+    assert cache.outbox() == []
+
+
 # Optimistic concurrency
 
 
@@ -293,7 +356,8 @@ def test_where_the_balance_rises_nothing_is_held_and_no_floor_bars_it(cache: Cac
     cache.hydrate(ledger_row("bank", -500, normal_sign=1, floor_minor=floor))
     [decision] = cache.reserve(intent("bank", "alice", 100, hold_minor=0))
     assert decision.code == "RESERVED"
-    assert decision.funds == FundsState(-500, 0, floor, 1)
+    assert decision.version == 1
+    assert cache.state("bank") == FundsState(-500, 0, floor, 1)
     assert cache.holds("bank") == {}
     assert cache.outbox() == [decision.position]
 

@@ -21,7 +21,7 @@ def test_a_settled_payment_is_an_entry_and_no_longer_a_hold(cache: Cache) -> Non
     assert cache.state() == FundsState(70, 0, 0, 1)
     assert (cache.holds(), cache.outbox()) == ({}, [])
     assert cache.raw()["entry_count"] == "1"
-    assert cache.raw()["updated_at"] == str(NOON_MS + 1)
+    assert cache.raw()["changed_at"] == str(NOON_MS + 1)
 
 
 def test_settling_twice_is_settling_once(cache: Cache) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from app.domain.money import MAX_MINOR
+from app.funds import keys
 from app.services.keys import Scope
 from tests.api.world import assert_problem
 from tests.journals.world import BANK, DRY, JOURNALS, JournalWorld, at_once, credit, debit, journal
@@ -128,7 +129,8 @@ def test_an_external_id_is_a_journals_or_a_payments(world: JournalWorld) -> None
     body = journal(debit("alice", 10), credit(BANK, 10), external_id="one")
     assert_problem(world.post(JOURNALS, body), 422, "external_id_reused")
     world.drained()
-    world.cache.delete(*world.cache.scan_iter("hf:*:claim:*"), *world.cache.scan_iter("hf:*:record:*"))
+    for kind in (keys.CLAIM, keys.RECORD):
+        world.cache.delete(*world.cache.scan_iter(keys.pattern(kind)))
     assert_problem(world.post(JOURNALS, body), 422, "external_id_reused")
     world.posted(debit("alice", 10), credit(BANK, 10), external_id="two")
     late = world.pay("alice", "bob", 10, external_id="two").get_json()["payment_id"]

@@ -8,6 +8,7 @@ from uuid import uuid4
 from werkzeug.test import TestResponse
 
 from app.domain.partitions import DEFAULT_PARTITIONS
+from app.funds import keys
 from app.wiring import build_reconciler, build_verifier
 from tests import hot_state
 from tests.api.world import BANK, World
@@ -70,7 +71,7 @@ class JournalWorld(World):
 
     def holds(self) -> dict[str, dict[str, str]]:
         """Every hold in the cache."""
-        found = {key: hot_state.holds(self.cache, key) for key in self.cache.scan_iter("hf:*:account:*")}
+        found = {key: hot_state.holds(self.cache, key) for key in self.cache.scan_iter(keys.pattern(keys.ACCOUNT))}
         return {key: holds for key, holds in found.items() if holds}
 
     def intents(self) -> int:
@@ -79,14 +80,14 @@ class JournalWorld(World):
 
     def traces(self) -> dict[str, Any]:
         """What an operation could leave, in the cache and in the books."""
-        kinds = ("outbox", "record", "claim", "tally")
-        keys = [key for key in self.cache.scan_iter("hf:*") if key.split(":")[2] in kinds]
+        kinds = ("outbox", keys.RECORD, keys.CLAIM, "tally")
+        found = [key for key in self.cache.scan_iter("hf:*") if key.split(":")[2] in kinds]
         read: dict[str, Callable[[str], Any]] = {
             "string": self.cache.get,
             "hash": self.cache.hgetall,
             "stream": self.cache.xrange,
         }
-        content = {key: read[str(self.cache.type(key))](key) for key in sorted(keys)}
+        content = {key: read[str(self.cache.type(key))](key) for key in sorted(found)}
         tables = ("ledger_transaction", "entry", "payment_rejection", "conflict_count")
         counts = {table: self.sql(f"SELECT count(*) FROM {table}") for table in tables}
         heads = self.sql("SELECT partition, chain_seq FROM partition ORDER BY partition")

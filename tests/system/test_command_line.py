@@ -6,6 +6,7 @@ import re
 import pytest
 
 from app.domain.partitions import DEFAULT_PARTITIONS, partition_of
+from app.funds import keys
 from app.services.keys import RECHECK_S
 from tests import hot_state
 from tests.system.harness import BANK, Client, System, payment, wait_for
@@ -80,7 +81,7 @@ def test_a_cache_that_was_tampered_with_is_a_break_until_it_is_made_good(
     client.account(name)
     client.fund(name, 100)
     assert client.balance(name)["balance_minor"] == 100, "cached from here on"
-    account_key = f"hf:{{{partition_of(name, DEFAULT_PARTITIONS)}}}:account:{name}"
+    account_key = keys.account(partition_of(name, DEFAULT_PARTITIONS), name)
     with system.cache() as cache:
         hot_state.add(cache, account_key, **{field: 50})
         try:
@@ -98,7 +99,7 @@ def test_a_hold_without_an_intent_is_a_break(system: System, client: Client) -> 
     client.account("strange-hold")
     client.fund("strange-hold", 100)
     assert client.balance("strange-hold")["balance_minor"] == 100, "cached from here on"
-    account_key = f"hf:{{{partition_of('strange-hold', DEFAULT_PARTITIONS)}}}:account:strange-hold"
+    account_key = keys.account(partition_of("strange-hold", DEFAULT_PARTITIONS), "strange-hold")
     with system.cache() as cache:
         cache.hset(account_key, "1-1", 30)
         hot_state.add(cache, account_key, held=30)
