@@ -1,18 +1,23 @@
 """Arrays as parameters, as their text: at a tenth of the driver's cost."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import Any
 
 
-def array(values: Collection[str] | Collection[int]) -> str | list[Any]:
-    """Values as the text of an array; with a NUL, which no text has, the driver's own, which says so."""
-    joined = "\0".join(map(str, values))
+def array(values: Collection[str]) -> str | list[Any]:
+    """Texts as the text of an array; with a NUL, which no text has, the driver's own, which says so."""
+    joined = "\0".join(values)
     if joined.count("\0") != max(0, len(values) - 1):
         return list(values)
     if not values:
         return "{}"
     escaped = joined.replace("\\", "\\\\").replace('"', '\\"')
     return '{"' + escaped.replace("\0", '","') + '"}'
+
+
+def numbers(values: Iterable[int]) -> str:
+    """Integers as the text of an array."""
+    return "{" + ",".join(map(str, values)) + "}"
 
 
 def bytes_array(values: Collection[bytes]) -> str:

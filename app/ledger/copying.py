@@ -32,16 +32,18 @@ _EPOCH_US = to_microseconds(datetime(2000, 1, 1, tzinfo=UTC))
 _length = Struct("!i").pack
 _transaction_begins = Struct("!hihiq").pack
 """Number of columns, partition, chain_seq."""
-_transaction_times = Struct("!iqiqiq").pack
+_transaction_ends = Struct("!iqiqiqi32si32s").pack
+"""accepted_at, effective_at, posted_at, previous_hash, hash."""
 _entry_begins = Struct("!h").pack(9)
 _entry_figures = Struct("!iqihiqihiqiq").pack
 """entry_number, partition, chain_seq, leg, amount_minor, balance_minor."""
-_time = Struct("!iq").pack
+_entry_ends = Struct("!iq").pack
+"""posted_at."""
 
 
 def transactions_copy(rows: Iterable[TransactionRow]) -> bytes:
     """What COPY_TRANSACTIONS takes."""
-    text = _Texts()
+    known = _Texts()
     parts = [_SIGNATURE]
     for facts, previous_hash, own_hash in rows:
         (
@@ -50,38 +52,35 @@ def transactions_copy(rows: Iterable[TransactionRow]) -> bytes:
         ) = facts  # fmt: skip
         parts += (
             _transaction_begins(16, 2, partition, 8, chain_seq),
-            text[entity_id],
+            known[entity_id],
             _text(external_id),
-            text[kind],
+            known[kind],
             _text(payment_id),
-            _NULL if relates_to is None else _text(relates_to),
+            known[relates_to],
             _text(fingerprint),
-            text[actor],
-            _NULL if description is None else _text(description),
+            known[actor],
+            known[description],
             _NULL if metadata is None else _text(metadata),
-            _transaction_times(
-                8, accepted_at_us - _EPOCH_US, 8, effective_at_us - _EPOCH_US, 8, posted_at_us - _EPOCH_US
+            _transaction_ends(
+                8, accepted_at_us - _EPOCH_US, 8, effective_at_us - _EPOCH_US, 8, posted_at_us - _EPOCH_US,
+                32, previous_hash, 32, own_hash,
             ),
-            _length(len(previous_hash)),
-            previous_hash,
-            _length(len(own_hash)),
-            own_hash,
-        )
+        )  # fmt: skip
     parts.append(_TRAILER)
     return b"".join(parts)
 
 
 def entries_copy(rows: Iterable[EntryRow]) -> bytes:
     """What COPY_ENTRIES takes."""
-    text = _Texts()
+    known = _Texts()
     parts = [_SIGNATURE]
     for account_id, number, partition, chain_seq, leg, amount_minor, balance_minor, currency_code, posted_at_us in rows:
         parts += (
             _entry_begins,
-            text[account_id],
+            known[account_id],
             _entry_figures(8, number, 2, partition, 8, chain_seq, 2, leg, 8, amount_minor, 8, balance_minor),
-            text[currency_code],
-            _time(8, posted_at_us - _EPOCH_US),
+            known[currency_code],
+            _entry_ends(8, posted_at_us - _EPOCH_US),
         )
     parts.append(_TRAILER)
     return b"".join(parts)
@@ -98,9 +97,9 @@ def _text(value: str) -> bytes:
     return _length(len(encoded)) + encoded
 
 
-class _Texts(dict[str, bytes]):
-    """Texts that come again and again, encoded once."""
+class _Texts(dict[str | None, bytes]):
+    """Texts that come again and again, encoded once; and null."""
 
-    def __missing__(self, value: str) -> bytes:
-        encoded = self[value] = _text(value)
+    def __missing__(self, value: str | None) -> bytes:
+        encoded = self[value] = _NULL if value is None else _text(value)
         return encoded

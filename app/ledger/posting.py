@@ -14,7 +14,7 @@ from app.domain.holds import Hold
 from app.domain.posting import ChainHead, Delta, Duplicate, KnownOutcome, LedgerBalance, PostingPlan, Rejection
 from app.domain.refusals import RefusalCode
 from app.domain.straight_through import StraightPlan
-from app.ledger.arrays import array, bytes_array
+from app.ledger.arrays import array, bytes_array, numbers
 from app.ledger.clock import BooksClock
 from app.ledger.copying import COPY_ENTRIES, COPY_TRANSACTIONS, copy_in, entries_copy, transactions_copy
 from app.ledger.database import connect, translate, translated
@@ -166,9 +166,9 @@ class Posting:
         parameters = (
             posted_at,
             array(deltas),
-            array([delta.change_minor for delta in deltas.values()]),
-            array([delta.entries for delta in deltas.values()]),
-            array([delta.versions for delta in deltas.values()]),
+            numbers([delta.change_minor for delta in deltas.values()]),
+            numbers([delta.entries for delta in deltas.values()]),
+            numbers([delta.versions for delta in deltas.values()]),
         )
         rows = self._connection.execute(_ADD_TO_BALANCES, parameters).fetchall()
         written = {account_id: (balance, count) for account_id, balance, count in rows}
@@ -186,8 +186,8 @@ class Posting:
     def _advance_heads(self) -> None:
         heads = self.heads.values()
         parameters = (
-            array([head.partition for head in heads]),
-            array([head.chain_seq for head in heads]),
+            numbers([head.partition for head in heads]),
+            numbers([head.chain_seq for head in heads]),
             bytes_array([head.chain_hash for head in heads]),
             array([head.last_position for head in heads]),
             [head.last_posted_at for head in heads],
@@ -209,6 +209,10 @@ class PostingBooks:
 
     patience_s: float | None = None
     """How long an answer is waited for; a worker has nothing better to do."""
+
+    lock_timeout_ms = 20
+    """How long a row is waited for. Whoever holds one changes it, nearly always, and then this posting must begin anew
+    anyway; what is locked is passed by, and the rest posts."""
 
     def __init__(self, database_url: str) -> None:
         self._database_url = database_url
@@ -306,6 +310,7 @@ class PostingBooks:
         with self._guarded() as connection, connection.transaction():
             # Serializable, two drains that count the same hot account at once would abort each other.
             connection.execute("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
+            connection.execute(LOCK_TIMEOUT, ("0",))
             connection.execute(_COUNT_CONFLICTS, parameters)
 
     def close(self) -> None:
@@ -331,6 +336,7 @@ class PostingBooks:
                     self._database_url,
                     application_name=f"holdfast {self.process}",
                     patience_s=self.patience_s,
+                    lock_timeout_ms=self.lock_timeout_ms,
                 )
             except psycopg.Error as error:
                 raise translate(error) from error

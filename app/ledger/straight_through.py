@@ -9,11 +9,8 @@ import psycopg
 from app.domain.faults import RowsChanged
 from app.domain.posting import ChainHead, LedgerBalance
 from app.domain.straight_through import StraightPlan
-from app.ledger.arrays import array, bytes_array
+from app.ledger.arrays import array, bytes_array, numbers
 from app.ledger.copying import COPY_ENTRIES, COPY_TRANSACTIONS, copy_in, entries_copy, transactions_copy
-
-LOCK_PATIENCE = "SET LOCAL lock_timeout = '20ms'"
-"""Whoever holds a row changes it, nearly always; the careful path passes by what is locked and posts the rest."""
 
 _ADVANCE = """
 WITH advanced AS (
@@ -49,10 +46,7 @@ def post_straight_through(connection: psycopg.Connection[Any], plan: StraightPla
     Raises RowsChanged where a row is not as remembered, or an external id was rejected or authorized before. What is
     posted already is refused by the unique keys.
     """
-    with connection.pipeline():  # what begins the transaction goes along
-        connection.execute(LOCK_PATIENCE)
-        cursor = connection.execute(_ADVANCE, _parameters(plan), prepare=True)
-    row = cursor.fetchone()
+    row = connection.execute(_ADVANCE, _parameters(plan), prepare=True).fetchone()
     assert row is not None
     accounts, heads, rejected, authorized, now = row
     if (accounts, heads) != (len(plan.balances), len(plan.heads)) or rejected or authorized:
@@ -77,20 +71,20 @@ def _balances(before: Sequence[LedgerBalance], after: Collection[LedgerBalance])
     pairs = list(zip(before, after, strict=True))
     return {
         "accounts": array([row.account_id for row in after]),
-        "deltas": array([row.balance_minor - old.balance_minor for old, row in pairs]),
-        "entries": array([row.entry_count - old.entry_count for old, row in pairs]),
-        "balances": array([row.balance_minor for row in after]),
-        "counts": array([row.entry_count for row in after]),
-        "versions": array([row.version for row in after]),
+        "deltas": numbers([row.balance_minor - old.balance_minor for old, row in pairs]),
+        "entries": numbers([row.entry_count - old.entry_count for old, row in pairs]),
+        "balances": numbers([row.balance_minor for row in after]),
+        "counts": numbers([row.entry_count for row in after]),
+        "versions": numbers([row.version for row in after]),
     }
 
 
 def _heads(before: Sequence[ChainHead], after: Collection[ChainHead]) -> dict[str, Any]:
     return {
-        "partitions": array([head.partition for head in after]),
-        "seqs_before": array([head.chain_seq for head in before]),
+        "partitions": numbers([head.partition for head in after]),
+        "seqs_before": numbers([head.chain_seq for head in before]),
         "hashes_before": bytes_array([head.chain_hash for head in before]),
-        "seqs": array([head.chain_seq for head in after]),
+        "seqs": numbers([head.chain_seq for head in after]),
         "hashes": bytes_array([head.chain_hash for head in after]),
         "positions": array([head.last_position for head in after]),
     }
