@@ -16,6 +16,7 @@ from app.domain.refusals import RefusalCode
 from app.domain.straight_through import StraightPlan
 from app.ledger.arrays import array, bytes_array, numbers
 from app.ledger.clock import BooksClock
+from app.ledger.conflicts import add_conflicts, changed_since, locked_now
 from app.ledger.copying import COPY_ENTRIES, COPY_TRANSACTIONS, copy_in, entries_copy, transactions_copy
 from app.ledger.database import connect, translate, translated
 from app.ledger.holds import hold_of
@@ -80,17 +81,6 @@ SET chain_seq = h.chain_seq, chain_hash = h.chain_hash, last_position = h.last_p
 FROM unnest(%s::smallint[], %s::bigint[], %s::bytea[], %s::text[], %s::timestamptz[])
     AS h (partition, chain_seq, chain_hash, last_position, last_posted_at)
 WHERE p.partition = h.partition
-"""
-_CHANGED_SINCE = """
-SELECT account_id FROM account_balance
-WHERE account_id = ANY(%s) AND NOT pg_visible_in_snapshot(xmin::text::xid8, %s::pg_snapshot)
-"""
-_FREE = "SELECT account_id FROM account_balance WHERE account_id = ANY(%s) FOR UPDATE SKIP LOCKED"
-_COUNT_CONFLICTS = """
-INSERT INTO conflict_count AS c (account_id, retries, exhausted)
-SELECT account_id, %(retries)s, %(exhausted)s FROM unnest(%(accounts)s::text[]) AS account_id ORDER BY account_id
-ON CONFLICT (account_id) DO UPDATE
-SET retries = c.retries + excluded.retries, exhausted = c.exhausted + excluded.exhausted, last_at = clock_timestamp()
 """
 
 
@@ -293,25 +283,20 @@ class PostingBooks:
 
     def contended(self, account_ids: Sequence[str]) -> set[str]:
         """Where the last conflict came from: accounts that are locked now, or were changed since its snapshot."""
-        wanted = list(account_ids)
         changed: set[str] = set()
         if self._snapshot is not None:
             with self._guarded() as connection, connection.transaction():
-                changed = {row[0] for row in connection.execute(_CHANGED_SINCE, (wanted, self._snapshot))}
+                changed = changed_since(connection, account_ids, self._snapshot)
         try:
             with self._guarded() as connection, connection.transaction():
-                return changed | (set(wanted) - {row[0] for row in connection.execute(_FREE, (wanted,))})
+                return changed | locked_now(connection, account_ids)
         except ConcurrencyConflict:
             return changed
 
     def count_conflicts(self, account_ids: Sequence[str], *, retries: int, exhausted: int) -> None:
         """Add to the conflict counts of these accounts."""
-        parameters = {"accounts": list(account_ids), "retries": retries, "exhausted": exhausted}
         with self._guarded() as connection, connection.transaction():
-            # Serializable, two drains that count the same hot account at once would abort each other.
-            connection.execute("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
-            connection.execute(LOCK_TIMEOUT, ("0",))
-            connection.execute(_COUNT_CONFLICTS, parameters)
+            add_conflicts(connection, account_ids, retries=retries, exhausted=exhausted)
 
     def close(self) -> None:
         """Give the connection back."""
