@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from app.domain.faults import ConcurrencyConflict
 from app.ledger.posting import PostingBooks
 from app.services.contention import LONGEST_DELAY_S
 from app.services.drain import Drain
@@ -192,6 +193,20 @@ def test_a_row_that_is_locked_elsewhere_is_passed_by_with_care_and_counted(watch
     watching.drained()
     assert (world.booked("hot"), world.booked("bob")) == (6, 11)
     world.assert_proven()
+
+
+def test_a_row_changed_by_a_concurrent_posting_is_counted_by_account(watching: Watching) -> None:
+    world = watching.world
+    world.accepted("alice", "bob", 10)
+
+    def overtaken(_plan: Any) -> None:
+        world.tamper("UPDATE account_balance SET version = version + 1 WHERE account_id = 'alice'")
+        raise ConcurrencyConflict("could not serialize access")
+
+    watching.books.post = overtaken  # type: ignore[method-assign]
+    assert watching.drained() == ["careful"]
+    assert world.conflicts() == {"alice": (1, 0)}
+    assert world.booked("bob") == 11
 
 
 def test_a_constraint_that_refuses_a_posting_is_left_to_the_careful_path(watching: Watching) -> None:
