@@ -37,7 +37,8 @@ from app.services.assets import Assets
 from app.services.balances import Balances
 from app.services.contention import Contention
 from app.services.directory import AccountDirectory
-from app.services.drain import BATCH_LIMIT, Drain, DrainReport
+from app.services.drain import BATCH_LIMIT, Drain
+from app.services.drain_report import DrainReport
 from app.services.payments import Accepted, Payments
 from app.services.reconcile import Reconciler
 from app.services.verify import Verifier

@@ -21,6 +21,10 @@ class ConcurrencyConflict(Fault):
     """The books aborted a transaction because of a concurrent one; trying again may succeed."""
 
 
+class RowsChanged(Fault):
+    """Rows of the books are not as they were remembered; nothing was written."""
+
+
 class ConcurrencyRetryExhausted(Fault):
     """The bounded retries of a transaction are used up."""
 

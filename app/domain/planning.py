@@ -186,6 +186,8 @@ def _refuse(queued: QueuedIntent, balances: Mapping[str, LedgerBalance], holds: 
 def _refuse_legs(intent: Intent, balances: Mapping[str, LedgerBalance]) -> Refusal | None:
     for leg in intent.legs:
         row = balances.get(leg.account_id)
+        if row is not None and takes(row, intent, leg.amount_minor):
+            continue
         if row is not None and row.entity_id == intent.entity_id and row.currency_code != intent.currency_code:
             return Refusal(
                 RefusalCode.CURRENCY_MISMATCH,
@@ -195,6 +197,18 @@ def _refuse_legs(intent: Intent, balances: Mapping[str, LedgerBalance]) -> Refus
         if refusal := refuse_leg(leg, row, intent.entity_id):
             return refusal
     return None
+
+
+def takes(row: LedgerBalance, intent: Intent, amount_minor: int) -> bool:
+    """Whether an account's row can take a leg of this amount; `refuse_leg` says why not."""
+    change = row.normal_sign * amount_minor
+    after = row.balance_minor + change
+    return (
+        row.entity_id == intent.entity_id
+        and row.currency_code == intent.currency_code
+        and (change >= 0 or row.floor_minor is None or after >= row.floor_minor)
+        and in_range(after)
+    )
 
 
 def refuse_leg(leg: Leg, row: LedgerBalance | None, entity_id: str) -> Refusal | None:

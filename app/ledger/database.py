@@ -65,12 +65,16 @@ def engine_for(
     return engine
 
 
-def connect(database_url: str, *, application_name: str, patience_s: float | None = None) -> psycopg.Connection[Any]:
+def connect(
+    database_url: str, *, application_name: str, patience_s: float | None = None, lock_timeout_ms: int = 0
+) -> psycopg.Connection[Any]:
     """One connection of its own, for COPY and streaming, that acts as the app's role.
 
-    Without `patience_s` it waits for a frozen server until that goes on.
+    Without `patience_s` it waits for a frozen server until that goes on; without `lock_timeout_ms`, for any lock.
     """
-    connection = PatientConnection.connect(database_url, **_connect_arguments(database_url, application_name))
+    arguments = _connect_arguments(database_url, application_name)
+    arguments["options"] += f" -c lock_timeout={lock_timeout_ms}"
+    connection = PatientConnection.connect(database_url, **arguments)
     connection.patience_s = patience_s
     return connection
 

@@ -1,28 +1,35 @@
 """The posting transaction: SERIALIZABLE, one batch, all or nothing; locks first, then writes."""
 
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from typing import Any
 
 import psycopg
 from psycopg import IsolationLevel
-from psycopg.types.json import Json, Jsonb
 
-from app.domain.entries import LedgerTransaction, canonical_json
+from app.domain.entries import EntryRow, TransactionRow, rows_of
 from app.domain.faults import BooksUnavailable, ConcurrencyConflict, Fault
-from app.domain.holds import Hold, HoldState
+from app.domain.holds import Hold
 from app.domain.posting import ChainHead, Delta, Duplicate, KnownOutcome, LedgerBalance, PostingPlan, Rejection
 from app.domain.refusals import RefusalCode
+from app.domain.straight_through import StraightPlan
+from app.ledger.arrays import array, bytes_array, numbers
+from app.ledger.clock import BooksClock
+from app.ledger.conflicts import add_conflicts, changed_since, locked_now
+from app.ledger.copying import COPY_ENTRIES, COPY_TRANSACTIONS, copy_in, entries_copy, transactions_copy
 from app.ledger.database import connect, translate, translated
 from app.ledger.holds import hold_of
+from app.ledger.recording import record_duplicates, record_holds, record_rejections
+from app.ledger.straight_through import post_straight_through
 
 _LOCK_HEADS = """
 SELECT partition, chain_seq, chain_hash, last_position, last_posted_at, pg_current_snapshot()::text
 FROM partition WHERE partition = ANY(%s::smallint[]) ORDER BY partition FOR UPDATE
 """
 _TRY_TO_DRAIN = """
-SELECT partition FROM unnest(%s::integer[]) AS partition WHERE pg_try_advisory_lock(%s, partition)
+SELECT partition, clock_timestamp() FROM unnest(%s::integer[]) AS partition
+WHERE pg_try_advisory_lock(%s, partition)
 """
 LOCK_TIMEOUT = "SELECT set_config('lock_timeout', %s, true)"
 _STOP_DRAINING = "SELECT pg_advisory_unlock(%s, partition) FROM unnest(%s::integer[]) AS partition"
@@ -36,7 +43,7 @@ FROM account_balance WHERE account_id = ANY(%s::text[]) ORDER BY account_id FOR 
 """
 _READ_BALANCES = """
 SELECT account_id, entity_id, currency_code, normal_sign, balance_minor, floor_minor, version, entry_count, updated_at
-FROM account_balance WHERE account_id = ANY(%s)
+FROM account_balance WHERE account_id = ANY(%s::text[])
 """
 _KNOWN_OUTCOMES = """
 SELECT entity_id, external_id, payment_id, fingerprint, true AS posted, '' AS code
@@ -62,64 +69,19 @@ FROM unnest(%s::text[], %s::bigint[], %s::bigint[], %s::bigint[]) AS d (account_
 WHERE b.account_id = d.account_id
 RETURNING b.account_id, b.balance_minor, b.entry_count
 """
-_COPY_TRANSACTIONS = """
-COPY ledger_transaction (partition, chain_seq, entity_id, external_id, kind, payment_id, relates_to, fingerprint,
-    actor, description, metadata, accepted_at, effective_at, posted_at, previous_hash, hash) FROM STDIN (FORMAT BINARY)
-"""
-_TRANSACTION_TYPES = ["int2", "int8", *["text"] * 8, "json", *["timestamptz"] * 3, "bytea", "bytea"]
-_COPY_ENTRIES = """
-COPY entry (account_id, entry_number, partition, chain_seq, leg, amount_minor, balance_minor, currency_code, posted_at)
-FROM STDIN (FORMAT BINARY)
-"""
-_ENTRY_TYPES = ["text", "int8", "int2", "int8", "int2", "int8", "int8", "text", "timestamptz"]
-_INSERT_REJECTION = """
-INSERT INTO payment_rejection (payment_id, entity_id, external_id, fingerprint, code, detail, figures, intent)
-VALUES (%s, %s, %s, %s, %s, %s, %s, %s)
-"""
-_INSERT_DUPLICATE = """
-INSERT INTO payment_duplicate (payment_id, original_payment_id) VALUES (%s, %s) ON CONFLICT DO NOTHING
-"""
 _LOCK_HOLDS = """
 SELECT payment_id, entity_id, external_id, fingerprint, guarded_account_id, hold_minor, currency_code, legs, state,
     expires_at, captured_minor, concluded_by, actor, description, effective_at, metadata, accepted_at, concluded_at
 FROM hold WHERE payment_id = ANY(%s) ORDER BY payment_id FOR UPDATE
 """
-_INSERT_HOLD = """
-INSERT INTO hold (payment_id, entity_id, external_id, fingerprint, guarded_account_id, hold_minor, currency_code, legs,
-    expires_at, actor, description, effective_at, metadata, accepted_at)
-VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+_ADVANCE_HEADS = """
+UPDATE partition AS p
+SET chain_seq = h.chain_seq, chain_hash = h.chain_hash, last_position = h.last_position,
+    last_posted_at = h.last_posted_at
+FROM unnest(%s::smallint[], %s::bigint[], %s::bytea[], %s::text[], %s::timestamptz[])
+    AS h (partition, chain_seq, chain_hash, last_position, last_posted_at)
+WHERE p.partition = h.partition
 """
-_CONCLUDE_HOLD = """
-UPDATE hold SET state = %s, captured_minor = %s, concluded_by = %s, concluded_at = %s WHERE payment_id = %s
-"""
-_INSERT_HOLD_EVENT = """
-INSERT INTO hold_event (payment_id, state, amount_minor, actor, intent_id) VALUES (%s, %s, %s, %s, %s)
-"""
-_ADVANCE_HEAD = """
-UPDATE partition SET chain_seq = %s, chain_hash = %s, last_position = %s, last_posted_at = %s WHERE partition = %s
-"""
-_CHANGED_SINCE = """
-SELECT account_id FROM account_balance
-WHERE account_id = ANY(%s) AND NOT pg_visible_in_snapshot(xmin::text::xid8, %s::pg_snapshot)
-"""
-_FREE = "SELECT account_id FROM account_balance WHERE account_id = ANY(%s) FOR UPDATE SKIP LOCKED"
-_COUNT_CONFLICTS = """
-INSERT INTO conflict_count AS c (account_id, retries, exhausted)
-SELECT account_id, %(retries)s, %(exhausted)s FROM unnest(%(accounts)s::text[]) AS account_id ORDER BY account_id
-ON CONFLICT (account_id) DO UPDATE
-SET retries = c.retries + excluded.retries, exhausted = c.exhausted + excluded.exhausted, last_at = clock_timestamp()
-"""
-
-
-def _array(values: Collection[str] | Collection[int]) -> str | list[Any]:
-    """Values as the text of an array, at a tenth of the driver's cost; with a NUL, which no text has, the driver's."""
-    joined = "\0".join(map(str, values))
-    if joined.count("\0") != max(0, len(values) - 1):
-        return list(values)
-    if not values:
-        return "{}"
-    escaped = joined.replace("\\", "\\\\").replace('"', '\\"')
-    return '{"' + escaped.replace("\0", '","') + '"}'
 
 
 class BalanceMismatch(Fault):
@@ -135,7 +97,7 @@ class Posting:
 
     def known_outcomes(self, keys: Sequence[tuple[str, str]]) -> tuple[dict[tuple[str, str], KnownOutcome], set[str]]:
         """What the books say of these (entity, external id) keys, and the payment ids already rejected under them."""
-        parameters = {"entities": _array([key[0] for key in keys]), "externals": _array([key[1] for key in keys])}
+        parameters = {"entities": array([key[0] for key in keys]), "externals": array([key[1] for key in keys])}
         known: dict[tuple[str, str], KnownOutcome] = {}
         rejected: set[str] = set()
         for entity_id, external_id, payment_id, fingerprint, posted, code in self._connection.execute(
@@ -152,12 +114,12 @@ class Posting:
 
     def lock_balances(self, account_ids: Sequence[str]) -> tuple[dict[str, LedgerBalance], set[str]]:
         """Lock these accounts in order; and name those that somebody else has locked just now."""
-        rows = self._connection.execute(_LOCK_BALANCES, (_array(account_ids),)).fetchall()
+        rows = self._connection.execute(_LOCK_BALANCES, (array(account_ids),)).fetchall()
         locked = {row[0]: LedgerBalance(*row) for row in rows}
         missing = [account_id for account_id in account_ids if account_id not in locked]
         if not missing:
             return locked, set()
-        contended = {row[0] for row in self._connection.execute(_READ_BALANCES, (missing,))}
+        contended = {row[0] for row in self._connection.execute(_READ_BALANCES, (array(missing),))}
         return locked, contended
 
     def lock_holds(self, payment_ids: Sequence[str]) -> dict[str, Hold]:
@@ -180,9 +142,10 @@ class Posting:
         """Write the plan; `planned` is what each balance must be afterwards."""
         if plan.deltas:
             self._add_to_balances(plan.deltas, planned, posted_at)
-            self._copy_transactions(plan.transactions)
-            self._copy_entries(plan.transactions)
-            self._record_holds(plan)
+            transactions, entries = rows_of(plan.transactions)
+            self._copy_transactions(transactions)
+            self._copy_entries(entries)
+            record_holds(self._connection, plan)
             self._advance_heads()
         self._record_rejections(plan.rejections)
         self._record_duplicates(plan.duplicates)
@@ -192,10 +155,10 @@ class Posting:
     ) -> None:
         parameters = (
             posted_at,
-            _array(deltas),
-            _array([delta.change_minor for delta in deltas.values()]),
-            _array([delta.entries for delta in deltas.values()]),
-            _array([delta.versions for delta in deltas.values()]),
+            array(deltas),
+            numbers([delta.change_minor for delta in deltas.values()]),
+            numbers([delta.entries for delta in deltas.values()]),
+            numbers([delta.versions for delta in deltas.values()]),
         )
         rows = self._connection.execute(_ADD_TO_BALANCES, parameters).fetchall()
         written = {account_id: (balance, count) for account_id, balance, count in rows}
@@ -204,151 +167,28 @@ class Posting:
             if written.get(account_id) != (row.balance_minor, row.entry_count):
                 raise BalanceMismatch(f"account {account_id!r}: {written.get(account_id)} written, {row} planned")
 
-    def _copy_transactions(self, transactions: Sequence[LedgerTransaction]) -> None:
-        with self._connection.cursor() as cursor, cursor.copy(_COPY_TRANSACTIONS) as copy:
-            copy.set_types(_TRANSACTION_TYPES)
-            for t in transactions:
-                copy.write_row(
-                    (
-                        t.partition,
-                        t.chain_seq,
-                        t.entity_id,
-                        t.external_id,
-                        t.kind,
-                        t.payment_id,
-                        t.relates_to,
-                        t.fingerprint,
-                        t.actor,
-                        t.description,
-                        None if t.metadata is None else Json(t.metadata, canonical_json),
-                        t.accepted_at,
-                        t.effective_at,
-                        t.posted_at,
-                        t.previous_hash,
-                        t.hash,
-                    )
-                )
+    def _copy_transactions(self, rows: Sequence[TransactionRow]) -> None:
+        copy_in(self._connection, COPY_TRANSACTIONS, transactions_copy(rows))
 
-    def _copy_entries(self, transactions: Sequence[LedgerTransaction]) -> None:
-        with self._connection.cursor() as cursor, cursor.copy(_COPY_ENTRIES) as copy:
-            copy.set_types(_ENTRY_TYPES)
-            write = copy.write_row
-            for t in transactions:
-                for leg, e in enumerate(t.entries):
-                    write(
-                        (
-                            e.account_id,
-                            e.entry_number,
-                            t.partition,
-                            t.chain_seq,
-                            leg,
-                            e.amount_minor,
-                            e.balance_minor,
-                            e.currency_code,
-                            t.posted_at,
-                        )
-                    )
-
-    def _record_holds(self, plan: PostingPlan) -> None:
-        authorized = [
-            (
-                hold.payment_id,
-                hold.entity_id,
-                hold.external_id,
-                hold.fingerprint,
-                hold.guarded_account_id,
-                hold.hold_minor,
-                hold.currency_code,
-                Jsonb([[leg.account_id, leg.amount_minor] for leg in hold.legs]),
-                hold.expires_at,
-                hold.actor,
-                hold.description,
-                hold.effective_at,
-                None if hold.metadata is None else Json(hold.metadata),
-                hold.accepted_at,
-            )
-            for hold in plan.authorized
-        ]
-        concluded = [
-            (hold.state, hold.captured_minor, hold.concluded_by, hold.concluded_at, hold.payment_id)
-            for hold in plan.concluded
-        ]
-        events = [
-            (hold.payment_id, HoldState.AUTHORIZED, hold.hold_minor, hold.actor, hold.payment_id)
-            for hold in plan.authorized
-        ]
-        events += [
-            (hold.payment_id, hold.state, hold.captured_minor or 0, hold.concluding_actor, hold.concluded_by or "")
-            for hold in plan.concluded
-        ]
-        with self._connection.cursor() as cursor:
-            for statement, rows in (
-                (_INSERT_HOLD, authorized),
-                (_CONCLUDE_HOLD, concluded),
-                (_INSERT_HOLD_EVENT, events),
-            ):
-                if rows:
-                    cursor.executemany(statement, rows)
+    def _copy_entries(self, rows: Sequence[EntryRow]) -> None:
+        copy_in(self._connection, COPY_ENTRIES, entries_copy(rows))
 
     def _advance_heads(self) -> None:
-        with self._connection.cursor() as cursor:
-            cursor.executemany(
-                _ADVANCE_HEAD,
-                [
-                    (head.chain_seq, head.chain_hash, head.last_position, head.last_posted_at, head.partition)
-                    for head in self.heads.values()
-                ],
-            )
+        heads = self.heads.values()
+        parameters = (
+            numbers([head.partition for head in heads]),
+            numbers([head.chain_seq for head in heads]),
+            bytes_array([head.chain_hash for head in heads]),
+            array([head.last_position for head in heads]),
+            [head.last_posted_at for head in heads],
+        )
+        self._connection.execute(_ADVANCE_HEADS, parameters)
 
     def _record_rejections(self, rejections: Sequence[Rejection]) -> None:
-        for rejection in rejections:
-            intent, refusal = rejection.queued.intent, rejection.refusal
-            self._connection.execute(
-                _INSERT_REJECTION,
-                (
-                    rejection.queued.place.payment_id,
-                    intent.entity_id,
-                    intent.external_id,
-                    intent.fingerprint,
-                    refusal.code.value,
-                    _keepable(refusal.detail),
-                    Jsonb(_keepable(dict(refusal.figures))),
-                    Jsonb(_keepable(intent_document(rejection))),
-                ),
-            )
+        record_rejections(self._connection, rejections)
 
     def _record_duplicates(self, duplicates: Sequence[Duplicate]) -> None:
-        for duplicate in duplicates:
-            self._connection.execute(
-                _INSERT_DUPLICATE, (duplicate.queued.place.payment_id, duplicate.original_payment_id)
-            )
-
-
-def intent_document(rejection: Rejection) -> dict[str, Any]:
-    """The refused intent as it is kept beside the reason."""
-    intent = rejection.queued.intent
-    return {
-        "kind": intent.kind,
-        "guarded_account_id": intent.guarded_account_id,
-        "hold_minor": intent.hold_minor,
-        "currency_code": intent.currency_code,
-        "legs": [{"account_id": leg.account_id, "amount_minor": leg.amount_minor} for leg in intent.legs],
-        "actor": intent.actor,
-        "description": intent.description,
-        "effective_at": intent.effective_at.isoformat() if intent.effective_at else None,
-        "metadata": intent.metadata,
-    }
-
-
-def _keepable(value: Any) -> Any:
-    """The same without NUL characters, which Postgres keeps neither as text nor as jsonb: a rejection must go in."""
-    if isinstance(value, str):
-        return value.replace("\x00", "\ufffd")
-    if isinstance(value, dict):
-        return {_keepable(key): _keepable(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_keepable(item) for item in value]
-    return value
+        record_duplicates(self._connection, duplicates)
 
 
 class PostingBooks:
@@ -360,9 +200,14 @@ class PostingBooks:
     patience_s: float | None = None
     """How long an answer is waited for; a worker has nothing better to do."""
 
+    lock_timeout_ms = 20
+    """How long a row is waited for. Whoever holds one changes it, nearly always, and then this posting must begin anew
+    anyway; what is locked is passed by, and the rest posts."""
+
     def __init__(self, database_url: str) -> None:
         self._database_url = database_url
         self._connection: psycopg.Connection[Any] | None = None
+        self._clock = BooksClock()
         self._snapshot: str | None = None
         """What the last posting transaction could see, for finding what a conflict came from."""
 
@@ -374,7 +219,10 @@ class PostingBooks:
         snapshot, so two drains never abort each other, and it lasts until the batch is settled.
         """
         with self._guarded() as connection, connection.transaction():
-            held = [row[0] for row in connection.execute(_TRY_TO_DRAIN, (list(partitions), _DRAIN_LOCK))]
+            rows = connection.execute(_TRY_TO_DRAIN, (list(partitions), _DRAIN_LOCK)).fetchall()
+        held = [row[0] for row in rows]
+        if held:
+            self._clock.set(rows[-1][1])
         try:
             yield held
         finally:
@@ -409,31 +257,46 @@ class PostingBooks:
             self._snapshot = rows[0][-1]
             yield Posting(connection, {row[0]: ChainHead(*row[:-1]) for row in rows})
 
-    def balances(self, account_ids: Sequence[str]) -> dict[str, LedgerBalance]:
+    def post(self, plan: StraightPlan) -> None:
+        """Write and commit a plan made on remembered rows.
+
+        Raises RowsChanged where they were not as remembered, ConcurrencyConflict where a row is locked, changes
+        meanwhile, or something is posted already, LedgerConstraintViolated as ever. Nothing is written then.
+        """
+        with self._guarded() as connection:
+            try:
+                self._clock.hear(post_straight_through(connection, plan))
+                connection.commit()
+            except BaseException:
+                with suppress(psycopg.Error):
+                    connection.rollback()
+                raise
+
+    def now(self) -> datetime:
+        """The database's time as far as it is known without asking; for who is draining."""
+        return self._clock.now()
+
+    def balances(self, account_ids: Collection[str]) -> dict[str, LedgerBalance]:
         """The committed balances of these accounts."""
         with self._guarded() as connection, connection.transaction():
-            return {row[0]: LedgerBalance(*row) for row in connection.execute(_READ_BALANCES, (list(account_ids),))}
+            return {row[0]: LedgerBalance(*row) for row in connection.execute(_READ_BALANCES, (array(account_ids),))}
 
     def contended(self, account_ids: Sequence[str]) -> set[str]:
         """Where the last conflict came from: accounts that are locked now, or were changed since its snapshot."""
-        wanted = list(account_ids)
         changed: set[str] = set()
         if self._snapshot is not None:
             with self._guarded() as connection, connection.transaction():
-                changed = {row[0] for row in connection.execute(_CHANGED_SINCE, (wanted, self._snapshot))}
+                changed = changed_since(connection, account_ids, self._snapshot)
         try:
             with self._guarded() as connection, connection.transaction():
-                return changed | (set(wanted) - {row[0] for row in connection.execute(_FREE, (wanted,))})
+                return changed | locked_now(connection, account_ids)
         except ConcurrencyConflict:
             return changed
 
     def count_conflicts(self, account_ids: Sequence[str], *, retries: int, exhausted: int) -> None:
         """Add to the conflict counts of these accounts."""
-        parameters = {"accounts": list(account_ids), "retries": retries, "exhausted": exhausted}
         with self._guarded() as connection, connection.transaction():
-            # Serializable, two drains that count the same hot account at once would abort each other.
-            connection.execute("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
-            connection.execute(_COUNT_CONFLICTS, parameters)
+            add_conflicts(connection, account_ids, retries=retries, exhausted=exhausted)
 
     def close(self) -> None:
         """Give the connection back."""
@@ -458,6 +321,7 @@ class PostingBooks:
                     self._database_url,
                     application_name=f"holdfast {self.process}",
                     patience_s=self.patience_s,
+                    lock_timeout_ms=self.lock_timeout_ms,
                 )
             except psycopg.Error as error:
                 raise translate(error) from error

@@ -25,6 +25,7 @@ class SynchronousSession(PostingBooks):
 
     process = "journals"
     patience_s = LONGEST_WAIT_S + SILENCE_S
+    lock_timeout_ms = 0
 
     def __init__(self, database_url: str, chain: int) -> None:
         super().__init__(database_url)

@@ -1,6 +1,6 @@
 """What the services need of the cache and the books. The adapters fit these shapes; only wiring knows both."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Any, Protocol
@@ -37,6 +37,7 @@ from app.domain.payments import Intent
 from app.domain.posting import ChainHead, KnownOutcome, LedgerBalance, PostingPlan, QueuedIntent
 from app.domain.proof import Break, ChainRange, ProofReport, RecomputedRange
 from app.domain.settlement import AccountSettlement, Notice, PartitionSettlement
+from app.domain.straight_through import StraightPlan
 
 
 class ReserveFunds(Protocol):
@@ -124,6 +125,9 @@ class DrainBooks(Protocol):
 
     def draining(self, partitions: Sequence[int]) -> AbstractContextManager[list[int]]: ...
     def posting(self, partitions: Sequence[int]) -> AbstractContextManager[OpenPosting]: ...
+    def post(self, plan: StraightPlan) -> None: ...
+    def now(self) -> datetime: ...
+    def balances(self, account_ids: Collection[str]) -> dict[str, LedgerBalance]: ...
     def contended(self, account_ids: Sequence[str]) -> set[str]: ...
     def count_conflicts(self, account_ids: Sequence[str], *, retries: int, exhausted: int) -> None: ...
 

@@ -74,6 +74,9 @@ class SteppedBooks:
             self._points.step("before commit")
         self._points.step("after commit")
 
+    def post(self, plan: Any) -> None:
+        self._points.around("post", self._books.post)(plan)
+
 
 POSTING_CALLS = ("known_outcomes", "lock_balances", "posting_time", "write")
 FUNDS_CALLS = ("backlog", "outboxes", "settle_all", "announce")
@@ -86,7 +89,10 @@ def stepped_funds(funds: Funds, points: CrashPoints) -> Any:
 
 
 class InterruptedBooks:
-    """The books of a drain; a hook runs inside each posting transaction, after its snapshot was taken."""
+    """The books of a drain; a hook runs inside each posting transaction, after its snapshot was taken.
+
+    Before the whole of one that is posted straight through.
+    """
 
     def __init__(self, books: PostingBooks, hook: Hook) -> None:
         self._books, self._hook = books, hook
@@ -99,6 +105,10 @@ class InterruptedBooks:
         with self._books.posting(partitions) as posting:
             self._hook()
             yield posting
+
+    def post(self, plan: Any) -> None:
+        self._hook()
+        self._books.post(plan)
 
 
 class OnlyPartitions:

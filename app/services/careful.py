@@ -1,0 +1,155 @@
+"""Posting on locked rows: the way of every batch that is not ordinary, or was not as it was remembered."""
+
+import logging
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from app.domain.faults import ConcurrencyConflict, LedgerConstraintViolated
+from app.domain.payments import CONCLUSIONS, Kind
+from app.domain.planning import plan_posting
+from app.domain.posting import QueuedIntent, by_partition, journal_key, units
+from app.domain.refusals import Refusal, RefusalCode
+from app.domain.settlement import Notice
+from app.domain.settling import settlements_of
+from app.domain.straight_through import Memory
+from app.services.claims import claimed_by_others
+from app.services.contention import RETRIES, Contention, backoff_s
+from app.services.drain_report import DrainReport
+from app.services.intake import Batch, Intake
+from app.services.ports import DrainBooks, DrainFunds
+from app.services.settler import Settler
+
+log = logging.getLogger(__name__)
+
+
+class CarefulPosting:
+    """Locks, looks, plans, writes, settles; tries again where somebody else was in the way."""
+
+    def __init__(
+        self,
+        funds: DrainFunds,
+        books: DrainBooks,
+        contention: Contention,
+        settler: Settler,
+        intake: Intake,
+        memory: Memory,
+        *,
+        sleep: Callable[[float], None],
+        jitter: Callable[[], float],
+    ) -> None:
+        self._funds = funds
+        self._books = books
+        self._contention = contention
+        self._settler = settler
+        self._intake = intake
+        self._memory = memory
+        self._sleep = sleep
+        self._jitter = jitter
+
+    def post(self, take: Callable[[], Batch]) -> DrainReport:
+        """Post and settle the batch that `take` gives, taken anew for each try."""
+        report = DrainReport()
+        for attempt in range(RETRIES):
+            batch = take()
+            try:
+                report.add(self._attempt(batch))
+                return report
+            except ConcurrencyConflict as conflict:
+                report.conflicts += 1
+                self._count_conflict(batch, conflict, last=attempt + 1 == RETRIES)
+                self._sleep(backoff_s(attempt, self._jitter()))
+            except LedgerConstraintViolated as violation:
+                report.add(self._isolate(batch, violation))
+                return report
+        self._announce_exhausted(batch.queued)
+        report.exhausted += len(batch.queued)
+        return report
+
+    def _attempt(self, batch: Batch, *, culprit: Refusal | None = None) -> DrainReport:
+        """One posting transaction and its settle."""
+        report = DrainReport(deferred=len(batch.deferred))
+        if not batch.queued:
+            return report
+        refused = claimed_by_others(self._funds, batch.queued)
+        with self._books.posting(batch.partitions()) as posting:
+            balances, contended = posting.lock_balances(batch.account_ids())
+            self._contention.clear(balances)
+            if contended:
+                batch.defer(contended)
+                batch.spent = self._contention.note(contended)
+            queued = batch.queued
+            if queued:
+                if culprit is not None:
+                    refused = {one.place.payment_id: culprit for one in queued}
+                known, rejected_before = posting.known_outcomes(_keys(queued))
+                posted_at = posting.posting_time(balances)
+                holds = posting.lock_holds([one.payment_id for one in queued if one.intent.kind in CONCLUSIONS])
+                plan = plan_posting(
+                    queued,
+                    known,
+                    rejected_before,
+                    balances,
+                    posting.heads,
+                    posted_at,
+                    holds=holds,
+                    refused=refused,
+                )
+                posting.write(plan, balances, posted_at)
+        if queued:
+            self._memory.learn(balances, posting.heads)
+            settlements = settlements_of(queued, plan, balances, self._funds.partition_of, whole=batch.whole)
+            self._settler.settle(settlements, beside=batch.whole and self._intake.is_full(batch))
+            report.count(plan)
+        report.deferred = len(batch.deferred)
+        report.exhausted = self._report_contention(batch)
+        return report
+
+    # Conflicts
+
+    def _report_contention(self, batch: Batch) -> int:
+        """Count what was found locked, and tell the waiters whose retries are used up; returns how many these are."""
+        if not batch.contended:
+            return 0
+        self._books.count_conflicts(sorted(batch.contended), retries=1, exhausted=0)
+        exhausted = batch.exhausted()
+        if exhausted:
+            log.warning("%d payments wait for accounts locked elsewhere: %s", len(exhausted), sorted(batch.spent)[:5])
+            self._books.count_conflicts(sorted(batch.spent), retries=0, exhausted=1)
+            self._announce_exhausted(exhausted)
+        return len(exhausted)
+
+    def _count_conflict(self, batch: Batch, conflict: ConcurrencyConflict, *, last: bool) -> None:
+        hot = sorted(self._books.contended(batch.account_ids())) or ["(unknown)"]
+        log.warning("posting aborted by a concurrent one on %s: %s", ", ".join(hot[:5]), conflict)
+        self._books.count_conflicts(hot, retries=1, exhausted=int(last))
+
+    def _announce_exhausted(self, exhausted: Sequence[QueuedIntent]) -> None:
+        for partition, group in by_partition(exhausted).items():
+            self._funds.announce(Notice(partition, exhausted=[queued.place.position for queued in group]))
+
+    def _isolate(self, batch: Batch, violation: LedgerConstraintViolated) -> DrainReport:
+        """Find the intents that a constraint rejects, by halves, so that the rest posts; atomic batches stay whole."""
+        parts = list(units(batch.queued))
+        if len(parts) == 1:
+            refusal = Refusal(
+                RefusalCode.REJECTED_BY_LEDGER if len(parts[0]) == 1 else RefusalCode.LINKED_PAYMENT_FAILED,
+                f"The books rejected the posting by {violation.constraint or 'a constraint'}: {violation}",
+                {"constraint": violation.constraint},
+            )
+            return self._attempt(batch, culprit=refusal)
+        middle = len(parts) // 2
+        report = DrainReport()
+        for half in (parts[:middle], parts[middle:]):
+            report.add(self.post(partial(_part, half)))
+        return report
+
+
+def _part(parts: Sequence[Sequence[QueuedIntent]]) -> Batch:
+    """Some of a round's intents; others stand before their last position."""
+    return Batch(queued=[one for unit in parts for one in unit], whole=False)
+
+
+def _keys(queued: Sequence[QueuedIntent]) -> list[tuple[str, str]]:
+    """What the books are asked about: the intents, and the journals behind those that are holds of one."""
+    journals = {journal_key(one) for one in queued if one.intent.kind == Kind.JOURNAL_HOLD}
+    return [*(one.key for one in queued), *sorted(journals)]
