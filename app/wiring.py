@@ -108,7 +108,7 @@ def build_api(settings: Settings) -> ApiServices:
         readiness=build_readiness(settings, engine, funds, accounts),
         figures=FigureReader(funds, history),
         now=partial(datetime.now, UTC),
-        start=Subscriber(subscription, waiting.hear, waiting.wake_all).start,
+        start=Subscriber(subscription, waiting.hear, waiting.begin).start,
     )
 
 

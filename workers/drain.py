@@ -7,6 +7,7 @@ from functools import cache
 
 from app.domain.faults import Fault
 from app.services.drain import Drain
+from app.services.drain_report import DrainReport
 from app.wake import DRAIN_QUEUE, Wakes
 from app.wiring import build_drain
 from workers.process import collect_seldom, settings, work
@@ -26,9 +27,16 @@ without dying is the only one to wait for longer."""
 STAND_BY_S = 0.05
 """How often a drain looks whether the one at work has gone."""
 
+GATHER_S = float(__import__("os").environ.get("G", "0.025"))
+"""Between two rounds while payments come singly: a round costs nearly the same for one payment as for fifty. Long
+enough for some to gather, and short enough for a payment to be in the books well before sixty milliseconds are over."""
+
 LOOK_S = 0.01
-"""Between two looks at the outbox while payments come singly: short against a client's patience, long enough for some
-to gather, for a round costs the same for one payment as for ten."""
+"""The same while nothing comes."""
+
+HURRY_S = float(__import__("os").environ.get("H", "0.004"))
+"""The same where somebody waited for the last round: those whom it has answered may pay again, and the next round
+shall find all of them."""
 
 CROWD = 200
 """A round with more payments than this is followed by the next one without a pause."""
@@ -100,17 +108,25 @@ class _Job:
         ends = time.monotonic() + TURN_S
         while time.monotonic() < ends and not self._is_idle:
             self._mark()
-            settled = self._drain.round(partitions).settled
-            if settled:
+            report = self._drain.round(partitions)
+            if report.settled:
                 self._worked = time.monotonic()
-            if settled < CROWD:
-                time.sleep(LOOK_S)
+            time.sleep(_rest_s(report))
 
     def _mark(self) -> None:
         now = time.monotonic()
         if now - self._marked > MARK_S:
             self._drain.funds.mark_awake()
             self._marked = now
+
+
+def _rest_s(report: DrainReport) -> float:
+    """How long to rest behind a round."""
+    if report.settled >= CROWD:
+        return 0.0
+    if report.awaited:
+        return HURRY_S
+    return GATHER_S if report.settled else LOOK_S
 
 
 if __name__ == "__main__":

@@ -48,11 +48,12 @@ def submit_payment() -> Response:
     body = new_payment.read()
     payment = requested(body, expected_version(body.expected_version), here.now())
     payments = here.payments
+    wait_s = None if dry_run else preferred_wait_s()
+    payment.awaited = wait_s is not None
     if dry_run:
         [outcome] = payments.submit([payment], actor(), dry_run=True)
     else:
         outcome = payments.submit_one(payment, actor())
-    wait_s = None if dry_run else preferred_wait_s()
     if wait_s is not None and isinstance(outcome, Accepted):
         outcome = payments.wait(outcome, wait_s)
     response = problem(outcome) if isinstance(outcome, Refusal) else _acknowledge(outcome)

@@ -78,6 +78,8 @@ class PaymentRequest:
     destinations: tuple[Destination, ...] = ()
     manual_capture: bool = False
     expires_in_s: int | None = None
+    awaited: bool = False
+    """Whether the caller waits for the books. No part of the content: it only asks for haste."""
 
     @property
     def destination_ids(self) -> tuple[str, ...]:
@@ -119,6 +121,8 @@ class Intent:
     """The authorization that a capture, void or expiry concludes."""
     linked: str | None = None
     """The group of an atomic batch, contiguous in the outbox: the books post all of it or reject all of it."""
+    awaited: bool = False
+    """Whether somebody waits for the books to answer it, so that a drain does not rest."""
 
     @property
     def source_account_id(self) -> str:
@@ -228,6 +232,7 @@ def prepare(request: PaymentRequest, facts: Mapping[str, AccountFacts], actor: s
         effective_at=request.effective_at,
         metadata=request.metadata,
         expires_in_s=request.expires_in_s if request.manual_capture else None,
+        awaited=request.awaited,
     )
 
 

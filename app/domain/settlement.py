@@ -3,8 +3,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from app.domain.partitions import position_order
-
 
 @dataclass(slots=True)
 class AccountSettlement:
@@ -35,12 +33,6 @@ class Notice:
     done: list[str] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
     exhausted: list[str] = field(default_factory=list)
-
-    def answers(self, position: str) -> bool:
-        """Whether the books have answered the intent at this position."""
-        if position in self.done:
-            return True
-        return bool(self.up_to) and position_order(position) <= position_order(self.up_to)
 
 
 @dataclass(slots=True)

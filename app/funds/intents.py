@@ -13,7 +13,7 @@ from app.domain.payments import Intent, Leg
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(list[Any]).decode
 
-_USUAL = ("payment", None, None, None, None, None, None)
+_USUAL = ("payment", None, None, None, None, None, None, False)
 """What a plain payment has behind its first eight fields; it is left out."""
 
 _LEGS, _EFFECTIVE_AT = 6, 10
@@ -43,6 +43,7 @@ def encode_intent(intent: Intent) -> bytes:
         intent.expires_in_s,
         intent.payment_id,
         intent.linked,
+        intent.awaited,
     )
     return _encode(first if others == _USUAL else first + others)
 

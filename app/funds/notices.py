@@ -19,12 +19,18 @@ _RECONNECT_S = 0.2
 
 
 class Subscriber:
-    """A thread that hears notices; `on_gap` is called when some may have been missed."""
+    """A thread that hears notices."""
 
-    def __init__(self, client: redis.Redis, on_notice: Callable[[Notice], None], on_gap: Callable[[], None]) -> None:
+    def __init__(
+        self, client: redis.Redis, on_notice: Callable[[Notice], None], on_begin: Callable[[int], None]
+    ) -> None:
+        """`on_begin` is called when it begins to hear, with the time of the cache's clock in ms since 1970.
+
+        It may be called again: some notices may have been missed then.
+        """
         self._client = client
         self._on_notice = on_notice
-        self._on_gap = on_gap
+        self._on_begin = on_begin
         self._stopped = Event()
         self._thread = Thread(target=self._run, name="settled-subscriber", daemon=True)
 
@@ -53,7 +59,8 @@ class Subscriber:
                 if message is None:
                     continue
                 if message["type"] == "subscribe":
-                    self._on_gap()
+                    seconds, microseconds = self._client.time()  # behind the subscription, so nothing lies between
+                    self._on_begin(int(seconds) * 1000 + int(microseconds) // 1000)
                 elif message["type"] == "message":
                     for notice in _decode_notices(message["data"]):
                         self._on_notice(notice)

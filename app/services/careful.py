@@ -67,7 +67,7 @@ class CarefulPosting:
 
     def _attempt(self, batch: Batch, *, culprit: Refusal | None = None) -> DrainReport:
         """One posting transaction and its settle."""
-        report = DrainReport(deferred=len(batch.deferred))
+        report = DrainReport(deferred=len(batch.deferred), awaited=batch.awaited())
         if not batch.queued:
             return report
         refused = claimed_by_others(self._funds, batch.queued)

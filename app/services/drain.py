@@ -103,7 +103,8 @@ class Drain:
             self._straight.start(following)
         self._settler.settle(current.settlements, beside=self._is_followed(current.batch))
         self._ahead = following
-        return DrainReport(posted=len(current.batch.queued), deferred=len(current.batch.deferred))
+        batch = current.batch
+        return DrainReport(posted=len(batch.queued), deferred=len(batch.deferred), awaited=batch.awaited())
 
     def _is_followed(self, batch: Batch) -> bool:
         """Whether another batch is likely to stand behind this one, and can be read before this one is trimmed."""

@@ -19,6 +19,8 @@ class DrainReport:
     deferred: int = 0
     conflicts: int = 0
     exhausted: int = 0
+    awaited: int = 0
+    """For how many somebody waits, or waited."""
 
     @property
     def settled(self) -> int:
@@ -33,6 +35,7 @@ class DrainReport:
         self.deferred += other.deferred
         self.conflicts += other.conflicts
         self.exhausted += other.exhausted
+        self.awaited += other.awaited
 
     def count(self, plan: PostingPlan) -> None:
         """Count what a committed plan has done, and log what it rejected."""

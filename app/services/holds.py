@@ -14,9 +14,9 @@ from app.domain.partitions import PaymentPosition, parse_payment_id
 from app.domain.payments import Intent, Kind, Leg
 from app.domain.refusals import Refusal, RefusalCode
 from app.domain.splits import allocate
+from app.services.heard import Answer
 from app.services.payments import PASSES, Payments
 from app.services.ports import ConcludeFunds, HoldRegister, PendingFunds
-from app.services.waiting import Answer
 
 _KIND = {HoldState.CAPTURED: Kind.CAPTURE, HoldState.VOIDED: Kind.VOID, HoldState.EXPIRED: Kind.EXPIRY}
 

@@ -34,6 +34,10 @@ class Batch:
         """The partitions whose chains the posting advances."""
         return sorted({queued.place.partition for queued in self.queued})
 
+    def awaited(self) -> int:
+        """For how many of the intents to post somebody waits."""
+        return sum([queued.intent.awaited for queued in self.queued])
+
     def defer(self, contended: set[str]) -> None:
         """Leave the intents that touch these accounts for later."""
         kept: list[QueuedIntent] = []

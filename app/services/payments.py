@@ -27,8 +27,9 @@ from app.domain.refusals import Refusal, RefusalCode
 from app.services.balances import Balances
 from app.services.combining import PAYMENTS_PER_CALL, CombinedReserve
 from app.services.directory import AccountDirectory
+from app.services.heard import Answer
 from app.services.ports import DirectoryBooks, HoldRegister, PaymentHistory, ReserveFunds
-from app.services.waiting import Answer, BooksWait
+from app.services.waiting import BooksWait
 
 log = logging.getLogger(__name__)
 

@@ -1,50 +1,45 @@
 """The durable wait: requests that want to know what the books say, woken by one subscriber a process."""
 
-from enum import Enum
-from threading import Event, Lock
+from threading import Lock
 
-from app.domain.partitions import PaymentPosition
+from app.domain.partitions import PaymentPosition, position_order
 from app.domain.settlement import Notice
+from app.services.heard import Answer, Heard, news_of
 from app.services.ports import PendingFunds
-
-
-class Answer(Enum):
-    """What a waiter heard."""
-
-    POSTED = "posted"
-    CHECK = "check"
-    """Answered in some other way, or news may have been missed: look it up."""
-    EXHAUSTED = "exhausted"
-    """Still pending: the books' retries of this round are used up."""
-    FULL = "full"
-    """Nobody waited: all places are taken."""
 
 
 class Ticket:
     """One request's place in the waiting room."""
 
+    __slots__ = ("_bell", "answer", "order", "place")
+
     def __init__(self, place: PaymentPosition) -> None:
         self.place = place
-        self._heard = Event()
-        self._answer: Answer | None = None
+        self.order = position_order(place.position)
+        self.answer: Answer | None = None
+        self._bell = Lock()
+        self._bell.acquire()
 
     def tell(self, answer: Answer) -> None:
-        """Wake the waiter."""
-        self._answer = answer
-        self._heard.set()
+        """Wake the waiter; whatever it is told later comes too late."""
+        if self.answer is None:
+            self.answer = answer
+            self._bell.release()
 
     def wait(self, seconds: float) -> Answer | None:
         """Wait for news; None where none came in time."""
-        return self._answer if self._heard.wait(seconds) else None
+        return self.answer if self._bell.acquire(timeout=seconds) else None
 
 
 class WaitingRoom:
-    """All waiters of a process."""
+    """All waiters of a process, and what it has heard so far."""
 
     def __init__(self, capacity: int) -> None:
         self._capacity = capacity
         self._lock = Lock()
         self._tickets: dict[int, set[Ticket]] = {}
+        self._heard: dict[int, Heard] = {}
+        self._since_ms: int | None = None
         self._count = 0
 
     def enter(self, place: PaymentPosition) -> Ticket | None:
@@ -65,19 +60,40 @@ class WaitingRoom:
                 tickets.remove(ticket)
                 self._count -= 1
 
-    def hear(self, notice: Notice) -> None:
-        """Wake those whom a notice concerns."""
+    def catch_up(self, ticket: Ticket) -> bool:
+        """Tell a ticket what was heard before it came; whether nothing can have been missed."""
         with self._lock:
-            for ticket in self._tickets.get(notice.partition, ()):
-                position = ticket.place.position
-                if position in notice.exhausted:
-                    ticket.tell(Answer.EXHAUSTED)
-                elif notice.answers(position):
-                    ticket.tell(Answer.CHECK if position in notice.refused else Answer.POSTED)
+            heard = self._heard_in(ticket.place.partition)
+            if heard is None or not heard.covers(ticket.order):
+                return False
+            answer = heard.answer(ticket.order)
+            if answer is not None:
+                ticket.tell(answer)
+            return True
 
-    def wake_all(self) -> None:
-        """News may have been missed: everybody looks for themselves."""
+    def hear(self, notice: Notice) -> None:
+        """Remember a notice, and wake those whom it concerns."""
+        news = news_of(notice)
         with self._lock:
+            heard = self._heard_in(notice.partition)
+            if heard is not None:
+                heard.hear(news)
+            for ticket in self._tickets.get(notice.partition, ()):
+                answer = news.answer(ticket.order)
+                if answer is not None:
+                    ticket.tell(answer)
+
+    def _heard_in(self, partition: int) -> Heard | None:
+        """What was heard of a partition; None before the process listens."""
+        if self._since_ms is not None and partition not in self._heard:
+            self._heard[partition] = Heard(self._since_ms)
+        return self._heard.get(partition)
+
+    def begin(self, now_ms: int) -> None:
+        """Begin to hear, at this time of the cache's clock; news may have been missed, so everybody asks."""
+        with self._lock:
+            self._since_ms = now_ms
+            self._heard.clear()
             for tickets in self._tickets.values():
                 for ticket in tickets:
                     ticket.tell(Answer.CHECK)
@@ -91,12 +107,16 @@ class BooksWait:
         self.room = room
 
     def wait(self, place: PaymentPosition, seconds: float) -> Answer | None:
-        """Wait up to `seconds` for news of the intent at `place`; None where none came."""
+        """Wait up to `seconds` for news of the intent at `place`; None where none came.
+
+        Who has a place hears whatever is said from then on. What was said before is remembered since the process began
+        to listen; of an older intent the outbox tells.
+        """
         ticket = self.room.enter(place)
         if ticket is None:
             return Answer.FULL
         try:
-            if self._funds.pending(place) is None:
+            if not self.room.catch_up(ticket) and self._funds.pending(place) is None:
                 return Answer.CHECK  # answered before we entered
             return ticket.wait(seconds)
         finally:

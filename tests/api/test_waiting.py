@@ -17,7 +17,7 @@ def shop(world: World) -> Iterator[World]:
     """Alice with money and Bob; the API listens for what the books answer."""
     room = world.services.payments.waiting.room
     client = blocking_client(world.settings.redis_url, decode_responses=True)
-    subscriber = Subscriber(client, room.hear, room.wake_all)
+    subscriber = Subscriber(client, room.hear, room.begin)
     subscriber.start()
     world.funded("alice", 1_000)
     world.account("bob")

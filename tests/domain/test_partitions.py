@@ -6,7 +6,6 @@ from hypothesis import strategies as st
 
 from app.domain.clock import from_milliseconds, rfc3339, to_microseconds, to_milliseconds
 from app.domain.partitions import PaymentPosition, parse_payment_id, partition_of, position_order
-from app.domain.settlement import Notice
 
 positions = st.builds(lambda ms, seq: f"{ms}-{seq}", st.integers(0, 10**15 - 1), st.integers(0, 10**10 - 1))
 
@@ -52,16 +51,3 @@ def test_milliseconds_survive_the_way_through_a_time(milliseconds: int) -> None:
 
 def test_the_api_writes_times_in_utc_with_milliseconds() -> None:
     assert rfc3339(from_milliseconds(1_769_851_800_123)) == "2026-01-31T09:30:00.123Z"
-
-
-@pytest.mark.parametrize(
-    ("notice", "answered"),
-    [
-        (Notice(0, up_to="100-5"), {"99-9": True, "100-5": True, "100-6": False, "1000-0": False}),
-        (Notice(0, done=["100-5"]), {"100-5": True, "100-4": False, "100-6": False}),
-        (Notice(0, exhausted=["100-5"]), {"100-5": False}),
-        (Notice(0), {"0-1": False}),
-    ],
-)
-def test_a_notice_answers_what_it_speaks_of(notice: Notice, answered: dict[str, bool]) -> None:
-    assert {position: notice.answers(position) for position in answered} == answered

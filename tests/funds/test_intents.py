@@ -28,6 +28,7 @@ def again(sent: Intent) -> Intent:
         {"expires_in_s": 60},
         {"payment_id": "pay_1_2_3"},
         {"linked": "batch-1"},
+        {"awaited": True},
         {"legs": [Leg("a", 3), Leg("b", -1), Leg("c", -2)]},
         {"hold_minor": 2**53 - 1},
     ],
@@ -41,7 +42,7 @@ def test_each_field_of_an_intent_comes_back_from_its_text(field: dict[str, Any])
 def test_an_intent_with_everything_comes_back_from_its_text() -> None:
     sent = Intent(
         "entity", "external", "f" * 36, "guarded", 5, "EUR", [Leg("guarded", 5), Leg("other", -5)], "actor",
-        "capture", "description", datetime(2026, 1, 1, tzinfo=UTC), {"a": 1}, 60, "pay_1_2_3", "linked",
+        "capture", "description", datetime(2026, 1, 1, tzinfo=UTC), {"a": 1}, 60, "pay_1_2_3", "linked", True,
     )  # fmt: skip
     assert len({repr(getattr(sent, one.name)) for one in fields(Intent)}) == len(fields(Intent)), "all differ"
     assert again(sent) == sent

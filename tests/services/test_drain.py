@@ -10,6 +10,7 @@ import pytest
 
 from app.domain.books import PostedPayment, RejectedPayment
 from app.domain.faults import OutcomeUnknown
+from app.domain.partitions import position_order
 from app.domain.posting import QueuedIntent
 from app.domain.refusals import RefusalCode
 from app.domain.settlement import Notice
@@ -17,6 +18,7 @@ from app.funds import keys
 from app.funds.notices import _decode_notices
 from app.services.contention import LONGEST_DELAY_S, RETRIES
 from app.services.drain import Drain
+from app.services.heard import Answer, news_of
 from tests import hot_state
 from tests.builders import PARTITIONS, World, account_in
 from tests.services.faults import (
@@ -483,7 +485,7 @@ def test_an_account_locked_elsewhere_is_deferred_counted_announced_and_posted_on
 
         funded.clock.now += LONGEST_DELAY_S
         assert funded.worker.run_once().posted == 1
-        assert heard().answers(stuck.place.position)
+        assert news_of(heard()).answer(position_order(stuck.place.position)) is Answer.POSTED
     assert (funded.booked("hot"), funded.booked("bob")) == (5, 30)
     funded.assert_proven()
 
