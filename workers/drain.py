@@ -27,14 +27,14 @@ without dying is the only one to wait for longer."""
 STAND_BY_S = 0.05
 """How often a drain looks whether the one at work has gone."""
 
-GATHER_S = float(__import__("os").environ.get("G", "0.025"))
+GATHER_S = 0.025
 """Between two rounds while payments come singly: a round costs nearly the same for one payment as for fifty. Long
 enough for some to gather, and short enough for a payment to be in the books well before sixty milliseconds are over."""
 
 LOOK_S = 0.01
 """The same while nothing comes."""
 
-HURRY_S = float(__import__("os").environ.get("H", "0.004"))
+HURRY_S = 0.008
 """The same where somebody waited for the last round: those whom it has answered may pay again, and the next round
 shall find all of them."""
 

@@ -1,0 +1,23 @@
+"""The API's threads do not push each other off the cores."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+SHOW = """
+import os, threading
+from app.scheduling import wake_without_haste
+wake_without_haste()
+seen = []
+thread = threading.Thread(target=lambda: seen.append(os.sched_getscheduler(0)))
+thread.start(); thread.join()
+print(seen[0])
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "SCHED_BATCH"), reason="this operating system has no such policy")
+def test_threads_begun_after_the_call_wake_without_haste() -> None:
+    shown = subprocess.run([sys.executable, "-c", SHOW], capture_output=True, text=True, check=True)
+    assert int(shown.stdout) == os.SCHED_BATCH
