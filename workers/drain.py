@@ -27,7 +27,7 @@ without dying is the only one to wait for longer."""
 STAND_BY_S = 0.05
 """How often a drain looks whether the one at work has gone."""
 
-GATHER_S = 0.025
+GATHER_S = 0.016
 """Between two rounds while payments come singly: a round costs nearly the same for one payment as for fifty. Long
 enough for some to gather, and short enough for a payment to be in the books well before sixty milliseconds are over."""
 
