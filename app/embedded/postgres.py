@@ -48,9 +48,8 @@ full_page_writes = on
 password_encryption = scram-sha-256
 
 # A posting ledger on an ordinary machine: few long checkpoints, large batches, serializable transactions.
-# Whole pages in the log are rare and cheap to write; compressing one takes longer than a payment.
 shared_buffers = {buffers_mb}MB
-wal_compression = off
+wal_compression = off  # compressing a whole page costs as much processor time as a whole payment
 max_wal_size = 4GB
 checkpoint_timeout = 15min
 max_pred_locks_per_transaction = 512
