@@ -1,7 +1,8 @@
 """Holdfast's own verbs, called in this process: for what is measured without HTTP."""
 
 from app.domain.payments import PaymentRequest
-from app.services.payments import Accepted, Payments
+from app.services.answers import Accepted
+from app.services.payments import Payments
 from app.wiring import build_api
 from bench.load.requests import CURRENCY, external_id
 from bench.load.workload import Workload, account_id

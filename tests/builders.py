@@ -33,13 +33,14 @@ from app.ledger.holds import HoldBooks
 from app.ledger.posting import PostingBooks
 from app.ledger.proof import ProofBooks
 from app.services.accounts import AccountRequest, Accounts
+from app.services.answers import Accepted
 from app.services.assets import Assets
 from app.services.balances import Balances
 from app.services.contention import Contention
 from app.services.directory import AccountDirectory
 from app.services.drain import BATCH_LIMIT, Drain
 from app.services.drain_report import DrainReport
-from app.services.payments import Accepted, Payments
+from app.services.payments import Payments
 from app.services.reconcile import Reconciler
 from app.services.verify import Verifier
 from app.services.waiting import BooksWait, WaitingRoom

@@ -23,7 +23,7 @@ from app.domain.payments import Kind, Leg, PaymentRequest
 from app.domain.posting import QueuedIntent
 from app.domain.refusals import Refusal
 from app.domain.splits import MOST_DESTINATIONS, Destination
-from app.services.payments import Accepted, RefusedPayment
+from app.services.answers import Accepted, RefusedPayment
 from app.services.readiness import DURABLE_IN_LEDGER
 
 

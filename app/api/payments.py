@@ -25,8 +25,8 @@ from app.api.requests import (
 )
 from app.domain.accounts import DEFAULT_ENTITY
 from app.domain.refusals import Refusal, RefusalCode
+from app.services.answers import Accepted
 from app.services.keys import Scope
-from app.services.payments import Accepted
 
 blueprint = Blueprint("payments", __name__)
 

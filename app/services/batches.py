@@ -16,7 +16,8 @@ from app.domain.faults import (
 )
 from app.domain.payments import PaymentRequest, prepare
 from app.domain.refusals import Refusal, RefusalCode
-from app.services.payments import PASSES, Accepted, Payments, accounts_of
+from app.services.answers import Accepted
+from app.services.payments import PASSES, Payments, accounts_of
 from app.services.ports import ReserveFunds
 
 LARGEST_BATCH = 5_000

@@ -1,16 +1,14 @@
-"""Payments: reserving, waiting for the books, finding."""
+"""Payments: reserving, and waiting for the books."""
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from app.domain.accounts import AccountFacts
-from app.domain.advancing import authorized_hold
 from app.domain.books import PostedPayment, RejectedPayment
 from app.domain.decisions import (
     Decision,
     Failed,
-    FundsState,
     Record,
     RecordState,
     ReserveCode,
@@ -18,15 +16,16 @@ from app.domain.decisions import (
     ReserveReply,
     Stale,
 )
-from app.domain.faults import BooksUnavailable, CacheUnavailable, ConcurrencyRetryExhausted, OutcomeUnknown
-from app.domain.holds import Hold, HoldState
+from app.domain.faults import BooksUnavailable, ConcurrencyRetryExhausted
+from app.domain.holds import Hold
 from app.domain.partitions import PaymentPosition, parse_payment_id
-from app.domain.payments import Intent, Kind, PaymentRequest, prepare, refuse_reused
-from app.domain.posting import QueuedIntent
+from app.domain.payments import Intent, PaymentRequest, prepare, refuse_reused
 from app.domain.refusals import Refusal, RefusalCode
+from app.services.answers import Accepted, posted_as, refuse_exhausted, refuse_funds
 from app.services.balances import Balances
 from app.services.combining import PAYMENTS_PER_CALL, CombinedReserve
 from app.services.directory import AccountDirectory
+from app.services.finding import Finding
 from app.services.heard import Answer
 from app.services.ports import DirectoryBooks, HoldRegister, PaymentHistory, ReserveFunds
 from app.services.waiting import BooksWait
@@ -43,42 +42,7 @@ ANY_PARTITION = 0
 """A change is pushed to all partitions together."""
 
 
-@dataclass(slots=True)
-class Accepted:
-    """An acknowledged payment. `version` is the guarded account's after the decision, if still known.
-
-    In a dry run it has no position, for there is no such payment, and the `funds` that it would have left.
-    """
-
-    place: PaymentPosition
-    intent: Intent
-    version: int | None
-    funds: FundsState | None = None
-    replayed: bool = False
-    posted: bool = False
-    turned_away: bool = False
-    """It was to wait for the books, but all places were taken."""
-
-    @property
-    def payment_id(self) -> str:
-        """The public id."""
-        return self.place.payment_id
-
-    @property
-    def is_rehearsed(self) -> bool:
-        """Whether a dry run decided it, so that nothing was written."""
-        return not self.place.position
-
-
-@dataclass(slots=True)
-class RefusedPayment:
-    """An external id whose payment the script refused; it never got an id of its own."""
-
-    external_id: str
-    refusal: Refusal
-
-
-class Payments:
+class Payments(Finding):
     """The verbs of payments, over the cache and the books."""
 
     def __init__(
@@ -92,11 +56,9 @@ class Payments:
         waiting: BooksWait,
         wake: Callable[[], None],
     ) -> None:
-        self._funds = funds
+        super().__init__(funds, history, holds)
         self._singles = CombinedReserve(funds)
         self._books = books
-        self._history = history
-        self._holds = holds
         self.directory = directory
         self.balances = balances
         self.waiting = waiting
@@ -256,13 +218,13 @@ class Payments:
             assert decision.record is not None
             return refuse_reused(intent, decision.record.fingerprint)
         assert decision.funds is not None
-        return self._unless_in_books(intent, _refuse_funds(decision.code, item, decision.funds))
+        return self._unless_in_books(intent, refuse_funds(decision.code, item, decision.funds))
 
     def _replay(self, partition: int, intent: Intent, record: Record) -> Accepted | Refusal:
         """The recorded answer to the same request."""
         if record.state is RecordState.REFUSED:
             assert record.funds is not None
-            refusal = _refuse_funds(ReserveCode.INSUFFICIENT_FUNDS, ReserveItem(intent), record.funds)
+            refusal = refuse_funds(ReserveCode.INSUFFICIENT_FUNDS, ReserveItem(intent), record.funds)
             return self._unless_in_books(intent, replace(refusal, replayed=True))
         if record.state is RecordState.DUPLICATE:
             place = parse_payment_id(record.original_payment_id or "")
@@ -343,9 +305,9 @@ class Payments:
             return accepted
         answer = self.waiting.wait(accepted.place, seconds)
         if answer is Answer.POSTED:
-            return _posted(accepted, accepted.place)
+            return posted_as(accepted, accepted.place)
         if answer is Answer.EXHAUSTED:
-            return _refuse_exhausted(accepted)
+            return refuse_exhausted(accepted)
         if answer is Answer.FULL:
             accepted.turned_away = True
             return accepted
@@ -355,60 +317,12 @@ class Payments:
         found = self.find(accepted.payment_id)
         if isinstance(found, PostedPayment):
             place = parse_payment_id(found.payment_id)
-            return _posted(accepted, place or accepted.place)
+            return posted_as(accepted, place or accepted.place)
         if isinstance(found, Hold):
-            return _posted(accepted, accepted.place)
+            return posted_as(accepted, accepted.place)
         if isinstance(found, RejectedPayment):
             return self.rejection(accepted.place, accepted.intent, replayed=accepted.replayed)
         return accepted
-
-    # Finding
-
-    def find(self, payment_id: str) -> QueuedIntent | PostedPayment | RejectedPayment | Hold | None:
-        """A payment by its id, from the moment of its acknowledgement on.
-
-        The outbox first and the books after it: a payment leaves the one only when it is in the other.
-        """
-        place = parse_payment_id(payment_id)
-        if place is None:
-            return None
-        try:
-            queued = self._funds.pending(place)
-            concluded = self._funds.conclusion(place)
-        except (CacheUnavailable, OutcomeUnknown):
-            log.warning("cache not reachable, looking for %s in the books only", payment_id)
-            queued = concluded = None
-        if queued is not None and queued.intent.kind == Kind.JOURNAL_HOLD:
-            return None
-        if queued is not None and queued.intent.kind != Kind.AUTHORIZATION:
-            return queued
-        posted = self._history.posted(payment_id)
-        if posted is not None:
-            return posted
-        hold = self._holds.get(payment_id) if queued is None else authorized_hold(queued)
-        if hold is None:
-            return self._history.rejected(payment_id)
-        if concluded is None or hold.state is not HoldState.AUTHORIZED:
-            return hold
-        return hold.concluded_as(concluded.state, concluded.captured_minor)
-
-    def find_by_external_id(
-        self, entity_id: str, external_id: str
-    ) -> QueuedIntent | PostedPayment | RejectedPayment | Hold | RefusedPayment | None:
-        """A payment by its external id; of a refused one the refusal, while the idempotency window lasts."""
-        posted = self._history.posted_by_external_id(entity_id, external_id)
-        if posted is not None:
-            return posted if posted.kind in (Kind.PAYMENT, Kind.CAPTURE) else None
-        partition = self._funds.claimed_partition(entity_id, external_id)
-        record = None if partition is None else self._funds.record(partition, entity_id, external_id)
-        if record is not None and partition is not None:
-            if record.position is not None:
-                return self.find(record.original_payment_id or PaymentPosition(partition, record.position).payment_id)
-            assert record.funds is not None
-            refusal = Refusal(RefusalCode.INSUFFICIENT_FUNDS, "Refused for lack of funds.", _figures(record.funds))
-            return RefusedPayment(external_id, refusal)
-        hold = self._holds.by_external_id(entity_id, external_id)
-        return hold or self._history.rejected_by_external_id(entity_id, external_id)
 
 
 def accounts_of(requests: Sequence[PaymentRequest]) -> set[str]:
@@ -418,57 +332,3 @@ def accounts_of(requests: Sequence[PaymentRequest]) -> set[str]:
         wanted.add(request.source_account_id)
         wanted.update(request.destination_ids)
     return wanted
-
-
-def _posted(accepted: Accepted, place: PaymentPosition) -> Accepted:
-    return Accepted(place, accepted.intent, accepted.version, replayed=accepted.replayed, posted=True)
-
-
-def _figures(funds: FundsState) -> dict[str, object]:
-    return {
-        "balance_minor": funds.balance_minor,
-        "held_minor": funds.held_minor,
-        "floor_minor": funds.floor_minor,
-        "available_minor": funds.available_minor,
-        "version": funds.version,
-    }
-
-
-def _refuse_funds(code: ReserveCode, item: ReserveItem, funds: FundsState) -> Refusal:
-    intent = item.intent
-    figures = {"account_id": intent.guarded_account_id, "amount_minor": intent.amount_minor, **_figures(funds)}
-    if code is ReserveCode.VERSION_CONFLICT:
-        return Refusal(
-            RefusalCode.OPTIMISTIC_LOCK_CONFLICT,
-            f"The account is at version {funds.version}, not {item.expected_version}. Read the balance again, decide "
-            f"again, and send the same external_id with the new version.",
-            {**figures, "current_version": funds.version, "expected_version": item.expected_version},
-        )
-    if code is ReserveCode.INSUFFICIENT_FUNDS:
-        return Refusal(
-            RefusalCode.INSUFFICIENT_FUNDS,
-            f"Account {intent.guarded_account_id!r} has {funds.available_minor} available, "
-            f"the payment needs {intent.hold_minor}. A retry needs a new external_id.",
-            figures,
-        )
-    if code is ReserveCode.BALANCE_OUT_OF_RANGE:
-        return Refusal(
-            RefusalCode.BALANCE_OUT_OF_RANGE,
-            f"The funds of account {intent.guarded_account_id!r} would leave the range of ±(2^53 − 1).",
-            figures,
-        )
-    return Refusal(
-        RefusalCode.LEDGER_BACKLOGGED,
-        "More payments wait for the books than the configured limit; nothing was moved. "
-        "Retry with the same external_id.",
-        figures,
-    )
-
-
-def _refuse_exhausted(accepted: Accepted) -> Refusal:
-    return Refusal(
-        RefusalCode.CONCURRENCY_RETRY_EXHAUSTED,
-        "The payment is accepted and pending, but the books could not lock its accounts within the bounded retries. "
-        "It will post once they are free; ask for it by payment_id, or retry with the same external_id.",
-        {"payment_id": accepted.payment_id, "external_id": accepted.intent.external_id, "payment_status": "pending"},
-    )

@@ -11,7 +11,8 @@ from app.domain.partitions import PaymentPosition, position_order
 from app.domain.payments import PaymentRequest
 from app.domain.refusals import Refusal
 from app.services.accounts import AccountRequest, Accounts
-from app.services.payments import Accepted, Payments
+from app.services.answers import Accepted
+from app.services.payments import Payments
 from app.services.ports import ReplayBooks, ReplayFunds
 
 CLEARING_ACCOUNT = "clearing:bank"

@@ -9,7 +9,7 @@ from app.domain.decisions import FundsState
 from app.domain.money import MAX_MINOR
 from app.domain.settlement import AccountSettlement, Notice, PartitionSettlement
 from app.funds import keys
-from app.funds.gateway import SETTLE_ACCOUNTS_PER_CALL
+from app.funds.outboxes import SETTLE_ACCOUNTS_PER_CALL
 from tests.builders import NOON_MS, intent, ledger_row, wallet
 from tests.funds.cache import Cache, settlement
 

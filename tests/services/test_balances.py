@@ -4,8 +4,8 @@ import pytest
 
 from app.domain.books import PostedPayment
 from app.domain.refusals import RefusalCode
+from app.services.answers import Accepted
 from app.services.balances import Balances
-from app.services.payments import Accepted
 from tests.builders import PARTITIONS, World, account_in
 from tests.services.faults import Hooked
 

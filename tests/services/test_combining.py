@@ -13,8 +13,9 @@ from app.domain.faults import CacheUnavailable, OutcomeUnknown
 from app.domain.payments import PaymentRequest
 from app.domain.refusals import Refusal, RefusalCode
 from app.funds.gateway import Funds
+from app.services.answers import Accepted
 from app.services.combining import Combiner
-from app.services.payments import Accepted, Payments
+from app.services.payments import Payments
 from tests.builders import PARTITIONS, PATIENCE_S, World, account_in, payment, until
 
 

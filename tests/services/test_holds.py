@@ -7,8 +7,8 @@ import pytest
 from app.domain.holds import Hold, HoldState
 from app.domain.proof import BreakKind
 from app.domain.refusals import Refusal, RefusalCode
+from app.services.answers import Accepted
 from app.services.holds import Concluded, Holds
-from app.services.payments import Accepted
 from tests.builders import World
 from tests.services.faults import Crashed, CrashPoints, SteppedBooks, stepped_funds
 

@@ -34,12 +34,12 @@ from app.embedded.servers import ServerUrls
 from app.ledger.changes import ChangeBooks
 from app.ledger.journals import JournalBooks
 from app.ledger.synchronous import SynchronousBooks
+from app.services.answers import Accepted
 from app.services.batches import Batches
 from app.services.changes import AccountChanges
 from app.services.holding import Holding
 from app.services.holds import Holds
 from app.services.journals import Journals
-from app.services.payments import Accepted
 from app.services.pushing import DirectoryPush
 from app.services.refunds import Refunds
 from app.services.synchronous import Poster

@@ -20,7 +20,7 @@ from hypothesis.stateful import (
 
 from app.domain.refusals import Refusal
 from app.embedded.servers import ServerUrls
-from app.services.payments import Accepted
+from app.services.answers import Accepted
 from tests.builders import PARTITIONS, Urls, World, database_from, payment, with_database
 
 IS_LONG = os.environ.get("HOLDFAST_LONG") == "1"

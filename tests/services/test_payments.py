@@ -7,7 +7,7 @@ from app.domain.books import PostedPayment
 from app.domain.posting import QueuedIntent
 from app.domain.refusals import Refusal, RefusalCode
 from app.domain.settlement import Notice
-from app.services.payments import Accepted, RefusedPayment
+from app.services.answers import Accepted, RefusedPayment
 from tests.builders import PARTITIONS, World, account_in, payment
 
 

@@ -11,9 +11,9 @@ import pytest
 from app.domain.partitions import parse_payment_id
 from app.domain.proof import BreakKind
 from app.funds import keys
+from app.services.answers import Accepted
 from app.services.contention import LONGEST_DELAY_S
 from app.services.holds import Concluded, Holds
-from app.services.payments import Accepted
 from app.services.reconcile import Reconciler
 from app.services.verify import Verifier
 from tests import hot_state

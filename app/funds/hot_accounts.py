@@ -1,0 +1,96 @@
+"""Accounts in the cache: brought from the ledger, read, given another floor; and the directory to be known."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from app.domain.changes import LimitCode, LimitReply
+from app.domain.clock import to_milliseconds
+from app.domain.decisions import CachedBalance, parse_changed_at, parse_funds
+from app.domain.posting import LedgerBalance
+from app.funds import keys, scripts
+from app.funds.calls import Call, Calls
+
+
+class HotAccounts(Calls):
+    """The cache, for what it keeps of accounts."""
+
+    def place_holder(self, account_ids: Iterable[str]) -> None:
+        """Make sure that a settle finds these accounts, before the ledger is read for their hydration."""
+        with self._guarded():
+            pipeline = self._client.pipeline(transaction=False)
+            for account_id in account_ids:
+                pipeline.hsetnx(keys.account(self.partition_of(account_id), account_id), "entry_count", "-1")
+            pipeline.execute()
+
+    def hydrate(
+        self,
+        rows: Sequence[LedgerBalance],
+        directory_version: int,
+        open_holds: Mapping[str, Mapping[str, int]] | None = None,
+    ) -> list[CachedBalance | None]:
+        """Bring accounts' state from the ledger; the cache keeps whatever is newer.
+
+        `open_holds` are the open authorizations by account and position. None stands for an account whose row was
+        behind the cache: read the ledger again.
+        """
+        calls: list[Call] = []
+        for row in rows:
+            partition = self.partition_of(row.account_id)
+            names = [keys.account(partition, row.account_id)]
+            floor = "" if row.floor_minor is None else row.floor_minor
+            changed_at_ms = to_milliseconds(row.updated_at)
+            args = [row.balance_minor, row.entry_count, row.version, floor, directory_version, changed_at_ms]
+            for position, amount in (open_holds or {}).get(row.account_id, {}).items():
+                args += [position, amount]
+            calls.append((scripts.HYDRATE, names, args))
+        return [None if reply[0] == "BEHIND" else _cached_balance(reply) for reply in self._run(calls)]
+
+    def balance(self, account_id: str) -> CachedBalance | None:
+        """An account's hot state; None while it is cold."""
+        key = keys.account(self.partition_of(account_id), account_id)
+        with self._guarded():
+            reply: Any = self._client.hmget(key, "funds", "entry_count")
+        return None if reply[0] is None else _cached_balance(reply)
+
+    def limit(self, account_id: str, floor_minor: int | None, directory_version: int, mode: str) -> LimitReply:
+        """Give an account another floor, in minor units; the modes `check`, `force`, `assign` are the script's."""
+        names = [keys.account(self.partition_of(account_id), account_id)]
+        floor = "" if floor_minor is None else floor_minor
+        [reply] = self._run([(scripts.LIMIT, names, [floor, directory_version, mode])])
+        return _limit_reply(reply)
+
+    def directory_version(self, partition: int) -> int | None:
+        """The directory version that callers of a partition must know; None where it has not been made ready."""
+        with self._guarded():
+            version: Any = self._client.get(keys.directory(partition))
+        return None if version is None else int(version)
+
+    def open_all(self, directory_version: int, last_posted: Mapping[int, str]) -> None:
+        """Make all partitions ready, and have them ask for this directory version; `last_posted` by partition."""
+        self._run(
+            [
+                (scripts.OPEN, _open_keys(partition), [directory_version, position])
+                for partition, position in last_posted.items()
+            ]
+        )
+
+    def open(self, partition: int, directory_version: int, last_posted: str) -> int:
+        """Make a partition ready; returns the directory version in force there."""
+        [reply] = self._run([(scripts.OPEN, _open_keys(partition), [directory_version, last_posted])])
+        return int(reply)
+
+
+def _open_keys(partition: int) -> list[str]:
+    return [keys.outbox(partition), keys.directory(partition), keys.tally(partition)]
+
+
+def _limit_reply(reply: Sequence[str]) -> LimitReply:
+    code = LimitCode(reply[0])
+    if code is LimitCode.COLD:
+        return LimitReply(code, None)
+    return LimitReply(code, parse_funds(reply[1]))
+
+
+def _cached_balance(fields: Sequence[str]) -> CachedBalance:
+    funds, entry_count = fields
+    return CachedBalance(parse_funds(funds), int(entry_count), parse_changed_at(funds))

@@ -1,0 +1,155 @@
+"""The outboxes: what waits for the books, and the settling of what they have posted by `lua/settle.lua`."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import msgspec
+
+from app.domain.partitions import PaymentPosition
+from app.domain.posting import QueuedIntent
+from app.domain.settlement import AccountSettlement, Notice, PartitionSettlement
+from app.funds import keys, scripts
+from app.funds.calls import Call, Calls
+from app.funds.intents import decode_intent
+
+_encode_notices = msgspec.json.Encoder().encode
+
+AWAKE_MS = 1_000
+"""How long the mark of a drain outlives it: after a kill, the next wake-up or the sweep takes over."""
+
+SETTLE_ACCOUNTS_PER_CALL = 100
+"""A script blocks the server: this many accounts keep a call near a millisecond."""
+
+
+class Outboxes(Calls):
+    """The cache, for draining."""
+
+    def backlog(self) -> dict[int, int]:
+        """The number of unsettled intents, by partition."""
+        with self._guarded():
+            pipeline = self._client.pipeline(transaction=False)
+            for partition in range(self.partitions):
+                pipeline.xlen(keys.outbox(partition))
+            return dict(enumerate(pipeline.execute()))
+
+    def mark_awake(self) -> None:
+        """Say that a drain is at work, so that nobody need wake one."""
+        with self._guarded():
+            pipeline = self._client.pipeline(transaction=False)
+            for partition in range(self.partitions):
+                pipeline.set(keys.awake(partition), "1", px=AWAKE_MS)
+            pipeline.execute()
+
+    def mark_asleep(self) -> None:
+        """Take the mark away, before the last look of a drain that ends."""
+        with self._guarded():
+            pipeline = self._client.pipeline(transaction=False)
+            for partition in range(self.partitions):
+                pipeline.delete(keys.awake(partition))
+            pipeline.execute()
+
+    def outbox(self, partition: int, after: str = "0", limit: int = 1_000) -> list[QueuedIntent]:
+        """Up to `limit` intents of a partition, oldest first, those behind position `after`."""
+        return self.outboxes({partition: after}, limit)[partition]
+
+    def outboxes(self, after: Mapping[int, str], limit: int) -> dict[int, list[QueuedIntent]]:
+        """Up to `limit` intents of each of these partitions, those behind its position in `after`.
+
+        One command for all: it is what a drain asks most often. On a cluster it would be one a partition.
+        """
+        partitions = {keys.outbox(partition): partition for partition in after}
+        streams: Any = {name: after[partition] for name, partition in partitions.items()}
+        with self._guarded():
+            replies: Any = self._client.xread(streams, count=limit)
+        pages: dict[int, list[QueuedIntent]] = {partition: [] for partition in after}
+        for name, entries in replies:
+            partition = partitions[name]
+            pages[partition] = [_queued(partition, position, fields) for position, fields in entries]
+        return pages
+
+    def pending(self, place: PaymentPosition) -> QueuedIntent | None:
+        """The intent at a position; None once it has been settled."""
+        if place.partition >= self.partitions:
+            return None
+        with self._guarded():
+            entries: Any = self._client.xrange(keys.outbox(place.partition), place.position, place.position)
+        return _queued(place.partition, *entries[0]) if entries else None
+
+    def settle(
+        self,
+        partition: int,
+        accounts: Sequence[AccountSettlement],
+        *,
+        records: Mapping[tuple[str, str], str] | None = None,
+        done_up_to: str = "",
+        done: Sequence[str] = (),
+        notice: Notice | None = None,
+    ) -> None:
+        """Settle one partition."""
+        self.settle_all([PartitionSettlement(partition, accounts, records or {}, done_up_to, done, notice)])
+
+    def settle_all(self, settlements: Sequence[PartitionSettlement]) -> None:
+        """Assign the ledger's balances, drop holds, and then trim the outboxes and wake the waiters.
+
+        Two round trips: nothing is trimmed before all that trims nothing was answered without an error. The last
+        script tells the waiters of all partitions: each message costs every API process more than what it says.
+        """
+        first: list[PartitionSettlement] = []
+        last: list[PartitionSettlement] = []
+        for settlement in settlements:
+            *before, final = _chunks(settlement)
+            first += before
+            (last if final.trims else first).append(final)
+        notices = [settlement.notice for settlement in settlements if settlement.notice]
+        trips = [parts for parts in (first, last) if parts]
+        for parts in trips:
+            told = notices if parts is trips[-1] else []
+            self._run([*map(_settle_call, parts[:-1]), _settle_call(parts[-1], told)])
+
+    def announce(self, notice: Notice) -> None:
+        """Tell the waiters something without settling."""
+        with self._guarded():
+            self._client.publish(keys.SETTLED_CHANNEL, _encode_notices([notice]))
+
+
+def _chunks(settlement: PartitionSettlement) -> list[PartitionSettlement]:
+    """The same in parts of so many accounts; the last part does the rest."""
+    accounts, size = settlement.accounts, SETTLE_ACCOUNTS_PER_CALL
+    last = max(0, len(accounts) - 1) // size * size
+    parts = [PartitionSettlement(settlement.partition, accounts[at : at + size]) for at in range(0, last, size)]
+    return [*parts, replace(settlement, accounts=accounts[last:]) if last else settlement]
+
+
+def _settle_call(settlement: PartitionSettlement, notices: Sequence[Notice] = ()) -> Call:
+    partition, accounts, records = settlement.partition, settlement.accounts, settlement.records
+    names = [keys.outbox(partition)]
+    args: list[Any] = [
+        settlement.done_up_to,
+        len(accounts),
+        len(records),
+        len(settlement.done),
+        _encode_notices(notices) if notices else "",
+        keys.SETTLED_CHANNEL,
+    ]
+    for account in accounts:
+        names.append(keys.account(partition, account.account_id))
+        args += (
+            account.balance_minor,
+            account.entry_count,
+            account.version,
+            account.updated_at_ms,
+            len(account.posted),
+            len(account.released),
+        )
+        args += account.posted
+        args += account.released
+    for (entity_id, external_id), outcome in records.items():
+        names.append(keys.record(partition, entity_id, external_id))
+        args.append(outcome)
+    args += settlement.done
+    return scripts.SETTLE, names, args
+
+
+def _queued(partition: int, position: str, fields: Mapping[str, str]) -> QueuedIntent:
+    return QueuedIntent(PaymentPosition(partition, position), decode_intent(fields["intent"]))
