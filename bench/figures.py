@@ -7,6 +7,9 @@ from typing import Any
 
 from bench.load.histogram import Histogram
 
+REQUESTS = "requests/s"
+"""The unit of most figures: the more the better."""
+
 TICK_MS = 100
 """Resolution of the plots of throughput over time."""
 
@@ -32,7 +35,7 @@ class Figure:
     scenario: str
     contestant: str
     connections: int
-    unit: str = "requests/s"
+    unit: str = REQUESTS
     rounds: list[Round] = field(default_factory=list)
 
     @property
@@ -97,7 +100,7 @@ class Figures:
         self.unavailable: dict[str, str] = {}
         """Scenarios that this version cannot run, and why."""
 
-    def add(self, scenario: str, contestant: str, connections: int, one: Round, unit: str = "requests/s") -> None:
+    def add(self, scenario: str, contestant: str, connections: int, one: Round, unit: str = REQUESTS) -> None:
         """Adds a round."""
         figure = self.find(scenario, contestant, connections)
         if figure is None:

@@ -7,7 +7,7 @@ from typing import Any
 import pygal
 from pygal.style import Style
 
-from bench.figures import TICK_MS, Figure, Figures
+from bench.figures import REQUESTS, TICK_MS, Figure, Figures
 from bench.report.markdown import LOCK, number
 from bench.scenarios.payments import MAIN_CONNECTIONS
 
@@ -65,7 +65,7 @@ def draw(figures: Figures, directory: Path) -> list[Path]:
 
 def ratios(figures: Figures) -> pygal.Bar | None:
     """One picture of the whole: each contestant's throughput over the row lock's, where both were measured."""
-    scenarios = [name for name in figures.scenarios() if figures.rate(name, LOCK, MAIN_CONNECTIONS)]
+    scenarios = [name for name in figures.scenarios() if _is_throughput(figures.find(name, LOCK, MAIN_CONNECTIONS))]
     shown = [one for one in figures.all if one.scenario in scenarios and one.connections == MAIN_CONNECTIONS]
     if not scenarios:
         return None
@@ -80,6 +80,10 @@ def ratios(figures: Figures) -> pygal.Bar | None:
     for name in dict.fromkeys(one.contestant for one in shown if one.is_valid):
         chart.add(name, [_over_lock(figures, scenario, name) for scenario in scenarios])
     return chart
+
+
+def _is_throughput(figure: Figure | None) -> bool:
+    return figure is not None and figure.unit == REQUESTS and bool(figure.rate)
 
 
 def _over_lock(figures: Figures, scenario: str, contestant: str) -> float | None:
