@@ -21,7 +21,7 @@ from app.ledger.copying import COPY_ENTRIES, COPY_TRANSACTIONS, copy_in, entries
 from app.ledger.database import connect, translate, translated
 from app.ledger.holds import hold_of
 from app.ledger.recording import record_duplicates, record_holds, record_rejections
-from app.ledger.straight_through import post_straight_through
+from app.ledger.straight_through import PackedPlan, packed, post_straight_through
 
 _LOCK_HEADS = """
 SELECT partition, chain_seq, chain_hash, last_position, last_posted_at, pg_current_snapshot()::text
@@ -257,7 +257,11 @@ class PostingBooks:
             self._snapshot = rows[0][-1]
             yield Posting(connection, {row[0]: ChainHead(*row[:-1]) for row in rows})
 
-    def post(self, plan: StraightPlan) -> None:
+    def pack(self, plan: StraightPlan) -> PackedPlan:
+        """A plan made on remembered rows, ready for `post`; needs no connection."""
+        return packed(plan)
+
+    def post(self, plan: PackedPlan) -> None:
         """Write and commit a plan made on remembered rows.
 
         Raises RowsChanged where they were not as remembered, ConcurrencyConflict where a row is locked, changes

@@ -1,6 +1,7 @@
 """Writing a plan made on remembered rows: compared before anything else is written, all or nothing."""
 
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -40,19 +41,42 @@ SELECT (SELECT count(*) FROM advanced WHERE agrees), (SELECT count(*) FROM chain
 """
 
 
-def post_straight_through(connection: psycopg.Connection[Any], plan: StraightPlan) -> datetime:
+@dataclass(slots=True, frozen=True)
+class PackedPlan:
+    """A plan as it goes over the wire, and how many rows must agree. Packing needs no connection: it is done while the
+    books still write the plan before."""
+
+    parameters: dict[str, Any]
+    accounts: int
+    heads: int
+    transactions: bytes
+    entries: bytes
+
+
+def packed(plan: StraightPlan) -> PackedPlan:
+    """The plan, ready to be written."""
+    return PackedPlan(
+        _parameters(plan),
+        len(plan.balances),
+        len(plan.heads),
+        transactions_copy(plan.transactions),
+        entries_copy(plan.entries),
+    )
+
+
+def post_straight_through(connection: psycopg.Connection[Any], plan: PackedPlan) -> datetime:
     """Write a plan in the open transaction; returns the database's time.
 
     Raises RowsChanged where a row is not as remembered, or an external id was rejected or authorized before. What is
     posted already is refused by the unique keys.
     """
-    row = connection.execute(_ADVANCE, _parameters(plan), prepare=True).fetchone()
+    row = connection.execute(_ADVANCE, plan.parameters, prepare=True).fetchone()
     assert row is not None
     accounts, heads, rejected, authorized, now = row
-    if (accounts, heads) != (len(plan.balances), len(plan.heads)) or rejected or authorized:
-        raise RowsChanged(f"{accounts} of {len(plan.balances)} accounts and {heads} of {len(plan.heads)} heads agree")
-    copy_in(connection, COPY_TRANSACTIONS, transactions_copy(plan.transactions))
-    copy_in(connection, COPY_ENTRIES, entries_copy(plan.entries))
+    if (accounts, heads) != (plan.accounts, plan.heads) or rejected or authorized:
+        raise RowsChanged(f"{accounts} of {plan.accounts} accounts and {heads} of {plan.heads} heads agree")
+    copy_in(connection, COPY_TRANSACTIONS, plan.transactions)
+    copy_in(connection, COPY_ENTRIES, plan.entries)
     moment: datetime = now
     return moment
 

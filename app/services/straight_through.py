@@ -7,6 +7,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 from app.domain.faults import ConcurrencyConflict, LedgerConstraintViolated, RowsChanged
 from app.domain.posting import PostingPlan
@@ -25,10 +26,12 @@ _SURPRISES = (RowsChanged, ConcurrencyConflict, LedgerConstraintViolated)
 
 @dataclass(slots=True)
 class Prepared:
-    """A batch with its plan and what the cache is to be told of it; `written` once its writing has begun."""
+    """A batch with its plan, the same as the books take it, and what the cache is to be told of it; `written` once its
+    writing has begun."""
 
     batch: Batch
     plan: StraightPlan
+    packed: Any
     settlements: Sequence[PartitionSettlement]
     written: Future[None] | None = None
 
@@ -65,11 +68,11 @@ class StraightThrough:
             return None
         memory.follow(plan)
         settlements = settlements_of(queued, PostingPlan(), plan.balances, self._funds.partition_of, whole=batch.whole)
-        return Prepared(batch, plan, settlements)
+        return Prepared(batch, plan, self._books.pack(plan), settlements)
 
     def start(self, prepared: Prepared) -> None:
         """Begin to write a batch while the caller goes on; none may be on its way."""
-        prepared.written = self._on_its_way = self._thread.submit(self._books.post, prepared.plan)
+        prepared.written = self._on_its_way = self._thread.submit(self._books.post, prepared.packed)
 
     def complete(self, prepared: Prepared) -> bool:
         """Write a batch, or wait until it is written; whether it is in the books now.
@@ -78,7 +81,7 @@ class StraightThrough:
         """
         try:
             if prepared.written is None:
-                self._books.post(prepared.plan)
+                self._books.post(prepared.packed)
             else:
                 prepared.written.result()
         except _SURPRISES as surprise:
