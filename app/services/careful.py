@@ -12,7 +12,6 @@ from app.domain.refusals import Refusal, RefusalCode
 from app.domain.settlement import Notice
 from app.domain.settling import settlements_of
 from app.domain.straight_through import Memory
-from app.services.claims import claimed_by_others
 from app.services.contention import RETRIES, Contention, backoff_s
 from app.services.drain_report import DrainReport
 from app.services.intake import Batch, Intake
@@ -70,7 +69,7 @@ class CarefulPosting:
         report = DrainReport(deferred=len(batch.deferred), awaited=batch.awaited())
         if not batch.queued:
             return report
-        refused = claimed_by_others(self._funds, batch.queued)
+        refused = batch.claimed
         with self._books.posting(batch.partitions()) as posting:
             balances, contended = posting.lock_balances(batch.account_ids())
             self._contention.clear(balances)
@@ -140,13 +139,8 @@ class CarefulPosting:
         middle = len(parts) // 2
         report = DrainReport()
         for half in (parts[:middle], parts[middle:]):
-            report.add(self.post(partial(_part, half)))
+            report.add(self.post(partial(batch.part, half)))
         return report
-
-
-def _part(parts: Sequence[Sequence[QueuedIntent]]) -> Batch:
-    """Some of a round's intents; others stand before their last position."""
-    return Batch(queued=[one for unit in parts for one in unit], whole=False)
 
 
 def _keys(queued: Sequence[QueuedIntent]) -> list[tuple[str, str]]:

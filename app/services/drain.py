@@ -115,7 +115,7 @@ class Drain:
         if current.written is None:
             self._straight.start(current)
         taken = {**self._settler.posted_up_to, **current.positions}
-        return self._straight.prepare(self._intake.read(partitions, taken))
+        return self._straight.prepare(self._intake.read_behind(current.batch, partitions, taken))
 
     def _post_carefully(self, partitions: Sequence[int], batch: Batch | None = None) -> DrainReport:
         """Post with care what stands behind the posted; the batch that was read already, for the first try."""

@@ -2,10 +2,13 @@
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from app.domain.payments import Kind
 from app.domain.posting import QueuedIntent, units
+from app.domain.refusals import Refusal
+from app.services.claims import claimed_by_others
 from app.services.contention import Contention
 from app.services.ports import DrainFunds
 
@@ -25,6 +28,12 @@ class Batch:
     """Those of them whose retries are used up."""
     whole: bool = True
     """Whether the round's intents are all that stand before their last position."""
+    claimed: Mapping[str, Refusal] = field(default_factory=dict)
+    """Why those are refused whose external id another partition saw first, by payment id."""
+
+    def part(self, units_of_it: Sequence[Sequence[QueuedIntent]]) -> "Batch":
+        """Some of its intents to post; others stand before their last position."""
+        return Batch([one for unit in units_of_it for one in unit], whole=False, claimed=self.claimed)
 
     def account_ids(self) -> list[str]:
         """The accounts whose rows the posting changes, in the order in which they are locked."""
@@ -33,6 +42,10 @@ class Batch:
     def partitions(self) -> list[int]:
         """The partitions whose chains the posting advances."""
         return sorted({queued.place.partition for queued in self.queued})
+
+    def last_positions(self) -> dict[int, str]:
+        """The last position of each of these partitions."""
+        return {queued.place.partition: queued.place.position for queued in self.queued}
 
     def awaited(self) -> int:
         """For how many of the intents to post somebody waits."""
@@ -66,6 +79,8 @@ class Intake:
         self._contention = contention
         self._limit = limit
         self._now_ms = now_ms
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="read")
+        self._ahead: tuple[Batch, Future[Batch]] | None = None
 
     def is_full(self, batch: Batch) -> bool:
         """Whether more is likely to wait behind this batch."""
@@ -76,11 +91,26 @@ class Intake:
 
         Where `after` has a position, those behind it.
         """
+        return self._read(partitions, after, self._contention.waiting())
+
+    def read_behind(self, batch: Batch, partitions: Sequence[int], after: Mapping[int, str]) -> Batch:
+        """The batch that stands behind a full one; `after` is where that one ends, or others before it did.
+
+        It was read already if it was asked for before. The one behind it is asked for now, if it is full too.
+        """
+        ahead, self._ahead = self._ahead, None
+        found = ahead[1].result() if ahead and ahead[0] is batch else self.read(partitions, after)
+        if found.whole and self.is_full(found):
+            behind = {**after, **found.last_positions()}
+            self._ahead = found, self._thread.submit(self._read, partitions, behind, self._contention.waiting())
+        return found
+
+    def _read(self, partitions: Sequence[int], after: Mapping[int, str], waiting: set[str]) -> Batch:
         batch = Batch()
-        waiting = self._contention.waiting()
         for partition, (page, share) in self._pages(partitions, after).items():
             self._take(self._outbox(partition, page, share), share, waiting, batch)
         batch.whole = not batch.deferred
+        batch.claimed = claimed_by_others(self._funds, batch.queued)
         return batch
 
     def _pages(self, partitions: Sequence[int], after: Mapping[int, str]) -> dict[int, tuple[list[QueuedIntent], int]]:

@@ -14,7 +14,6 @@ from app.domain.posting import PostingPlan
 from app.domain.settlement import PartitionSettlement
 from app.domain.settling import settlements_of
 from app.domain.straight_through import Memory, StraightPlan, is_ordinary, plan_straight_through
-from app.services.claims import claimed_by_others
 from app.services.contention import Contention
 from app.services.intake import Batch
 from app.services.ports import DrainBooks, DrainFunds
@@ -55,9 +54,7 @@ class StraightThrough:
     def prepare(self, batch: Batch) -> Prepared | None:
         """Plan a batch upon all that was prepared before; None where the careful path must decide it."""
         queued, memory = batch.queued, self._memory
-        if not queued or not is_ordinary(queued) or not memory.knows_chains(queued):
-            return None
-        if claimed_by_others(self._funds, queued):
+        if not queued or not is_ordinary(queued) or batch.claimed or not memory.knows_chains(queued):
             return None
         unknown = memory.unknown(queued)
         if unknown:
