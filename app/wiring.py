@@ -45,6 +45,7 @@ from app.services.holds import Holds
 from app.services.journals import Journals
 from app.services.keys import Gatekeeper
 from app.services.mending import Mending
+from app.services.pacing import Pacing
 from app.services.payments import Payments
 from app.services.pushing import DirectoryPush
 from app.services.readiness import ReadinessProbe
@@ -100,7 +101,9 @@ def build_api(settings: Settings) -> ApiServices:
         balances=payments.balances,
         payments=payments,
         holds=build_holds(engine, funds, payments),
-        batches=Batches(payments, funds, sleep=time.sleep, new_group_id=lambda: uuid4().hex),
+        batches=Batches(
+            payments, funds, Pacing(funds.backlog, time.sleep), sleep=time.sleep, new_group_id=lambda: uuid4().hex
+        ),
         journals=Journals(register, poster),
         refunds=Refunds(funds, register, payments, poster),
         history=History(build_engine(settings, "reports")),

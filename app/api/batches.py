@@ -36,6 +36,8 @@ class NewBatch(Struct, forbid_unknown_fields=True):
     `atomic`: all or none, which one guarded account's partition must be able to do. If one fails nothing is written,
     not even a refusal, so the same batch may be sent again; the failed one answers with its own code, the others with
     `linked_payment_failed`, and `failed_index` (from 0) names it. The books too post all or reject all.
+
+    While the books are behind, a large batch waits before it is decided, up to 5 s. Nothing has been moved until then.
     """
 
     payments: list[NewPayment]
@@ -139,7 +141,10 @@ def _wanted(raw: bytes | Raw, now: datetime, *, may_hold_nul: bool) -> Wanted:
 def _each(wanted: Sequence[Wanted], actor: str, *, dry_run: bool) -> list[Outcome]:
     """Decide what could be read; the rest answers with its refusal, in its place."""
     requests = [one for one in wanted if isinstance(one, PaymentRequest)]
-    outcomes = iter(services().payments.submit(requests, actor, dry_run=dry_run))
+    if dry_run:
+        outcomes = iter(services().payments.submit(requests, actor, dry_run=True))
+    else:
+        outcomes = iter(services().batches.submit(requests, actor))
     return [one if isinstance(one, Refusal) else next(outcomes) for one in wanted]
 
 

@@ -1,4 +1,4 @@
-"""Batches of payments: all or nothing, and streams that wait while the books are behind."""
+"""Batches of payments: each for itself, all or nothing, and streams that wait while the books are behind."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -17,6 +17,7 @@ from app.domain.faults import (
 from app.domain.payments import PaymentRequest, prepare
 from app.domain.refusals import Refusal, RefusalCode
 from app.services.answers import Accepted
+from app.services.pacing import Pacing
 from app.services.payments import PASSES, Payments, accounts_of
 from app.services.ports import ReserveFunds
 
@@ -66,15 +67,24 @@ class Batches:
         self,
         payments: Payments,
         funds: ReserveFunds,
+        pacing: Pacing,
         *,
         sleep: Callable[[float], None],
         new_group_id: Callable[[], str],
     ) -> None:
         self._payments = payments
         self._funds = funds
+        self._pacing = pacing
         self._sleep = sleep
         self._new_group_id = new_group_id
         self.streams = BoundedSemaphore(STREAMS)
+
+    # Each for itself
+
+    def submit(self, requests: Sequence[PaymentRequest], actor: str) -> list[Outcome]:
+        """Decide payments as `Payments.submit`, after giving way to the books."""
+        self._pacing.give_way(len(requests))
+        return self._payments.submit(requests, actor)
 
     # Streams
 
@@ -104,7 +114,7 @@ class Batches:
 
     def _tried(self, requests: Sequence[PaymentRequest], actor: str) -> Sequence[Outcome | Fault]:
         try:
-            return self._payments.submit(requests, actor)
+            return self.submit(requests, actor)
         except PASSING as fault:
             return [fault] * len(requests)
 
@@ -119,6 +129,8 @@ class Batches:
         sent again. The first that fails answers with its own refusal, the others with `linked_payment_failed`; the
         figure `failed_index` names it. A refusal among the `wanted` is a payment that could not even be read.
         """
+        if not dry_run:
+            self._pacing.give_way(len(wanted))
         for _ in range(PASSES):
             outcomes = self._atomic_pass(wanted, actor, dry_run=dry_run)
             if outcomes is not None:

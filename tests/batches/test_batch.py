@@ -5,6 +5,8 @@ import json
 import pytest
 
 from app.api.batches import LARGEST_BATCH_BODY
+from app.api.context import EXTENSION
+from app.services import pacing
 from app.services.batches import LARGEST_BATCH
 from tests.api.world import assert_problem, payment
 from tests.batches.world import BANK, PATH, BatchWorld
@@ -120,3 +122,26 @@ def test_payments_of_many_partitions_are_decided_in_one_request(world: BatchWorl
     assert [item["status"] for item in items] == [201, 422] * 20
     world.proven()
     assert world.balance("shop")["balance_minor"] == 120
+
+
+def test_a_large_batch_waits_while_the_books_are_behind_and_a_rehearsal_does_not(
+    world: BatchWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.funded("alice", 1_000)
+    world.account("bob")
+    slept: list[float] = []
+    brake = pacing.Pacing(world.drain.funds.backlog, slept.append)
+    monkeypatch.setattr(world.application.extensions[EXTENSION].batches, "_pacing", brake)
+    monkeypatch.setattr(pacing, "EASY", 50)
+    many = [payment("alice", "bob", 1) for _ in range(pacing.LARGE)]
+    assert {item["status"] for item in world.batch(many)} == {201}
+    assert slept == []
+    world.batch(many, "?dry_run=true")
+    assert slept == []
+    world.batch(many)
+    world.batch([payment("alice", "bob", 1) for _ in range(pacing.LARGE)], atomic=True)
+    assert slept == [pytest.approx(pacing.STEP_S)] * 2
+    world.drained()
+    world.batch([payment("alice", "bob", 1) for _ in range(pacing.LARGE)])
+    assert len(slept) == 2
+    world.proven()

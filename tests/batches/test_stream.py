@@ -9,6 +9,7 @@ import pytest
 from app.api.ndjson import BLOCK, LINES_AT_ONCE, LONGEST_LINE, line_groups
 from app.domain.faults import CacheUnavailable, OutcomeUnknown
 from app.services.batches import PATIENCE_S, STREAMS, Batches, Patience
+from app.services.pacing import Pacing
 from tests.api.world import assert_problem, payment
 from tests.batches.world import BANK, NDJSON, BatchWorld
 
@@ -114,7 +115,7 @@ class Books:
 def patient(books: Books, slept: list[float]) -> Batches:
     nothing: Any = None
     stand_in: Any = books
-    return Batches(stand_in, nothing, sleep=slept.append, new_group_id=lambda: "group")
+    return Batches(stand_in, nothing, Pacing(dict, slept.append), sleep=slept.append, new_group_id=lambda: "group")
 
 
 @pytest.mark.parametrize("fault", [CacheUnavailable("gone"), OutcomeUnknown("late")])

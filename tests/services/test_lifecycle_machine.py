@@ -40,6 +40,7 @@ from app.services.changes import AccountChanges
 from app.services.holding import Holding
 from app.services.holds import Holds
 from app.services.journals import Journals
+from app.services.pacing import Pacing
 from app.services.pushing import DirectoryPush
 from app.services.refunds import Refunds
 from app.services.synchronous import Poster
@@ -373,7 +374,10 @@ class Lifecycle(RuleBasedStateMachine):
             new_attempt_id=lambda: uuid4().hex,
         )
         self.holds = Holds(world.funds, world.hold_books, world.payments, lambda: None)
-        self.batches = Batches(world.payments, world.funds, sleep=world.clock.sleep, new_group_id=lambda: uuid4().hex)
+        pacing = Pacing(world.funds.backlog, world.clock.sleep)
+        self.batches = Batches(
+            world.payments, world.funds, pacing, sleep=world.clock.sleep, new_group_id=lambda: uuid4().hex
+        )
         self.journals = Journals(register, poster)
         self.refunds = Refunds(world.funds, register, world.payments, poster, patience_s=0.0)
         change_books = ChangeBooks(world.engine)

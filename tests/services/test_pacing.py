@@ -1,0 +1,85 @@
+"""Large batches wait while the books are behind, before anything of them is decided."""
+
+from typing import Any
+
+import pytest
+
+from app.domain.faults import CacheUnavailable
+from app.services.batches import Batches, Patience
+from app.services.pacing import EASY, LARGE, LONGEST_S, PLACES, STEP_S, Pacing, wait_s
+
+
+@pytest.mark.parametrize(
+    ("backlog", "seconds"),
+    [
+        (0, 0.0),
+        (EASY, 0.0),
+        (2 * EASY, STEP_S),
+        (4 * EASY, 3 * STEP_S),
+        (10_000 * EASY, LONGEST_S),
+    ],
+)
+def test_the_more_is_pending_the_longer_a_batch_waits_up_to_a_bound(backlog: int, seconds: float) -> None:
+    assert wait_s(backlog) == pytest.approx(seconds)
+
+
+def test_a_small_batch_does_not_even_look() -> None:
+    def look() -> dict[int, int]:
+        raise AssertionError
+
+    Pacing(look, lambda _: None).give_way(LARGE - 1)
+
+
+def test_the_backlog_of_all_partitions_counts() -> None:
+    slept: list[float] = []
+    Pacing(lambda: {0: EASY, 1: 0, 7: EASY}, slept.append).give_way(LARGE)
+    assert slept == [pytest.approx(STEP_S)]
+
+
+def test_only_so_many_wait_at_once_and_the_others_go_on() -> None:
+    slept: list[float] = []
+
+    def asleep(seconds: float) -> None:
+        """Another batch comes while this one waits."""
+        slept.append(seconds)
+        if len(slept) <= 2 * PLACES:
+            pacing.give_way(LARGE)
+
+    pacing = Pacing(lambda: {0: 2 * EASY}, asleep)
+    pacing.give_way(LARGE)
+    assert len(slept) == PLACES
+    pacing.give_way(LARGE)
+    assert len(slept) == 2 * PLACES, "places are given back"
+
+
+def test_a_place_is_given_back_where_the_cache_does_not_answer() -> None:
+    def unreachable() -> dict[int, int]:
+        raise CacheUnavailable("gone")
+
+    pacing = Pacing(unreachable, lambda _: None)
+    for _ in range(PLACES + 1):
+        with pytest.raises(CacheUnavailable):
+            pacing.give_way(LARGE)
+
+
+class Noting:
+    """Payments that note when they were asked to decide."""
+
+    def __init__(self, happened: list[str]) -> None:
+        self._happened = happened
+
+    def submit(self, requests: Any, _actor: str) -> list[str]:
+        self._happened.append("decided")
+        return ["one"] * len(requests)
+
+
+def test_batches_and_streams_give_way_before_they_are_decided() -> None:
+    happened: list[str] = []
+    payments: Any = Noting(happened)
+    nothing: Any = None
+    pacing = Pacing(lambda: {0: 2 * EASY}, lambda _: happened.append("waited"))
+    batches = Batches(payments, nothing, pacing, sleep=lambda _: None, new_group_id=lambda: "group")
+    many: Any = ["payment"] * LARGE
+    batches.submit(many, "key:test")
+    batches.submit_patiently(many, "key:test", Patience())
+    assert happened == ["waited", "decided"] * 2
