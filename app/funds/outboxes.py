@@ -56,16 +56,16 @@ class Outboxes(Calls):
     def outboxes(self, after: Mapping[int, str], limit: int) -> dict[int, list[QueuedIntent]]:
         """Up to `limit` intents of each of these partitions, those behind its position in `after`.
 
-        One command for all: it is what a drain asks most often. On a cluster it would be one a partition.
+        One command for all: it is what a drain asks most often. On a cluster it would be one a partition. Sent as it is,
+        for redis-py would make a dict of each intent.
         """
         partitions = {keys.outbox(partition): partition for partition in after}
-        streams: Any = {name: after[partition] for name, partition in partitions.items()}
         with self._guarded():
-            replies: Any = self._client.xread(streams, count=limit)
+            [replies] = self._commands([("XREAD", "COUNT", limit, "STREAMS", *partitions, *after.values())])
         pages: dict[int, list[QueuedIntent]] = {partition: [] for partition in after}
-        for name, entries in replies:
+        for name, entries in replies or ():
             partition = partitions[name]
-            pages[partition] = [_queued(partition, position, fields) for position, fields in entries]
+            pages[partition] = [_queued(partition, position, text) for position, (_, text) in entries]
         return pages
 
     def pending(self, place: PaymentPosition) -> QueuedIntent | None:
@@ -74,7 +74,7 @@ class Outboxes(Calls):
             return None
         with self._guarded():
             entries: Any = self._client.xrange(keys.outbox(place.partition), place.position, place.position)
-        return _queued(place.partition, *entries[0]) if entries else None
+        return _queued(place.partition, place.position, entries[0][1]["intent"]) if entries else None
 
     def settle(
         self,
@@ -151,5 +151,5 @@ def _settle_call(settlement: PartitionSettlement, notices: Sequence[Notice] = ()
     return scripts.SETTLE, names, args
 
 
-def _queued(partition: int, position: str, fields: Mapping[str, str]) -> QueuedIntent:
-    return QueuedIntent(PaymentPosition(partition, position), decode_intent(fields["intent"]))
+def _queued(partition: int, position: str, text: str) -> QueuedIntent:
+    return QueuedIntent(PaymentPosition(partition, position), decode_intent(text))

@@ -30,7 +30,9 @@ class _FakeConnection(FakeRedisConnection):
 def cache(request: pytest.FixtureRequest) -> Iterator[Cache]:
     """An empty, opened cache."""
     if request.param == "fake":
-        client: Any = fakeredis.FakeRedis(decode_responses=True, version=(7,), connection_class=_FakeConnection)
+        client: Any = fakeredis.FakeRedis(
+            decode_responses=True, protocol=2, version=(7,), connection_class=_FakeConnection
+        )
     else:
         client = request_client(request.getfixturevalue("empty_cache"))
     yield Cache(client).opened()
