@@ -8,9 +8,10 @@ import psycopg
 
 from app.domain.accounts import AccountType, normal_sign
 from app.domain.partitions import PaymentPosition, partition_of
-from app.domain.payments import PaymentRequest, prepare
+from app.domain.payments import PaymentRequest
 from app.domain.planning import plan_posting
 from app.domain.posting import QueuedIntent
+from app.domain.preparing import prepare
 from app.ledger.accounts import AccountBooks
 from app.ledger.posting import PostingBooks
 from app.wiring import build_engine

@@ -17,8 +17,9 @@ import redis
 from app.domain.accounts import AccountFacts, AccountStatus, AccountType, default_overdraft_limit
 from app.domain.decisions import CachedBalance
 from app.domain.entries import GENESIS_HASH
+from app.domain.fingerprints import fingerprint
 from app.domain.partitions import PaymentPosition, partition_of
-from app.domain.payments import Intent, Leg, PaymentRequest, fingerprint
+from app.domain.payments import Intent, Leg, PaymentRequest
 from app.domain.posting import ChainHead, LedgerBalance, QueuedIntent
 from app.domain.proof import Break, ProofReport
 from app.domain.refusals import Refusal

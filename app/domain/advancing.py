@@ -6,8 +6,9 @@ from datetime import datetime
 from app.domain.clock import from_milliseconds
 from app.domain.entries import Entry, LedgerTransaction, chain_hash
 from app.domain.holds import Hold, HoldState
-from app.domain.payments import CONCLUSIONS, DEFAULT_EXPIRY_S, Kind, Leg
+from app.domain.payments import CONCLUSIONS, Kind, Leg
 from app.domain.posting import ChainHead, Delta, LedgerBalance, PostingPlan, QueuedIntent
+from app.domain.preparing import DEFAULT_EXPIRY_S
 
 _STATE_AFTER = {
     Kind.CAPTURE: HoldState.CAPTURED,

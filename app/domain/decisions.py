@@ -5,9 +5,10 @@ from datetime import datetime
 from enum import StrEnum
 
 from app.domain.clock import from_milliseconds
+from app.domain.fingerprints import FINGERPRINT_LENGTH
 from app.domain.holds import HoldState
 from app.domain.partitions import parse_payment_id
-from app.domain.payments import FINGERPRINT_LENGTH, Intent
+from app.domain.payments import Intent
 
 
 class ReserveCode(StrEnum):

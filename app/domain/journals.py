@@ -9,19 +9,11 @@ from typing import Any
 from app.domain.accounts import AccountFacts
 from app.domain.advancing import advance_balance, advance_head
 from app.domain.entries import LedgerTransaction
-from app.domain.payments import (
-    Intent,
-    Kind,
-    Leg,
-    differing_field,
-    digest_of,
-    refuse_amount,
-    refuse_barred,
-    refuse_id,
-    refuse_unknown,
-)
+from app.domain.fingerprints import differing_field, digest_of
+from app.domain.payments import Intent, Kind, Leg
 from app.domain.planning import refuse_leg
 from app.domain.posting import HOLD_SEPARATOR, ChainHead, Delta, LedgerBalance, PostingPlan
+from app.domain.preparing import refuse_amount, refuse_barred, refuse_id, refuse_unknown
 from app.domain.refusals import Refusal, RefusalCode
 
 FEWEST_ENTRIES = 2

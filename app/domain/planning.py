@@ -9,9 +9,10 @@ from dataclasses import replace
 from datetime import datetime
 
 from app.domain.advancing import advance, release_rejected
+from app.domain.fingerprints import differing_field
 from app.domain.holds import Hold, HoldState, hold_not_found, refuse_concluded
 from app.domain.money import in_range
-from app.domain.payments import CONCLUSIONS, Intent, Kind, Leg, differing_field
+from app.domain.payments import CONCLUSIONS, Intent, Kind, Leg
 from app.domain.posting import (
     ChainHead,
     Duplicate,

@@ -6,7 +6,8 @@ from app.domain.accounts import AccountFacts
 from app.domain.books import PostedPayment
 from app.domain.entries import LedgerTransaction
 from app.domain.journals import Draft, Order, refuse_accounts
-from app.domain.payments import Leg, refuse_amount
+from app.domain.payments import Leg
+from app.domain.preparing import refuse_amount
 from app.domain.refusals import Refusal, RefusalCode
 from app.domain.splits import allocate
 

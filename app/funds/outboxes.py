@@ -56,8 +56,8 @@ class Outboxes(Calls):
     def outboxes(self, after: Mapping[int, str], limit: int) -> dict[int, list[QueuedIntent]]:
         """Up to `limit` intents of each of these partitions, those behind its position in `after`.
 
-        One command for all: it is what a drain asks most often. On a cluster it would be one a partition. Sent as it is,
-        for redis-py would make a dict of each intent.
+        One command for all: it is what a drain asks most often. On a cluster it would be one a partition. It is sent
+        as it is, for redis-py would make a dict of each intent.
         """
         partitions = {keys.outbox(partition): partition for partition in after}
         with self._guarded():

@@ -7,7 +7,7 @@ from app.domain.accounts import RESERVED_ENDINGS, AccountType
 from app.domain.books import Account
 from app.domain.changes import refuse_limit
 from app.domain.currencies import unknown_currency
-from app.domain.payments import refuse_id
+from app.domain.preparing import refuse_id
 from app.domain.refusals import Refusal, RefusalCode
 from app.services.assets import Assets
 from app.services.ports import AccountRegister

@@ -14,7 +14,8 @@ from app.domain.faults import (
     Fault,
     OutcomeUnknown,
 )
-from app.domain.payments import PaymentRequest, prepare
+from app.domain.payments import PaymentRequest
+from app.domain.preparing import prepare
 from app.domain.refusals import Refusal, RefusalCode
 from app.services.answers import Accepted
 from app.services.pacing import Pacing

@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from app.domain.payments import CONCLUSIONS, refuse_reused
+from app.domain.fingerprints import refuse_reused
+from app.domain.payments import CONCLUSIONS
 from app.domain.posting import QueuedIntent, by_partition
 from app.domain.refusals import Refusal
 from app.services.ports import DrainFunds

@@ -11,7 +11,8 @@ from app.domain.journals import (
     refuse_journal_ids,
     reversal_order,
 )
-from app.domain.payments import Kind, refuse_id, refuse_unknown
+from app.domain.payments import Kind
+from app.domain.preparing import refuse_id, refuse_unknown
 from app.domain.refusals import Refusal, RefusalCode
 from app.services.directory import DirectorySnapshot
 from app.services.ports import JournalRegister

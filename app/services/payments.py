@@ -17,9 +17,11 @@ from app.domain.decisions import (
     Stale,
 )
 from app.domain.faults import BooksUnavailable, ConcurrencyRetryExhausted
+from app.domain.fingerprints import refuse_reused
 from app.domain.holds import Hold
 from app.domain.partitions import PaymentPosition, parse_payment_id
-from app.domain.payments import Intent, PaymentRequest, prepare, refuse_reused
+from app.domain.payments import Intent, PaymentRequest
+from app.domain.preparing import prepare
 from app.domain.refusals import Refusal, RefusalCode
 from app.services.answers import Accepted, posted_as, refuse_exhausted, refuse_funds
 from app.services.balances import Balances

@@ -8,8 +8,9 @@ from app.domain.entries import LedgerTransaction
 from app.domain.holds import Hold, HoldState
 from app.domain.journals import Draft, refund_order
 from app.domain.partitions import PaymentPosition, parse_payment_id
-from app.domain.payments import Kind, refuse_amount, refuse_id
+from app.domain.payments import Kind
 from app.domain.posting import QueuedIntent
+from app.domain.preparing import refuse_amount, refuse_id
 from app.domain.refunds import draft_refund
 from app.domain.refusals import Refusal, RefusalCode
 from app.services.directory import DirectorySnapshot

@@ -4,7 +4,7 @@ import pytest
 
 from app.domain.clock import from_milliseconds
 from app.domain.decisions import FundsState, Record, RecordState, parse_changed_at, parse_floor, parse_record
-from app.domain.payments import FINGERPRINT_LENGTH
+from app.domain.fingerprints import FINGERPRINT_LENGTH
 from tests.builders import NOON_MS
 
 PRINT = "f" * FINGERPRINT_LENGTH

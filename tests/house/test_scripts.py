@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from app.domain.decisions import ReserveCode
+from app.domain.fingerprints import FINGERPRINT_LENGTH
 from app.domain.money import MAX_MINOR
-from app.domain.payments import FINGERPRINT_LENGTH
 from app.funds import keys, scripts
 
 SHARED = scripts.LUA_FOLDER / f"{scripts.SHARED}.lua"

@@ -1,18 +1,16 @@
-"""Preparing payments: refusals in their order, intents, fingerprints."""
+"""Preparing payments: refusals in their order, intents."""
 
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from app.domain.accounts import AccountStatus, AccountType
 from app.domain.money import MAX_MINOR
-from app.domain.payments import FINGERPRINT_LENGTH, Intent, Leg, differing_field, fingerprint, prepare, refuse_id
+from app.domain.payments import Intent, Leg
+from app.domain.preparing import prepare, refuse_id
 from app.domain.refusals import Refusal, RefusalCode
-from tests.builders import NOON, facts, payment
+from tests.builders import facts, payment
 
 ALICE, BOB, BANK = facts("alice"), facts("bob"), facts("bank", AccountType.ASSET)
 KNOWN = {account.account_id: account for account in (ALICE, BOB, BANK)}
@@ -139,87 +137,3 @@ def test_an_id_that_nobody_could_read_or_type_is_refused(value: str) -> None:
     assert refusal is not None
     assert refusal.code == RefusalCode.INVALID_ID
     assert refusal.figures == {"field": "external_id"}
-
-
-# Fingerprints
-
-DIFFERENCES = {
-    "source_account_id": {"source_account_id": "carol"},
-    "destination_account_id": {"destination_account_id": "carol"},
-    "amount_minor": {"amount_minor": 101},
-    "currency_code": {"currency_code": "USD"},
-    "description": {"description": "other"},
-    "effective_at": {"effective_at": NOON},
-    "metadata": {"metadata": {"a": 1}},
-}
-
-
-@pytest.mark.parametrize("name", DIFFERENCES)
-def test_a_fingerprint_names_the_field_that_differs(name: str) -> None:
-    ours, theirs = fingerprint(payment()), fingerprint(replace(payment(), **DIFFERENCES[name]))
-    assert ours != theirs
-    assert differing_field(ours, theirs) == differing_field(theirs, ours) == name
-
-
-def test_of_several_differences_the_first_is_named() -> None:
-    names = list(DIFFERENCES)
-    for first, name in enumerate(names):
-        everything_after: dict[str, Any] = {}
-        for later in names[first:]:
-            everything_after |= DIFFERENCES[later]
-        assert differing_field(fingerprint(payment()), fingerprint(replace(payment(), **everything_after))) == name
-
-
-def test_what_no_single_field_explains_is_called_content() -> None:
-    ours = fingerprint(payment())
-    other_digest = ("A" if ours[0] != "A" else "B") + ours[1:]
-    assert differing_field(ours, other_digest) == "content"
-
-
-@pytest.mark.parametrize(
-    "same",
-    [
-        replace(payment(), expected_version=7),
-        replace(payment(), metadata={}),
-        replace(payment(), description=""),
-    ],
-)
-def test_a_precondition_is_no_content_and_nothing_is_nothing(same: Any) -> None:
-    assert fingerprint(same) == fingerprint(payment())
-
-
-def test_the_order_of_metadata_keys_means_nothing() -> None:
-    one, other = payment(metadata={"a": 1, "b": {"c": 2, "d": 3}}), payment(metadata={"b": {"d": 3, "c": 2}, "a": 1})
-    assert fingerprint(one) == fingerprint(other)
-
-
-def test_a_fingerprint_stays_the_same_from_release_to_release() -> None:
-    golden = payment("alice", "bob", 1234, description="lunch", effective_at=NOON, metadata={"n": 1, "ü": [1.5, None]})
-    assert fingerprint(golden) == "jYlY0UStp3vZvEexQOCjD/AK29FPwqYAAAAA"
-
-
-requests = st.builds(
-    payment,
-    st.text(min_size=1, max_size=12),
-    st.text(min_size=1, max_size=12),
-    st.integers(1, MAX_MINOR),
-    external_id=st.text(min_size=1, max_size=8),
-    currency_code=st.sampled_from(["EUR", "USD", "JPY"]),
-    description=st.none() | st.text(min_size=1, max_size=20),
-    effective_at=st.none() | st.datetimes(datetime(1970, 1, 1), timezones=st.just(UTC)),  # noqa: DTZ001
-    metadata=st.none() | st.dictionaries(st.text(max_size=4), st.integers() | st.text(max_size=5), min_size=1),
-)
-
-
-@given(requests, requests)
-def test_fingerprints_agree_exactly_when_the_content_does(one: Any, other: Any) -> None:
-    same = replace(one, external_id="", expected_version=None) == replace(other, external_id="", expected_version=None)
-    assert (fingerprint(one) == fingerprint(other)) == same
-
-
-@given(requests)
-def test_a_fingerprint_has_its_length_and_never_the_separator_of_records(request: Any) -> None:
-    made = fingerprint(request)
-    assert len(made) == FINGERPRINT_LENGTH
-    assert "|" not in made
-    assert made.isascii()
