@@ -12,7 +12,8 @@ from msgspec import Raw, Struct
 from app.api.access import actor, operation
 from app.api.context import services
 from app.api.ndjson import LONGEST_LINE, Line, Source, line_groups
-from app.api.payment_bodies import AcknowledgedPayment, NewPayment, acknowledged, acknowledged_status, requested
+from app.api.payment_answers import acknowledged, acknowledged_status
+from app.api.payment_bodies import AcknowledgedPayment, NewPayment, requested
 from app.api.payments import new_payment
 from app.api.problems import Refused, problem, problem_members, refusal_of, status_of, unexpected
 from app.api.reference import NDJSON

@@ -16,7 +16,7 @@ from app.services.holds import Holds
 from app.services.journals import Journals
 from app.services.keys import Gatekeeper
 from app.services.payments import Payments
-from app.services.ports import HistoryReports
+from app.services.ports.books import HistoryReports
 from app.services.readiness import ReadinessProbe
 from app.services.refunds import Refunds
 

@@ -5,7 +5,8 @@ from msgspec import Struct
 
 from app.api.access import actor, operation
 from app.api.context import services
-from app.api.payment_bodies import PaymentBody, hold_body
+from app.api.payment_answers import hold_body
+from app.api.payment_bodies import PaymentBody
 from app.api.problems import problem
 from app.api.rendering import json_response
 from app.api.requests import Body, preferred_wait_s

@@ -1,30 +1,18 @@
-"""Payments as the API takes and shows them: bodies, and how they are made."""
+"""The bodies of payments, and what one of them asks for."""
 
-from collections.abc import Sequence
 from datetime import datetime
-from functools import lru_cache
 from typing import Annotated, Any, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from app.api.accounts import LARGEST_METADATA, CurrencyCode
-from app.api.context import services
 from app.api.requests import (
     checked_metadata,
     in_utc,
     not_in_future,
 )
-from app.domain.advancing import authorized_hold
-from app.domain.books import PostedPayment, RejectedPayment
-from app.domain.clock import from_milliseconds, rfc3339
-from app.domain.holds import Hold, HoldState
-from app.domain.partitions import parse_payment_id
-from app.domain.payments import Kind, Leg, PaymentRequest
-from app.domain.posting import QueuedIntent
-from app.domain.refusals import Refusal
+from app.domain.payments import PaymentRequest
 from app.domain.splits import MOST_DESTINATIONS, Destination
-from app.services.answers import Accepted, RefusedPayment
-from app.services.readiness import DURABLE_IN_LEDGER
 
 
 class SplitPart(Struct, forbid_unknown_fields=True):
@@ -167,195 +155,3 @@ def _destinations(body: NewPayment) -> tuple[Destination, ...]:
     return tuple(
         Destination(part.account_id, part.amount_minor, part.share, part.remainder) for part in body.destinations or ()
     )
-
-
-def acknowledged(accepted: Accepted, durability: str) -> AcknowledgedPayment:
-    """An accepted payment as the API shows it; `durability` is what the cache's word survives."""
-    intent = accepted.intent
-    if accepted.is_rehearsed:
-        return _rehearsed(accepted)
-    accepted_at = _time_text(accepted.place.accepted_at_ms)
-    return AcknowledgedPayment(
-        payment_id=accepted.payment_id,
-        external_id=intent.external_id,
-        status=_acknowledged_state(accepted),
-        durability=DURABLE_IN_LEDGER if accepted.posted else durability,
-        version=accepted.version,
-        source_account_id=intent.source_account_id,
-        destination_account_id=intent.destination_account_id,
-        amount_minor=intent.amount_minor,
-        currency_code=intent.currency_code,
-        description=intent.description,
-        effective_at=rfc3339(intent.effective_at) if intent.effective_at else accepted_at,
-        metadata=intent.metadata,
-        accepted_at=accepted_at,
-        destinations=split_of(intent.legs) or UNSET,
-        expires_at=UNSET
-        if intent.expires_in_s is None and intent.kind != Kind.AUTHORIZATION
-        else rfc3339(authorized_hold(QueuedIntent(accepted.place, intent)).expires_at),
-    )
-
-
-@lru_cache(maxsize=1_024)
-def _time_text(milliseconds: int) -> str:
-    """A time of acceptance as the API shows it; the payments of a batch share a few."""
-    return rfc3339(from_milliseconds(milliseconds))
-
-
-def _acknowledged_state(accepted: Accepted) -> str:
-    if accepted.intent.kind == Kind.AUTHORIZATION:
-        return HoldState.AUTHORIZED.value
-    return "posted" if accepted.posted else "pending"
-
-
-def split_of(legs: Sequence[Leg]) -> list[DestinationBody] | None:
-    """The destinations of a split; None for a payment that has only one."""
-    if len(legs) == 2:
-        return None
-    return [DestinationBody(leg.account_id, -leg.amount_minor) for leg in legs[1:]]
-
-
-def _rehearsed(accepted: Accepted) -> AcknowledgedPayment:
-    intent, funds = accepted.intent, accepted.funds
-    assert funds is not None
-    return AcknowledgedPayment(
-        payment_id=None,
-        external_id=intent.external_id,
-        status="dry_run",
-        durability="none",
-        version=funds.version,
-        source_account_id=intent.source_account_id,
-        destination_account_id=intent.destination_account_id,
-        amount_minor=intent.amount_minor,
-        currency_code=intent.currency_code,
-        description=intent.description,
-        effective_at=rfc3339(intent.effective_at) if intent.effective_at else None,
-        metadata=intent.metadata,
-        accepted_at=None,
-        funds=FundsAfter(
-            intent.guarded_account_id,
-            funds.balance_minor,
-            funds.held_minor,
-            funds.floor_minor,
-            funds.available_minor,
-        ),
-    )
-
-
-def acknowledged_status(accepted: Accepted) -> int:
-    """The HTTP status of an accepted payment: 201 where it is new."""
-    return 200 if accepted.replayed or accepted.is_rehearsed else 201
-
-
-def payment_body(
-    found: QueuedIntent | PostedPayment | RejectedPayment | Hold | RefusedPayment, asked_id: str | None
-) -> PaymentBody:
-    if isinstance(found, Hold):
-        return hold_body(found, services().readiness.durability())
-    if isinstance(found, QueuedIntent):
-        return _pending_body(found)
-    if isinstance(found, PostedPayment):
-        return _posted_body(found, asked_id)
-    if isinstance(found, RejectedPayment):
-        return _rejected_body(found)
-    return PaymentBody(None, found.external_id, "rejected", reason=_reason(found.refusal))
-
-
-def _pending_body(queued: QueuedIntent) -> PaymentBody:
-    intent = queued.intent
-    accepted_at = from_milliseconds(queued.place.accepted_at_ms)
-    return PaymentBody(
-        payment_id=queued.place.payment_id,
-        external_id=intent.external_id,
-        status="pending",
-        durability=services().readiness.durability(),
-        source_account_id=intent.source_account_id,
-        destination_account_id=intent.destination_account_id,
-        amount_minor=intent.amount_minor,
-        currency_code=intent.currency_code,
-        description=intent.description,
-        effective_at=rfc3339(intent.effective_at or accepted_at),
-        metadata=intent.metadata,
-        accepted_at=rfc3339(accepted_at),
-        destinations=split_of(intent.legs),
-    )
-
-
-def hold_body(hold: Hold, durability: str) -> PaymentBody:
-    """An authorization at this moment."""
-    split = split_of(hold.legs)
-    return PaymentBody(
-        payment_id=hold.payment_id,
-        external_id=hold.external_id,
-        status=hold.state.value,
-        durability=durability,
-        source_account_id=hold.legs[0].account_id,
-        destination_account_id=hold.legs[1].account_id if split is None else None,
-        amount_minor=hold.amount_minor,
-        captured_minor=hold.captured_minor,
-        currency_code=hold.currency_code,
-        destinations=split,
-        description=hold.description,
-        effective_at=rfc3339(hold.effective_at or hold.accepted_at),
-        metadata=hold.metadata,
-        accepted_at=rfc3339(hold.accepted_at),
-        expires_at=rfc3339(hold.expires_at),
-        concluded_at=rfc3339(hold.concluded_at) if hold.concluded_at else None,
-    )
-
-
-def _posted_body(posted: PostedPayment, asked_id: str | None) -> PaymentBody:
-    source = posted.legs[0]
-    legs = [Leg(leg.account_id, leg.amount_minor) for leg in posted.legs]
-    split = split_of(legs)
-    return PaymentBody(
-        payment_id=asked_id or posted.payment_id,
-        external_id=posted.external_id,
-        status="captured" if posted.kind == Kind.CAPTURE else "posted",
-        durability=DURABLE_IN_LEDGER,
-        source_account_id=source.account_id,
-        destination_account_id=legs[1].account_id if split is None else None,
-        amount_minor=source.amount_minor,
-        destinations=split,
-        currency_code=posted.currency_code,
-        description=posted.description,
-        effective_at=rfc3339(posted.effective_at),
-        metadata=posted.metadata,
-        accepted_at=rfc3339(posted.accepted_at),
-        posted_at=rfc3339(posted.posted_at),
-        entries=[
-            PaymentEntry(
-                leg.account_id,
-                leg.entry_number,
-                "debit" if leg.amount_minor > 0 else "credit",
-                abs(leg.amount_minor),
-                leg.balance_minor,
-            )
-            for leg in posted.legs
-        ],
-        ledger_transaction=f"{posted.partition}/{posted.chain_seq}",
-        duplicate_of=posted.duplicate_of,
-    )
-
-
-def _rejected_body(rejected: RejectedPayment) -> PaymentBody:
-    legs = rejected.intent["legs"]
-    place = parse_payment_id(rejected.payment_id)
-    return PaymentBody(
-        payment_id=rejected.payment_id,
-        external_id=rejected.external_id,
-        status="rejected",
-        source_account_id=legs[0]["account_id"],
-        destination_account_id=legs[1]["account_id"] if len(legs) == 2 else None,
-        amount_minor=legs[0]["amount_minor"],
-        currency_code=rejected.intent["currency_code"],
-        description=rejected.intent["description"],
-        metadata=rejected.intent["metadata"],
-        accepted_at=rfc3339(from_milliseconds(place.accepted_at_ms)) if place else None,
-        rejected_at=rfc3339(rejected.rejected_at),
-        reason=_reason(rejected.refusal),
-    )
-
-
-def _reason(refusal: Refusal) -> Reason:
-    return Reason(refusal.code.value, refusal.detail, dict(refusal.figures))

@@ -4,15 +4,8 @@ from flask import Blueprint, Response, request
 
 from app.api.access import actor, operation
 from app.api.context import services
-from app.api.payment_bodies import (
-    AcknowledgedPayment,
-    NewPayment,
-    PaymentBody,
-    acknowledged,
-    acknowledged_status,
-    payment_body,
-    requested,
-)
+from app.api.payment_answers import acknowledged, acknowledged_status, payment_body
+from app.api.payment_bodies import AcknowledgedPayment, NewPayment, PaymentBody, requested
 from app.api.problems import problem
 from app.api.rendering import json_response
 from app.api.requests import (

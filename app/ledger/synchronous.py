@@ -6,8 +6,9 @@ from queue import Empty, LifoQueue
 from threading import BoundedSemaphore
 
 from app.domain.faults import ConcurrencyRetryExhausted
+from app.ledger.careful import Posting
 from app.ledger.database import SILENCE_S
-from app.ledger.posting import LOCK_TIMEOUT, Posting, PostingBooks
+from app.ledger.posting import LOCK_TIMEOUT, PostingBooks
 
 CONNECTIONS = 8
 """Operations of one process that post at once. Their transactions follow one another anyway; the rest overlaps."""

@@ -10,7 +10,7 @@ from app.domain.currencies import unknown_currency
 from app.domain.preparing import refuse_id
 from app.domain.refusals import Refusal, RefusalCode
 from app.services.assets import Assets
-from app.services.ports import AccountRegister
+from app.services.ports.books import AccountRegister
 
 
 @dataclass(slots=True, frozen=True)

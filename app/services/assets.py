@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from app.domain.currencies import Asset, refuse_registration
 from app.domain.refusals import Refusal, RefusalCode
-from app.services.ports import AssetRegister
+from app.services.ports.books import AssetRegister
 
 
 class Assets:

@@ -7,7 +7,8 @@ from app.domain.accounts import AccountFacts
 from app.domain.decisions import CachedBalance
 from app.domain.faults import ConcurrencyRetryExhausted
 from app.services.directory import AccountDirectory
-from app.services.ports import BalanceBooks, BalanceFunds
+from app.services.ports.books import BalanceBooks
+from app.services.ports.funds import BalanceFunds
 
 PASSES = 10
 """A settle between reading the ledger and hydrating asks for another pass; ten in a row mean a fault."""

@@ -20,7 +20,7 @@ from app.domain.refusals import Refusal, RefusalCode
 from app.services.answers import Accepted
 from app.services.pacing import Pacing
 from app.services.payments import PASSES, Payments, accounts_of
-from app.services.ports import ReserveFunds
+from app.services.ports.funds import ReserveFunds
 
 LARGEST_BATCH = 5_000
 """Payments in one request: some tens of milliseconds of the cache's time where they must be one script call."""

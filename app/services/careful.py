@@ -15,7 +15,8 @@ from app.domain.straight_through import Memory
 from app.services.contention import RETRIES, Contention, backoff_s
 from app.services.drain_report import DrainReport
 from app.services.intake import Batch, Intake
-from app.services.ports import DrainBooks, DrainFunds
+from app.services.ports.books import DrainBooks
+from app.services.ports.funds import DrainFunds
 from app.services.settler import Settler
 
 log = logging.getLogger(__name__)

@@ -31,7 +31,8 @@ from app.domain.faults import ConcurrencyRetryExhausted, Fault
 from app.domain.refusals import Refusal, RefusalCode
 from app.services.accounts import account_not_found
 from app.services.balances import Balances
-from app.services.ports import ChangeBooks, ChangeFunds, OpenChange
+from app.services.ports.books import ChangeBooks, OpenChange
+from app.services.ports.funds import ChangeFunds
 from app.services.pushing import DirectoryPush
 from app.services.quiet import Quiet
 

@@ -6,7 +6,7 @@ from app.domain.fingerprints import refuse_reused
 from app.domain.payments import CONCLUSIONS
 from app.domain.posting import QueuedIntent, by_partition
 from app.domain.refusals import Refusal
-from app.services.ports import DrainFunds
+from app.services.ports.funds import DrainFunds
 
 
 def claimed_by_others(funds: DrainFunds, queued: Sequence[QueuedIntent]) -> dict[str, Refusal]:

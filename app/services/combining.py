@@ -16,7 +16,7 @@ from typing import Generic, TypeVar
 from app.domain.accounts import AccountFacts
 from app.domain.decisions import Elsewhere, ReserveItem, ReserveReply, Stale
 from app.domain.faults import Fault, OutcomeUnknown
-from app.services.ports import ReserveFunds
+from app.services.ports.funds import ReserveFunds
 
 PAYMENTS_PER_CALL = 100
 """A script blocks the server: this many payments keep a call near a millisecond."""

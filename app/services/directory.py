@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Iterable
 
 from app.domain.accounts import AccountFacts
 from app.services.combining import CombinedFacts
-from app.services.ports import DirectoryBooks
+from app.services.ports.books import DirectoryBooks
 
 CAPACITY = 500_000
 """Accounts kept a process, about 150 bytes each; beyond it the directory starts anew."""

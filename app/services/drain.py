@@ -12,7 +12,8 @@ from app.services.careful import CarefulPosting
 from app.services.contention import Contention
 from app.services.drain_report import DrainReport
 from app.services.intake import Batch, Intake
-from app.services.ports import DrainBooks, DrainFunds
+from app.services.ports.books import DrainBooks
+from app.services.ports.funds import DrainFunds
 from app.services.settler import Settler
 from app.services.straight_through import Prepared, StraightThrough
 

@@ -11,7 +11,8 @@ from app.domain.payments import Kind
 from app.domain.posting import QueuedIntent
 from app.domain.refusals import Refusal, RefusalCode
 from app.services.answers import RefusedPayment, funds_figures
-from app.services.ports import HoldRegister, PaymentHistory, ReserveFunds
+from app.services.ports.books import HoldRegister, PaymentHistory
+from app.services.ports.funds import ReserveFunds
 
 log = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from app.domain.posting import LedgerBalance, QueuedIntent
 from app.domain.refusals import Refusal, RefusalCode
 from app.domain.settlement import AccountSettlement
 from app.services.payments import PASSES
-from app.services.ports import JournalFunds
+from app.services.ports.funds import JournalFunds
 
 log = logging.getLogger(__name__)
 

@@ -16,7 +16,8 @@ from app.domain.refusals import Refusal, RefusalCode
 from app.domain.splits import allocate
 from app.services.heard import Answer
 from app.services.payments import PASSES, Payments
-from app.services.ports import ConcludeFunds, HoldRegister, PendingFunds
+from app.services.ports.books import HoldRegister
+from app.services.ports.funds import ConcludeFunds, PendingFunds
 
 _KIND = {HoldState.CAPTURED: Kind.CAPTURE, HoldState.VOIDED: Kind.VOID, HoldState.EXPIRED: Kind.EXPIRY}
 

@@ -10,7 +10,7 @@ from app.domain.posting import QueuedIntent, units
 from app.domain.refusals import Refusal
 from app.services.claims import claimed_by_others
 from app.services.contention import Contention
-from app.services.ports import DrainFunds
+from app.services.ports.funds import DrainFunds
 
 JOURNAL_PATIENCE_MS = 30_000
 """A journal's hold is its maker's to settle. After this, longer than any request lives, it was left behind."""

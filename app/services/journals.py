@@ -15,7 +15,7 @@ from app.domain.payments import Kind
 from app.domain.preparing import refuse_id, refuse_unknown
 from app.domain.refusals import Refusal, RefusalCode
 from app.services.directory import DirectorySnapshot
-from app.services.ports import JournalRegister
+from app.services.ports.books import JournalRegister
 from app.services.synchronous import Done, Poster
 
 

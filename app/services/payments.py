@@ -29,7 +29,8 @@ from app.services.combining import PAYMENTS_PER_CALL, CombinedReserve
 from app.services.directory import AccountDirectory
 from app.services.finding import Finding
 from app.services.heard import Answer
-from app.services.ports import DirectoryBooks, HoldRegister, PaymentHistory, ReserveFunds
+from app.services.ports.books import DirectoryBooks, HoldRegister, PaymentHistory
+from app.services.ports.funds import ReserveFunds
 from app.services.waiting import BooksWait
 
 log = logging.getLogger(__name__)

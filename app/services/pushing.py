@@ -1,6 +1,7 @@
 """Pushing what has changed in the books' accounts to every partition of the cache."""
 
-from app.services.ports import PushBooks, PushFunds
+from app.services.ports.books import PushBooks
+from app.services.ports.funds import PushFunds
 
 LATEST_CHANGES = 1_000
 """Far more accounts than change while a push can be overdue; the sweep looks at no more."""

@@ -13,7 +13,8 @@ from app.domain.partitions import PaymentPosition
 from app.domain.payments import Kind
 from app.domain.posting import QueuedIntent
 from app.domain.proof import Break, BreakKind, ChainRange, ProofReport
-from app.services.ports import ProofFunds, ReconcileBooks
+from app.services.ports.books import ReconcileBooks
+from app.services.ports.funds import ProofFunds
 from app.services.verify import Verifier
 
 ACCOUNTS_AT_ONCE = 500

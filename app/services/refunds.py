@@ -15,7 +15,7 @@ from app.domain.refunds import draft_refund
 from app.domain.refusals import Refusal, RefusalCode
 from app.services.directory import DirectorySnapshot
 from app.services.payments import Payments
-from app.services.ports import JournalRegister
+from app.services.ports.books import JournalRegister
 from app.services.synchronous import Done, Poster
 
 PATIENCE_S = 5.0

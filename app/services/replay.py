@@ -13,7 +13,8 @@ from app.domain.refusals import Refusal
 from app.services.accounts import AccountRequest, Accounts
 from app.services.answers import Accepted
 from app.services.payments import Payments
-from app.services.ports import ReplayBooks, ReplayFunds
+from app.services.ports.books import ReplayBooks
+from app.services.ports.funds import ReplayFunds
 
 CLEARING_ACCOUNT = "clearing:bank"
 LONGEST_WAVE = 2_000

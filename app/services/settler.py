@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from app.domain.settlement import PartitionSettlement
-from app.services.ports import DrainFunds
+from app.services.ports.funds import DrainFunds
 
 
 class Settler:

@@ -16,7 +16,8 @@ from app.domain.settling import settlements_of
 from app.domain.straight_through import Memory, StraightPlan, is_ordinary, plan_straight_through
 from app.services.contention import Contention
 from app.services.intake import Batch
-from app.services.ports import DrainBooks, DrainFunds
+from app.services.ports.books import DrainBooks
+from app.services.ports.funds import DrainFunds
 
 log = logging.getLogger(__name__)
 

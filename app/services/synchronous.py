@@ -17,7 +17,8 @@ from app.services.contention import RETRIES, backoff_s
 from app.services.directory import AccountDirectory, DirectorySnapshot
 from app.services.holding import FundsMoved, Holding
 from app.services.payments import PASSES
-from app.services.ports import JournalFunds, JournalRegister, OpenSession, SynchronousBooks
+from app.services.ports.books import JournalRegister, OpenSession, SynchronousBooks
+from app.services.ports.funds import JournalFunds
 
 log = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from app.domain.entries import GENESIS_HASH, LedgerTransaction, chain_hash
 from app.domain.proof import Break, BreakKind, ChainRange, ProofReport
-from app.services.ports import ChainBooks
+from app.services.ports.books import ChainBooks
 
 Head = tuple[int, int, bytes]
 """A partition, a place in its chain, and the hash there."""

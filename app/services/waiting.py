@@ -5,7 +5,7 @@ from threading import Lock
 from app.domain.partitions import PaymentPosition, position_order
 from app.domain.settlement import Notice
 from app.services.heard import Answer, Heard, news_of
-from app.services.ports import PendingFunds
+from app.services.ports.funds import PendingFunds
 
 
 class Ticket:

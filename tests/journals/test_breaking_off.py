@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from app.ledger.posting import Posting
+from app.ledger.careful import Posting
 from app.ledger.synchronous import SynchronousSession
 from app.services.contention import RETRIES
 from app.services.drain import Drain

@@ -16,8 +16,9 @@ from app.domain.partitions import partition_of
 from app.domain.planning import plan_posting
 from app.domain.posting import Delta, KnownOutcome, PostingPlan, QueuedIntent, Rejection
 from app.domain.refusals import Refusal, RefusalCode
+from app.ledger.careful import BalanceMismatch
 from app.ledger.database import translate
-from app.ledger.posting import BalanceMismatch, PostingBooks
+from app.ledger.posting import PostingBooks
 from tests.builders import NOON_MS, PARTITIONS, World, intent, queued
 
 QUIET = (partition_of("bank", PARTITIONS) + 1) % PARTITIONS
@@ -93,7 +94,7 @@ STEPS = (
 def test_a_failure_in_the_middle_leaves_nothing(
     funded: World, monkeypatch: pytest.MonkeyPatch, step: str, when: str
 ) -> None:
-    from app.ledger.posting import Posting
+    from app.ledger.careful import Posting
 
     original = getattr(Posting, step)
 

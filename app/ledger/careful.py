@@ -1,0 +1,169 @@
+"""The careful posting transaction: locks first, then writes; one batch, all or nothing."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+import psycopg
+
+from app.domain.entries import EntryRow, TransactionRow, rows_of
+from app.domain.faults import Fault
+from app.domain.holds import Hold
+from app.domain.posting import ChainHead, Delta, Duplicate, KnownOutcome, LedgerBalance, PostingPlan, Rejection
+from app.domain.refusals import RefusalCode
+from app.ledger.arrays import array, bytes_array, numbers
+from app.ledger.copying import COPY_ENTRIES, COPY_TRANSACTIONS, copy_in, entries_copy, transactions_copy
+from app.ledger.holds import hold_of
+from app.ledger.recording import record_duplicates, record_holds, record_rejections
+
+_LOCK_BALANCES = """
+SELECT account_id, entity_id, currency_code, normal_sign, balance_minor, floor_minor, version, entry_count, updated_at
+FROM account_balance WHERE account_id = ANY(%s::text[]) ORDER BY account_id FOR UPDATE SKIP LOCKED
+"""
+READ_BALANCES = """
+SELECT account_id, entity_id, currency_code, normal_sign, balance_minor, floor_minor, version, entry_count, updated_at
+FROM account_balance WHERE account_id = ANY(%s::text[])
+"""
+_KNOWN_OUTCOMES = """
+SELECT entity_id, external_id, payment_id, fingerprint, true AS posted, '' AS code
+FROM unnest(%(entities)s::text[], %(externals)s::text[]) AS wanted (entity_id, external_id)
+JOIN ledger_transaction USING (entity_id, external_id)
+UNION ALL
+SELECT entity_id, external_id, payment_id, fingerprint, false, code
+FROM unnest(%(entities)s::text[], %(externals)s::text[]) AS wanted (entity_id, external_id)
+JOIN payment_rejection USING (entity_id, external_id)
+UNION ALL
+SELECT entity_id, external_id, payment_id, fingerprint, true, ''
+FROM unnest(%(entities)s::text[], %(externals)s::text[]) AS wanted (entity_id, external_id)
+JOIN hold USING (entity_id, external_id)
+"""
+_OF_ANOTHER_PAYMENT = frozenset({RefusalCode.EXTERNAL_ID_REUSED, RefusalCode.EXTERNAL_ID_REFUSED})
+"""Rejections that say nothing of the external id's first payment, which may still be on its way."""
+_ADD_TO_BALANCES = """
+UPDATE account_balance AS b
+SET balance_minor = b.balance_minor + d.delta, entry_count = b.entry_count + d.entries,
+    version = b.version + d.versions, updated_at = %s
+FROM unnest(%s::text[], %s::bigint[], %s::bigint[], %s::bigint[]) AS d (account_id, delta, entries, versions)
+WHERE b.account_id = d.account_id
+RETURNING b.account_id, b.balance_minor, b.entry_count
+"""
+_LOCK_HOLDS = """
+SELECT payment_id, entity_id, external_id, fingerprint, guarded_account_id, hold_minor, currency_code, legs, state,
+    expires_at, captured_minor, concluded_by, actor, description, effective_at, metadata, accepted_at, concluded_at
+FROM hold WHERE payment_id = ANY(%s) ORDER BY payment_id FOR UPDATE
+"""
+_ADVANCE_HEADS = """
+UPDATE partition AS p
+SET chain_seq = h.chain_seq, chain_hash = h.chain_hash, last_position = h.last_position,
+    last_posted_at = h.last_posted_at
+FROM unnest(%s::smallint[], %s::bigint[], %s::bytea[], %s::text[], %s::timestamptz[])
+    AS h (partition, chain_seq, chain_hash, last_position, last_posted_at)
+WHERE p.partition = h.partition
+"""
+
+
+class BalanceMismatch(Fault):
+    """The balances that the database returned differ from the plan; the batch is rolled back."""
+
+
+class Posting:
+    """One open posting transaction, holding the row locks of `heads`."""
+
+    def __init__(self, connection: psycopg.Connection[Any], heads: dict[int, ChainHead]) -> None:
+        self._connection = connection
+        self.heads = heads
+
+    def known_outcomes(self, keys: Sequence[tuple[str, str]]) -> tuple[dict[tuple[str, str], KnownOutcome], set[str]]:
+        """What the books say of these (entity, external id) keys, and the payment ids already rejected under them."""
+        parameters = {"entities": array([key[0] for key in keys]), "externals": array([key[1] for key in keys])}
+        known: dict[tuple[str, str], KnownOutcome] = {}
+        rejected: set[str] = set()
+        for entity_id, external_id, payment_id, fingerprint, posted, code in self._connection.execute(
+            _KNOWN_OUTCOMES, parameters
+        ):
+            if posted:
+                known[entity_id, external_id] = KnownOutcome(payment_id, fingerprint, posted=True)
+            else:
+                rejected.add(payment_id)
+                if code in _OF_ANOTHER_PAYMENT:
+                    continue
+                known.setdefault((entity_id, external_id), KnownOutcome(payment_id, fingerprint, posted=False))
+        return known, rejected
+
+    def lock_balances(self, account_ids: Sequence[str]) -> tuple[dict[str, LedgerBalance], set[str]]:
+        """Lock these accounts in order; and name those that somebody else has locked just now."""
+        rows = self._connection.execute(_LOCK_BALANCES, (array(account_ids),)).fetchall()
+        locked = {row[0]: LedgerBalance(*row) for row in rows}
+        missing = [account_id for account_id in account_ids if account_id not in locked]
+        if not missing:
+            return locked, set()
+        contended = {row[0] for row in self._connection.execute(READ_BALANCES, (array(missing),))}
+        return locked, contended
+
+    def lock_holds(self, payment_ids: Sequence[str]) -> dict[str, Hold]:
+        """Lock these authorizations; those that are not in the books are left out."""
+        if not payment_ids:
+            return {}
+        rows = self._connection.execute(_LOCK_HOLDS, (list(payment_ids),))
+        return {row[0]: hold_of(row) for row in rows}
+
+    def posting_time(self, balances: dict[str, LedgerBalance]) -> datetime:
+        """The database's time, after the locks, and never before what the locked rows have seen."""
+        row = self._connection.execute("SELECT clock_timestamp()").fetchone()
+        assert row is not None
+        latest = [head.last_posted_at for head in self.heads.values()]
+        latest += [balance.updated_at for balance in balances.values()]
+        moment: datetime = max(row[0], *latest)
+        return moment
+
+    def write(self, plan: PostingPlan, planned: dict[str, LedgerBalance], posted_at: datetime) -> None:
+        """Write the plan; `planned` is what each balance must be afterwards."""
+        if plan.deltas:
+            self._add_to_balances(plan.deltas, planned, posted_at)
+            transactions, entries = rows_of(plan.transactions)
+            self._copy_transactions(transactions)
+            self._copy_entries(entries)
+            record_holds(self._connection, plan)
+            self._advance_heads()
+        self._record_rejections(plan.rejections)
+        self._record_duplicates(plan.duplicates)
+
+    def _add_to_balances(
+        self, deltas: dict[str, Delta], planned: dict[str, LedgerBalance], posted_at: datetime
+    ) -> None:
+        parameters = (
+            posted_at,
+            array(deltas),
+            numbers([delta.change_minor for delta in deltas.values()]),
+            numbers([delta.entries for delta in deltas.values()]),
+            numbers([delta.versions for delta in deltas.values()]),
+        )
+        rows = self._connection.execute(_ADD_TO_BALANCES, parameters).fetchall()
+        written = {account_id: (balance, count) for account_id, balance, count in rows}
+        for account_id in deltas:
+            row = planned[account_id]
+            if written.get(account_id) != (row.balance_minor, row.entry_count):
+                raise BalanceMismatch(f"account {account_id!r}: {written.get(account_id)} written, {row} planned")
+
+    def _copy_transactions(self, rows: Sequence[TransactionRow]) -> None:
+        copy_in(self._connection, COPY_TRANSACTIONS, transactions_copy(rows))
+
+    def _copy_entries(self, rows: Sequence[EntryRow]) -> None:
+        copy_in(self._connection, COPY_ENTRIES, entries_copy(rows))
+
+    def _advance_heads(self) -> None:
+        heads = self.heads.values()
+        parameters = (
+            numbers([head.partition for head in heads]),
+            numbers([head.chain_seq for head in heads]),
+            bytes_array([head.chain_hash for head in heads]),
+            array([head.last_position for head in heads]),
+            [head.last_posted_at for head in heads],
+        )
+        self._connection.execute(_ADVANCE_HEADS, parameters)
+
+    def _record_rejections(self, rejections: Sequence[Rejection]) -> None:
+        record_rejections(self._connection, rejections)
+
+    def _record_duplicates(self, duplicates: Sequence[Duplicate]) -> None:
+        record_duplicates(self._connection, duplicates)
