@@ -16,7 +16,11 @@ _PARTS = (
 
 
 def processor_seconds() -> Counter[str]:
-    """Seconds since each process began, summed by part, of all that this process and its children have started."""
+    """Seconds since each process began, summed by part, of all that this process and its children have started.
+
+    A process that has ended counts with its parent, which has waited for it: an idle connection may be given back
+    between two looks, and its backend's time must not be missing from the second.
+    """
     seconds: Counter[str] = Counter()
     for process in psutil.Process().children(recursive=True):
         try:
@@ -25,7 +29,7 @@ def processor_seconds() -> Counter[str]:
         except psutil.Error:
             continue
         if part:
-            seconds[part] += times.user + times.system
+            seconds[part] += times.user + times.system + times.children_user + times.children_system
     return seconds
 
 

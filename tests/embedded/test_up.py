@@ -65,9 +65,10 @@ class System:
         return self.process.communicate(timeout=60)[0]
 
 
-@pytest.fixture
-def system(tmp_path: Path) -> Iterator[System]:
-    running = System(tmp_path / "data")
+@pytest.fixture(scope="module")
+def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+    """One that runs: what is killed in one test has come back before the next begins."""
+    running = System(tmp_path_factory.mktemp("up") / "data")
     try:
         yield running.wait_ready()
     finally:

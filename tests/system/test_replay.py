@@ -111,7 +111,7 @@ def chain_lengths(system: System) -> list[tuple[object, ...]]:
 def test_a_file_ends_as_if_played_one_by_one_and_a_second_run_changes_nothing(
     system: System, tmp_path: Path, option: str, floor: int | None
 ) -> None:
-    rows = synthetic(f"model-{option}", 3_000, 60)
+    rows = synthetic(f"model-{option}", 1_500, 60)
     path = written(tmp_path / "movements.csv", rows)
     model = Model(floor).play(rows)
     first = system.run("replay", str(path), "--currency", "EUR", "--floor", option, check=0)
@@ -131,7 +131,7 @@ def test_a_file_ends_as_if_played_one_by_one_and_a_second_run_changes_nothing(
 @pytest.mark.parametrize("victim", ["a worker", "the replay itself"])
 def test_a_kill_in_the_middle_changes_nothing_about_the_end(system: System, tmp_path: Path, victim: str) -> None:
     prefix = f"killed-{victim.replace(' ', '-')}"
-    rows = synthetic(prefix, 6_000, 40)
+    rows = synthetic(prefix, 3_000, 40)
     path = written(tmp_path / "movements.csv", rows)
     model = Model(0).play(rows)
     replay = system.begin("replay", str(path), "--currency", "EUR", "--floor", "zero")
