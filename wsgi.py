@@ -7,7 +7,7 @@ from app.api.application import create_application
 from app.embedded.lifeline import die_with_parent
 from app.scheduling import wake_without_haste
 from app.settings import settings_from
-from app.wiring import build_api
+from app.wiring.api import build_api
 
 settings = settings_from(os.environ)
 if settings.supervised:

@@ -14,7 +14,7 @@ from app.domain.posting import QueuedIntent
 from app.domain.preparing import prepare
 from app.ledger.accounts import AccountBooks
 from app.ledger.posting import PostingBooks
-from app.wiring import build_engine
+from app.wiring.verbs import build_engine
 from bench.load.requests import CURRENCY
 from bench.load.workload import SEED, account_id
 from bench.system import CLEARING, System

@@ -3,7 +3,7 @@
 from app.domain.payments import PaymentRequest
 from app.services.answers import Accepted
 from app.services.payments import Payments
-from app.wiring import build_api
+from app.wiring.api import build_api
 from bench.load.requests import CURRENCY, external_id
 from bench.load.workload import Workload, account_id
 from bench.system import System

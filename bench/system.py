@@ -24,7 +24,7 @@ from app.embedded.servers import EmbeddedServers, ServerUrls
 from app.ledger.migrate import upgrade
 from app.settings import Settings, settings_from
 from app.supervisor import Service, Supervisor
-from app.wiring import build_reconciler
+from app.wiring.workers import build_reconciler
 from bench.audit import Auditor, Books
 from bench.load.requests import CURRENCY
 from bench.load.workload import account_id

@@ -10,7 +10,7 @@ from app.domain.faults import Fault
 from app.services.drain import Drain
 from app.services.drain_report import DrainReport
 from app.wake import DRAIN_QUEUE, Wakes
-from app.wiring import build_drain
+from app.wiring.workers import build_drain
 from workers.process import collect_seldom, settings, work
 
 log = logging.getLogger(__name__)

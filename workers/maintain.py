@@ -6,7 +6,7 @@ from functools import cache
 from app.domain.faults import Fault
 from app.services.reconcile import Reconciler
 from app.wake import MAINTENANCE_QUEUE
-from app.wiring import build_reconciler
+from app.wiring.workers import build_reconciler
 from workers.process import settings, work
 
 log = logging.getLogger(__name__)

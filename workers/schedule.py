@@ -14,7 +14,8 @@ from threading import Event
 from app.domain.faults import Fault
 from app.settings import settings_from
 from app.wake import DRAIN_QUEUE, MAINTENANCE_QUEUE, Wakes
-from app.wiring import build_expiry, build_funds, build_mending, build_push
+from app.wiring.cache import build_funds
+from app.wiring.clock import build_expiry, build_mending, build_push
 from workers.process import configure_logging
 
 log = logging.getLogger(__name__)

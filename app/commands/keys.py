@@ -8,7 +8,7 @@ from app.domain.clock import rfc3339
 from app.ledger.api_keys import KeyBooks
 from app.services.keys import Scope, create_key
 from app.settings import Settings
-from app.wiring import build_engine
+from app.wiring.verbs import build_engine
 
 ACTOR = "command line"
 

@@ -4,7 +4,7 @@ import argparse
 
 from app.commands.proofs import as_json, as_text
 from app.commands.session import connected
-from app.wiring import build_reconciler
+from app.wiring.workers import build_reconciler
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -13,7 +13,8 @@ from app.commands.session import connected
 from app.domain.movements import COLUMNS, Movement, read_movement
 from app.services.replay import ReplayReport
 from app.settings import Settings
-from app.wiring import build_reconciler, build_replay
+from app.wiring.verbs import build_replay
+from app.wiring.workers import build_reconciler
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -13,7 +13,7 @@ from app.domain.posting import ChainHead, Delta, Duplicate, KnownOutcome, Ledger
 from app.domain.refusals import RefusalCode
 from app.ledger.arrays import array, bytes_array, numbers
 from app.ledger.copying import COPY_ENTRIES, COPY_TRANSACTIONS, copy_in, entries_copy, transactions_copy
-from app.ledger.holds import hold_of
+from app.ledger.hold_rows import hold_of
 from app.ledger.recording import record_duplicates, record_holds, record_rejections
 
 _LOCK_BALANCES = """

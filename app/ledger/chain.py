@@ -8,7 +8,7 @@ import psycopg
 
 from app.domain.entries import Entry, LedgerTransaction
 from app.domain.proof import ChainRange, RecomputedRange
-from app.ledger.database import connect, translated
+from app.ledger.connecting import connect, translated
 
 STREAM_ROWS = 5_000
 """Rows fetched at once by a streaming read: memory does not grow with the books."""

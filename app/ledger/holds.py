@@ -1,23 +1,13 @@
 """Authorizations in the books."""
 
-from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
 
 from sqlalchemy import ColumnElement, Engine, and_, select
 
-from app.domain.holds import Hold, HoldState
-from app.domain.payments import Leg
+from app.domain.holds import Hold
 from app.ledger.database import translated
+from app.ledger.hold_rows import hold_of
 from app.ledger.schema import hold
-
-
-def hold_of(row: Sequence[Any]) -> Hold:
-    """A row of the table, all its columns in order."""
-    fields = list(row)
-    fields[7] = [Leg(account_id, amount_minor) for account_id, amount_minor in fields[7]]
-    fields[8] = HoldState(fields[8])
-    return Hold(*fields)
 
 
 class HoldBooks:

@@ -15,7 +15,7 @@ from app.ledger.arrays import array
 from app.ledger.careful import READ_BALANCES, Posting
 from app.ledger.clock import BooksClock
 from app.ledger.conflicts import add_conflicts, changed_since, locked_now
-from app.ledger.database import connect, translate, translated
+from app.ledger.connecting import connect, translate, translated
 from app.ledger.straight_through import PackedPlan, packed, post_straight_through
 
 _LOCK_HEADS = """

@@ -7,7 +7,7 @@ from psycopg.types.json import Jsonb
 
 from app.domain.proof import Break, BreakKind, ChainRange, ProofReport
 from app.ledger.chain import ChainBooks
-from app.ledger.database import translated
+from app.ledger.connecting import translated
 
 SUSPECTS_AT_ONCE = 500
 

@@ -7,7 +7,7 @@ from threading import BoundedSemaphore
 
 from app.domain.faults import ConcurrencyRetryExhausted
 from app.ledger.careful import Posting
-from app.ledger.database import SILENCE_S
+from app.ledger.connecting import SILENCE_S
 from app.ledger.posting import LOCK_TIMEOUT, PostingBooks
 
 CONNECTIONS = 8

@@ -11,7 +11,8 @@ from app.funds.gateway import Funds
 from app.ledger.changes import ChangeBooks
 from app.services.changes import AccountChanges
 from app.services.pushing import DirectoryPush
-from app.wiring import build_engine, build_funds
+from app.wiring.cache import build_funds
+from app.wiring.verbs import build_engine
 from tests.api.world import World
 from tests.builders import StepClock
 

@@ -8,7 +8,7 @@ from app.domain.accounts import AccountStatus
 from app.domain.changes import AccountPatch
 from app.domain.refusals import Refusal
 from app.services.mending import PATIENCE_S, Mending
-from app.wiring import build_reconciler, build_verifier
+from app.wiring.workers import build_reconciler, build_verifier
 from tests.accounts.desk import Desk, Through
 from tests.api.world import BANK, World
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from werkzeug.test import TestResponse
 
-from app.wiring import build_reconciler, build_verifier
+from app.wiring.workers import build_reconciler, build_verifier
 from tests.accounts.desk import Desk
 from tests.api.world import BANK, World, assert_problem
 

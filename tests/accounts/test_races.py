@@ -15,7 +15,8 @@ from app.domain.refusals import Refusal, RefusalCode
 from app.ledger.accounts import AccountBooks
 from app.services.balances import Balances
 from app.services.directory import AccountDirectory
-from app.wiring import build_engine, build_reconciler, build_verifier
+from app.wiring.verbs import build_engine
+from app.wiring.workers import build_reconciler, build_verifier
 from tests.accounts.desk import Desk, Through
 from tests.api.world import BANK, World, assert_problem
 

@@ -8,7 +8,7 @@ import pytest
 
 from app.funds.connection import blocking_client
 from app.funds.notices import Subscriber
-from app.wiring import build_drain
+from app.wiring.workers import build_drain
 from tests.api.world import BANK, World, assert_problem
 
 

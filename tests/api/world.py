@@ -25,7 +25,10 @@ from app.ledger.migrate import upgrade
 from app.services.drain import Drain
 from app.services.keys import Scope, create_key
 from app.settings import Settings
-from app.wiring import build_api, build_drain, build_engine, build_funds
+from app.wiring.api import build_api
+from app.wiring.cache import build_funds
+from app.wiring.verbs import build_engine
+from app.wiring.workers import build_drain
 
 TEMPLATE = "api_template"
 CACHE_DATABASE = 5

@@ -13,7 +13,7 @@ from app.domain.payments import Intent, Kind
 from app.domain.planning import plan_posting
 from app.domain.posting import QueuedIntent
 from app.services.holds import HoldState, conclusion_intent
-from app.wiring import build_reconciler, build_verifier
+from app.wiring.workers import build_reconciler, build_verifier
 from tests.api.world import BANK, World, assert_problem, payment
 from tests.builders import NOON, heads, intent, queued, rows, until, wallet
 

@@ -110,6 +110,21 @@ def test_each_library_is_known_in_its_own_rooms_only(library: str) -> None:
     assert strays == set()
 
 
+NOT_FOR = {
+    "workers.drain": ("flask", "sqlalchemy", "alembic"),
+    "workers.maintain": ("flask", "sqlalchemy", "alembic"),
+    "workers.schedule": ("flask",),
+}
+"""What these processes have no use for; importing it would take longer than all else that they begin with."""
+
+
+@pytest.mark.parametrize("process", NOT_FOR)
+def test_a_worker_does_not_import_what_only_the_api_needs(process: str) -> None:
+    program = f"import sys, {process}; print([one for one in {NOT_FOR[process]} if one in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
 def test_no_clock_chance_or_environment_in_the_domain() -> None:
     for path in MODULES:
         if room(module_name(path)) == "app.domain":

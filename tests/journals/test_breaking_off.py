@@ -11,7 +11,7 @@ from app.ledger.synchronous import SynchronousSession
 from app.services.contention import RETRIES
 from app.services.drain import Drain
 from app.services.intake import JOURNAL_PATIENCE_MS
-from app.wiring import build_reconciler
+from app.wiring.workers import build_reconciler
 from tests.api.world import assert_problem
 from tests.journals.world import BANK, JOURNALS, JournalWorld, credit, debit, journal
 

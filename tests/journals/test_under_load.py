@@ -9,7 +9,7 @@ from threading import Barrier, Event, Thread
 from werkzeug.test import TestResponse
 
 from app.ledger.posting import PostingBooks
-from app.wiring import build_drain
+from app.wiring.workers import build_drain
 from tests.journals.world import BANK, JOURNALS, JournalWorld, at_once, credit, debit, journal
 
 CLIENTS = 8

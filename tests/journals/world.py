@@ -9,7 +9,7 @@ from werkzeug.test import TestResponse
 
 from app.domain.partitions import DEFAULT_PARTITIONS
 from app.funds import keys
-from app.wiring import build_reconciler, build_verifier
+from app.wiring.workers import build_reconciler, build_verifier
 from tests import hot_state
 from tests.api.world import BANK, World
 from tests.builders import account_in

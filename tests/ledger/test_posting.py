@@ -17,7 +17,7 @@ from app.domain.planning import plan_posting
 from app.domain.posting import Delta, KnownOutcome, PostingPlan, QueuedIntent, Rejection
 from app.domain.refusals import Refusal, RefusalCode
 from app.ledger.careful import BalanceMismatch
-from app.ledger.database import translate
+from app.ledger.connecting import translate
 from app.ledger.posting import PostingBooks
 from tests.builders import NOON_MS, PARTITIONS, World, intent, queued
 
