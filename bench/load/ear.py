@@ -18,16 +18,21 @@ def main() -> None:
     subscription.get_message(timeout=5)
     heard: list[tuple[float, str]] = []
 
+    ended = threading.Event()
+
     def listen() -> None:
-        while True:
-            message = subscription.get_message(timeout=1.0)
+        while not ended.is_set():
+            message = subscription.get_message(timeout=0.1)
             if message is not None and message["type"] == "message":
                 heard.append((time.monotonic(), message["data"]))
 
-    threading.Thread(target=listen, daemon=True).start()
+    listener = threading.Thread(target=listen, daemon=True)
+    listener.start()
     print("listening", flush=True)
     sys.stdin.read()
     time.sleep(0.2)
+    ended.set()
+    listener.join()
     for moment, text in heard:
         for notice in json.loads(text):
             done = ",".join(notice.get("done") or []) or "-"
