@@ -16,14 +16,11 @@ from app.ledger.copying import COPY_ENTRIES, COPY_TRANSACTIONS, copy_in, entries
 from app.ledger.hold_rows import hold_of
 from app.ledger.recording import record_duplicates, record_holds, record_rejections
 
-_LOCK_BALANCES = """
-SELECT account_id, entity_id, currency_code, normal_sign, balance_minor, floor_minor, version, entry_count, updated_at
-FROM account_balance WHERE account_id = ANY(%s::text[]) ORDER BY account_id FOR UPDATE SKIP LOCKED
-"""
 READ_BALANCES = """
 SELECT account_id, entity_id, currency_code, normal_sign, balance_minor, floor_minor, version, entry_count, updated_at
 FROM account_balance WHERE account_id = ANY(%s::text[])
 """
+_LOCK_BALANCES = READ_BALANCES + "ORDER BY account_id FOR UPDATE SKIP LOCKED"
 _KNOWN_OUTCOMES = """
 SELECT entity_id, external_id, payment_id, fingerprint, true AS posted, '' AS code
 FROM unnest(%(entities)s::text[], %(externals)s::text[]) AS wanted (entity_id, external_id)
