@@ -142,10 +142,7 @@ def _wanted(raw: bytes | Raw, now: datetime, *, may_hold_nul: bool) -> Wanted:
 def _each(wanted: Sequence[Wanted], actor: str, *, dry_run: bool) -> list[Outcome]:
     """Decide what could be read; the rest answers with its refusal, in its place."""
     requests = [one for one in wanted if isinstance(one, PaymentRequest)]
-    if dry_run:
-        outcomes = iter(services().payments.submit(requests, actor, dry_run=True))
-    else:
-        outcomes = iter(services().batches.submit(requests, actor))
+    outcomes = iter(services().batches.submit(requests, actor, dry_run=dry_run))
     return [one if isinstance(one, Refusal) else next(outcomes) for one in wanted]
 
 

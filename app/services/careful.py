@@ -98,7 +98,7 @@ class CarefulPosting:
         if queued:
             self._memory.learn(balances, posting.heads)
             settlements = settlements_of(queued, plan, balances, self._funds.partition_of, whole=batch.whole)
-            self._settler.settle(settlements, beside=batch.whole and self._intake.is_full(batch))
+            self._settler.settle(settlements, beside=self._intake.is_followed(batch))
             report.count(plan)
         report.deferred = len(batch.deferred)
         report.exhausted = self._report_contention(batch)

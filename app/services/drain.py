@@ -97,25 +97,22 @@ class Drain:
             current = self._straight.prepare(batch)
             if current is None:
                 return self._post_carefully(partitions, batch)
-        following = self._go_ahead(partitions, current) if go_ahead and self._is_followed(current.batch) else None
+        is_followed = self._intake.is_followed(current.batch)
+        following = self._go_ahead(partitions, current) if go_ahead and is_followed else None
         if not self._straight.complete(current):
             return self._post_carefully(partitions)
         if following is not None:
             self._straight.start(following)
-        self._settler.settle(current.settlements, beside=self._is_followed(current.batch))
+        self._settler.settle(current.settlements, beside=is_followed)
         self._ahead = following
         batch = current.batch
         return DrainReport(posted=len(batch.queued), deferred=len(batch.deferred), awaited=batch.awaited())
-
-    def _is_followed(self, batch: Batch) -> bool:
-        """Whether another batch is likely to stand behind this one, and can be read before this one is trimmed."""
-        return batch.whole and self._intake.is_full(batch)
 
     def _go_ahead(self, partitions: Sequence[int], current: Prepared) -> Prepared | None:
         """Prepare the next batch while the books write this one."""
         if current.written is None:
             self._straight.start(current)
-        taken = {**self._settler.posted_up_to, **current.positions}
+        taken = {**self._settler.posted_up_to, **current.batch.last_positions()}
         return self._straight.prepare(self._intake.read_behind(current.batch, partitions, taken))
 
     def _post_carefully(self, partitions: Sequence[int], batch: Batch | None = None) -> DrainReport:

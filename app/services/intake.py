@@ -44,7 +44,7 @@ class Batch:
         return sorted({queued.place.partition for queued in self.queued})
 
     def last_positions(self) -> dict[int, str]:
-        """The last position of each of these partitions."""
+        """The last position in each outbox that it takes from."""
         return {queued.place.partition: queued.place.position for queued in self.queued}
 
     def awaited(self) -> int:
@@ -82,9 +82,9 @@ class Intake:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="read")
         self._ahead: tuple[Batch, Future[Batch]] | None = None
 
-    def is_full(self, batch: Batch) -> bool:
-        """Whether more is likely to wait behind this batch."""
-        return 2 * len(batch.queued) >= self._limit
+    def is_followed(self, batch: Batch) -> bool:
+        """Whether another batch is likely to stand behind this one, and can be read before this one is trimmed."""
+        return batch.whole and 2 * len(batch.queued) >= self._limit
 
     def read(self, partitions: Sequence[int], after: Mapping[int, str]) -> Batch:
         """The oldest intents of these partitions, passing over those whose accounts are locked.
@@ -100,7 +100,7 @@ class Intake:
         """
         ahead, self._ahead = self._ahead, None
         found = ahead[1].result() if ahead and ahead[0] is batch else self.read(partitions, after)
-        if found.whole and self.is_full(found):
+        if self.is_followed(found):
             behind = {**after, **found.last_positions()}
             self._ahead = found, self._thread.submit(self._read, partitions, behind, self._contention.waiting())
         return found

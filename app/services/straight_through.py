@@ -4,7 +4,7 @@ Whatever surprises it posts nothing and is left to the careful path (`app/servic
 """
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -34,11 +34,6 @@ class Prepared:
     packed: Any
     settlements: Sequence[PartitionSettlement]
     written: Future[None] | None = None
-
-    @property
-    def positions(self) -> Mapping[int, str]:
-        """Its last position in each outbox that it is trimmed from."""
-        return {one.partition: one.done_up_to for one in self.settlements if one.done_up_to}
 
 
 class StraightThrough:

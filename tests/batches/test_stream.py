@@ -104,7 +104,7 @@ class Books:
         self.answers = list(answers)
         self.asked: list[list[Any]] = []
 
-    def submit(self, requests: list[Any], actor: str) -> list[Any]:
+    def submit(self, requests: list[Any], actor: str, **_: Any) -> list[Any]:
         self.asked.append(list(requests))
         answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         if isinstance(answer, Exception):

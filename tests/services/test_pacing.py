@@ -68,7 +68,7 @@ class Noting:
     def __init__(self, happened: list[str]) -> None:
         self._happened = happened
 
-    def submit(self, requests: Any, _actor: str) -> list[str]:
+    def submit(self, requests: Any, _actor: str, **_: Any) -> list[str]:
         self._happened.append("decided")
         return ["one"] * len(requests)
 
