@@ -5,7 +5,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 
 from bench.load.client import BROKEN, closed_loop, open_loop
@@ -34,29 +34,35 @@ class Numbered:
 
 @dataclass
 class Server:
-    """Where it listens, and when it stalled; times are monotonic seconds."""
+    """Where it listens, what it was asked, and when it stalled; times are monotonic seconds."""
 
     address: tuple[str, int]
+    stall_at: int | None
+    requests: int = 0
     stalled_until: float = 0.0
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def stall_left(self) -> float:
+        """How long a request that came now has to wait; whoever comes behind the first of a stall waits for its end."""
+        with self._lock:
+            self.requests += 1
+            now = time.monotonic()
+            if self.requests == self.stall_at:
+                self.stalled_until = now + STALL_S
+            return max(0.0, self.stalled_until - now)
 
 
 @contextmanager
-def server(*, stall_after_s: float | None = None, cut: bool = False, split: bool = False) -> Iterator[Server]:
-    """Answers each request at once, but stalls all connections once, or cuts them, or answers in pieces."""
-    begin: list[float] = []
+def server(*, stall_at: int | None = None, cut: bool = False, split: bool = False) -> Iterator[Server]:
+    """Answers at once; or stalls all connections from one request on, or cuts them, or answers in pieces."""
     listener = socket.create_server(("127.0.0.1", 0))
-    running = Server(listener.getsockname())
+    running = Server(listener.getsockname(), stall_at)
 
     def serve(connection: socket.socket) -> None:
         with connection:
-            while request := connection.recv(65_536):
-                if not begin:
-                    begin.append(time.monotonic())
-                now = time.monotonic()
-                if stall_after_s is not None and not running.stalled_until and now - begin[0] > stall_after_s:
-                    running.stalled_until = now + STALL_S
-                time.sleep(max(0.0, running.stalled_until - now))
-                if cut and len(request) > 0:
+            while connection.recv(65_536):
+                time.sleep(running.stall_left())
+                if cut:
                     return
                 head = b"HTTP/1.1 201 Created\r\ncontent-length: %d\r\n\r\n" % len(BODY)
                 for part in (head[:20], head[20:] + BODY[:3], BODY[3:]) if split else (head + BODY,):
@@ -80,35 +86,33 @@ def server(*, stall_after_s: float | None = None, cut: bool = False, split: bool
 
 def test_an_open_loop_counts_from_when_a_request_was_due() -> None:
     rate, seconds = 200.0, 1.2
-    with server(stall_after_s=0.3) as one:
-        sample = open_loop(one.address, Numbered(), connections=4, begin=time.monotonic(), seconds=seconds, rate=rate)
-    assert len(sample.numbers) == rate * seconds, "every request that was due is in the sample"
-    due_in_the_stall = [
-        (due, received)
-        for due, received in zip(sample.intended, sample.received, strict=True)
-        if one.stalled_until - STALL_S + 0.02 < due < one.stalled_until
-    ]
-    assert len(due_in_the_stall) >= rate * (STALL_S - 0.02) - 2, "though four connections can only have sent four"
-    for due, received in due_in_the_stall:
-        assert received - due >= one.stalled_until - due - 0.001, "each waited for the end of the stall"
+    with server(stall_at=20) as one:
+        begin = time.monotonic() + 0.5  # it collects its garbage first
+        sample = open_loop(one.address, Numbered(), connections=4, begin=begin, seconds=seconds, rate=rate)
+    schedule = [begin + number / rate for number in range(int(rate * seconds))]
+    assert sorted(sample.intended) == schedule, "every request that was due is in the sample"
+    waited = {due: received - due for due, received in zip(sample.intended, sample.received, strict=True)}
+    due_in_the_stall = [due for due in schedule if one.stalled_until - STALL_S < due < one.stalled_until]
+    assert len(due_in_the_stall) > 4, "more than four connections can have sent"
+    for due in due_in_the_stall:
+        assert waited[due] >= one.stalled_until - due, "each waited for the end of the stall"
 
 
 def test_requests_are_due_at_a_fixed_rate_whatever_the_answers_do() -> None:
-    with server(stall_after_s=0.1) as one:
+    with server(stall_at=10) as one:
         sample = open_loop(one.address, Numbered(), connections=2, begin=time.monotonic(), seconds=0.6, rate=100)
     due = sorted(sample.intended)
-    assert [round(later - earlier, 4) for earlier, later in pairwise(due)] == [0.01] * (len(due) - 1)
+    assert [round(later - earlier, 4) for earlier, later in pairwise(due)] == [0.01] * 59
 
 
 def test_a_closed_loop_hides_that_stall() -> None:
-    with server(stall_after_s=0.3) as one:
+    with server(stall_at=20) as one:
         sample = closed_loop(one.address, Numbered(), connections=4, begin=time.monotonic(), seconds=1.0)
     begun = one.stalled_until - STALL_S
-    hit = [sent for sent in sample.sent if begun - 0.05 < sent < one.stalled_until - 0.05]
     waited = [
-        received - sent
+        sent
         for sent, received in zip(sample.sent, sample.received, strict=True)
-        if sent in hit and received >= one.stalled_until - 0.001
+        if sent < one.stalled_until <= received and received > begun
     ]
     assert 1 <= len(waited) <= 4, "one a connection: that is why latencies are taken from the open loop"
 
