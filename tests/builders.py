@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -56,18 +55,6 @@ _UNSET: Any = object()
 
 
 # Values
-
-
-PATIENCE_S = 30.0
-"""How long a test waits for what other threads or processes do, before it fails."""
-
-
-def until(condition: Callable[[], bool]) -> None:
-    """Ask again until it is so."""
-    deadline = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < deadline, "it does not come to pass"
-        time.sleep(0.001)
 
 
 def facts(

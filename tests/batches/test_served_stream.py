@@ -18,7 +18,8 @@ from app.api.ndjson import BLOCK
 from app.command_line import PROJECT
 from tests.api.world import payment
 from tests.batches.world import BANK, NDJSON, PATH
-from tests.embedded.test_up import System, wait_for
+from tests.embedded.test_up import System
+from tests.patience import until
 
 IS_LONG = os.environ.get("HOLDFAST_LONG") == "1"
 LINES = 1_000_000 if IS_LONG else 50_000
@@ -61,7 +62,7 @@ class Caller:
         return connection
 
     def drained(self) -> None:
-        wait_for(lambda: self.call("GET", "/readyz")["backlog"] == 0, 120)
+        until(lambda: self.call("GET", "/readyz")["backlog"] == 0)
 
     def balance(self, account_id: str) -> int:
         return int(self.call("GET", f"/v1/accounts/{account_id}/balance")["balance_minor"])

@@ -6,7 +6,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import psutil
@@ -18,6 +17,7 @@ from app.embedded import identity, postgres
 from app.embedded.attach import Running, announce, attached, exclusive
 from app.embedded.process import EmbeddedServerError
 from app.embedded.servers import EmbeddedServers
+from tests.patience import PATIENCE_S, until
 
 PROJECT = Path(__file__).resolve().parents[2]
 
@@ -46,12 +46,10 @@ def family(pid: int) -> list[psutil.Process]:
     return [process, *process.children(recursive=True)]
 
 
-def test_a_restart_keeps_the_data_and_is_quick(tmp_path: Path) -> None:
+def test_a_restart_keeps_the_data(tmp_path: Path) -> None:
     with EmbeddedServers(tmp_path) as servers:
         write_to_both(servers, "before")
-    start = time.monotonic()
     with EmbeddedServers(tmp_path) as servers:
-        assert time.monotonic() - start < 3.0
         assert read_from_both(servers) == (["before"], ["before"])
 
 
@@ -62,10 +60,13 @@ def test_a_kill_of_both_servers_loses_nothing_that_was_acknowledged(tmp_path: Pa
         os.kill(servers.postgres.pid, signal.SIGKILL)
         os.kill(servers.cache.pid, signal.SIGKILL)
         urls = servers.urls
-        deadline = time.monotonic() + 5
         revived: list[str] = []
-        while len(revived) < 2 and time.monotonic() < deadline:
-            revived += servers.revive()
+
+        def both_revived() -> bool:
+            revived.extend(servers.revive())
+            return len(revived) >= 2
+
+        until(both_revived)
         assert sorted(revived) == ["Postgres", "cache"]
         assert servers.urls == urls, "clients reconnect to where they were"
         assert read_from_both(servers) == (["before"], ["before"])
@@ -104,7 +105,7 @@ def test_a_kill_of_the_parent_leaves_no_process_behind(tmp_path: Path) -> None:
     assert len(processes) > 5
     parent.kill()
     parent.wait()
-    _, left = psutil.wait_procs(processes, timeout=5)
+    _, left = psutil.wait_procs(processes, timeout=PATIENCE_S)
     assert left == []
 
 

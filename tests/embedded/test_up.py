@@ -7,7 +7,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +16,7 @@ import pytest
 from app.command_line import PROJECT
 from app.embedded.attach import announced
 from app.embedded.process import free_port
+from tests.patience import PATIENCE_S, until
 
 
 class System:
@@ -35,8 +35,8 @@ class System:
             text=True,
         )
 
-    def wait_ready(self, seconds: float = 60.0) -> "System":
-        wait_for(lambda: self.status() == 200 and announced(self.data_dir) is not None, seconds)
+    def wait_ready(self) -> "System":
+        until(lambda: self.status() == 200 and announced(self.data_dir) is not None)
         return self
 
     def status(self) -> int | None:
@@ -62,7 +62,7 @@ class System:
         return self.output()
 
     def output(self) -> str:
-        return self.process.communicate(timeout=60)[0]
+        return self.process.communicate(timeout=PATIENCE_S)[0]
 
 
 @pytest.fixture(scope="module")
@@ -83,21 +83,13 @@ def command_line(process: psutil.Process) -> str:
         return ""
 
 
-def wait_for(condition: object, seconds: float) -> None:
-    assert callable(condition)
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it did not happen in time"
-        time.sleep(0.02)
-
-
 def test_it_starts_stops_and_starts_again(tmp_path: Path) -> None:
     first = System(tmp_path).wait_ready()
     processes = first.family()
     output = first.stop(signal.SIGINT)
     assert first.process.returncode == 0
     assert f"http://127.0.0.1:{first.port}" in output
-    _, left = psutil.wait_procs(processes, timeout=1)
+    _, left = psutil.wait_procs(processes, timeout=PATIENCE_S)
     assert left == []
     assert announced(tmp_path) is None
     second = System(tmp_path, first.port)
@@ -137,7 +129,7 @@ def test_a_kill_leaves_no_process_and_the_next_start_succeeds(tmp_path: Path) ->
     killed = System(tmp_path).wait_ready()
     processes = killed.family()
     killed.stop(signal.SIGKILL)
-    _, left = psutil.wait_procs(processes, timeout=8)
+    _, left = psutil.wait_procs(processes, timeout=PATIENCE_S)
     assert left == []
     System(tmp_path, killed.port).wait_ready().stop()
 
@@ -154,9 +146,9 @@ def test_a_killed_api_is_replaced_and_its_workers_do_not_linger(system: System) 
     workers = granian.children(recursive=True)
     assert workers
     granian.kill()
-    _, left = psutil.wait_procs([granian, *workers], timeout=5)
+    _, left = psutil.wait_procs([granian, *workers], timeout=PATIENCE_S)
     assert left == []
-    wait_for(lambda: system.status() == 200, 20)
+    until(lambda: system.status() == 200)
 
 
 @pytest.mark.parametrize("part", ["workers.drain", "workers.maintain", "workers.schedule", "valkey-server"])
@@ -164,12 +156,12 @@ def test_whatever_is_killed_comes_back(system: System, part: str) -> None:
     before = system.named(part)
     assert before
     before[0].kill()
-    wait_for(lambda: len(system.named(part)) == len(before) and system.named(part) != before, 20)
-    wait_for(lambda: system.status() == 200, 20)
+    until(lambda: len(system.named(part)) == len(before) and system.named(part) != before)
+    until(lambda: system.status() == 200)
 
 
 def test_a_killed_database_comes_back(system: System) -> None:
     (postmaster,) = system.named("/postgres -D")
     postmaster.kill()
-    wait_for(lambda: system.named("/postgres -D") not in ([], [postmaster]), 30)
-    wait_for(lambda: system.status() == 200, 30)
+    until(lambda: system.named("/postgres -D") not in ([], [postmaster]))
+    until(lambda: system.status() == 200)

@@ -15,6 +15,7 @@ from app.funds.connection import durability_of, refused_before_running, request_
 from app.funds.gateway import Funds
 from tests.builders import intent
 from tests.funds.cache import Cache
+from tests.patience import PATIENCE_S
 
 
 @contextmanager
@@ -52,7 +53,7 @@ def server_that(reply: bytes | None, *, resets: bool = False) -> Iterator[str]:
         thread.start()
         yield f"redis://127.0.0.1:{listener.getsockname()[1]}/0"
         listener.shutdown(socket.SHUT_RDWR)
-    thread.join(timeout=5)
+    thread.join(timeout=PATIENCE_S)
 
 
 def test_a_server_that_cannot_be_reached_has_done_nothing() -> None:
@@ -123,7 +124,7 @@ def test_an_encrypted_address_is_spoken_to_in_tls() -> None:
         url = f"rediss://:secret@127.0.0.1:{listener.getsockname()[1]}/0"
         with funds_at(url) as funds, pytest.raises(CacheUnavailable):
             funds.ping()
-        thread.join(timeout=5)
+        thread.join(timeout=PATIENCE_S)
     assert heard[0][:2] == b"\x16\x03"  # a handshake, and not a word of Redis
 
 

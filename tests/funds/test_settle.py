@@ -12,6 +12,7 @@ from app.funds import keys
 from app.funds.outboxes import SETTLE_ACCOUNTS_PER_CALL
 from tests.builders import NOON_MS, intent, ledger_row, wallet
 from tests.funds.cache import Cache, settlement
+from tests.patience import PATIENCE_S
 
 
 def test_a_settled_payment_is_an_entry_and_no_longer_a_hold(cache: Cache) -> None:
@@ -247,11 +248,11 @@ def test_waiters_hear_which_positions_are_answered(cache: Cache) -> None:
     notice = Notice(0, up_to="5-1", done=["6-0"], refused=["4-0"])
     with cache.client.pubsub() as listener:
         listener.subscribe(keys.SETTLED_CHANNEL)
-        assert listener.get_message(timeout=5)["type"] == "subscribe"
+        assert listener.get_message(timeout=PATIENCE_S)["type"] == "subscribe"
         cache.funds.settle(0, [], notice=notice)
         cache.funds.settle(0, [])  # without a notice nothing is said
         cache.funds.announce(Notice(0, exhausted=["9-9"]))
-        heard = [_decode_notices(listener.get_message(timeout=5)["data"]) for _ in range(2)]
+        heard = [_decode_notices(listener.get_message(timeout=PATIENCE_S)["data"]) for _ in range(2)]
     assert heard == [[notice], [Notice(0, exhausted=["9-9"])]]
 
 
@@ -262,7 +263,7 @@ def test_waiters_of_several_partitions_hear_one_message(cache: Cache) -> None:
     trims = [PartitionSettlement(one.partition, [], done_up_to="5-1", notice=one) for one in notices]
     with cache.client.pubsub() as listener:
         listener.subscribe(keys.SETTLED_CHANNEL)
-        assert listener.get_message(timeout=5)["type"] == "subscribe"
+        assert listener.get_message(timeout=PATIENCE_S)["type"] == "subscribe"
         cache.funds.settle_all([*trims, PartitionSettlement(3, [])])
-        assert _decode_notices(listener.get_message(timeout=5)["data"]) == notices
+        assert _decode_notices(listener.get_message(timeout=PATIENCE_S)["data"]) == notices
         assert listener.get_message(timeout=0.1) is None

@@ -15,7 +15,8 @@ from app.domain.posting import QueuedIntent
 from app.services.holds import HoldState, conclusion_intent
 from app.wiring.workers import build_reconciler, build_verifier
 from tests.api.world import BANK, World, assert_problem, payment
-from tests.builders import NOON, heads, intent, queued, rows, until, wallet
+from tests.builders import NOON, heads, intent, queued, rows, wallet
+from tests.patience import until
 
 
 def authorized(api: World, amount_minor: int = 300, destination: str | None = "bob", **more: Any) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from app.ledger.careful import BalanceMismatch
 from app.ledger.connecting import translate
 from app.ledger.posting import PostingBooks
 from tests.builders import NOON_MS, PARTITIONS, World, intent, queued
+from tests.patience import PATIENCE_S
 
 QUIET = (partition_of("bank", PARTITIONS) + 1) % PARTITIONS
 """A partition that funding has not used."""
@@ -378,7 +379,7 @@ def test_two_drains_that_count_the_same_hot_account_at_once_are_both_counted(wor
         second.start()
         while second.is_alive() and not world.rows("SELECT 1 FROM pg_locks WHERE NOT granted"):
             pass
-    second.join(timeout=60)
+    second.join(timeout=PATIENCE_S)
     assert failures == []
     assert world.conflicts() == {"hot": (3, 0)}
 

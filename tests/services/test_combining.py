@@ -16,7 +16,8 @@ from app.funds.gateway import Funds
 from app.services.answers import Accepted
 from app.services.combining import Combiner
 from app.services.payments import Payments
-from tests.builders import PARTITIONS, PATIENCE_S, World, account_in, payment, until
+from tests.builders import PARTITIONS, World, account_in, payment
+from tests.patience import PATIENCE_S, until
 
 
 class Doubling:

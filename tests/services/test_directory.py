@@ -6,7 +6,8 @@ from threading import Event
 
 from app.domain.accounts import AccountFacts
 from app.services.directory import READ_AHEAD, AccountDirectory
-from tests.builders import facts, until
+from tests.builders import facts
+from tests.patience import until
 
 
 class CountingBooks:

@@ -21,6 +21,7 @@ from app.services.drain import Drain
 from app.services.heard import Answer, news_of
 from tests import hot_state
 from tests.builders import PARTITIONS, World, account_in
+from tests.patience import PATIENCE_S
 from tests.services.faults import (
     Crashed,
     CrashPoints,
@@ -53,8 +54,8 @@ def notices(world: World) -> Iterator[Callable[[], Notice]]:
     """Hear what waiters hear: the first notice of each message."""
     with world.client.pubsub() as listener:
         listener.subscribe(keys.SETTLED_CHANNEL)
-        assert listener.get_message(timeout=5)["type"] == "subscribe"
-        yield lambda: _decode_notices(listener.get_message(timeout=5)["data"])[0]
+        assert listener.get_message(timeout=PATIENCE_S)["type"] == "subscribe"
+        yield lambda: _decode_notices(listener.get_message(timeout=PATIENCE_S)["data"])[0]
 
 
 # The whole way
@@ -311,7 +312,7 @@ def drain_until_empty(world: World, *drains: Drain) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(timeout=60)
+        thread.join(timeout=PATIENCE_S)
     assert failures == []
     assert not any(thread.is_alive() for thread in threads)
 
@@ -375,7 +376,7 @@ class SlowCache:
         return getattr(self._funds, name)
 
     def settle_all(self, settlements: Any) -> None:
-        assert self.let_go.wait(timeout=30)
+        assert self.let_go.wait(timeout=PATIENCE_S)
         self.settled += 1
         if self._fault is not None and self.settled == 1:
             raise self._fault

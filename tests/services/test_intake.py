@@ -10,6 +10,7 @@ from app.domain.faults import CacheUnavailable
 from app.services.contention import Contention
 from app.services.intake import Batch, Intake
 from tests.builders import World
+from tests.patience import PATIENCE_S
 
 LIMIT = 8
 
@@ -76,7 +77,7 @@ def test_batches_follow_one_another_whether_they_were_read_ahead_or_not(world: W
 def test_the_batch_behind_a_full_one_is_read_before_it_is_asked_for(world: World) -> None:
     reading = Reading(world, 3 * LIMIT)
     second = reading.behind(reading.first())
-    assert reading.funds.third_read.wait(timeout=30)
+    assert reading.funds.third_read.wait(timeout=PATIENCE_S)
     reading.expect(reading.behind(second), 2 * LIMIT, 3 * LIMIT)
 
 

@@ -18,6 +18,7 @@ from app.services.reconcile import Reconciler
 from app.services.verify import Verifier
 from tests import hot_state
 from tests.builders import PARTITIONS, World, account_in, kinds, payment
+from tests.patience import PATIENCE_S
 
 Tamper = Callable[[World], None]
 
@@ -355,7 +356,7 @@ def test_reconciling_under_load_never_finds_what_is_not_there(world: World) -> N
             reports.append(world.reconcile(full=number % 3 != 2))
     stopped.set()
     for thread in threads:
-        thread.join(timeout=60)
+        thread.join(timeout=PATIENCE_S)
 
     assert failures == []
     assert [report.breaks for report in reports] == [[]] * 12

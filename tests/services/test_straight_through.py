@@ -11,6 +11,7 @@ from app.services.contention import LONGEST_DELAY_S
 from app.services.drain import Drain
 from tests import hot_state
 from tests.builders import World
+from tests.patience import PATIENCE_S
 from tests.services.faults import Crashed, CrashPoints, Stepped, SteppedBooks
 from tests.services.test_drain import forget
 
@@ -239,7 +240,7 @@ def test_a_full_batch_is_planned_while_the_one_before_is_being_written(watching:
     post, prepare = drain._straight._books.post, drain._straight.prepare
 
     def slow(plan: Any) -> None:
-        assert let_go.wait(timeout=30)
+        assert let_go.wait(timeout=PATIENCE_S)
         post(plan)
 
     def noted(batch: Any) -> Any:

@@ -3,8 +3,7 @@
 from threading import Semaphore
 
 from app.wake import Bell
-
-PATIENCE_S = 30
+from tests.patience import PATIENCE_S
 
 
 class Queue:

@@ -7,8 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from email.message import Message
@@ -23,11 +22,9 @@ import redis
 from app.command_line import PROJECT
 from app.embedded.attach import Running, announced
 from app.embedded.process import free_port
+from tests.patience import PATIENCE_S, until
 
 BANK = "clearing:bank"
-START_S = 90.0
-RECOVERY_S = 60.0
-"""How long anything may take to come right by itself; on an idle machine it is a second or two."""
 
 
 @dataclass(slots=True)
@@ -119,14 +116,14 @@ class System:
                 stdout=output,
                 stderr=subprocess.STDOUT,
             )
-        wait_for(self.is_ready, START_S, self.output)
+        until(self.is_ready, self.output)
         return self
 
     def stop(self) -> None:
         """Stop in order."""
         if self.process is not None and self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
-            self.process.wait(timeout=60)
+            self.process.wait(timeout=PATIENCE_S)
         self.process = None
 
     def output(self) -> str:
@@ -224,7 +221,7 @@ class System:
 
     def wait_posted(self) -> None:
         """Wait until nothing waits for the books any more."""
-        wait_for(lambda: self.is_ready() and self.readiness().body["backlog"] == 0, RECOVERY_S, self.output)
+        until(lambda: self.is_ready() and self.readiness().body["backlog"] == 0, self.output)
 
     def prove(self) -> None:
         """Cache and books agree, and every chain holds."""
@@ -256,11 +253,3 @@ def command_line(process: psutil.Process) -> str:
         return " ".join(process.cmdline())
     except (psutil.NoSuchProcess, psutil.ZombieProcess):
         return ""
-
-
-def wait_for(condition: Callable[[], bool], seconds: float, explain: Callable[[], str] = str) -> None:
-    """Look again and again until it is so, at most `seconds` long."""
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, f"it did not happen in time\n{explain()}"
-        time.sleep(0.02)

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from threading import Event, Thread
 from typing import Any
 
-from tests.system.harness import BANK, RECOVERY_S, Client, System, payment, wait_for
+from tests.patience import PATIENCE_S, until
+from tests.system.harness import BANK, Client, System, payment
 
 RETRY_S = 0.02
 DEFINITE = {200, 201, 404, 409, 422}
@@ -34,7 +35,7 @@ class Sent:
 
 def send(client: Client, sent: Sent) -> None:
     """Send until a definite answer comes; the same external_id each time."""
-    end = time.monotonic() + RECOVERY_S
+    end = time.monotonic() + PATIENCE_S
     while time.monotonic() < end:
         try:
             answer = client.pay(sent.body)
@@ -45,7 +46,7 @@ def send(client: Client, sent: Sent) -> None:
             return
         sent.unknown += 1
         time.sleep(RETRY_S)
-    raise AssertionError(f"no definite answer to {sent.body['external_id']} in {RECOVERY_S} s: {answer}")
+    raise AssertionError(f"no definite answer to {sent.body['external_id']} in {PATIENCE_S} s: {answer}")
 
 
 @dataclass(slots=True, frozen=True)
@@ -137,7 +138,7 @@ class Traffic:
     def wait_for_more(self, number: int) -> None:
         """Wait until so many more have been answered."""
         answered = self.count
-        wait_for(lambda: self.count >= answered + number, RECOVERY_S)
+        until(lambda: self.count >= answered + number)
 
     def stop(self) -> list[Sent]:
         """Let everybody finish; returns what was sent."""

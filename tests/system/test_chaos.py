@@ -6,7 +6,8 @@ from collections.abc import Callable
 import psutil
 import pytest
 
-from tests.system.harness import RECOVERY_S, System, payment, wait_for
+from tests.patience import PATIENCE_S, until
+from tests.system.harness import System, payment
 from tests.system.load import Traffic, audit, open_wallets
 
 WALLETS = 24
@@ -47,11 +48,11 @@ def test_whatever_is_killed_under_load_nothing_acknowledged_is_lost_or_posted_tw
     try:
         for _ in range(KILLS):
             traffic.wait_for_more(BEFORE)
-            wait_for(lambda: bool(VICTIMS[victim](system)), RECOVERY_S)  # those killed before may still be due to start
+            until(lambda: bool(VICTIMS[victim](system)))  # those killed before may still be due to start
             victims = VICTIMS[victim](system)
             for process in victims:
                 process.kill()
-            psutil.wait_procs(victims, timeout=RECOVERY_S)
+            psutil.wait_procs(victims, timeout=PATIENCE_S)
             traffic.wait_for_more(AFTER)
     finally:
         sent = traffic.stop()

@@ -7,9 +7,9 @@ import pytest
 
 from app.domain.partitions import DEFAULT_PARTITIONS, partition_of
 from app.funds import keys
-from app.services.keys import RECHECK_S
 from tests import hot_state
-from tests.system.harness import BANK, Client, System, payment, wait_for
+from tests.patience import PATIENCE_S, until
+from tests.system.harness import BANK, Client, System, payment
 
 
 def status_with(system: System, key: str, method: str, path: str) -> int:
@@ -34,7 +34,7 @@ def test_a_key_is_created_listed_without_its_secret_and_revoked(system: System) 
     assert line.endswith("the shop")
     assert secret not in listed
     assert system.run("keys", "revoke", key_id, check=0).stdout.strip() == f"Key {key_id} is revoked."
-    wait_for(lambda: status_with(system, key, "GET", "/v1/accounts") == 401, RECHECK_S + 5)
+    until(lambda: status_with(system, key, "GET", "/v1/accounts") == 401)
     assert system.run("keys", "revoke", key_id, check=1).stdout.strip() == f"There is no active key '{key_id}'."
     assert re.search(rf"{key_id} .*revoked 20\d\d-", system.run("keys", "list", check=0).stdout)
 
@@ -121,7 +121,7 @@ def test_reconcile_is_exact_while_payments_go_on(system: System, client: Client)
         assert client.pay(payment("busy", BANK, 1)).status == 201
         sent += 1
     for process in processes:
-        output, _ = process.communicate(timeout=60)
+        output, _ = process.communicate(timeout=PATIENCE_S)
         assert process.returncode == 0, output
     assert sent > 10
 

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from app.command_line import PROJECT
-from tests.system.harness import RECOVERY_S, System, wait_for
+from tests.patience import until
+from tests.system.harness import System
 
 COLUMNS = [
     "transaction_id", "account_id", "date", "direction", "operation", "amount_minor", "purpose",
@@ -136,7 +137,7 @@ def test_a_kill_in_the_middle_changes_nothing_about_the_end(system: System, tmp_
     model = Model(0).play(rows)
     replay = system.begin("replay", str(path), "--currency", "EUR", "--floor", "zero")
     before = posted_so_far(system)
-    wait_for(lambda: posted_so_far(system) > before + 100 or ended(replay), RECOVERY_S)
+    until(lambda: posted_so_far(system) > before + 100 or ended(replay))
     assert replay.poll() is None, replay.communicate()[0]
     if victim == "a worker":
         for worker in system.named("workers.drain"):
@@ -200,7 +201,7 @@ class TestTheMovementsOf1993:
         start = posted_so_far(system)
         replay = system.begin("replay", str(REAL_FILE), "--currency", "EUR", "--floor", "none")
         for threshold in (3_000, 9_000):
-            wait_for(lambda count=start + threshold: posted_so_far(system) > count or ended(replay), RECOVERY_S)
+            until(lambda count=start + threshold: posted_so_far(system) > count or ended(replay))
             assert replay.poll() is None, replay.communicate()[0]
             for worker in system.named("workers.drain"):
                 worker.kill()

@@ -1,0 +1,17 @@
+"""How tests wait for what other threads, processes and servers do: as long as a busy machine needs."""
+
+import time
+from collections.abc import Callable
+
+PATIENCE_S = 60.0
+"""How long a test waits before it fails; on an idle machine everything comes within a second or two."""
+
+
+def until(condition: Callable[[], bool], explain: Callable[[], str] = str) -> None:
+    """Ask again and again until it is so; a failure says what `explain` knows."""
+    deadline = time.monotonic() + PATIENCE_S
+    pause_s = 0.001
+    while not condition():
+        assert time.monotonic() < deadline, f"it does not come to pass\n{explain()}"
+        time.sleep(pause_s)
+        pause_s = min(2 * pause_s, 0.032)
