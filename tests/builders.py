@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
@@ -22,6 +20,7 @@ from app.domain.payments import Intent, Leg, PaymentRequest
 from app.domain.posting import ChainHead, LedgerBalance, QueuedIntent
 from app.domain.proof import Break, ProofReport
 from app.domain.refusals import Refusal
+from app.embedded.servers import ServerUrls
 from app.funds.connection import request_client
 from app.funds.gateway import Funds
 from app.iso4217 import iso_currencies
@@ -168,32 +167,6 @@ def account_in(partition: int, name: str, partitions: int = PARTITIONS) -> str:
 # Whole installations
 
 
-@dataclass(frozen=True)
-class Urls:
-    """Where one test's own database and cache are."""
-
-    owner_database_url: str
-    database_url: str
-    redis_url: str
-
-
-def with_database(url: str, name: str) -> str:
-    """The same server and role, another database (or logical database of the cache)."""
-    return f"{url.rpartition('/')[0]}/{name}"
-
-
-@contextmanager
-def database_from(template: str, owner_database_url: str) -> Iterator[str]:
-    """A new database with the template's content; gone afterwards."""
-    name = f"books_{secrets.token_hex(6)}"
-    with psycopg.connect(with_database(owner_database_url, "postgres"), autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
-        try:
-            yield name
-        finally:
-            connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
-
-
 class StepClock:
     """A monotonic clock that moves only when told."""
 
@@ -214,7 +187,7 @@ class StepClock:
 class World:
     """Cache, books and services, all real, over one test's own database and cache."""
 
-    urls: Urls
+    urls: ServerUrls
     backlog_limit: int = 10_000
     clock: StepClock = field(default_factory=StepClock)
     wakes: list[str] = field(default_factory=list)

@@ -2,18 +2,17 @@
 
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 
-import psycopg
 import pytest
 import redis
 from hypothesis import HealthCheck, settings
 
 from app.embedded.servers import ServerUrls
-from app.ledger.migrate import upgrade
-from tests.builders import PARTITIONS, Urls, World, database_from, with_database
+from tests.builders import PARTITIONS, World
+from tests.databases import Databases, with_database
 from tests.servers import embedded_servers
 
-TEMPLATE = "migrated_books"
 CACHE_DATABASE = "9"
 """Another logical database than the application's, so that a test may flush it."""
 
@@ -31,12 +30,19 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerUrls]:
 
 
 @pytest.fixture(scope="session")
-def books_template(servers: ServerUrls) -> str:
-    """The name of a migrated database that nobody uses; tests get copies of it."""
-    with psycopg.connect(with_database(servers.owner_database_url, "postgres"), autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {TEMPLATE}")
-    upgrade(with_database(servers.owner_database_url, TEMPLATE), PARTITIONS)
-    return TEMPLATE
+def databases(servers: ServerUrls) -> Iterator[Databases]:
+    """Databases with as many partitions as a user has."""
+    databases = Databases(servers)
+    yield databases
+    databases.close()
+
+
+@pytest.fixture(scope="session")
+def few_partitions(servers: ServerUrls) -> Iterator[Databases]:
+    """Databases with few partitions, so that a few payments already meet in one and in several."""
+    databases = Databases(servers, PARTITIONS)
+    yield databases
+    databases.close()
 
 
 @pytest.fixture
@@ -49,16 +55,14 @@ def empty_cache(servers: ServerUrls) -> str:
 
 
 @pytest.fixture
-def fresh_urls(servers: ServerUrls, books_template: str, empty_cache: str) -> Iterator[Urls]:
+def fresh_urls(few_partitions: Databases, empty_cache: str) -> Iterator[ServerUrls]:
     """A database of the test's own and an empty cache."""
-    with database_from(books_template, servers.owner_database_url) as name:
-        yield Urls(
-            with_database(servers.owner_database_url, name), with_database(servers.database_url, name), empty_cache
-        )
+    with few_partitions.lent() as urls:
+        yield replace(urls, redis_url=empty_cache)
 
 
 @pytest.fixture
-def world(fresh_urls: Urls) -> Iterator[World]:
+def world(fresh_urls: ServerUrls) -> Iterator[World]:
     """Cache, books and services, all real and empty."""
     world = World(fresh_urls)
     yield world

@@ -3,10 +3,10 @@
 import pytest
 
 from tests.accounts.desk import Desk
-from tests.api.conftest import shared_world, template, world
+from tests.api.conftest import shared_world, world
 from tests.api.world import World
 
-__all__ = ["desk", "shared_world", "template", "world"]
+__all__ = ["desk", "shared_world", "world"]
 
 
 @pytest.fixture

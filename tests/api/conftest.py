@@ -5,27 +5,21 @@ from contextlib import contextmanager
 
 import pytest
 
-from app.embedded.servers import ServerUrls
 from app.settings import Settings
-from tests.api.world import CACHE_DATABASE, World, copied_database, database_named, make_template
-
-
-@pytest.fixture(scope="session")
-def template(servers: ServerUrls) -> ServerUrls:
-    """The servers, with a migrated database to copy from."""
-    make_template(servers.owner_database_url)
-    return servers
+from tests.api.world import CACHE_DATABASE, World
+from tests.databases import Databases, with_database
 
 
 @contextmanager
-def fresh_world(servers: ServerUrls) -> Iterator[World]:
-    """A world on a copy of the template and a flushed cache."""
-    with copied_database(servers.owner_database_url) as name:
+def fresh_world(databases: Databases) -> Iterator[World]:
+    """A world on a database of its own and a flushed cache."""
+    with databases.lent() as urls:
+        redis_url = with_database(urls.redis_url, CACHE_DATABASE)
         settings = Settings(
-            database_url=database_named(servers.database_url, name),
-            owner_database_url=database_named(servers.owner_database_url, name),
-            redis_url=servers.redis_url.rpartition("/")[0] + f"/{CACHE_DATABASE}",
-            queue_url=servers.redis_url.rpartition("/")[0] + f"/{CACHE_DATABASE}",
+            database_url=urls.database_url,
+            owner_database_url=urls.owner_database_url,
+            redis_url=redis_url,
+            queue_url=redis_url,
         )
         world = World(settings)
         world.cache.flushdb()
@@ -33,14 +27,14 @@ def fresh_world(servers: ServerUrls) -> Iterator[World]:
 
 
 @pytest.fixture
-def world(template: ServerUrls) -> Iterator[World]:
+def world(databases: Databases) -> Iterator[World]:
     """A world of this test's own."""
-    with fresh_world(template) as world:
+    with fresh_world(databases) as world:
         yield world
 
 
 @pytest.fixture(scope="module")
-def shared_world(template: ServerUrls) -> Iterator[World]:
+def shared_world(databases: Databases) -> Iterator[World]:
     """One world for all tests of a module that take it. The cache is one too: do not mix it with `world`."""
-    with fresh_world(template) as world:
+    with fresh_world(databases) as world:
         yield world

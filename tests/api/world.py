@@ -12,15 +12,12 @@ import jsonschema
 import psycopg
 import redis
 from flask import Flask
-from psycopg import sql
 from psycopg.conninfo import make_conninfo
-from sqlalchemy.engine import make_url
 from werkzeug.test import TestResponse
 
 from app.api.application import create_application
 from app.api.context import ApiServices
 from app.ledger.api_keys import KeyBooks
-from app.ledger.migrate import upgrade
 from app.services.drain import Drain
 from app.services.keys import Scope, create_key
 from app.settings import Settings
@@ -30,37 +27,10 @@ from app.wiring.verbs import build_engine
 from app.wiring.workers import build_drain
 from tests.patience import until
 
-TEMPLATE = "api_template"
-CACHE_DATABASE = 5
+CACHE_DATABASE = "5"
 """A numbered database of the cache, so that a flush touches nobody else's."""
 
 BANK = "clearing:bank"
-
-
-def database_named(url: str, name: str) -> str:
-    """The same server, another database."""
-    return make_url(url).set(database=name).render_as_string(hide_password=False)
-
-
-def make_template(owner_database_url: str) -> None:
-    """Migrate one database that all others are copied from."""
-    with psycopg.connect(database_named(owner_database_url, "postgres"), autocommit=True) as connection:
-        connection.execute(sql.SQL("DROP DATABASE IF EXISTS {}").format(sql.Identifier(TEMPLATE)))
-        connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(TEMPLATE)))
-    upgrade(database_named(owner_database_url, TEMPLATE))
-
-
-@contextmanager
-def copied_database(owner_database_url: str) -> Iterator[str]:
-    """The name of a fresh copy of the template."""
-    name = f"api_{uuid4().hex[:12]}"
-    with psycopg.connect(database_named(owner_database_url, "postgres"), autocommit=True) as connection:
-        create = sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(TEMPLATE))
-        connection.execute(create)
-        try:
-            yield name
-        finally:
-            connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
 
 
 @dataclass

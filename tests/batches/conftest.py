@@ -4,13 +4,13 @@ from collections.abc import Iterator
 
 import pytest
 
-from app.embedded.servers import ServerUrls
-from tests.api.conftest import fresh_world, template  # noqa: F401 - a fixture
+from tests.api.conftest import fresh_world
 from tests.batches.world import BatchWorld
+from tests.databases import Databases
 
 
 @pytest.fixture
-def world(template: ServerUrls) -> Iterator[BatchWorld]:  # noqa: F811
+def world(databases: Databases) -> Iterator[BatchWorld]:
     """A world of this test's own."""
-    with fresh_world(template) as world:
+    with fresh_world(databases) as world:
         yield BatchWorld(world.settings)

@@ -6,12 +6,12 @@ import psycopg
 import pytest
 
 from app.domain.entries import GENESIS_HASH
-from app.embedded.servers import ServerUrls
-from tests.api.conftest import fresh_world, template
+from tests.api.conftest import fresh_world
 from tests.api.world import World
+from tests.databases import Databases
 from tests.funds.conftest import cache
 
-__all__ = ["cache", "template"]
+__all__ = ["cache"]
 
 WRITTEN = [
     "hold_event",
@@ -33,9 +33,9 @@ WRITTEN = [
 
 
 @pytest.fixture(scope="module")
-def application(template: ServerUrls) -> Iterator[World]:
+def application(databases: Databases) -> Iterator[World]:
     """One application for all tests of a module; a database for each would take most of their time."""
-    with fresh_world(template) as world:
+    with fresh_world(databases) as world:
         yield world
 
 

@@ -10,8 +10,8 @@ import pytest
 
 from app.api.problems import catalogue, status_of
 from app.domain.refusals import RefusalCode
+from app.embedded.servers import ServerUrls
 from app.ledger.migrate import metadata_differences
-from tests.builders import Urls
 
 ROOT = Path(__file__).resolve().parents[2]
 MODULES = sorted([*ROOT.glob("app/**/*.py"), *ROOT.glob("workers/**/*.py"), ROOT / "wsgi.py"])
@@ -184,7 +184,7 @@ def test_no_code_is_listed_twice_and_each_is_a_plain_word() -> None:
     assert all(value == name.lower() for name, value in ((code.name, code.value) for code in RefusalCode))
 
 
-def test_the_tables_in_python_are_the_tables_in_the_database(fresh_urls: Urls) -> None:
+def test_the_tables_in_python_are_the_tables_in_the_database(fresh_urls: ServerUrls) -> None:
     assert metadata_differences(fresh_urls.owner_database_url) == []
 
 

@@ -4,13 +4,13 @@ from collections.abc import Iterator
 
 import pytest
 
-from app.embedded.servers import ServerUrls
-from tests.api.conftest import fresh_world, template  # noqa: F401 - a fixture
+from tests.api.conftest import fresh_world
+from tests.databases import Databases
 from tests.journals.world import JournalWorld
 
 
 @pytest.fixture
-def world(template: ServerUrls) -> Iterator[JournalWorld]:  # noqa: F811
+def world(databases: Databases) -> Iterator[JournalWorld]:
     """A world of this test's own."""
-    with fresh_world(template) as world:
+    with fresh_world(databases) as world:
         yield JournalWorld(world.settings)

@@ -30,7 +30,6 @@ from app.domain.journals import JournalLine, JournalRequest
 from app.domain.payments import PaymentRequest
 from app.domain.refusals import Refusal
 from app.domain.splits import Destination
-from app.embedded.servers import ServerUrls
 from app.ledger.changes import ChangeBooks
 from app.ledger.journals import JournalBooks
 from app.ledger.synchronous import SynchronousBooks
@@ -44,7 +43,8 @@ from app.services.pacing import Pacing
 from app.services.pushing import DirectoryPush
 from app.services.refunds import Refunds
 from app.services.synchronous import Poster
-from tests.builders import PARTITIONS, Urls, World, database_from, with_database
+from tests.builders import PARTITIONS, World
+from tests.databases import Databases
 
 IS_LONG = os.environ.get("HOLDFAST_LONG") == "1"
 ACTOR = "key:test"
@@ -345,8 +345,7 @@ indexes = st.integers(0, 1_000)
 class Lifecycle(RuleBasedStateMachine):
     """Payers, merchants, bookkeepers, operators, a drain, an auditor and a cache that may vanish."""
 
-    servers: ServerUrls
-    template: str
+    databases: Databases
     cache_url: str
     steps = 0
 
@@ -355,9 +354,7 @@ class Lifecycle(RuleBasedStateMachine):
         self.stack = ExitStack()
         with redis.Redis.from_url(self.cache_url) as client:
             client.flushdb()
-        owner_url = self.servers.owner_database_url
-        name = self.stack.enter_context(database_from(self.template, owner_url))
-        urls = Urls(with_database(owner_url, name), with_database(self.servers.database_url, name), self.cache_url)
+        urls = replace(self.stack.enter_context(self.databases.lent()), redis_url=self.cache_url)
         self.world = world = World(urls)
         self.stack.callback(world.close)
         register = JournalBooks(world.engine)
@@ -751,10 +748,8 @@ class Lifecycle(RuleBasedStateMachine):
 
 
 @pytest.mark.timeout(3_600 if IS_LONG else 180)
-def test_the_whole_life_of_money_goes_as_the_model_says(
-    servers: ServerUrls, books_template: str, empty_cache: str
-) -> None:
-    Lifecycle.servers, Lifecycle.template, Lifecycle.cache_url = servers, books_template, empty_cache
+def test_the_whole_life_of_money_goes_as_the_model_says(few_partitions: Databases, empty_cache: str) -> None:
+    Lifecycle.databases, Lifecycle.cache_url = few_partitions, empty_cache
     run_state_machine_as_test(
         Lifecycle,
         settings=settings(

@@ -2,7 +2,7 @@
 
 import os
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from zlib import crc32
 
 import pytest
@@ -19,9 +19,9 @@ from hypothesis.stateful import (
 )
 
 from app.domain.refusals import Refusal
-from app.embedded.servers import ServerUrls
 from app.services.answers import Accepted
-from tests.builders import PARTITIONS, Urls, World, database_from, payment, with_database
+from tests.builders import PARTITIONS, World, payment
+from tests.databases import Databases
 
 IS_LONG = os.environ.get("HOLDFAST_LONG") == "1"
 FLOORS = {"alice": 0, "bob": 0, "carol": -50, "dave": -50, "bank": None}
@@ -82,8 +82,7 @@ class Model:
 class Holdfast(RuleBasedStateMachine):
     """Payers, a drain, an auditor and a cache that may vanish."""
 
-    servers: ServerUrls
-    template: str
+    databases: Databases
     cache_url: str
 
     @initialize(funds=st.fixed_dictionaries({name: st.integers(1, 200) for name in FLOORS if name != "bank"}))
@@ -91,9 +90,7 @@ class Holdfast(RuleBasedStateMachine):
         self.stack = ExitStack()
         with redis.Redis.from_url(self.cache_url) as client:
             client.flushdb()
-        owner_url = self.servers.owner_database_url
-        name = self.stack.enter_context(database_from(self.template, owner_url))
-        urls = Urls(with_database(owner_url, name), with_database(self.servers.database_url, name), self.cache_url)
+        urls = replace(self.stack.enter_context(self.databases.lent()), redis_url=self.cache_url)
         self.world = World(urls)
         self.stack.callback(self.world.close)
         self.model = Model(booked=dict.fromkeys(FLOORS, 0))
@@ -172,9 +169,9 @@ class Holdfast(RuleBasedStateMachine):
 
 @pytest.mark.timeout(3_600 if IS_LONG else 180)
 def test_nothing_that_anybody_may_do_in_any_order_makes_books_and_model_differ(
-    servers: ServerUrls, books_template: str, empty_cache: str
+    few_partitions: Databases, empty_cache: str
 ) -> None:
-    Holdfast.servers, Holdfast.template, Holdfast.cache_url = servers, books_template, empty_cache
+    Holdfast.databases, Holdfast.cache_url = few_partitions, empty_cache
     run_state_machine_as_test(
         Holdfast,
         settings=settings(
