@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import islice
+from operator import add
 
 from app.domain.money import MAX_MINOR
 
@@ -44,23 +46,31 @@ def read_movement(row: Mapping[str, str | None], line: int) -> Movement:
     )
 
 
-def waves(movements: Iterable[Movement], longest: int) -> Iterator[list[Movement]]:
-    """Cut movements into waves of at most `longest` whose outcome does not depend on what is still being posted.
+def waves(movements: Iterable[Movement], window: int) -> Iterator[list[Movement]]:
+    """Cut movements into waves whose outcome does not depend on what is still being posted; at most `window` in one.
 
-    Credits become spendable only once they are in the ledger, so a debit that follows a credit of the same account
-    starts a new wave. Within a wave the debits go first: they must not see the credits behind them.
+    Credits become spendable only once they are in the ledger, so a debit that follows a credit of the same account is
+    in a later wave. Within a wave the debits go first: they must not see the credits behind them. Each account keeps
+    the order of its movements; those of others, within the `window` movements that are looked at together, may change
+    places with them, for one account's funds do not depend on another's.
     """
-    debits: list[Movement] = []
-    credits: list[Movement] = []
-    credited: set[str] = set()
-    for movement in movements:
-        if len(debits) + len(credits) >= longest or (not movement.is_credit and movement.account_id in credited):
-            yield debits + credits
-            debits, credits, credited = [], [], set()
-        if movement.is_credit:
-            credits.append(movement)
-            credited.add(movement.account_id)
-        else:
-            debits.append(movement)
-    if debits or credits:
-        yield debits + credits
+    ahead = iter(movements)
+    while looked_at := list(islice(ahead, window)):
+        debits: list[list[Movement]] = []
+        credits: list[list[Movement]] = []
+        turns: dict[str, int] = {}
+        credited: dict[str, int] = {}
+        for movement in looked_at:
+            turn = turns.get(movement.account_id, 0)
+            if not movement.is_credit and credited.get(movement.account_id) == turn:
+                turn += 1
+            if turn == len(debits):
+                debits.append([])
+                credits.append([])
+            turns[movement.account_id] = turn
+            if movement.is_credit:
+                credited[movement.account_id] = turn
+                credits[turn].append(movement)
+            else:
+                debits[turn].append(movement)
+        yield from map(add, debits, credits)

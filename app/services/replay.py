@@ -17,7 +17,9 @@ from app.services.ports.books import ReplayBooks
 from app.services.ports.funds import ReplayFunds
 
 CLEARING_ACCOUNT = "clearing:bank"
-LONGEST_WAVE = 2_000
+WINDOW = 2_000
+"""How many movements are looked at together, to find those that may be sent at once."""
+
 LOOK_S = 0.002
 PATIENCE_S = 60.0
 """How long a wave may wait for the books before the replay gives up; it can be started again at any time."""
@@ -78,7 +80,7 @@ class Replay:
     def run(self, movements: Sequence[Movement]) -> Iterator[tuple[int, ReplayReport]]:
         """Play the movements; after each wave yields how many it had, and the report so far."""
         report = ReplayReport()
-        for wave in waves(movements, LONGEST_WAVE):
+        for wave in waves(movements, WINDOW):
             outcomes = self._submit(wave)
             places = [outcome.place for outcome in outcomes if isinstance(outcome, Accepted)]
             self._await_books(places)
