@@ -1,6 +1,6 @@
 """Batches of payments: each for itself, all or nothing, and streams that wait while the books are behind."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from threading import BoundedSemaphore
 
@@ -146,16 +146,12 @@ class Batches:
         snapshot = self._payments.directory.snapshot()
         account_ids = accounts_of([one for one in wanted if isinstance(one, PaymentRequest)])
         prepared = self._prepare(wanted, snapshot.facts(account_ids), actor)
-        if self._payments.is_outdated(prepared, snapshot.version):
-            return None
-        for index, one in enumerate(prepared):
-            if isinstance(one, Refusal):
-                return _linked_failure(len(wanted), index, one)
-        indexes = [index for index, one in enumerate(prepared) if isinstance(one, ReserveItem)]
         items = [one for one in prepared if isinstance(one, ReserveItem)]
         partitions = {self._funds.partition_of(item.intent.guarded_account_id) for item in items}
-        if len(partitions) > 1:
-            return [_refuse_crossing()] * len(wanted)
+        refused = _refused(prepared, partitions)
+        if refused is not None:
+            return None if self._payments.is_outdated(refused, snapshot.version) else refused
+        indexes = [index for index, one in enumerate(prepared) if isinstance(one, ReserveItem)]
         outcomes: dict[int, Outcome] = {n: one for n, one in enumerate(prepared) if isinstance(one, Accepted)}
         for partition in partitions:
             decided = self._decide(partition, items, snapshot.version, dry_run=dry_run)
@@ -255,9 +251,16 @@ def _linked_failure(count: int, failed_index: int, refusal: Refusal) -> list[Out
     return outcomes
 
 
-def _refuse_crossing() -> Refusal:
-    return Refusal(
+def _refused(prepared: Sequence[ReserveItem | Outcome], partitions: Collection[int]) -> list[Outcome] | None:
+    """The answers of an atomic batch that never comes to a script; None of one that does."""
+    for index, one in enumerate(prepared):
+        if isinstance(one, Refusal):
+            return _linked_failure(len(prepared), index, one)
+    if len(partitions) <= 1:
+        return None
+    crossing = Refusal(
         RefusalCode.BATCH_CROSSES_PARTITIONS,
         "The guarded accounts of these payments lie in different partitions, so no single check can decide them all or "
         "none. Payments out of one account always lie together; several accounts can be moved at once by a journal.",
     )
+    return [crossing] * len(prepared)

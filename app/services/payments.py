@@ -38,7 +38,9 @@ log = logging.getLogger(__name__)
 PASSES = 6
 """A payment is decided in one pass; a cold account or a changed directory asks for another. More means a fault."""
 
-REVOCABLE = frozenset({RefusalCode.ACCOUNT_FROZEN, RefusalCode.TWO_GUARDED_ACCOUNTS})
+REVOCABLE = frozenset(
+    {RefusalCode.ACCOUNT_FROZEN, RefusalCode.TWO_GUARDED_ACCOUNTS, RefusalCode.BATCH_CROSSES_PARTITIONS}
+)
 """What a change of an account can take back."""
 
 ANY_PARTITION = 0

@@ -164,3 +164,14 @@ def test_the_intents_of_an_atomic_batch_are_linked_and_stand_together(world: Bat
     assert groups[-1] is None
     assert len(set(groups[1:-1])) == 1
     assert len(groups) == 302
+
+
+def test_what_refuses_it_without_a_script_is_as_new_as_what_a_script_would_look_at(world: BatchWorld) -> None:
+    names = [world.funded(f"payer-{n}", 100) for n in range(4)]
+    world.account("shop")
+    payments = [payment(name, "shop", 1) for name in names]
+    assert {item["problem"]["code"] for item in world.batch(payments, atomic=True)} == {"batch_crosses_partitions"}
+    world.set_status("shop", "frozen")
+    items = world.batch(payments, atomic=True)
+    assert items[0]["problem"]["code"] == "account_frozen"
+    assert {item["problem"]["code"] for item in items[1:]} == {"linked_payment_failed"}
