@@ -12,7 +12,7 @@ from zlib import crc32
 
 import pytest
 import redis
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -758,6 +758,7 @@ def test_the_whole_life_of_money_goes_as_the_model_says(few_partitions: Database
             deadline=None,
             derandomize=not IS_LONG,
             suppress_health_check=list(HealthCheck),
+            phases=Phase if IS_LONG else (Phase.reuse, Phase.generate),  # to shrink would outlast the timeout
             report_multiple_bugs=False,
         ),
     )
