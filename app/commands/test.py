@@ -19,8 +19,9 @@ STEPS: list[tuple[str, list[str]]] = [
 ]
 
 # One worker more than there are cores, because tests wait for servers for a quarter of their time. Each has servers of
-# its own, so four are enough anywhere; a file stays on one, for the sake of its module's fixtures.
-SIDE_BY_SIDE = ["-n", str(min(4, (os.cpu_count() or 1) + 1)), "--dist", "loadfile"]
+# its own, so four are enough anywhere; a file stays on one, for the sake of its module's fixtures. Files go out in the
+# order of tests/conftest.py, the slowest first, and not by the number of their tests.
+SIDE_BY_SIDE = ["-n", str(min(4, (os.cpu_count() or 1) + 1)), "--dist", "loadfile", "--no-loadscope-reorder"]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
