@@ -1,23 +1,20 @@
 """Waiting until nothing that touches an account is on its way to the books."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Protocol
 
-from app.domain.posting import QueuedIntent
+from app.services import waiting_intents
 
 QUIET_PATIENCE_S = 5.0
 """How long a change waits for payments on their way to the books: they take milliseconds while a worker runs."""
 
 QUIET_LOOK_S = 0.01
-INTENTS_AT_ONCE = 1_000
 
 
-class Outboxes(Protocol):
-    """The cache, for what is on its way."""
+class Outboxes(waiting_intents.Outboxes, Protocol):
+    """The cache, for what is on its way in all partitions."""
 
     partitions: int
-
-    def outbox(self, partition: int, after: str = "0", limit: int = 1_000) -> Sequence[QueuedIntent]: ...
 
 
 class Quiet:
@@ -42,11 +39,8 @@ class Quiet:
         return sum(self._count_in(partition, account_id) for partition in range(self._funds.partitions))
 
     def _count_in(self, partition: int, account_id: str) -> int:
-        count, after = 0, "0"
-        while page := self._funds.outbox(partition, after, INTENTS_AT_ONCE):
-            for queued in page:
-                intent = queued.intent
-                touched = {intent.guarded_account_id, *(leg.account_id for leg in intent.legs)}
-                count += account_id in touched
-            after = page[-1].place.position
-        return count
+        return sum(
+            account_id in {queued.intent.guarded_account_id, *(leg.account_id for leg in queued.intent.legs)}
+            for page in waiting_intents.pages(self._funds, partition)
+            for queued in page
+        )

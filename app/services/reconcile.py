@@ -13,13 +13,13 @@ from app.domain.partitions import PaymentPosition
 from app.domain.payments import Kind
 from app.domain.posting import QueuedIntent
 from app.domain.proof import Break, BreakKind, ChainRange, ProofReport
+from app.services import waiting_intents
 from app.services.ports.books import ReconcileBooks
 from app.services.ports.funds import ProofFunds
 from app.services.verify import Verifier
 
 ACCOUNTS_AT_ONCE = 500
-INTENTS_AT_ONCE = 500
-"""How much is looked at in one call: a script blocks the cache's server."""
+"""How many are looked at in one call: a script blocks the cache's server."""
 
 
 class Reconciler:
@@ -154,18 +154,14 @@ class Reconciler:
         first = {(one.payment_id, one.is_missing) for one in suspects}
         for partition, account_ids in self._by_partition(sorted({one.account_id for one in suspects})):
             seen = self._funds.inspect(partition, account_ids)
-            concluding = self._concluding(partition)
+            concluding = waiting_intents.concluding(self._funds, partition)
             for again in self._unmatched(partition, seen):
                 is_concluded = again.is_missing and again.payment_id in concluding
                 if (again.payment_id, again.is_missing) in first and not is_concluded:
                     yield again.as_break()
 
-    def _concluding(self, partition: int) -> set[str]:
-        """The authorizations that waiting intents conclude."""
-        return {queued.payment_id for page in self._outbox(partition) for queued in page if queued.intent.payment_id}
-
     def _intent_breaks(self, partition: int, report: ProofReport) -> Iterator[Break]:
-        for page in self._outbox(partition):
+        for page in waiting_intents.pages(self._funds, partition):
             report.count("intents", len(page))
             suspects = [
                 (queued, held_minor)
@@ -173,12 +169,6 @@ class Reconciler:
                 if not _may_be_concluded(queued, held_minor)
             ]
             yield from self._confirmed(suspects)
-
-    def _outbox(self, partition: int) -> Iterator[list[QueuedIntent]]:
-        after = "0"
-        while page := self._funds.outbox(partition, after, INTENTS_AT_ONCE):
-            yield page
-            after = page[-1].place.position
 
     def _confirmed(self, suspects: Sequence[tuple[QueuedIntent, int]]) -> Iterator[Break]:
         """A settle frees holds a little before it trims: what the books have answered already is no break."""
