@@ -43,6 +43,20 @@ class BreakKind(StrEnum):
     """A chain does not end where its head, or an exported head, says: its tail was cut."""
 
 
+OF_THE_CACHE = frozenset(
+    {
+        BreakKind.CACHE_BALANCE,
+        BreakKind.CACHE_AHEAD,
+        BreakKind.CACHE_FLOOR,
+        BreakKind.HELD_NOT_SUM,
+        BreakKind.HOLD_WITHOUT_INTENT,
+        BreakKind.AUTHORIZATION_WITHOUT_HOLD,
+        BreakKind.INTENT_WITHOUT_HOLD,
+    }
+)
+"""What is wrong in the cache alone and can be made anew from the books; the other kinds are about the books."""
+
+
 @dataclass(slots=True)
 class Break:
     """One difference: its kind, what it is about, and both sides' figures."""

@@ -5,7 +5,7 @@ from typing import Any
 
 from app.domain.changes import LimitCode, LimitReply
 from app.domain.clock import to_milliseconds
-from app.domain.decisions import CachedBalance, parse_changed_at, parse_funds
+from app.domain.decisions import CachedBalance, InspectedAccount, parse_changed_at, parse_funds
 from app.domain.posting import LedgerBalance
 from app.funds import keys, scripts
 from app.funds.calls import Call, Calls
@@ -37,13 +37,34 @@ class HotAccounts(Calls):
         for row in rows:
             partition = self.partition_of(row.account_id)
             names = [keys.account(partition, row.account_id)]
-            floor = "" if row.floor_minor is None else row.floor_minor
-            changed_at_ms = to_milliseconds(row.updated_at)
-            args = [row.balance_minor, row.entry_count, row.version, floor, directory_version, changed_at_ms]
-            for position, amount in (open_holds or {}).get(row.account_id, {}).items():
-                args += [position, amount]
+            args = [*_ledger_arguments(row, directory_version), *_flat((open_holds or {}).get(row.account_id, {}))]
             calls.append((scripts.HYDRATE, names, args))
         return [None if reply[0] == "BEHIND" else _cached_balance(reply) for reply in self._run(calls)]
+
+    def rebuild(
+        self,
+        seen: InspectedAccount | None,
+        row: LedgerBalance,
+        directory_version: int,
+        authorizations: Mapping[str, int],
+        intents: Mapping[str, int],
+    ) -> bool:
+        """Assign an account anew from the ledger; False when it has changed since it was `seen`, before that was read.
+
+        `authorizations` are the holds, by position, of open ones that no waiting intent concludes; `intents` those of
+        waiting intents whose hold is wrong. An account that was seen cold stays so.
+        """
+        partition = self.partition_of(row.account_id)
+        names = [keys.outbox(partition), keys.account(partition, row.account_id)]
+        as_seen = ["", ""] if seen is None else [seen.funds.version, seen.entry_count]
+        args = [*as_seen, *_ledger_arguments(row, directory_version), len(authorizations)]
+        [reply] = self._run([(scripts.REBUILD, names, [*args, *_flat(authorizations), *_flat(intents)])])
+        return bool(reply[0] == "REBUILT")
+
+    def forget(self, account_id: str) -> None:
+        """Drop an account that the books do not know, with all that is held on it."""
+        with self._guarded():
+            self._client.delete(keys.account(self.partition_of(account_id), account_id))
 
     def balance(self, account_id: str) -> CachedBalance | None:
         """An account's hot state; None while it is cold."""
@@ -78,6 +99,16 @@ class HotAccounts(Calls):
         """Make a partition ready; returns the directory version in force there."""
         [reply] = self._run([(scripts.OPEN, _open_keys(partition), [directory_version, last_posted])])
         return int(reply)
+
+
+def _ledger_arguments(row: LedgerBalance, directory_version: int) -> list[Any]:
+    floor = "" if row.floor_minor is None else row.floor_minor
+    changed_at_ms = to_milliseconds(row.updated_at)
+    return [row.balance_minor, row.entry_count, row.version, floor, directory_version, changed_at_ms]
+
+
+def _flat(holds: Mapping[str, int]) -> list[Any]:
+    return [part for hold in holds.items() for part in hold]
 
 
 def _open_keys(partition: int) -> list[str]:

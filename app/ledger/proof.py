@@ -1,6 +1,7 @@
 """What a proof reads from the books, and how it keeps its runs and breaks."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from psycopg.types.json import Jsonb
@@ -108,7 +109,15 @@ UPDATE reconciliation_break SET state = 'resolved', reason_code = 'no_longer_see
 WHERE state IN ('open', 'investigating') AND last_run_id < %s RETURNING break_id
 """
 _BREAK_EVENT = "INSERT INTO reconciliation_break_event (break_id, actor, state, note) VALUES (%s, %s, %s, %s)"
+_INVESTIGATE = """
+UPDATE reconciliation_break SET state = 'investigating'
+WHERE kind = %s AND subject = %s AND state IN ('open', 'investigating') RETURNING break_id
+"""
+_RECORD_REPAIR = """
+INSERT INTO audit_event (actor, action, subject, detail, recorded_at) VALUES (%s, %s, %s, %s, clock_timestamp())
+"""
 RECONCILER = "reconciler"
+REPAIR_ACTION = "cache.repair"
 
 
 class ProofBooks(ChainBooks):
@@ -208,6 +217,17 @@ class ProofBooks(ChainBooks):
         [row] = self._rows("INSERT INTO reconciliation_run (mode) VALUES (%s) RETURNING run_id", (mode,))
         run_id: int = row[0]
         return run_id
+
+    def record_repair(self, account_id: str, breaks: Sequence[Break], actor: str, reason: str) -> None:
+        """Keep who makes an account anew in the cache, why, and what was wrong; before it is done."""
+        with translated(), self._connected().transaction():
+            connection = self._connected()
+            detail = {"reason": reason, "breaks": [asdict(one) for one in breaks]}
+            connection.execute(_RECORD_REPAIR, (actor, REPAIR_ACTION, account_id, Jsonb(detail)))
+            for one in breaks:
+                for (break_id,) in connection.execute(_INVESTIGATE, (one.kind, one.subject)).fetchall():
+                    note = f"the cache is made anew from the books: {reason}"
+                    connection.execute(_BREAK_EVENT, (break_id, actor, "investigating", note))
 
     def finish_run(self, run_id: int, report: ProofReport, ranges: Sequence[ChainRange], *, full: bool) -> int:
         """Keep what a run found, move the cursors, export the heads; returns the number of open breaks."""

@@ -95,6 +95,25 @@ def test_a_cache_that_was_tampered_with_is_a_break_until_it_is_made_good(
     assert json.loads(system.run("reconcile", "--full", "--json", check=0).stdout)["open_breaks"] == 0
 
 
+def test_a_cache_that_is_wrong_is_made_good_by_whoever_says_why(system: System, client: Client) -> None:
+    client.account("repaired")
+    client.fund("repaired", 100)
+    assert client.balance("repaired")["balance_minor"] == 100, "cached from here on"
+    with system.cache() as cache:
+        hot_state.add(cache, keys.account(partition_of("repaired", DEFAULT_PARTITIONS), "repaired"), balance=50)
+    assert client.balance("repaired")["balance_minor"] == 150
+    unexplained = system.run("reconcile", "--repair", " ", check=2)
+    assert "needs a reason" in unexplained.stderr
+    done = system.run("reconcile", "--repair", "drill 12", check=0)
+    assert "REPAIRED repaired: cache_balance {'cache_balance_minor': 150, 'ledger_balance_minor': 100" in done.stdout
+    assert "No break is open." in done.stdout
+    assert client.balance("repaired")["balance_minor"] == 100
+    [(actor, detail)] = system.sql("SELECT actor, detail FROM audit_event WHERE action = 'cache.repair'")
+    assert (actor, detail["reason"]) == ("command line", "drill 12")
+    again = json.loads(system.run("reconcile", "--repair", "drill 13", "--json", check=0).stdout)
+    assert (again["repaired"], again["in_doubt"], again["proof"]["open_breaks"]) == ({}, [], 0)
+
+
 def test_a_hold_without_an_intent_is_a_break(system: System, client: Client) -> None:
     client.account("strange-hold")
     client.fund("strange-hold", 100)

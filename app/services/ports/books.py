@@ -128,6 +128,12 @@ class ReconcileBooks(ChainBooks, Protocol):
     def finish_run(self, run_id: int, report: ProofReport, ranges: Sequence[ChainRange], *, full: bool) -> int: ...
 
 
+class RepairBooks(Protocol):
+    """The books, for keeping what was repaired."""
+
+    def record_repair(self, account_id: str, breaks: Sequence[Break], actor: str, reason: str) -> None: ...
+
+
 class OpenChange(Protocol):
     """An open transaction that holds an account."""
 

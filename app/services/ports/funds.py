@@ -50,6 +50,24 @@ class ReserveFunds(Protocol):
     def open(self, partition: int, directory_version: int, last_posted: str) -> int: ...
 
 
+class RepairFunds(Protocol):
+    """The cache, for making accounts anew."""
+
+    def partition_of(self, account_id: str) -> int: ...
+    def pending(self, place: PaymentPosition) -> QueuedIntent | None: ...
+    def outbox(self, partition: int, after: str = "0", limit: int = 1_000) -> list[QueuedIntent]: ...
+    def inspect(self, partition: int, account_ids: Sequence[str]) -> list[InspectedAccount]: ...
+    def rebuild(
+        self,
+        seen: InspectedAccount | None,
+        row: LedgerBalance,
+        directory_version: int,
+        authorizations: Mapping[str, int],
+        intents: Mapping[str, int],
+    ) -> bool: ...
+    def forget(self, account_id: str) -> None: ...
+
+
 class BalanceFunds(Protocol):
     """The cache, for reading and hydrating balances."""
 

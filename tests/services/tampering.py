@@ -1,0 +1,117 @@
+"""Every way to make cache and books differ: for the tests that it is found, and for those that it is made good."""
+
+from collections.abc import Callable
+from typing import Any
+
+from app.domain.partitions import parse_payment_id
+from app.domain.proof import BreakKind
+from app.funds import keys
+from app.services.holds import Concluded, Holds
+from tests import hot_state
+from tests.builders import World, account_in
+
+Tamper = Callable[[World], None]
+
+
+def authorize(world: World, amount_minor: int) -> str:
+    return world.accepted("alice", "bob", amount_minor, manual_capture=True, expires_in_s=3_600).payment_id
+
+
+def void(world: World, payment_id: str) -> None:
+    outcome = Holds(world.funds, world.hold_books, world.payments, lambda: None).void(payment_id, "key:test")
+    assert isinstance(outcome, Concluded)
+
+
+def books(*statements: str) -> Tamper:
+    return lambda world: world.tamper(*statements)
+
+
+def cache(tamper: Callable[..., None], **values: Any) -> Tamper:
+    return lambda world: tamper(world.client, world.account_key("alice"), **values)
+
+
+def forge_hold(world: World) -> None:
+    world.client.hset(world.account_key("alice"), "5-5", 7)
+    hot_state.add(world.client, world.account_key("alice"), held=7)
+
+
+def lose_hold(world: World) -> None:
+    world.client.hdel(world.account_key("alice"), *hot_state.holds(world.client, world.account_key("alice")))
+    hot_state.put(world.client, world.account_key("alice"), held=0)
+
+
+def change_hold(world: World) -> None:
+    [position] = hot_state.holds(world.client, world.account_key("alice"))
+    world.client.hset(world.account_key("alice"), position, 4)
+    hot_state.put(world.client, world.account_key("alice"), held=4)
+
+
+def lose_authorized_hold(world: World, amount_minor: int = 7) -> None:
+    place = parse_payment_id(authorize(world, amount_minor))
+    assert place is not None
+    world.drain()
+    world.client.hdel(world.account_key("alice"), place.position)
+    hot_state.add(world.client, world.account_key("alice"), held=-amount_minor)
+
+
+ALICES_LAST = "(SELECT partition, chain_seq FROM entry WHERE account_id = 'alice' ORDER BY entry_number DESC LIMIT 1)"
+ALICES_SECOND = "(SELECT partition, chain_seq FROM entry WHERE account_id = 'alice' AND entry_number = 2)"
+
+
+def entry(change: str, account_id: str = "alice", number: int = 2) -> Tamper:
+    return books(f"UPDATE entry SET {change} WHERE account_id = '{account_id}' AND entry_number = {number}")
+
+
+def row(change: str) -> Tamper:
+    return books(f"UPDATE account_balance SET {change} WHERE account_id = 'alice'")
+
+
+def of_transaction(what: str, place: str = ALICES_SECOND) -> Tamper:
+    return books(f"{what} WHERE (partition, chain_seq) = {place}")
+
+
+def lose_intents(world: World) -> None:
+    world.client.delete(keys.outbox(world.funds.partition_of("alice")))
+
+
+def invent_account(world: World) -> None:
+    ghost = account_in(world.funds.partition_of("alice"), "ghost")
+    world.client.copy(world.account_key("alice"), world.account_key(ghost))
+
+
+def delete_entry(account_id: str) -> Tamper:
+    return books(f"DELETE FROM entry WHERE account_id = '{account_id}' AND entry_number = 2")
+
+
+TAMPERING: list[tuple[str, Tamper, BreakKind]] = [
+    ("cache balance one more", cache(hot_state.add, balance=1), BreakKind.CACHE_BALANCE),
+    ("cache balance one less", cache(hot_state.add, balance=-1), BreakKind.CACHE_BALANCE),
+    ("cache at an older entry", cache(hot_state.add, entry_count=-1), BreakKind.CACHE_BALANCE),
+    ("cache at a later entry", cache(hot_state.add, entry_count=1), BreakKind.CACHE_AHEAD),
+    ("an account only in the cache", invent_account, BreakKind.CACHE_AHEAD),
+    ("cache floor lowered", cache(hot_state.put, floor="-500"), BreakKind.CACHE_FLOOR),
+    ("cache floor gone", cache(hot_state.put, floor=""), BreakKind.CACHE_FLOOR),
+    ("held raised", cache(hot_state.add, held=1), BreakKind.HELD_NOT_SUM),
+    ("held gone", cache(hot_state.put, held=0), BreakKind.HELD_NOT_SUM),
+    ("a hold that nobody intends", forge_hold, BreakKind.HOLD_WITHOUT_INTENT),
+    ("the intent lost", lose_intents, BreakKind.HOLD_WITHOUT_INTENT),
+    ("the hold of an authorization lost", lose_authorized_hold, BreakKind.AUTHORIZATION_WITHOUT_HOLD),
+    ("the hold lost", lose_hold, BreakKind.INTENT_WITHOUT_HOLD),
+    ("the hold changed", change_hold, BreakKind.INTENT_WITHOUT_HOLD),
+    ("booked balance one more", row("balance_minor = balance_minor + 1"), BreakKind.BALANCE_NOT_SUM),
+    ("trial balance off", row("balance_minor = balance_minor + 1"), BreakKind.TRIAL_BALANCE),
+    ("entry count one more", row("entry_count = entry_count + 1"), BreakKind.ENTRY_GAP),
+    ("an entry deleted", delete_entry("alice"), BreakKind.ENTRY_GAP),
+    ("the first entry renumbered", entry("entry_number = 99", "bob", 1), BreakKind.ENTRY_GAP),
+    ("the first entry numbered nought", entry("entry_number = 0", "bob", 1), BreakKind.ENTRY_GAP),
+    ("an entry's balance changed", entry("balance_minor = balance_minor + 1"), BreakKind.ENTRY_RUNNING_BALANCE),
+    ("an entry's amount changed", entry("amount_minor = amount_minor + 1"), BreakKind.TRANSACTION_UNBALANCED),
+    ("one leg deleted", delete_entry("bob"), BreakKind.TRANSACTION_UNBALANCED),
+    ("both legs deleted", of_transaction("DELETE FROM entry"), BreakKind.TRANSACTION_UNBALANCED),
+    ("a transaction deleted", of_transaction("DELETE FROM ledger_transaction"), BreakKind.ORPHAN_ENTRY),
+    ("an account deleted", books("DELETE FROM account_balance WHERE account_id = 'bob'"), BreakKind.ORPHAN_ENTRY),
+    ("a text changed", of_transaction("UPDATE ledger_transaction SET description = 'x'"), BreakKind.CHAIN_HASH),
+    ("both amounts doubled", of_transaction("UPDATE entry SET amount_minor = 2 * amount_minor"), BreakKind.CHAIN_HASH),
+    ("a link deleted", of_transaction("DELETE FROM ledger_transaction"), BreakKind.CHAIN_LINK),
+    ("the tail deleted", of_transaction("DELETE FROM ledger_transaction", ALICES_LAST), BreakKind.CHAIN_HEAD),
+]

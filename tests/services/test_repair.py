@@ -1,0 +1,146 @@
+"""Repairing: whatever is wrong in the cache is made good from the books, under load, and never without a record."""
+
+import random
+from itertools import count
+from threading import Event, Thread
+
+import pytest
+
+from app.domain.proof import OF_THE_CACHE, BreakKind
+from app.services.answers import Accepted
+from app.services.contention import LONGEST_DELAY_S
+from app.services.repair import Repair
+from tests import hot_state
+from tests.builders import World, kinds, payment
+from tests.patience import PATIENCE_S
+from tests.services.tampering import TAMPERING, Tamper, authorize, lose_authorized_hold, void
+
+OF_CACHE = [one for one in TAMPERING if one[2] in OF_THE_CACHE]
+OF_BOOKS = [one for one in TAMPERING if one[2] not in OF_THE_CACHE]
+
+
+def repair_of(world: World) -> Repair:
+    return Repair(world.reconciler, world.funds, world.account_books, world.new_proof_books())
+
+
+@pytest.mark.parametrize(("tamper", "kind"), [one[1:] for one in OF_CACHE], ids=[one[0] for one in OF_CACHE])
+def test_whatever_is_wrong_in_the_cache_is_made_good(settled: World, tamper: Tamper, kind: BreakKind) -> None:
+    tamper(settled)
+    report = repair_of(settled).run("ann", "drill 7")
+    assert (report.proof.breaks, report.proof.open_breaks, report.in_doubt) == ([], 0, [])
+    [(account_id, breaks)] = report.repaired.items()
+    assert kind in {found.kind for found in breaks}
+    [(actor, subject, detail)] = settled.rows(
+        "SELECT actor, subject, detail FROM audit_event WHERE action = 'cache.repair'"
+    )
+    assert (actor, subject, detail["reason"]) == ("ann", account_id, "drill 7")
+    assert [found["kind"] for found in detail["breaks"]] == [found.kind.value for found in breaks]
+    history = settled.rows("SELECT DISTINCT actor, state FROM reconciliation_break_event ORDER BY 1, 2")
+    assert history == [("ann", "investigating"), ("reconciler", "open"), ("reconciler", "resolved")]
+    settled.drain()
+    settled.assert_proven()
+
+
+def test_a_payment_that_was_pending_holds_what_it_did_before(settled: World) -> None:
+    before = settled.cached("alice").funds
+    hot_state.put(settled.client, settled.account_key("alice"), balance=7, held=0, floor="-99", entry_count=1)
+    repair_of(settled).run("ann", "drill")
+    after = settled.cached("alice").funds
+    assert (after.balance_minor, after.held_minor, after.floor_minor) == (940, 5, 0)
+    assert after.version > before.version, "who has read the wrong funds cannot spend by them"
+    settled.drain()
+    assert settled.cached("alice").funds.balance_minor == settled.booked("alice") == 935
+
+
+def test_an_authorization_that_is_being_concluded_gets_no_hold_again(settled: World) -> None:
+    payment_id = authorize(settled, 20)
+    settled.drain()
+    void(settled, payment_id)
+    hot_state.add(settled.client, settled.account_key("alice"), balance=1)
+    repair_of(settled).run("ann", "drill")
+    assert settled.cached("alice").funds.held_minor == 0
+    settled.drain()
+    settled.assert_proven()
+
+
+def test_what_was_lost_of_an_authorization_is_held_again(settled: World) -> None:
+    settled.drain()
+    lose_authorized_hold(settled, 7)
+    assert settled.cached("alice").funds.available_minor == 935
+    repair_of(settled).run("ann", "drill")
+    assert settled.cached("alice").funds.available_minor == 928
+
+
+@pytest.mark.parametrize("tamper", [one[1] for one in OF_BOOKS], ids=[one[0] for one in OF_BOOKS])
+def test_nothing_is_made_from_books_that_are_wrong_themselves(settled: World, tamper: Tamper) -> None:
+    tamper(settled)
+    hot_state.add(settled.client, settled.account_key("bob"), held=3)
+    cached = settled.cached("bob")
+    report = repair_of(settled).run("ann", "drill")
+    assert report.in_doubt
+    assert report.repaired == {}
+    assert not kinds(report.in_doubt) & OF_THE_CACHE
+    assert report.proof.open_breaks > 0
+    assert settled.cached("bob") == cached
+    assert settled.rows("SELECT 1 FROM audit_event WHERE action = 'cache.repair'") == []
+
+
+def test_a_repair_of_what_is_right_changes_nothing(settled: World) -> None:
+    before = settled.cached("alice")
+    report = repair_of(settled).run("ann", "drill")
+    assert (report.repaired, report.in_doubt, report.proof.breaks) == ({}, [], [])
+    assert settled.cached("alice") == before
+
+
+def test_repairing_while_payments_go_on_loses_none_and_lets_nobody_overdraw(world: World) -> None:
+    """Somebody makes held amounts and holds wrong, on the safe side, again and again, and somebody makes them good."""
+    world.bank()
+    names = [world.account(f"w{number}", balance_minor=500) for number in range(6)]
+    stopped = Event()
+    failures: list[BaseException] = []
+    accepted: list[str] = []
+
+    def payer(number: int) -> None:
+        payments, chance, numbers = world.new_payments(world.new_funds()), random.Random(number), count()
+        while not stopped.is_set():
+            source, destination = chance.sample([*names, "bank"], 2)
+            wanted = payment(source, destination, chance.randint(1, 400), external_id=f"p{number}-{next(numbers)}")
+            if isinstance(payments.submit_one(wanted, "key:load"), Accepted):
+                accepted.append(wanted.external_id)
+
+    def drainer() -> None:
+        ticks = count()
+        drain = world.new_drain(batch_limit=20, clock=lambda: next(ticks) * LONGEST_DELAY_S)
+        while not stopped.is_set():
+            drain.run_once()
+
+    def guarded(work: object, *arguments: object) -> None:
+        assert callable(work)
+        try:
+            work(*arguments)
+        except BaseException as error:
+            failures.append(error)
+            stopped.set()
+
+    threads = [Thread(target=guarded, args=(payer, number)) for number in (1, 2)]
+    threads.append(Thread(target=guarded, args=(drainer,)))
+    repair = repair_of(world)
+    for thread in threads:
+        thread.start()
+    repaired = 0
+    for number in range(12):
+        if not stopped.is_set():
+            world.client.hset(world.account_key(names[number % 6]), f"{number + 1}-0", 10_000)  # nothing explains it
+            report = repair.run("ann", f"drill {number}")
+            repaired += len(report.repaired)
+            assert report.proof.breaks == []
+    stopped.set()
+    for thread in threads:
+        thread.join(timeout=PATIENCE_S)
+    assert failures == []
+    assert repaired >= 12
+    ticks = count()
+    world.drain(world.new_drain(clock=lambda: next(ticks) * LONGEST_DELAY_S), rounds=1_000)
+    world.assert_proven()
+    assert set(accepted) <= set(world.posted_external_ids())
+    assert min(world.booked(name) for name in names) >= 0
