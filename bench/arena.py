@@ -4,15 +4,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Literal
 
 from bench.contestants import Contestant, Holdfast, Rival
 from bench.drive import Outcome, saturate
-from bench.figures import Figures
+from bench.figures import REQUESTS, Figures
+from bench.load.requests import Source
 from bench.load.workload import Workload
 from bench.rivals import RivalServer
 from bench.system import System
 
 WARM_UP_SECONDS = 3.0
+
+Asked = Literal["payments", "holds", "reads"]
+"""What the clients of a run ask for."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +46,7 @@ class Arena:
     scratch: Path
     figures: Figures = field(default_factory=Figures)
     _runs: int = 0
-    _warm: set[str] = field(default_factory=set)
+    _warm: set[tuple[str, Asked]] = field(default_factory=set)
 
     @cached_property
     def holdfast(self) -> Holdfast:
@@ -68,28 +73,28 @@ class Arena:
         workload: Workload,
         connections: int,
         *,
-        reads: bool = False,
-        **headers: str,
+        asked: Asked = "payments",
+        unit: str = REQUESTS,
     ) -> None:
         """A B A B …: each contestant once a round, so that whatever disturbs the machine disturbs all alike."""
         for contestant in contestants:
-            self.warm_up(contestant, workload)
+            self.warm_up(contestant, workload, asked)
         for number in range(self.options.rounds):
             for contestant in contestants:
-                outcome = self.turn(contestant, workload, connections, reads=reads, **headers)
-                self.figures.add(scenario, contestant.title, connections, outcome.round)
+                outcome = self.turn(contestant, workload, connections, asked)
+                self.figures.add(scenario, contestant.title, connections, outcome.round, unit)
                 state = "INVALID" if outcome.round.problems else f"{outcome.round.rate:,.0f}/s"
                 self.say(f"{scenario}, {connections} connections, round {number + 1}: {contestant.title}: {state}")
 
     def turn(
-        self, contestant: Contestant, workload: Workload, connections: int, *, reads: bool = False, **headers: str
+        self, contestant: Contestant, workload: Workload, connections: int, asked: Asked = "payments", **headers: str
     ) -> Outcome:
         """One run and its audit."""
         contestant.prepare(workload)
         run, seconds = self.new_run(), self.options.seconds
-        source = contestant.reads(workload) if reads else contestant.payments(run, workload, **headers)
+        source = _source(contestant, run, workload, asked, headers)
         outcome = saturate(contestant.address, source, connections=connections, seconds=seconds)
-        if reads:
+        if asked == "reads":
             outcome.acknowledged.clear()
         else:
             contestant.finish(run, workload, outcome, seconds)
@@ -97,14 +102,24 @@ class Arena:
             outcome.round.problems.append(f"no request succeeded: {dict(outcome.statuses)} {outcome.first_refusal!r}")
         return outcome
 
-    def warm_up(self, contestant: Contestant, workload: Workload) -> None:
+    def warm_up(self, contestant: Contestant, workload: Workload, asked: Asked = "payments") -> None:
         """Once each: imports, connections, prepared statements and cold accounts are not what is measured."""
-        if contestant.title in self._warm:
+        if (contestant.title, asked) in self._warm:
             return
-        self._warm.add(contestant.title)
+        self._warm.add((contestant.title, asked))
         contestant.prepare(workload)
         run = self.new_run()
-        outcome = saturate(
-            contestant.address, contestant.payments(run, workload), connections=16, seconds=WARM_UP_SECONDS
-        )
-        contestant.finish(run, workload, outcome, WARM_UP_SECONDS)
+        source = _source(contestant, run, workload, asked, {})
+        outcome = saturate(contestant.address, source, connections=16, seconds=WARM_UP_SECONDS)
+        if asked != "reads":
+            contestant.finish(run, workload, outcome, WARM_UP_SECONDS)
+
+
+def _source(contestant: Contestant, run: str, workload: Workload, asked: Asked, headers: dict[str, str]) -> Source:
+    match asked:
+        case "payments":
+            return contestant.payments(run, workload, **headers)
+        case "holds":
+            return contestant.holds(run, workload)
+        case "reads":
+            return contestant.reads(workload)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from bench.drive import Outcome
-from bench.load.requests import BalanceSource, PaymentSource
+from bench.load.requests import BalanceSource, HoldSource, PaymentSource
 from bench.load.workload import Workload
 from bench.rivals import KEPT_IN_POSTGRES, TITLES, RivalBooks, RivalServer, pause_for_settling
 from bench.system import BacklogRemains, System
@@ -22,6 +22,9 @@ class Contestant(Protocol):
 
     def payments(self, run: str, workload: Workload, **headers: str) -> PaymentSource:
         """The requests of a run."""
+
+    def holds(self, run: str, workload: Workload) -> HoldSource:
+        """The same as authorizations, each captured at once."""
 
     def reads(self, workload: Workload) -> BalanceSource:
         """Reads of balances."""
@@ -45,6 +48,10 @@ class Holdfast:
     def payments(self, run: str, workload: Workload, **headers: str) -> PaymentSource:
         """Single payments."""
         return PaymentSource("/v1/payments", {**self.system.headers, **headers}, run, workload)
+
+    def holds(self, run: str, workload: Workload) -> HoldSource:
+        """Authorizations, each captured at once."""
+        return HoldSource("/v1/payments", self.system.headers, run, workload)
 
     def reads(self, workload: Workload) -> BalanceSource:
         """Reads of balances."""
@@ -100,6 +107,10 @@ class Rival:
     def payments(self, run: str, workload: Workload, **headers: str) -> PaymentSource:
         """Single payments."""
         return PaymentSource(f"/{self.name}/payments", {"Content-Type": "application/json", **headers}, run, workload)
+
+    def holds(self, run: str, workload: Workload) -> HoldSource:
+        """Authorizations, each captured at once; of the row lock only."""
+        return HoldSource(f"/{self.name}/holds", {"Content-Type": "application/json"}, run, workload)
 
     def reads(self, workload: Workload) -> BalanceSource:
         """Reads of balances."""

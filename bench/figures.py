@@ -97,8 +97,6 @@ class Figures:
 
     def __init__(self) -> None:
         self.all: list[Figure] = []
-        self.unavailable: dict[str, str] = {}
-        """Scenarios that this version cannot run, and why."""
 
     def add(self, scenario: str, contestant: str, connections: int, one: Round, unit: str = REQUESTS) -> None:
         """Adds a round."""

@@ -94,7 +94,7 @@ class RivalBooks:
     def reset(self, accounts: int) -> None:
         """Empty tables and freshly funded accounts: every round of a baseline starts alike, at its best."""
         self._use()
-        self._database.execute("TRUNCATE account, payment, entry")
+        self._database.execute("TRUNCATE account, payment, hold, entry")
         rows = [
             (account_id(number), CURRENCY, HOT_OPENING_MINOR if number == 0 else OPENING_MINOR)
             for number in range(accounts)

@@ -26,7 +26,7 @@ class Payment(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Answer(msgspec.Struct):
-    """What a client is told; the books have it, so it is posted."""
+    """What a client is told; the books have it, so it is posted, or authorized."""
 
     payment_id: str
     external_id: str
@@ -48,14 +48,19 @@ _decode = msgspec.json.Decoder(Payment).decode
 _encode = msgspec.json.Encoder().encode
 
 
+def body() -> bytes:
+    """The request's body."""
+    return request.get_data(cache=False)
+
+
 def parsed() -> Payment:
     """The request's payment."""
-    return _decode(request.get_data(cache=False))
+    return _decode(body())
 
 
-def answer(payment: Payment, payment_id: object, status: int = 201) -> Response:
+def answer(payment: Payment, payment_id: object, status: int = 201, state: str = "posted") -> Response:
     """201, or 200 for a replay."""
-    body = Answer(str(payment_id), payment.external_id, "posted", payment.amount_minor, payment.currency_code)
+    body = Answer(str(payment_id), payment.external_id, state, payment.amount_minor, payment.currency_code)
     return Response(_encode(body), status, content_type="application/json")
 
 

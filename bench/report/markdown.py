@@ -14,9 +14,6 @@ def markdown(figures: Figures, environment: dict[str, Any], options: dict[str, A
     parts = ["# Benchmark\n", machine(environment, options), "\n## Targets\n", targets(verdicts(figures))]
     for scenario in figures.scenarios():
         parts += [f"\n## {scenario}\n", table(figures, scenario)]
-    if figures.unavailable:
-        parts.append("\n## Not measured\n")
-        parts += [f"- {name}: {reason}\n" for name, reason in figures.unavailable.items()]
     return "".join(parts)
 
 

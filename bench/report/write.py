@@ -19,7 +19,6 @@ def document(figures: Figures, environment: dict[str, Any], options: dict[str, A
         "options": options,
         "targets": [asdict(one) | {"reached": one.reached} for one in verdicts(figures)],
         "figures": [figure.document() for figure in figures.all],
-        "unavailable": figures.unavailable,
     }
 
 

@@ -7,9 +7,7 @@ from bench.arena import Arena
 from bench.drive import of_batches, saturate
 from bench.figures import ticks_of
 from bench.load import workload
-from bench.load.requests import BatchSource, external_id
-from bench.load.workload import account_id
-from bench.system import Client
+from bench.load.requests import BatchSource
 
 PATH = "/v1/payments/batch"
 SIZE = 1_000
@@ -30,11 +28,6 @@ def run_lines(arena: Arena) -> None:
 
 
 def _run(arena: Arena, scenario: str, *, lines: bool) -> None:
-    reason = _unavailable(arena, lines=lines)
-    if reason:
-        arena.figures.unavailable[scenario] = reason
-        arena.say(f"{scenario}: {reason}")
-        return
     drawn = workload.uniform(arena.options.accounts)
     seconds = arena.options.sustained_seconds if scenario == "batch" else arena.options.seconds
     for number in range(1 if scenario == "batch" else arena.options.rounds):
@@ -91,18 +84,3 @@ class BacklogWatch:
         while not self._stopped.wait(WATCH_SECONDS):
             if time.monotonic() - started > 0.6:  # the load processes have begun
                 self._seen.append(self._arena.system.backlog())
-
-
-def _unavailable(arena: Arena, *, lines: bool) -> str:
-    payment = (
-        f'{{"external_id":"{external_id(f"probe-batch-{int(lines)}", 0, 0)}",'
-        f'"source_account_id":"{account_id(1)}","destination_account_id":"{account_id(2)}",'
-        '"amount_minor":1,"currency_code":"EUR"}'
-    )
-    body = payment + "\n" if lines else f'{{"payments":[{payment}]}}'
-    kind = "application/x-ndjson" if lines else "application/json"
-    with Client(arena.system) as client:
-        status = client.raw("POST", PATH, body, kind)
-    arena.system.quiesce()
-    arena.system.auditor.open()
-    return "" if status < 300 else f"not available in this version ({PATH} answers {status})"

@@ -49,6 +49,16 @@ def test_honest_baselines_keep_theirs(arena: Arena, name: str) -> None:
     assert outcome.round.rate > 0
 
 
+def test_authorizations_are_captured_beside_a_row_lock_that_holds(arena: Arena) -> None:
+    for contestant in (arena.holdfast, arena.rival("for_update")):
+        outcome = arena.turn(contestant, workload.uniform(ACCOUNTS), 8, "holds")
+        assert outcome.round.problems == []
+        assert outcome.round.rate > 0
+        assert outcome.statuses.keys() <= {200, 201}
+    assert arena.server.database.execute("SELECT sum(held_minor) FROM account").fetchone() == (0,)
+    assert arena.server.database.execute("SELECT count(*) > 0 AND bool_and(captured) FROM hold").fetchone() == (True,)
+
+
 def test_a_payment_has_its_cost_told_by_process(arena: Arena) -> None:
     cost.run(arena)
     figure = arena.figures.find("cost", "Holdfast")
@@ -109,6 +119,7 @@ def test_the_reserve_script_is_measured_alone(arena: Arena) -> None:
 
 def test_the_report_shows_everything(arena: Arena, tmp_path: Path) -> None:
     arena.in_turn("uniform", [arena.holdfast, arena.rival("parse_only")], workload.uniform(ACCOUNTS), 8)
+    arena.in_turn("hot_source", [arena.rival("race")], workload.hot_source(ACCOUNTS), 8)
     write_report(tmp_path, arena.figures, environment(arena.system, tmp_path) | afterwards(tmp_path), plain(OPTIONS))
     page = (tmp_path / "report.html").read_text()
     assert page.count("<svg") == len(list(tmp_path.glob("*.svg"))) >= 3
