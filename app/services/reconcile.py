@@ -74,8 +74,7 @@ class Reconciler:
         if full:
             yield from self._books.account_breaks()
             return
-        for part in ranges:
-            yield from self._books.running_breaks(part)
+        yield from self._books.running_breaks(ranges)
         for account_ids in _chunks(touched, ACCOUNTS_AT_ONCE):
             report.count("accounts", len(account_ids))
             yield from self._books.touched_balance_breaks(account_ids)

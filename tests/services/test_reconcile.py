@@ -90,6 +90,30 @@ def test_an_incremental_run_costs_as_much_as_what_is_new_and_sees_it(settled: Wo
     assert {"entry_running_balance", "chain_hash", "cache_balance"} <= kinds(report.breaks)
 
 
+@pytest.mark.parametrize(
+    ("change", "kind"),
+    [
+        (
+            "entry SET balance_minor = balance_minor + 1 WHERE account_id = 'alice' AND entry_number = 6",
+            "running_balance",
+        ),
+        (
+            "entry SET balance_minor = balance_minor + 1 WHERE account_id = 'bob' AND entry_number = 5",
+            "running_balance",
+        ),
+        ("entry SET entry_number = 99 WHERE account_id = 'alice' AND entry_number = 6", "gap"),
+        ("entry SET entry_number = 99 WHERE account_id = 'bob' AND entry_number = 7", "gap"),
+        ("account_balance SET normal_sign = -normal_sign WHERE account_id = 'bob'", "running_balance"),
+    ],
+)
+def test_new_entries_must_follow_from_those_before_them_old_and_new(settled: World, change: str, kind: str) -> None:
+    for amount in (1, 2):
+        settled.accepted("alice", "bob", amount)
+    settled.drain()
+    settled.tamper(f"UPDATE {change}")
+    assert f"entry_{kind}" in kinds(settled.reconcile(full=False).breaks)
+
+
 def test_heads_are_exported_only_when_everything_is_in_order(settled: World) -> None:
     before = settled.rows("SELECT count(*) FROM chain_head_export")
     settled.drain()
