@@ -37,7 +37,9 @@ def _turn(arena: Arena, contestant: Contestant, drawn: Workload) -> Round:
     seconds = spent(before, processor_seconds())
     contestant.finish(run, drawn, outcome, arena.options.seconds)
     payments = max(1, len(outcome.acknowledged))
-    if contestant is not arena.holdfast:  # whose processes idle meanwhile
+    if contestant is arena.holdfast:
+        seconds.pop("baseline", None)  # whose processes idle meanwhile, but not quite
+    else:
         seconds = {part: seconds.get(part, 0.0) for part in ("baseline", "postgres")}
     by_part = {f"{part}_us": 1e6 * taken / payments for part, taken in seconds.items() if part != "baseline"}
     total = 1e6 * sum(seconds.values()) / payments
