@@ -7,6 +7,10 @@ PATIENCE_S = 60.0
 """How long a test waits before it fails; on an idle machine everything comes within a second or two."""
 
 
+COMMAND_S = 240.0
+"""How long a command may take that does a test's whole work, as a replay does."""
+
+
 def until(condition: Callable[[], bool], explain: Callable[[], str] = str) -> None:
     """Ask again and again until it is so; a failure says what `explain` knows."""
     deadline = time.monotonic() + PATIENCE_S

@@ -747,7 +747,7 @@ class Lifecycle(RuleBasedStateMachine):
             self.stack.close()
 
 
-@pytest.mark.timeout(3_600 if IS_LONG else 180)
+@pytest.mark.timeout(3_600 if IS_LONG else 300)
 def test_the_whole_life_of_money_goes_as_the_model_says(few_partitions: Databases, empty_cache: str) -> None:
     Lifecycle.databases, Lifecycle.cache_url = few_partitions, empty_cache
     run_state_machine_as_test(

@@ -167,7 +167,7 @@ class Holdfast(RuleBasedStateMachine):
             self.stack.close()
 
 
-@pytest.mark.timeout(3_600 if IS_LONG else 180)
+@pytest.mark.timeout(3_600 if IS_LONG else 300)
 def test_nothing_that_anybody_may_do_in_any_order_makes_books_and_model_differ(
     few_partitions: Databases, empty_cache: str
 ) -> None:

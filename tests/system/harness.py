@@ -22,7 +22,7 @@ import redis
 from app.command_line import PROJECT
 from app.embedded.attach import Running, announced
 from app.embedded.process import free_port
-from tests.patience import PATIENCE_S, until
+from tests.patience import COMMAND_S, PATIENCE_S, until
 
 BANK = "clearing:bank"
 
@@ -166,7 +166,12 @@ class System:
     def run(self, *arguments: str, check: int | None = None) -> subprocess.CompletedProcess[str]:
         """Run a command of `python -m app` on this data directory."""
         done = subprocess.run(
-            self.command(*arguments), cwd=PROJECT, env=self._environment, capture_output=True, text=True, timeout=150
+            self.command(*arguments),
+            cwd=PROJECT,
+            env=self._environment,
+            capture_output=True,
+            text=True,
+            timeout=COMMAND_S,
         )
         assert check is None or done.returncode == check, f"exit {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from app.command_line import COMMANDS, PROJECT
+from tests.patience import COMMAND_S
 from tests.system.harness import System, without_given_servers
 
 README = PROJECT / "README.md"
@@ -83,7 +84,7 @@ def run_in_one_shell(steps: list[Step], system: System) -> list[str]:
         env=without_given_servers(),
         stdout=subprocess.PIPE,
         text=True,
-        timeout=120,
+        timeout=COMMAND_S,
     )
     outputs, rest = [], done.stdout
     for number in range(len(steps)):

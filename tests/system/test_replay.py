@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from app.command_line import PROJECT
-from tests.patience import until
+from tests.patience import COMMAND_S, until
 from tests.system.harness import System
 
 COLUMNS = [
@@ -146,7 +146,7 @@ def test_a_kill_in_the_middle_changes_nothing_about_the_end(system: System, tmp_
         replay.kill()
         replay.communicate()
         replay = system.begin("replay", str(path), "--currency", "EUR", "--floor", "zero")
-    output, _ = replay.communicate(timeout=120)
+    output, _ = replay.communicate(timeout=COMMAND_S)
     assert replay.returncode == 0, output
     assert figures(output) == (model.posted, len(model.refused))
     assert_books_follow(system, rows, model)
@@ -205,7 +205,7 @@ class TestTheMovementsOf1993:
             assert replay.poll() is None, replay.communicate()[0]
             for worker in system.named("workers.drain"):
                 worker.kill()
-        output, _ = replay.communicate(timeout=170)
+        output, _ = replay.communicate(timeout=COMMAND_S)
         assert replay.returncode == 0, output
         assert figures(output) == (28_205, 0)
         assert_books_follow(system, rows, Model(None).play(rows))
