@@ -4,9 +4,10 @@ import json
 from dataclasses import asdict
 
 from app.domain.proof import ProofReport
+from app.services.repair import RepairReport
 
 
-def as_json(report: ProofReport) -> str:
+def as_json(report: ProofReport | RepairReport) -> str:
     """The whole report."""
     return json.dumps(asdict(report), indent=2)
 
@@ -18,3 +19,20 @@ def as_text(report: ProofReport) -> str:
     lines += [f"  BREAK {found.kind.value} on {found.subject}: {found.figures}" for found in report.breaks]
     lines.append(f"{report.open_breaks} open breaks" if report.open_breaks else "No break is open.")
     return "\n".join(lines)
+
+
+def repair_as_text(repair: RepairReport) -> str:
+    """The same, behind what was made anew."""
+    lines = [
+        f"REPAIRED {account_id}: {found.kind.value} {found.figures}"
+        for account_id, breaks in repair.repaired.items()
+        for found in breaks
+    ]
+    if repair.in_doubt:
+        kinds = ", ".join(sorted({found.kind.value for found in repair.in_doubt}))
+        lines.append(
+            f"Nothing was repaired: the cache is made from the books, and these are in doubt themselves ({kinds})."
+        )
+    elif not lines:
+        lines.append("Nothing is wrong in the cache; nothing was repaired.")
+    return "\n".join([*lines, as_text(repair.proof)])

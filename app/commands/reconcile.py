@@ -1,16 +1,12 @@
 """`reconcile`: prove that cache and books agree. Exit code 1 while a break is open, for cron."""
 
 import argparse
-import json
 import sys
-from dataclasses import asdict
 
 from app.commands.keys import ACTOR
-from app.commands.proofs import as_json, as_text
+from app.commands.proofs import as_json, as_text, repair_as_text
 from app.commands.session import connected
-from app.domain.proof import ProofReport
-from app.services.repair import RepairReport
-from app.wiring.verbs import build_repair
+from app.wiring.repair import build_repair
 from app.wiring.workers import build_reconciler
 
 
@@ -38,25 +34,5 @@ def run(arguments: argparse.Namespace) -> int:
         else:
             repair = build_repair(settings).run(ACTOR, arguments.repair.strip())
             report = repair.proof
-            print(json.dumps(asdict(repair), indent=2) if arguments.json else _repair_as_text(repair))
-    return _exit_code(report)
-
-
-def _repair_as_text(repair: RepairReport) -> str:
-    lines = [
-        f"REPAIRED {account_id}: {found.kind.value} {found.figures}"
-        for account_id, breaks in repair.repaired.items()
-        for found in breaks
-    ]
-    if repair.in_doubt:
-        kinds = ", ".join(sorted({found.kind.value for found in repair.in_doubt}))
-        lines.append(
-            f"Nothing was repaired: the cache is made from the books, and these are in doubt themselves ({kinds})."
-        )
-    elif not lines:
-        lines.append("Nothing is wrong in the cache; nothing was repaired.")
-    return "\n".join([*lines, as_text(repair.proof)])
-
-
-def _exit_code(report: ProofReport) -> int:
+            print(as_json(repair) if arguments.json else repair_as_text(repair))
     return 1 if report.open_breaks else 0

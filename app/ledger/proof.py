@@ -254,10 +254,10 @@ class ProofBooks(ChainBooks):
         with translated(), self._connected().transaction():
             connection = self._connected()
             detail = {"reason": reason, "breaks": [asdict(one) for one in breaks]}
+            note = f"the cache is made anew from the books: {reason}"
             connection.execute(_RECORD_REPAIR, (actor, REPAIR_ACTION, account_id, Jsonb(detail)))
             for one in breaks:
                 for (break_id,) in connection.execute(_INVESTIGATE, (one.kind, one.subject)).fetchall():
-                    note = f"the cache is made anew from the books: {reason}"
                     connection.execute(_BREAK_EVENT, (break_id, actor, "investigating", note))
 
     def finish_run(self, run_id: int, report: ProofReport, ranges: Sequence[ChainRange], *, full: bool) -> int:

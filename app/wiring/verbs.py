@@ -1,4 +1,4 @@
-"""The verbs, for the API and for those that do a part of its work: the clock, a replay, and a repair."""
+"""The verbs, for the API and for those that do a part of its work: the clock, and the replay of a file."""
 
 import random
 import time
@@ -24,7 +24,6 @@ from app.ledger.history import History
 from app.ledger.holds import HoldBooks
 from app.ledger.journals import JournalBooks
 from app.ledger.migrate import is_current
-from app.ledger.proof import ProofBooks
 from app.ledger.synchronous import SynchronousBooks
 from app.services.accounts import Accounts
 from app.services.assets import Assets
@@ -36,14 +35,12 @@ from app.services.holds import Holds
 from app.services.payments import Payments
 from app.services.pushing import DirectoryPush
 from app.services.readiness import ReadinessProbe
-from app.services.repair import Repair
 from app.services.replay import Replay
 from app.services.synchronous import Poster
 from app.services.waiting import BooksWait, WaitingRoom
 from app.settings import Settings
 from app.wake import DRAIN_QUEUE, Wakes
 from app.wiring.cache import build_funds
-from app.wiring.workers import build_reconciler
 
 
 def build_engine(settings: Settings, process: str, statement_timeout_s: float = STATEMENT_TIMEOUT_S) -> Engine:
@@ -120,12 +117,6 @@ def _drain_workers(connection: Any) -> int:
         return len(Worker.all(queue=Queue(DRAIN_QUEUE, connection=connection)))
     except RedisError as error:
         raise CacheUnavailable(f"the server of the queues does not answer: {error}") from error
-
-
-def build_repair(settings: Settings) -> Repair:
-    """Making the cache anew from the books."""
-    accounts = AccountBooks(build_engine(settings, "repair"), settings.partitions)
-    return Repair(build_reconciler(settings), build_funds(settings), accounts, ProofBooks(settings.database_url))
 
 
 def build_replay(settings: Settings, currency_code: str) -> Replay:
