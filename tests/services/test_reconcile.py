@@ -1,22 +1,17 @@
 """Reconciling: no false break under load, and every true one found, kept once, and resolved when gone."""
 
-import random
 from collections.abc import Callable
-from itertools import count
-from threading import Event, Thread
 from typing import Any
 
 import pytest
 
 from app.domain.proof import BreakKind
 from app.funds import keys
-from app.services.answers import Accepted
-from app.services.contention import LONGEST_DELAY_S
 from app.services.reconcile import Reconciler
 from app.services.verify import Verifier
 from tests import hot_state
-from tests.builders import PARTITIONS, World, account_in, kinds, payment
-from tests.patience import PATIENCE_S
+from tests.builders import PARTITIONS, World, account_in, kinds
+from tests.services.load import under_load
 from tests.services.tampering import TAMPERING, Tamper, authorize, lose_authorized_hold, void
 
 
@@ -211,58 +206,10 @@ def test_reconciling_under_load_never_finds_what_is_not_there(world: World) -> N
         for partition in range(PARTITIONS)
         for n in (0, 1)
     ]
-    stopped = Event()
-    failures: list[BaseException] = []
-    accepted: list[int] = []
-
-    def guarded(work: Callable[[], None]) -> Callable[[], None]:
-        def run() -> None:
-            try:
-                work()
-            except BaseException as error:
-                failures.append(error)
-                stopped.set()
-
-        return run
-
-    def payer(number: int) -> Callable[[], None]:
-        payments, chance, numbers = world.new_payments(world.new_funds()), random.Random(number), count()
-
-        def pay() -> None:
-            while not stopped.is_set():
-                wanted = []
-                for _ in range(5):
-                    source, destination = chance.sample([*names, "bank"], 2)
-                    external_id = f"load-{number}-{next(numbers)}"
-                    wanted.append(payment(source, destination, chance.randint(1, 400), external_id=external_id))
-                accepted.append(sum(isinstance(one, Accepted) for one in payments.submit(wanted, "key:load")))
-
-        return pay
-
-    def drainer() -> Callable[[], None]:
-        ticks = count()
-        drain = world.new_drain(batch_limit=40, clock=lambda: next(ticks) * LONGEST_DELAY_S)
-
-        def work() -> None:
-            while not stopped.is_set():
-                drain.run_once()
-
-        return work
-
-    threads = [Thread(target=guarded(work)) for work in (payer(1), payer(2), drainer(), drainer())]
-    for thread in threads:
-        thread.start()
     reports = []
-    for number in range(12):
-        if not stopped.is_set():
-            reports.append(world.reconcile(full=number % 3 != 2))
-    stopped.set()
-    for thread in threads:
-        thread.join(timeout=PATIENCE_S)
-
-    assert failures == []
+    with under_load(world, names, at_once=5, drains=2, batch_limit=40) as load:
+        for number in range(12):
+            if not load.stopped.is_set():
+                reports.append(world.reconcile(full=number % 3 != 2))
     assert [report.breaks for report in reports] == [[]] * 12
-    assert sum(accepted) > 0
-    ticks = count()
-    world.drain(world.new_drain(clock=lambda: next(ticks) * LONGEST_DELAY_S), rounds=1_000)
-    world.assert_proven()
+    assert load.accepted

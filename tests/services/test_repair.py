@@ -1,18 +1,12 @@
 """Repairing: whatever is wrong in the cache is made good from the books, under load, and never without a record."""
 
-import random
-from itertools import count
-from threading import Event, Thread
-
 import pytest
 
 from app.domain.proof import OF_THE_CACHE, BreakKind
-from app.services.answers import Accepted
-from app.services.contention import LONGEST_DELAY_S
 from app.services.repair import Repair
 from tests import hot_state
-from tests.builders import World, kinds, payment
-from tests.patience import PATIENCE_S
+from tests.builders import World, kinds
+from tests.services.load import under_load
 from tests.services.tampering import TAMPERING, Tamper, authorize, lose_authorized_hold, void
 
 OF_CACHE = [one for one in TAMPERING if one[2] in OF_THE_CACHE]
@@ -96,51 +90,16 @@ def test_repairing_while_payments_go_on_loses_none_and_lets_nobody_overdraw(worl
     """Somebody makes held amounts and holds wrong, on the safe side, again and again, and somebody makes them good."""
     world.bank()
     names = [world.account(f"w{number}", balance_minor=500) for number in range(6)]
-    stopped = Event()
-    failures: list[BaseException] = []
-    accepted: list[str] = []
-
-    def payer(number: int) -> None:
-        payments, chance, numbers = world.new_payments(world.new_funds()), random.Random(number), count()
-        while not stopped.is_set():
-            source, destination = chance.sample([*names, "bank"], 2)
-            wanted = payment(source, destination, chance.randint(1, 400), external_id=f"p{number}-{next(numbers)}")
-            if isinstance(payments.submit_one(wanted, "key:load"), Accepted):
-                accepted.append(wanted.external_id)
-
-    def drainer() -> None:
-        ticks = count()
-        drain = world.new_drain(batch_limit=20, clock=lambda: next(ticks) * LONGEST_DELAY_S)
-        while not stopped.is_set():
-            drain.run_once()
-
-    def guarded(work: object, *arguments: object) -> None:
-        assert callable(work)
-        try:
-            work(*arguments)
-        except BaseException as error:
-            failures.append(error)
-            stopped.set()
-
-    threads = [Thread(target=guarded, args=(payer, number)) for number in (1, 2)]
-    threads.append(Thread(target=guarded, args=(drainer,)))
-    repair = repair_of(world)
-    for thread in threads:
-        thread.start()
-    repaired = 0
-    for number in range(12):
-        if not stopped.is_set():
-            world.client.hset(world.account_key(names[number % 6]), f"{number + 1}-0", 10_000)  # nothing explains it
-            report = repair.run("ann", f"drill {number}")
-            repaired += len(report.repaired)
-            assert report.proof.breaks == []
-    stopped.set()
-    for thread in threads:
-        thread.join(timeout=PATIENCE_S)
-    assert failures == []
+    repair, repaired = repair_of(world), 0
+    with under_load(world, names, at_once=1, drains=1, batch_limit=20) as load:
+        for number in range(12):
+            if not load.stopped.is_set():
+                world.client.hset(
+                    world.account_key(names[number % 6]), f"{number + 1}-0", 10_000
+                )  # nothing explains it
+                report = repair.run("ann", f"drill {number}")
+                repaired += len(report.repaired)
+                assert report.proof.breaks == []
     assert repaired >= 12
-    ticks = count()
-    world.drain(world.new_drain(clock=lambda: next(ticks) * LONGEST_DELAY_S), rounds=1_000)
-    world.assert_proven()
-    assert set(accepted) <= set(world.posted_external_ids())
+    assert set(load.accepted) <= set(world.posted_external_ids())
     assert min(world.booked(name) for name in names) >= 0
