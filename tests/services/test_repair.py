@@ -94,9 +94,8 @@ def test_repairing_while_payments_go_on_loses_none_and_lets_nobody_overdraw(worl
     with under_load(world, names, at_once=1, drains=1, batch_limit=20) as load:
         for number in range(12):
             if not load.stopped.is_set():
-                world.client.hset(
-                    world.account_key(names[number % 6]), f"{number + 1}-0", 10_000
-                )  # nothing explains it
+                # A hold that nothing explains, of more than the account has.
+                world.client.hset(world.account_key(names[number % 6]), f"{number + 1}-0", 10_000)
                 report = repair.run("ann", f"drill {number}")
                 repaired += len(report.repaired)
                 assert report.proof.breaks == []
