@@ -15,9 +15,11 @@ GOOD = (200, 201)
 
 @dataclass
 class Outcome:
-    """What the clients know after a run: the round's figures, and what the books must hold."""
+    """What the clients know after a run: the round's figures, how long it was by the generator's clock, and what the
+    books must hold."""
 
     round: Round
+    seconds: float = 0.0
     acknowledged: set[tuple[int, int]] = field(default_factory=set)
     statuses: Counter[int] = field(default_factory=Counter)
     broken: int = 0
@@ -58,7 +60,9 @@ def _of_wrk(result: wrk.WrkResult) -> Outcome:
         histogram=result.histogram,
         ticks=ticks_of([moment / 1000 for moment in result.moments_ms]),
     )
-    outcome = Outcome(one, set(result.acknowledged), result.statuses, result.broken, posted_at_once=result.posted)
+    outcome = Outcome(
+        one, result.seconds, set(result.acknowledged), result.statuses, result.broken, posted_at_once=result.posted
+    )
     _note_bad(outcome)
     return outcome
 
@@ -85,9 +89,9 @@ def _of_samples(samples: list[Sample], *, closed: bool) -> Outcome:
             started = sample.sent[row] if closed else sample.intended[row]
             latencies.append(received - started)
             lags.append(sample.sent[row] - sample.intended[row])
-    seconds = max(sample.ended - sample.began for sample in samples)
+    outcome.seconds = max(sample.ended - sample.began for sample in samples)
     outcome.statuses, outcome.broken = statuses, statuses.pop(BROKEN, 0)
-    outcome.round = Round(in_time / seconds, Histogram.of_seconds(latencies), ticks_of(moments))
+    outcome.round = Round(in_time / outcome.seconds, Histogram.of_seconds(latencies), ticks_of(moments))
     if not closed:
         lag = Histogram.of_seconds(lags).percentile(99)
         outcome.round.extra["send_lag_p99_ms"] = lag if lag is not None else 0.0

@@ -37,7 +37,7 @@ def _drained(arena: Arena, inside: Inside, drawn: Workload, processes: int | Non
         acknowledged = inside.submit(name, drawn, arena.options.payments)
     finally:
         arena.system.start_drains(processes)
-    outcome = Outcome(Round(0.0), set(acknowledged))
+    outcome = Outcome(Round(0.0), acknowledged=set(acknowledged))
     arena.holdfast.finish(name, drawn, outcome, 1.0)
     arena.system.start_drains()
     outcome.round.rate = _posting_rate(arena, name, outcome.round)

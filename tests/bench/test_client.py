@@ -85,8 +85,8 @@ def server(*, stall_at: int | None = None, cut: bool = False, split: bool = Fals
 
 
 def test_an_open_loop_counts_from_when_a_request_was_due() -> None:
-    rate, seconds = 200.0, 1.2
-    with server(stall_at=20) as one:
+    rate, seconds = 200.0, 2.0
+    with server(stall_at=5) as one:
         begin = time.monotonic() + 0.5  # it collects its garbage first
         sample = open_loop(one.address, Numbered(), connections=4, begin=begin, seconds=seconds, rate=rate)
     schedule = [begin + number / rate for number in range(int(rate * seconds))]
