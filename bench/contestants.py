@@ -74,6 +74,8 @@ class Holdfast:
     def _rest(self, outcome: Outcome, seconds: float, payments: int) -> bool:
         try:
             catch_up_s = self.system.quiesce()
+            pause_for_settling()  # a generator leaves its last requests behind
+            self.system.quiesce()
         except BacklogRemains as error:
             outcome.round.problems.append(str(error))
             return False
@@ -119,7 +121,7 @@ class Rival:
     def finish(self, run: str, workload: Workload, outcome: Outcome, seconds: float) -> None:  # noqa: ARG002
         """Its answers mean posted, so there is nothing to wait for."""
         if self._books is not None:
-            pause_for_settling()
+            self._books.come_to_rest()
             outcome.round.problems += self._books.auditor.audit(run, workload, outcome.acknowledged)
         elif self.name == "tigerbeetle":
             outcome.round.notes.append("its books are its own business: not audited here")

@@ -111,6 +111,18 @@ class RivalBooks:
             cursor.execute("ANALYZE account")
         self.auditor.open()
 
+    def come_to_rest(self) -> None:
+        """Wait until no more payments come: a generator leaves its last requests behind."""
+        self._use()
+        before, now = -1, self._count()
+        while now != before:
+            pause_for_settling()
+            before, now = now, self._count()
+
+    def _count(self) -> int:
+        [row] = self._database.execute("SELECT count(*) FROM payment").fetchall()
+        return int(row[0])
+
     def posted(self, run: str) -> list[str]:
         """External ids of a run."""
         self._use()

@@ -136,19 +136,20 @@ class System:
 
     # State
 
-    def backlog(self) -> int:
-        """Payments that are not in the books yet, as /readyz tells."""
+    def backlog(self) -> int | None:
+        """Payments that are not in the books yet, as /readyz tells; None where it does not know."""
         connection = http.client.HTTPConnection(*self.address, timeout=10)
         try:
             connection.request("GET", "/readyz")
-            return int(json.loads(connection.getresponse().read())["backlog"])
+            backlog: int | None = json.loads(connection.getresponse().read())["backlog"]
+            return backlog
         finally:
             connection.close()
 
     def quiesce(self) -> float:
         """Waits until nothing is pending; returns the seconds that took."""
         began = time.monotonic()
-        while backlog := self.backlog():
+        while (backlog := self.backlog()) != 0:
             if time.monotonic() - began > BACKLOG_SECONDS:
                 raise BacklogRemains(f"{backlog} payments are still pending after {BACKLOG_SECONDS:.0f} s")
             time.sleep(POLL_SECONDS)

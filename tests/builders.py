@@ -43,6 +43,7 @@ from app.services.payments import Payments
 from app.services.reconcile import Reconciler
 from app.services.verify import Verifier
 from app.services.waiting import BooksWait, WaitingRoom
+from tests.patience import CACHE_DEADLINE_S
 
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
 NOON_MS = 1_769_860_800_000
@@ -438,7 +439,7 @@ class World:
             self._closers.pop()()
 
     def _new_client(self) -> redis.Redis:
-        client = request_client(self.urls.redis_url)
+        client = request_client(self.urls.redis_url, CACHE_DEADLINE_S)
         self._closers.append(client.connection_pool.disconnect)
         return client
 

@@ -9,9 +9,13 @@ import redis
 from hypothesis import HealthCheck, settings
 
 from app.embedded.servers import ServerUrls
+from app.services import keys
 from tests.builders import PARTITIONS, World
 from tests.databases import Databases, with_database
+from tests.patience import CACHE_DEADLINE_S, PATIENCE_S
 from tests.servers import embedded_servers
+
+os.environ["HOLDFAST_CACHE_DEADLINE_S"] = str(CACHE_DEADLINE_S)  # for the processes that tests start
 
 CACHE_DATABASE = "9"
 """Another logical database than the application's, so that a test may flush it."""
@@ -30,6 +34,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Bring the slow rooms to the front, otherwise in the order of the files."""
     order = {name: number for number, name in enumerate(SLOWEST_FIRST)}
     items.sort(key=lambda item: order.get(item.path.parent.name, len(order)))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def patient_key_checks() -> Iterator[None]:
+    """The first look-up of a key opens a connection, and a busy machine may take its time for that."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(keys, "CHECK_DEADLINE_S", PATIENCE_S)
+        yield
 
 
 @pytest.fixture(scope="session")

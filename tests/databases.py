@@ -58,6 +58,8 @@ _OTHERS = """
 
 def with_database(url: str, name: str) -> str:
     """The same server and role, another database (or logical database of the cache)."""
+    if url.startswith("unix:"):
+        return f"{url.partition('?')[0]}?db={name}"
     return f"{url.rpartition('/')[0]}/{name}"
 
 

@@ -11,6 +11,10 @@ COMMAND_S = 240.0
 """How long a command may take that does a test's whole work, as a replay does."""
 
 
+CACHE_DEADLINE_S = 30
+"""How long what is tested waits for an answer of the cache; users' second is over when a machine pauses."""
+
+
 def until(condition: Callable[[], bool], explain: Callable[[], str] = str) -> None:
     """Ask again and again until it is so; a failure says what `explain` knows."""
     deadline = time.monotonic() + PATIENCE_S

@@ -24,11 +24,14 @@ class CheckBody(Struct):
 
 
 class Ready(Struct):
-    """Whether payments can be taken, and what an acknowledgement means here."""
+    """Whether payments can be taken, and what an acknowledgement means here.
+
+    `backlog` is how many intents wait for the books, null while the cache does not tell.
+    """
 
     status: str
     durability: str
-    backlog: int
+    backlog: int | None
     checks: dict[str, CheckBody]
 
 

@@ -11,9 +11,6 @@ from hiredis import pack_command
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-DEADLINE_S = 1.0
-"""Longest wait for an answer on the request path; after it the outcome is unknown, and the client says so."""
-
 CONNECT_DEADLINE_S = 0.5
 BLOCKING_DEADLINE_S = 30.0
 """For clients that wait on purpose: the subscriber and RQ."""
@@ -61,15 +58,18 @@ class _UnixConnection(_TellsUnreachable, redis.UnixDomainSocketConnection):
 _CONNECTIONS = {"redis": _PlainConnection, "rediss": _TlsConnection, "unix": _UnixConnection}
 
 
-def request_client(redis_url: str) -> redis.Redis:
-    """A client for the request path. It does not retry by itself: a retry is the caller's decision."""
+def request_client(redis_url: str, deadline_s: float) -> redis.Redis:
+    """A client for the request path, which waits for an answer until the deadline and half of it for a connection.
+
+    It does not retry by itself: a retry is the caller's decision.
+    """
     pool = redis.ConnectionPool.from_url(
         redis_url,
         connection_class=_CONNECTIONS[urlsplit(redis_url).scheme],
         decode_responses=True,
         protocol=2,
-        socket_timeout=DEADLINE_S,
-        socket_connect_timeout=CONNECT_DEADLINE_S,
+        socket_timeout=deadline_s,
+        socket_connect_timeout=deadline_s / 2,
         retry=Retry(NoBackoff(), 0),
     )
     return redis.Redis(connection_pool=pool)

@@ -43,7 +43,8 @@ class Readiness:
 
     checks: dict[str, Check] = field(default_factory=dict)
     durability: str = DURABILITY["unknown"]
-    backlog: int = 0
+    backlog: int | None = None
+    """How many intents wait for the books; None while the cache does not tell."""
 
     @property
     def ready(self) -> bool:

@@ -8,7 +8,7 @@ from app.settings import Settings
 def build_funds(settings: Settings) -> Funds:
     """The cache."""
     return Funds(
-        request_client(settings.redis_url),
+        request_client(settings.redis_url, settings.cache_deadline_s),
         partitions=settings.partitions,
         window_ms=settings.idempotency_window_s * 1000,
         backlog_limit=settings.backlog_limit,

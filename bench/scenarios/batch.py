@@ -82,5 +82,6 @@ class BacklogWatch:
     def _look(self) -> None:
         started = time.monotonic()
         while not self._stopped.wait(WATCH_SECONDS):
-            if time.monotonic() - started > 0.6:  # the load processes have begun
-                self._seen.append(self._arena.system.backlog())
+            backlog = self._arena.system.backlog()
+            if backlog is not None and time.monotonic() - started > 0.6:  # the load processes have begun
+                self._seen.append(backlog)

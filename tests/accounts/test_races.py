@@ -19,6 +19,7 @@ from app.wiring.verbs import build_engine
 from app.wiring.workers import build_reconciler, build_verifier
 from tests.accounts.desk import Desk, Through
 from tests.api.world import BANK, World, assert_problem
+from tests.patience import PATIENCE_S
 
 
 def limit_of(minor: int | None, *, force: bool = False) -> AccountPatch:
@@ -199,7 +200,7 @@ def test_a_change_waits_for_the_posting_that_has_the_account_and_loses_nothing(d
         thread.start()
         thread.join(0.2)
         assert done == []
-    thread.join(10)
+    thread.join(PATIENCE_S)
     assert done == [200]
     assert desk.floors("alice") == (-30, -30)
     assert_proven(world)

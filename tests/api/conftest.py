@@ -8,6 +8,7 @@ import pytest
 from app.settings import Settings
 from tests.api.world import CACHE_DATABASE, World
 from tests.databases import Databases, with_database
+from tests.patience import CACHE_DEADLINE_S
 
 
 @contextmanager
@@ -20,6 +21,7 @@ def fresh_world(databases: Databases) -> Iterator[World]:
             owner_database_url=urls.owner_database_url,
             redis_url=redis_url,
             queue_url=redis_url,
+            cache_deadline_s=CACHE_DEADLINE_S,
         )
         world = World(settings)
         world.cache.flushdb()

@@ -8,12 +8,22 @@ from functools import partial
 from threading import Event, Thread
 
 import pytest
+import redis
 from psycopg.conninfo import conninfo_to_dict
 
 from app.api.context import ApiServices
 from app.embedded.process import free_port
+from app.services import keys
 from app.services.keys import RECHECK_S, Gatekeeper
 from tests.api.world import BANK, World, assert_problem, payment
+
+CHECK_DEADLINE_S = keys.CHECK_DEADLINE_S  # before the fixtures
+
+
+@pytest.fixture(autouse=True)
+def deadline_of_users(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Books that keep silent are given up as they are for users."""
+    monkeypatch.setattr(keys, "CHECK_DEADLINE_S", CHECK_DEADLINE_S)
 
 
 class Relay:
@@ -64,11 +74,10 @@ def shop(world: World) -> World:
 @pytest.fixture
 def cache_relay(shop: World) -> Iterator[tuple[World, Relay]]:
     """The shop behind a relay to its cache."""
-    _, _, address = shop.settings.redis_url.rpartition("@")
-    port, _, database = address.partition(":")[2].partition("/")
-    relay = Relay(int(port))
-    url = shop.settings.redis_url.replace(f":{port}/{database}", f":{relay.port}/{database}")
-    yield shop.with_settings(redis_url=url, queue_url=url), relay
+    known = redis.connection.parse_url(shop.settings.redis_url)
+    relay = Relay(int(shop.cache.config_get("port")["port"]))
+    url = f"redis://:{known['password']}@127.0.0.1:{relay.port}/{known['db']}"
+    yield shop.with_settings(redis_url=url, queue_url=url, cache_deadline_s=3), relay
     relay.cut()
 
 

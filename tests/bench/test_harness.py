@@ -106,7 +106,7 @@ def test_open_loop_says_when_payments_were_posted(arena: Arena) -> None:
     open_loop._add_posting_times(arena.system, run, outcome, ear.stop())
     assert outcome.round.problems == []
     assert len(outcome.acknowledged) == 50
-    assert outcome.round.extra["posted_ms_p50"] > 0
+    assert outcome.round.extra["posted_ms_p50"] >= 0
 
 
 def test_the_reserve_script_is_measured_alone(arena: Arena) -> None:

@@ -17,6 +17,7 @@ from app.embedded import identity, postgres
 from app.embedded.attach import Running, announce, attached, exclusive
 from app.embedded.process import EmbeddedServerError
 from app.embedded.servers import EmbeddedServers
+from app.funds.connection import request_client
 from tests.patience import PATIENCE_S, until
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -77,6 +78,21 @@ def test_they_listen_on_the_loopback_address_only(tmp_path: Path) -> None:
     with EmbeddedServers(tmp_path) as servers:
         assert listening_addresses(servers.cache.pid) == {"127.0.0.1"}
         assert listening_addresses(servers.postgres.pid) == {"127.0.0.1"}
+
+
+def test_the_cache_is_reached_by_a_socket_that_is_its_owners_alone(tmp_path: Path) -> None:
+    with EmbeddedServers(tmp_path, postgres=False) as servers:
+        assert redis.connection.parse_url(servers.redis_url)["path"] == str(tmp_path / "cache.sock")
+        assert oct((tmp_path / "cache.sock").stat().st_mode & 0o777) == "0o700"
+        assert redis.Redis.from_url(servers.redis_url).ping()
+
+
+@pytest.mark.parametrize("name", ["one two", "käse", "50%#?@", "x" * 120])
+def test_the_cache_is_reached_whatever_its_directory_is_called(tmp_path: Path, name: str) -> None:
+    with EmbeddedServers(tmp_path / name, postgres=False) as servers:
+        assert servers.redis_url.startswith("redis://" if len(name) > 100 else "unix://")
+        assert redis.Redis.from_url(servers.redis_url).ping()
+        assert request_client(servers.redis_url, 30).ping()
 
 
 def test_secrets_are_for_their_owner_only_and_on_no_command_line(tmp_path: Path) -> None:

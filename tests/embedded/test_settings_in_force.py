@@ -77,4 +77,4 @@ def test_a_wrong_password_opens_neither(servers: ServerUrls) -> None:
     with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
         psycopg.connect(servers.database_url.replace("holdfast_app:", "holdfast_app:x"))
     with pytest.raises(redis.AuthenticationError):
-        redis.Redis.from_url(servers.redis_url.replace("redis://:", "redis://:x")).ping()
+        redis.Redis.from_url(servers.redis_url.replace("://:", "://:x")).ping()

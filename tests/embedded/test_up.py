@@ -101,7 +101,7 @@ def test_a_second_start_on_the_same_directory_names_the_first(system: System) ->
     second = System(system.data_dir)
     assert f"as process {system.process.pid}" in second.output()
     assert second.process.returncode == 1
-    assert system.status() == 200
+    until(lambda: system.status() == 200)
 
 
 def test_a_taken_port_is_named(tmp_path: Path) -> None:

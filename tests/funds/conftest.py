@@ -10,6 +10,7 @@ from fakeredis import FakeRedisConnection
 
 from app.funds.connection import request_client
 from tests.funds.cache import Cache
+from tests.patience import CACHE_DEADLINE_S
 
 
 class _FakeConnection(FakeRedisConnection):
@@ -34,7 +35,7 @@ def cache(request: pytest.FixtureRequest) -> Iterator[Cache]:
             decode_responses=True, protocol=2, version=(7,), connection_class=_FakeConnection
         )
     else:
-        client = request_client(request.getfixturevalue("empty_cache"))
+        client = request_client(request.getfixturevalue("empty_cache"), CACHE_DEADLINE_S)
     yield Cache(client).opened()
     client.connection_pool.disconnect()
 
@@ -42,6 +43,6 @@ def cache(request: pytest.FixtureRequest) -> Iterator[Cache]:
 @pytest.fixture
 def real_cache(empty_cache: str) -> Iterator[Cache]:
     """An empty, opened cache on the real server."""
-    client = request_client(empty_cache)
+    client = request_client(empty_cache, CACHE_DEADLINE_S)
     yield Cache(client).opened()
     client.connection_pool.disconnect()

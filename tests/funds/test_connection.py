@@ -15,12 +15,12 @@ from app.funds.connection import durability_of, refused_before_running, request_
 from app.funds.gateway import Funds
 from tests.builders import intent
 from tests.funds.cache import Cache
-from tests.patience import PATIENCE_S
+from tests.patience import CACHE_DEADLINE_S, PATIENCE_S
 
 
 @contextmanager
-def funds_at(url: str) -> Iterator[Funds]:
-    client = request_client(url)
+def funds_at(url: str, deadline_s: float = CACHE_DEADLINE_S) -> Iterator[Funds]:
+    client = request_client(url, deadline_s)
     yield Funds(client, partitions=1, window_ms=1_000, backlog_limit=10)
     client.connection_pool.disconnect()
 
@@ -104,7 +104,7 @@ def test_a_connection_that_was_closed_while_idle_is_opened_again(real_cache: Cac
 
 
 def test_no_reply_is_left_behind_for_the_next_round_trip() -> None:
-    with server_that(b":1\r\n") as url, funds_at(url) as funds:
+    with server_that(b":1\r\n") as url, funds_at(url, deadline_s=2.0) as funds:
         with pytest.raises(OutcomeUnknown):
             funds.open_all(1, {0: "", 1: ""})  # one reply only, and then nothing until the deadline
         assert funds.open(0, 1, "") == 1

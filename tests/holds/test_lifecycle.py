@@ -358,11 +358,12 @@ def test_an_authorization_is_not_captured_behind_its_time_though_nobody_has_rele
 
 
 def test_what_ended_before_its_time_does_not_expire(api: World) -> None:
-    captured, voided = (authorized(api, 100, expires_in_s=1)["payment_id"] for _ in range(2))
-    open_one = authorized(api, 100, expires_in_s=1)["payment_id"]
+    captured, voided, open_one = (authorized(api, 100)["payment_id"] for _ in range(3))
     api.drained()
     capture(api, captured)
     void(api, voided)
+    # Their time comes all at once; in the books only, for the cache knows of none.
+    api.sql("SET session_replication_role = replica; UPDATE hold SET expires_at = now() - interval '1 second'")
     expire(api)
     proven(api)
     states = [shown(api, payment_id)["status"] for payment_id in (captured, voided, open_one)]

@@ -4,9 +4,11 @@ from collections.abc import Iterator
 
 import pytest
 
+from app.ledger import synchronous
 from tests.api.conftest import fresh_world
 from tests.databases import Databases
 from tests.journals.world import JournalWorld
+from tests.patience import PATIENCE_S
 
 
 @pytest.fixture
@@ -14,3 +16,10 @@ def world(databases: Databases) -> Iterator[JournalWorld]:
     """A world of this test's own."""
     with fresh_world(databases) as world:
         yield JournalWorld(world.settings)
+
+
+@pytest.fixture
+def patient_books(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever queues up for a lock waits as long as a busy machine needs."""
+    monkeypatch.setattr(synchronous, "LONGEST_WAIT_S", PATIENCE_S)
+    monkeypatch.setattr(synchronous.SynchronousSession, "patience_s", PATIENCE_S + synchronous.SILENCE_S)

@@ -113,6 +113,7 @@ def test_a_repeat_answers_what_was_posted(world: JournalWorld) -> None:
     world.proven()
 
 
+@pytest.mark.usefixtures("patient_books")
 def test_repeats_at_once_post_one(world: JournalWorld) -> None:
     world.funded("alice", 100)
     body = journal(debit("alice", 70), credit(BANK, 70))
@@ -255,6 +256,7 @@ def test_a_dry_run_of_a_reversal_answers_what_the_reversal_would_and_leaves_no_t
     world.proven()
 
 
+@pytest.mark.usefixtures("patient_books")
 def test_of_reversals_at_once_one_wins(world: JournalWorld) -> None:
     world.funded("alice", 100)
     path = f"{JOURNALS}/{world.posted(debit('alice', 70), credit(BANK, 70))['journal_id']}/reversal"

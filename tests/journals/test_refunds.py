@@ -152,6 +152,7 @@ def test_what_cannot_be_refunded(world: JournalWorld) -> None:
     world.proven()
 
 
+@pytest.mark.usefixtures("patient_books")
 @pytest.mark.parametrize("amount_minor", [10, 7])
 def test_refunds_at_once_never_exceed_the_payment(world: JournalWorld, amount_minor: int) -> None:
     """Sixteen clients: as many refunds as fit, and not one more, although the shop could pay for all of them."""
@@ -168,6 +169,7 @@ def test_refunds_at_once_never_exceed_the_payment(world: JournalWorld, amount_mi
     world.proven()
 
 
+@pytest.mark.usefixtures("patient_books")
 def test_full_refunds_at_once_refund_once(world: JournalWorld) -> None:
     world.funded("alice", 100)
     world.funded("shop", 10_000)

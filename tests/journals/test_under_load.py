@@ -58,7 +58,7 @@ def test_a_journal_gets_its_turn_on_an_account_that_is_drained_all_the_time(worl
 
 
 def test_journals_and_payments_of_the_same_accounts_leave_exact_books(world: JournalWorld) -> None:
-    """Each is answered as posted, or refused with nothing moved; and the proofs hold afterwards."""
+    """Each is posted once, and answered so or with nothing moved before; and the proofs hold afterwards."""
     wallets = world.wallets(3, 1_000)
     ended = Event()
     drain = build_drain(world.settings)
@@ -74,8 +74,9 @@ def test_journals_and_payments_of_the_same_accounts_leave_exact_books(world: Jou
         for _ in range(ROUNDS):
             assert world.pay(wallets[n % 3], wallets[(n + 1) % 3], 1).status_code == 201
             body = journal(debit(wallets[n % 3], 2), credit(wallets[(n + 2) % 3], 1), credit(BANK, 1))
-            answer = world.post(JOURNALS, body)
-            assert answer.status_code in (201, 503), answer.text
+            while (answer := world.post(JOURNALS, body)).status_code == 503:
+                pass  # its retries were used up and nothing was moved: it says so, and to come again
+            assert answer.status_code in (200, 201), answer.text
         return answer
 
     try:
@@ -85,6 +86,6 @@ def test_journals_and_payments_of_the_same_accounts_leave_exact_books(world: Jou
         worker.join()
     world.drained()
     [(journals,)] = world.sql("SELECT count(*) FROM ledger_transaction WHERE kind = 'journal'")
-    assert journals >= CLIENTS * ROUNDS // 2, "most get through"
+    assert journals == CLIENTS * ROUNDS
     assert sum(world.balance(one)["balance_minor"] for one in wallets) == 3_000 - journals
     world.proven()

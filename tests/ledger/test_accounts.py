@@ -104,7 +104,7 @@ def test_facts_are_read_again_after_the_server_has_closed_the_kept_connection(wo
     assert set(world.account_books.facts(["alice", "nobody"])) == {"alice"}
     kept = world.account_books._facts._kept
     assert kept is not None
-    world.rows(f"SELECT pg_terminate_backend({kept.info.backend_pid}, 5000)")
+    world.rows(f"SELECT pg_terminate_backend({kept.info.backend_pid}, 60000)")
     assert set(world.account_books.facts(["alice"])) == {"alice"}
     assert world.account_books._facts._kept is not kept
 

@@ -331,7 +331,7 @@ def test_the_partitions_of_a_drain_that_dies_are_free_at_once(funded: World) -> 
     dying, next_one = funded.new_posting_books(), funded.new_posting_books()
     with suppress(BooksUnavailable), dying.draining([1]):
         funded.rows(
-            """SELECT pg_terminate_backend(pid, 5000) FROM pg_locks JOIN pg_stat_activity USING (pid)
+            """SELECT pg_terminate_backend(pid, 60000) FROM pg_locks JOIN pg_stat_activity USING (pid)
             WHERE locktype = 'advisory' AND datname = current_database()"""
         )
         with next_one.draining([1]) as held:

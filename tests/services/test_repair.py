@@ -90,6 +90,8 @@ def test_repairing_while_payments_go_on_loses_none_and_lets_nobody_overdraw(worl
     """Somebody makes held amounts and holds wrong, on the safe side, again and again, and somebody makes them good."""
     world.bank()
     names = [world.account(f"w{number}", balance_minor=500) for number in range(6)]
+    for name in names:
+        world.warm(name)  # what is not in the cache cannot be wrong there
     repair, repaired = repair_of(world), 0
     with under_load(world, names, at_once=1, drains=1, batch_limit=20) as load:
         for number in range(12):

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.patience import PATIENCE_S
 from tests.system.harness import BANK, Answer, Client, System, payment
 
 ROUNDS = 400 if os.environ.get("HOLDFAST_LONG") == "1" else 40
@@ -25,7 +26,7 @@ class Pair:
         """Send both; answers in order of status."""
 
         def one(client: Client, body: dict[str, Any]) -> Answer:
-            self._barrier.wait(10)
+            self._barrier.wait(PATIENCE_S)
             return client.pay(body, **headers)
 
         answers = list(self._pool.map(one, self._clients, bodies))

@@ -134,15 +134,15 @@ def test_a_hold_without_an_intent_is_a_break(system: System, client: Client) -> 
 def test_reconcile_is_exact_while_payments_go_on(system: System, client: Client) -> None:
     client.account("busy")
     client.fund("busy", 100_000)
-    processes = [system.begin("reconcile", "--full", "--json") for _ in range(2)]
     sent = 0
-    while any(process.poll() is None for process in processes) and sent < 20_000:
-        assert client.pay(payment("busy", BANK, 1)).status == 201
-        sent += 1
-    for process in processes:
-        output, _ = process.communicate(timeout=PATIENCE_S)
-        assert process.returncode == 0, output
-    assert sent > 10
+    while sent <= 10:
+        processes = [system.begin("reconcile", "--full", "--json") for _ in range(2)]
+        while any(process.poll() is None for process in processes) and sent < 20_000:
+            assert client.pay(payment("busy", BANK, 1)).status == 201
+            sent += 1
+        for process in processes:
+            output, _ = process.communicate(timeout=PATIENCE_S)
+            assert process.returncode == 0, output
 
 
 def test_an_option_that_does_not_exist_is_named(system: System) -> None:
