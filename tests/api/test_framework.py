@@ -1,18 +1,24 @@
 """The framework: what is left out of it is not lost in silence."""
 
+import gc
 import io
 from typing import Any
 
 import pytest
 from flask import Request, Response
+from werkzeug.test import EnvironBuilder
 
 from app.api.framework import LeanFlask
 from app.api.requests import raw_body
+from tests.api.world import World, payment
+
+PAYMENTS = 30
 
 
 def application(check: Any = lambda request: None) -> LeanFlask:
     built = LeanFlask("tested", check=check)
     built.add_url_rule("/echo", view_func=lambda: Response(raw_body()), methods=["POST"])
+    built.add_url_rule("/echo/<word>", "word", view_func=lambda word: Response(word))
     built.config.update(MAX_CONTENT_LENGTH=10, TESTING=True)
     return built
 
@@ -23,6 +29,52 @@ def test_a_hook_that_would_never_be_called_is_refused_at_the_start(hook: str) ->
     getattr(built, hook)(lambda *_: None)
     with pytest.raises(TypeError, match="hooks"):
         built.require_no_hooks()
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("POST", "/echo", 200),
+        ("OPTIONS", "/echo", 200),
+        ("GET", "/echo", 405),
+        ("GET", "/echo/word", 200),
+        ("POST", "/echo/word", 405),
+        ("POST", "/echo/", 404),
+        ("POST", "/Echo", 404),
+    ],
+)
+def test_routes_are_found_with_a_variable_and_without(method: str, path: str, status: int) -> None:
+    response = application().test_client().open(path, method=method, data=b"body")
+    assert response.status_code == status
+    assert (status == 405) == (method not in response.headers.get("Allow", method))
+
+
+def test_a_payment_leaves_no_garbage_to_collect(world: World) -> None:
+    """Cycles that a request leaves behind are collected sooner or later, and nobody is served meanwhile."""
+    world.funded("alice", 1_000)
+    world.account("bob")
+    headers = {"Authorization": f"Bearer {world.key}"}
+    builders = [
+        EnvironBuilder("/v1/payments", method="POST", json=payment("alice", "bob", 1), headers=headers)
+        for _ in range(PAYMENTS)
+    ]
+    environs = [builder.get_environ() for builder in builders]
+    statuses: list[str] = []
+
+    def pay(environ: dict[str, Any]) -> None:
+        world.application.wsgi_app(environ, lambda status, *_: statuses.append(status) or statuses.append)  # type: ignore
+
+    pay(environs.pop())
+    gc.collect()
+    gc.disable()
+    try:
+        for environ in environs:
+            pay(environ)
+        found = gc.collect()
+    finally:
+        gc.enable()
+    assert statuses == ["201 CREATED"] * PAYMENTS
+    assert found < PAYMENTS, "not even one object a payment; a few may be another thread's"
 
 
 def test_the_check_sees_every_request_before_its_view() -> None:
