@@ -1,9 +1,11 @@
-"""The maintenance worker: reconciles."""
+"""The maintenance worker: reconciles, and leaves the cores to the payments that go on meanwhile."""
 
 import logging
+import time
 from functools import cache
 
 from app.domain.faults import Fault
+from app.services.leisure import Leisure
 from app.services.reconcile import Reconciler
 from app.wake import MAINTENANCE_QUEUE
 from app.wiring.workers import build_reconciler
@@ -14,7 +16,7 @@ log = logging.getLogger(__name__)
 
 @cache
 def _reconciler() -> Reconciler:
-    return build_reconciler(settings())
+    return build_reconciler(settings(), Leisure(time.monotonic, time.sleep))
 
 
 def reconcile() -> None:

@@ -14,6 +14,7 @@ from app.domain.payments import Kind
 from app.domain.posting import QueuedIntent
 from app.domain.proof import Break, BreakKind, ChainRange, ProofReport
 from app.services import waiting_intents
+from app.services.leisure import Pace, at_once
 from app.services.ports.books import ReconcileBooks
 from app.services.ports.funds import ProofFunds
 from app.services.verify import Verifier
@@ -26,13 +27,19 @@ class Reconciler:
     """Runs reconciliations. Incremental runs cost as much as what is new; full ones look at everything."""
 
     def __init__(
-        self, funds: ProofFunds, books: ReconcileBooks, verifier: Verifier, monotonic: Callable[[], float]
+        self,
+        funds: ProofFunds,
+        books: ReconcileBooks,
+        verifier: Verifier,
+        monotonic: Callable[[], float],
+        pace: Pace = at_once,
     ) -> None:
         """The verifier works beside all else, so its books need a connection of their own."""
         self._funds = funds
         self._books = books
         self._verifier = verifier
         self._monotonic = monotonic
+        self._pace = pace
 
     def run(self, *, full: bool) -> ProofReport:
         """One run; its breaks are kept in the books. `open_breaks` counts all that are not settled yet."""
@@ -52,14 +59,14 @@ class Reconciler:
 
     def _compare(self, ranges: Sequence[ChainRange], report: ProofReport, *, full: bool) -> None:
         """The books with themselves, then the cache with the books."""
-        touched = [] if full else sorted({one for part in ranges for one in self._books.touched(part)})
+        touched = [] if full else sorted({one for part in self._pace(ranges) for one in self._books.touched(part)})
         report.breaks += self._book_breaks(ranges, touched, report, full=full)
         report.breaks += self._books.trial_balance_breaks()
-        for partition in range(self._funds.partitions):
+        for partition in self._pace(range(self._funds.partitions)):
             report.breaks += self._intent_breaks(partition, report)
         suspects = _Suspects()
         batches = self._funds.cached_accounts(ACCOUNTS_AT_ONCE) if full else self._by_partition(touched)
-        for partition, account_ids in batches:
+        for partition, account_ids in self._pace(batches):
             report.breaks += self._cache_breaks(partition, account_ids, report, suspects)
         report.breaks += self._floor_breaks(suspects.floors)
         report.breaks += self._hold_breaks(suspects.holds)
@@ -69,13 +76,13 @@ class Reconciler:
     def _book_breaks(
         self, ranges: Sequence[ChainRange], touched: Sequence[str], report: ProofReport, *, full: bool
     ) -> Iterator[Break]:
-        for part in ranges:
+        for part in self._pace(ranges):
             yield from self._books.transaction_breaks(part)
         if full:
             yield from self._books.account_breaks()
             return
         yield from self._books.running_breaks(ranges)
-        for account_ids in _chunks(touched, ACCOUNTS_AT_ONCE):
+        for account_ids in self._pace(_chunks(touched, ACCOUNTS_AT_ONCE)):
             report.count("accounts", len(account_ids))
             yield from self._books.touched_balance_breaks(account_ids)
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from app.domain.entries import GENESIS_HASH, LedgerTransaction, chain_hash
 from app.domain.proof import Break, BreakKind, ChainRange, ProofReport
+from app.services.leisure import Pace, at_once
 from app.services.ports.books import ChainBooks
 
 Head = tuple[int, int, bytes]
@@ -21,9 +22,10 @@ TRANSACTIONS_AT_ONCE = 10_000
 class Verifier:
     """Verifies whole chains against their heads, the exported ones included."""
 
-    def __init__(self, books: ChainBooks, monotonic: Callable[[], float]) -> None:
+    def __init__(self, books: ChainBooks, monotonic: Callable[[], float], pace: Pace = at_once) -> None:
         self._books = books
         self._monotonic = monotonic
+        self._pace = pace
 
     def run(self, outside_heads: Sequence[Head] = ()) -> ProofReport:
         """Verify everything. `outside_heads` are exports kept outside of the database, which no one could cut there."""
@@ -45,7 +47,7 @@ class Verifier:
     def chains(self, ranges: Iterable[ChainRange]) -> ProofReport:
         """What was looked at in these ranges, and their breaks."""
         report = ProofReport("chains")
-        for part in ranges:
+        for part in self._pace(ranges):
             report.breaks += self.chain_breaks(part, report)
         return report
 
