@@ -16,11 +16,8 @@ class HotAccounts(Calls):
 
     def place_holder(self, account_ids: Iterable[str]) -> None:
         """Make sure that a settle finds these accounts, before the ledger is read for their hydration."""
-        with self._guarded():
-            pipeline = self._client.pipeline(transaction=False)
-            for account_id in account_ids:
-                pipeline.hsetnx(keys.account(self.partition_of(account_id), account_id), "entry_count", "-1")
-            pipeline.execute()
+        names = [keys.account(self.partition_of(account_id), account_id) for account_id in account_ids]
+        self._run([], after=[("HSETNX", name, "entry_count", "-1") for name in names])
 
     def hydrate(
         self,

@@ -9,23 +9,10 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from app.domain.accounts import AccountFacts, AccountStatus, AccountType, floor_of, normal_sign
 from app.domain.books import Account
 from app.domain.faults import Misconfigured
-from app.domain.partitions import parse_payment_id
 from app.domain.posting import LedgerBalance
-from app.ledger.database import any_of, translated
-from app.ledger.facts import FactsReader
-from app.ledger.schema import account, account_balance, audit_event, hold, ledger_setting, partition
-
-_BALANCE_COLUMNS = (
-    account_balance.c.account_id,
-    account_balance.c.entity_id,
-    account_balance.c.currency_code,
-    account_balance.c.normal_sign,
-    account_balance.c.balance_minor,
-    account_balance.c.floor_minor,
-    account_balance.c.version,
-    account_balance.c.entry_count,
-    account_balance.c.updated_at,
-)
+from app.ledger.database import translated
+from app.ledger.kept import KeptReader
+from app.ledger.schema import account, account_balance, audit_event, ledger_setting, partition
 
 
 class AccountBooks:
@@ -34,7 +21,7 @@ class AccountBooks:
     def __init__(self, engine: Engine, partitions: int) -> None:
         self._engine = engine
         self._partitions = partitions
-        self._facts = FactsReader(engine)
+        self._kept = KeptReader(engine)
 
     def create(self, wanted: Mapping[str, Any], actor: str) -> tuple[Account, bool]:
         """Create an account with its balance row and its audit event; returns the one that exists, and if it is new."""
@@ -100,7 +87,7 @@ class AccountBooks:
 
     def facts(self, account_ids: Iterable[str]) -> dict[str, AccountFacts]:
         """What a payment must know of these accounts; unknown ones are left out."""
-        return self._facts.facts(account_ids)
+        return self._kept.facts(account_ids)
 
     def directory_version(self) -> int:
         """The version of all accounts' facts together; Misconfigured if the books count other partitions."""
@@ -127,20 +114,7 @@ class AccountBooks:
 
         The authorizations are amounts held by account and outbox position.
         """
-        balances = select(*_BALANCE_COLUMNS).where(account_balance.c.account_id == any_of(account_ids))
-        version = select(ledger_setting.c.value).where(ledger_setting.c.name == "directory_version")
-        holds = select(hold.c.guarded_account_id, hold.c.payment_id, hold.c.hold_minor).where(
-            hold.c.guarded_account_id == any_of(account_ids), hold.c.state == "authorized", hold.c.hold_minor > 0
-        )
-        with translated(), self._engine.connect().execution_options(isolation_level="REPEATABLE READ") as connection:
-            directory_version = int(connection.execute(version).scalar_one())
-            rows = {row[0]: LedgerBalance(*row) for row in connection.execute(balances)}
-            open_holds: dict[str, dict[str, int]] = {}
-            for account_id, payment_id, hold_minor in connection.execute(holds):
-                place = parse_payment_id(payment_id)
-                assert place is not None
-                open_holds.setdefault(account_id, {})[place.position] = hold_minor
-        return directory_version, rows, open_holds
+        return self._kept.balances_for_hydration(account_ids)
 
 
 def account_from(row: RowMapping) -> Account:

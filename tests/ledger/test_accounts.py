@@ -102,11 +102,11 @@ def test_books_made_with_other_partitions_refuse_the_program(world: World) -> No
 def test_facts_are_read_again_after_the_server_has_closed_the_kept_connection(world: World) -> None:
     world.account("alice")
     assert set(world.account_books.facts(["alice", "nobody"])) == {"alice"}
-    kept = world.account_books._facts._kept
+    kept = world.account_books._kept._kept
     assert kept is not None
     world.rows(f"SELECT pg_terminate_backend({kept.info.backend_pid}, 60000)")
     assert set(world.account_books.facts(["alice"])) == {"alice"}
-    assert world.account_books._facts._kept is not kept
+    assert world.account_books._kept._kept is not kept
 
 
 def test_after_a_look_up_that_failed_the_next_one_succeeds(world: World) -> None:

@@ -1,5 +1,9 @@
 """Hydrating, whatever happens meanwhile; and the loss of the whole cache."""
 
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
 import pytest
 
 from app.domain.books import PostedPayment
@@ -7,7 +11,10 @@ from app.domain.refusals import RefusalCode
 from app.services.answers import Accepted
 from app.services.balances import Balances
 from tests.builders import PARTITIONS, World, account_in
+from tests.patience import until
 from tests.services.faults import Hooked
+
+CALLERS = 8
 
 
 @pytest.fixture
@@ -91,6 +98,34 @@ def test_after_the_loss_of_the_cache_everything_is_what_the_ledger_says(world: W
 
     payments = world.new_payments()
     assert {name: payments.balances.get(name).cached.funds for name in before} == before  # type: ignore[union-attr]
+    world.assert_proven()
+
+
+def test_those_who_meet_cold_accounts_at_the_same_time_ask_the_books_together(world: World) -> None:
+    world.bank()
+    names = [world.account(f"w{number}", balance_minor=100 + number) for number in range(CALLERS)]
+    shared = world.account("shared", balance_minor=7)
+    world.accepted("bank", shared, 1, "on its way")
+    world.lose_cache()
+    asked: list[Sequence[str]] = []
+
+    class Books:
+        """The books, whose first answer comes when all others are queueing up."""
+
+        def balances_for_hydration(self, account_ids: Sequence[str]) -> Any:
+            asked.append(account_ids)
+            if len(asked) == 1:
+                until(lambda: len(balances._hydrations._queue) == CALLERS - 1)
+            return world.account_books.balances_for_hydration(account_ids)
+
+    balances = Balances(world.funds, Books(), world.directory)
+    with ThreadPoolExecutor(CALLERS) as threads:
+        found = list(threads.map(lambda name: balances.hydrate([name, shared]), names))
+    assert [[one.funds.balance_minor for one in both] for both in found] == [
+        [100 + number, 7] for number in range(CALLERS)
+    ]
+    assert sorted(map(len, asked)) == [2, CALLERS]
+    world.drain()
     world.assert_proven()
 
 
