@@ -5,8 +5,8 @@ balance at the cache's own entry number, and what looks wrong between two reads 
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 
 from app.domain.decisions import InspectedAccount
 from app.domain.partitions import PaymentPosition
@@ -14,7 +14,7 @@ from app.domain.payments import Kind
 from app.domain.posting import QueuedIntent
 from app.domain.proof import Break, BreakKind, ChainRange, ProofReport
 from app.services import waiting_intents
-from app.services.leisure import Pace, at_once
+from app.services.leisure import AT_ONCE, Pace
 from app.services.ports.books import ReconcileBooks
 from app.services.ports.funds import ProofFunds
 from app.services.verify import Verifier
@@ -32,7 +32,7 @@ class Reconciler:
         books: ReconcileBooks,
         verifier: Verifier,
         monotonic: Callable[[], float],
-        pace: Pace = at_once,
+        pace: Pace = AT_ONCE,
     ) -> None:
         """The verifier works beside all else, so its books need a connection of their own."""
         self._funds = funds
@@ -47,10 +47,8 @@ class Reconciler:
         report = ProofReport("full" if full else "incremental")
         report.run_id = self._books.begin_run(report.mode)
         ranges = self._books.ranges(full=full)
-        with ThreadPoolExecutor(1) as beside:
-            chains = beside.submit(self._verifier.chains, ranges)
-            self._compare(ranges, report, full=full)
-            report.add(chains.result())
+        compare = partial(self._compare, ranges, report, full=full)
+        report.add(self._pace.both(compare, partial(self._verifier.chains, ranges)))
         report.open_breaks = self._books.finish_run(report.run_id, report, ranges, full=full)
         if not report.breaks:
             self._books.export_heads([part for part in ranges if part.up_to])
@@ -59,30 +57,33 @@ class Reconciler:
 
     def _compare(self, ranges: Sequence[ChainRange], report: ProofReport, *, full: bool) -> None:
         """The books with themselves, then the cache with the books."""
-        touched = [] if full else sorted({one for part in self._pace(ranges) for one in self._books.touched(part)})
+        touched = [] if full else sorted({one for part in self._pieces(ranges) for one in self._books.touched(part)})
         report.breaks += self._book_breaks(ranges, touched, report, full=full)
         report.breaks += self._books.trial_balance_breaks()
-        for partition in self._pace(range(self._funds.partitions)):
+        for partition in self._pace.steps(range(self._funds.partitions)):
             report.breaks += self._intent_breaks(partition, report)
         suspects = _Suspects()
         batches = self._funds.cached_accounts(ACCOUNTS_AT_ONCE) if full else self._by_partition(touched)
-        for partition, account_ids in self._pace(batches):
+        for partition, account_ids in self._pace.steps(batches):
             report.breaks += self._cache_breaks(partition, account_ids, report, suspects)
         report.breaks += self._floor_breaks(suspects.floors)
         report.breaks += self._hold_breaks(suspects.holds)
+
+    def _pieces(self, ranges: Sequence[ChainRange]) -> Iterator[ChainRange]:
+        return self._pace.steps(piece for part in ranges for piece in part.pieces(self._pace.most))
 
     # The books by themselves
 
     def _book_breaks(
         self, ranges: Sequence[ChainRange], touched: Sequence[str], report: ProofReport, *, full: bool
     ) -> Iterator[Break]:
-        for part in self._pace(ranges):
+        for part in self._pieces(ranges):
             yield from self._books.transaction_breaks(part)
         if full:
             yield from self._books.account_breaks()
             return
         yield from self._books.running_breaks(ranges)
-        for account_ids in self._pace(_chunks(touched, ACCOUNTS_AT_ONCE)):
+        for account_ids in self._pace.steps(_chunks(touched, ACCOUNTS_AT_ONCE)):
             report.count("accounts", len(account_ids))
             yield from self._books.touched_balance_breaks(account_ids)
 

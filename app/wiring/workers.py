@@ -8,7 +8,7 @@ from app.ledger.posting import PostingBooks
 from app.ledger.proof import ProofBooks
 from app.services.contention import Contention
 from app.services.drain import Drain
-from app.services.leisure import Pace, at_once
+from app.services.leisure import AT_ONCE, Pace
 from app.services.reconcile import Reconciler
 from app.services.verify import Verifier
 from app.settings import Settings
@@ -26,12 +26,12 @@ def build_drain(settings: Settings) -> Drain:
     )
 
 
-def build_reconciler(settings: Settings, pace: Pace = at_once) -> Reconciler:
+def build_reconciler(settings: Settings, pace: Pace = AT_ONCE) -> Reconciler:
     """The proof that cache and books agree."""
     books = ProofBooks(settings.database_url)
     return Reconciler(build_funds(settings), books, build_verifier(settings, pace), time.monotonic, pace)
 
 
-def build_verifier(settings: Settings, pace: Pace = at_once) -> Verifier:
+def build_verifier(settings: Settings, pace: Pace = AT_ONCE) -> Verifier:
     """The proof that the hash chains hold."""
     return Verifier(ChainBooks(settings.database_url), time.monotonic, pace)

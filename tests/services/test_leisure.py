@@ -21,7 +21,7 @@ from tests.services.tampering import TAMPERING, Tamper
 )
 def test_a_rest_follows_each_step_and_is_bounded(step_s: float, rest_s: float) -> None:
     clock, taken = StepClock(), []
-    for step in Leisure(clock, clock.sleep)(range(3)):
+    for step in Leisure(clock, clock.sleep).steps(range(3)):
         taken.append(step)
         clock.now += step_s
     assert taken == [0, 1, 2]
