@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from app.domain.accounts import AccountFacts
 from app.domain.decisions import CachedBalance
 from app.domain.faults import ConcurrencyRetryExhausted
-from app.services.combining import PAYMENTS_PER_CALL, Combiner
+from app.services.combining import CombinedLookUp
 from app.services.directory import AccountDirectory
 from app.services.ports.books import BalanceBooks
 from app.services.ports.funds import BalanceFunds
@@ -30,7 +30,7 @@ class Balances:
         self._funds = funds
         self._books = books
         self._directory = directory
-        self._hydrations = Combiner(self._hydrate_together, lambda _one, _other: True, most=PAYMENTS_PER_CALL)
+        self._hydrations = CombinedLookUp(self._hydrate)
 
     def get(self, account_id: str) -> AccountBalance | None:
         """The balance of an account; None where there is no such account."""
@@ -44,10 +44,6 @@ class Balances:
         """Bring existing accounts into the cache, together with those that others ask for at the same time."""
         hydrated = self._hydrations.ask(account_ids)
         return [hydrated[account_id] for account_id in account_ids]
-
-    def _hydrate_together(self, wishes: list[Sequence[str]]) -> list[dict[str, CachedBalance]]:
-        hydrated = self._hydrate(list(dict.fromkeys(account_id for wish in wishes for account_id in wish)))
-        return [hydrated] * len(wishes)
 
     def _hydrate(self, account_ids: Sequence[str]) -> dict[str, CachedBalance]:
         """The placeholder comes first: see `lua/hydrate.lua`."""

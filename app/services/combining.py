@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from threading import Lock
 from typing import Generic, TypeVar
 
-from app.domain.accounts import AccountFacts
 from app.domain.decisions import Elsewhere, ReserveItem, ReserveReply, Stale
 from app.domain.faults import Fault, OutcomeUnknown
 from app.services.ports.funds import ReserveFunds
@@ -171,17 +170,17 @@ def _parts(reply: ReserveReply | Stale, count: int) -> list[ReserveReply | Stale
     return [ReserveReply(reply.wake and n == 0, [decision]) for n, decision in enumerate(reply.decisions)]
 
 
-class CombinedFacts:
-    """A look-up of accounts' facts, with those of many threads combined."""
+class CombinedLookUp(Generic[Answer]):
+    """A look-up by account, with those of many threads combined."""
 
-    def __init__(self, look_up: Callable[[list[str]], dict[str, AccountFacts]]) -> None:
+    def __init__(self, look_up: Callable[[list[str]], dict[str, Answer]]) -> None:
         self._look_up = look_up
         self._combiner = Combiner(self._together, lambda _one, _other: True, most=PAYMENTS_PER_CALL)
 
-    def facts(self, account_ids: list[str]) -> dict[str, AccountFacts]:
-        """The facts of these accounts, and of those that others asked for at the same time."""
+    def ask(self, account_ids: Sequence[str]) -> dict[str, Answer]:
+        """What there is of these accounts, and of those that others asked for at the same time."""
         return self._combiner.ask(account_ids)
 
-    def _together(self, wishes: list[list[str]]) -> list[dict[str, AccountFacts]]:
+    def _together(self, wishes: list[Sequence[str]]) -> list[dict[str, Answer]]:
         found = self._look_up(list(dict.fromkeys(account_id for wish in wishes for account_id in wish)))
         return [found] * len(wishes)

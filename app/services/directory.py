@@ -8,7 +8,7 @@ facts are cached here.
 from collections.abc import Callable, Collection, Iterable
 
 from app.domain.accounts import AccountFacts
-from app.services.combining import CombinedFacts
+from app.services.combining import CombinedLookUp
 from app.services.ports.books import DirectoryBooks
 
 CAPACITY = 500_000
@@ -65,7 +65,7 @@ class AccountDirectory:
     def __init__(self, books: DirectoryBooks, before_use: Callable[[], None] = lambda: None) -> None:
         """`before_use` may refuse to work at all; it is called whenever the directory is read anew."""
         self._books = books
-        self._combined = CombinedFacts(books.facts)
+        self._combined = CombinedLookUp(books.facts)
         self._before_use = before_use
         self._snapshot: DirectorySnapshot | None = None
 
@@ -77,5 +77,5 @@ class AccountDirectory:
         """Start anew from the books. A request under way keeps its old snapshot, and the script finds it stale."""
         self._before_use()
         expected = self._snapshot.recent if self._snapshot else ()
-        self._snapshot = DirectorySnapshot(self._books.directory_version(), self._combined.facts, expected)
+        self._snapshot = DirectorySnapshot(self._books.directory_version(), self._combined.ask, expected)
         return self._snapshot

@@ -18,7 +18,7 @@ from app.embedded.attach import Running, announce, attached, exclusive
 from app.embedded.process import EmbeddedServerError
 from app.embedded.servers import EmbeddedServers
 from app.funds.connection import request_client
-from tests.patience import PATIENCE_S, until
+from tests.patience import CACHE_DEADLINE_S, PATIENCE_S, until
 
 PROJECT = Path(__file__).resolve().parents[2]
 
@@ -92,7 +92,7 @@ def test_the_cache_is_reached_whatever_its_directory_is_called(tmp_path: Path, n
     with EmbeddedServers(tmp_path / name, postgres=False) as servers:
         assert servers.redis_url.startswith("redis://" if len(name) > 100 else "unix://")
         assert redis.Redis.from_url(servers.redis_url).ping()
-        assert request_client(servers.redis_url, 30).ping()
+        assert request_client(servers.redis_url, CACHE_DEADLINE_S).ping()
 
 
 def test_secrets_are_for_their_owner_only_and_on_no_command_line(tmp_path: Path) -> None:

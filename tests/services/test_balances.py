@@ -115,7 +115,7 @@ def test_those_who_meet_cold_accounts_at_the_same_time_ask_the_books_together(wo
         def balances_for_hydration(self, account_ids: Sequence[str]) -> Any:
             asked.append(account_ids)
             if len(asked) == 1:
-                until(lambda: len(balances._hydrations._queue) == CALLERS - 1)
+                until(lambda: len(balances._hydrations._combiner._queue) == CALLERS - 1)
             return world.account_books.balances_for_hydration(account_ids)
 
     balances = Balances(world.funds, Books(), world.directory)
