@@ -4,8 +4,8 @@ import gc
 import os
 
 from app.api.application import create_application
-from app.embedded.lifeline import die_with_parent
-from app.scheduling import wake_without_haste
+from app.embedded.die_with_parent import die_with_parent
+from app.process_tuning import wake_without_haste
 from app.settings import settings_from
 from app.wiring.api import build_api
 

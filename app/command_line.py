@@ -63,8 +63,8 @@ def data_dir_of(arguments: Sequence[str]) -> Path:
 
 def run(name: str, rest: Sequence[str]) -> int:
     """Parses the arguments and runs the command; what went wrong around it is told without a trace."""
-    from app.domain.faults import Fault
-    from app.embedded.process import EmbeddedServerError
+    from app.domain.errors import Fault
+    from app.embedded.child_process import EmbeddedServerError
 
     command = load(name)
     arguments = parse(name, command, rest)

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from app.domain.faults import Misconfigured
-from app.domain.partitions import DEFAULT_PARTITIONS
+from app.domain.errors import Misconfigured
+from app.domain.payment import DEFAULT_PARTITIONS
 
 
 @dataclass(slots=True, frozen=True)

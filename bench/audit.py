@@ -32,16 +32,16 @@ class Books:
 class Auditor:
     """Keeps account of what must be, from the opening balances on."""
 
-    books: Books
+    ledger: Books
     expected: dict[str, int] = field(default_factory=dict)
 
     def open(self) -> None:
         """Takes the present balances as given."""
-        self.expected = self.books.balances()
+        self.expected = self.ledger.balances()
 
     def audit(self, run: str, workload: Workload, acknowledged: Collection[tuple[int, int]]) -> list[str]:
         """What is wrong after a run of single payments; nothing when all is right."""
-        posted = self.books.posted(run)
+        posted = self.ledger.posted(run)
         known = {parsed_external_id(text) for text in posted}
         lost = [key for key in acknowledged if key not in known]
         problems = []
@@ -51,7 +51,7 @@ class Auditor:
 
     def audit_ids(self, run: str, workload: Workload, acknowledged: Collection[str]) -> list[str]:
         """The same, for payments whose ids the clients list in full."""
-        posted = self.books.posted(run)
+        posted = self.ledger.posted(run)
         lost = set(acknowledged) - set(posted)
         problems = [f"{len(lost)} acknowledged payments are not in the books: {_some(lost)}"] if lost else []
         return problems + self._audit(posted, [workload.movement(*parsed_external_id(text)) for text in posted])
@@ -67,10 +67,10 @@ class Auditor:
             self.expected[source] = self.expected.get(source, 0) - movement.amount_minor
             self.expected[destination] = self.expected.get(destination, 0) + movement.amount_minor
             touched |= {source, destination}
-        balances, sums = self.books.balances(), self.books.entry_sums()
+        balances, sums = self.ledger.balances(), self.ledger.entry_sums()
         problems += self._balance_problems(balances, sums)
-        if self.books.answered is not None:
-            problems += self._answer_problems(self.books.answered(touched))
+        if self.ledger.answered is not None:
+            problems += self._answer_problems(self.ledger.answered(touched))
         return problems
 
     def _balance_problems(self, balances: dict[str, int], sums: dict[str, int]) -> list[str]:

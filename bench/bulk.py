@@ -7,13 +7,12 @@ from datetime import UTC, datetime, timedelta
 import psycopg
 
 from app.domain.accounts import AccountType, normal_sign
-from app.domain.partitions import PaymentPosition, partition_of
-from app.domain.payments import PaymentRequest
-from app.domain.planning import plan_posting
-from app.domain.posting import QueuedIntent
-from app.domain.preparing import prepare
-from app.ledger.accounts import AccountBooks
-from app.ledger.posting import PostingBooks
+from app.domain.ledger_rows import QueuedIntent
+from app.domain.payment import OutboxPosition, PaymentRequest, partition_of
+from app.domain.payment_checks import prepare
+from app.domain.posting_plan import plan_posting
+from app.ledger.accounts import LedgerAccounts
+from app.ledger.posting_session import PostingSession
 from app.wiring.verbs import build_engine
 from bench.load.requests import CURRENCY
 from bench.load.workload import SEED, account_id
@@ -53,17 +52,17 @@ def load_payments(system: System, accounts: int, payments: int, say: Callable[[s
     The positions lie in the past, and count up from one batch to the next, as the outbox's would have.
     """
     settings = system.settings
-    books = PostingBooks(settings.database_url)
-    register = AccountBooks(build_engine(settings, "bench"), settings.partitions)
+    ledger = PostingSession(settings.database_url)
+    register = LedgerAccounts(build_engine(settings, "bench"), settings.partitions)
     draw = random.Random(SEED)
     first = datetime.now(UTC) - timedelta(days=1)
     for start in range(0, payments, BATCH):
         numbers = range(start, min(payments, start + BATCH))
         requests = [_request(number, accounts, draw) for number in numbers]
-        _post(system, books, register, requests, int(first.timestamp() * 1000) + start // BATCH)
+        _post(system, ledger, register, requests, int(first.timestamp() * 1000) + start // BATCH)
         if start // BATCH % 25 == 0:
             say(f"growth: {start:,} of {payments:,} payments are in the books")
-    books.close()
+    ledger.close()
     system.database.execute("VACUUM ANALYZE")
 
 
@@ -78,7 +77,7 @@ def _request(number: int, accounts: int, draw: random.Random) -> PaymentRequest:
 
 
 def _post(
-    system: System, books: PostingBooks, register: AccountBooks, requests: Sequence[PaymentRequest], at_ms: int
+    system: System, ledger: PostingSession, register: LedgerAccounts, requests: Sequence[PaymentRequest], at_ms: int
 ) -> None:
     wanted = {one.source_account_id for one in requests} | {one.destination_account_id for one in requests}
     facts = register.facts(wanted)
@@ -86,8 +85,8 @@ def _post(
     for sequence, request in enumerate(requests):
         intent = prepare(request, facts, ACTOR)
         partition = partition_of(intent.guarded_account_id, system.settings.partitions)
-        queued.append(QueuedIntent(PaymentPosition(partition, f"{at_ms}-{sequence}"), intent))
-    with books.posting(sorted({one.place.partition for one in queued})) as posting:
+        queued.append(QueuedIntent(OutboxPosition(partition, f"{at_ms}-{sequence}"), intent))
+    with ledger.posting(sorted({one.outbox_position.partition for one in queued})) as posting:
         balances, contended = posting.lock_balances(sorted(wanted))
         assert not contended, "nobody else posts while the books are loaded"
         posted_at = posting.posting_time(balances)

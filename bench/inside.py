@@ -1,8 +1,8 @@
 """Holdfast's own verbs, called in this process: for what is measured without HTTP."""
 
-from app.domain.payments import PaymentRequest
-from app.services.answers import Accepted
-from app.services.payments import Payments
+from app.domain.payment import PaymentRequest
+from app.services.payments.outcomes import Accepted
+from app.services.payments.submit import Payments
 from app.wiring.api import build_api
 from bench.load.requests import CURRENCY, external_id
 from bench.load.workload import Workload, account_id

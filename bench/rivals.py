@@ -11,7 +11,7 @@ from psycopg import sql
 from app.command_line import PROJECT
 from app.commands.readiness import wait_until_ready
 from app.commands.services import api
-from app.embedded.process import free_port
+from app.embedded.child_process import free_port
 from app.supervisor import Service, Supervisor
 from bench.audit import Auditor, Books
 from bench.load.requests import CURRENCY

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from app.domain.faults import Fault
+from app.domain.errors import Fault
 from bench.arena import Arena, Options
 from bench.report.environment import afterwards, environment
 from bench.report.markdown import markdown

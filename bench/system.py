@@ -18,8 +18,8 @@ from app.commands.keys import ensure_first_key
 from app.commands.readiness import wait_until_ready
 from app.commands.services import processes
 from app.commands.up import child_environment
-from app.domain.proof import ProofReport
-from app.embedded.process import free_port
+from app.domain.breaks import ProofReport
+from app.embedded.child_process import free_port
 from app.embedded.servers import EmbeddedServers, ServerUrls
 from app.ledger.migrate import upgrade
 from app.settings import Settings, settings_from

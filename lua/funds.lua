@@ -3,7 +3,7 @@
 -- The floor is '' where there is none. The last part is a time in ms since 1970, or the position of the change, which
 -- begins with one.
 --
--- Not a script: app/funds/scripts.py puts it in front of those about funds. The same text stands in the account, in
+-- Not a script: app/cache/keys.py puts it in front of those about funds. The same text stands in the account, in
 -- the record of a refusal and in the reply, so a payment reads one field and writes one.
 
 local MAX_MINOR = 9007199254740991 -- 2^53 - 1: doubles are exact up to here

@@ -11,38 +11,37 @@ from typing import Any
 import psycopg
 import redis
 
+from app.cache.cache import Cache
+from app.cache.client import request_client
 from app.domain.accounts import AccountFacts, AccountStatus, AccountType, default_overdraft_limit
-from app.domain.decisions import CachedBalance
-from app.domain.entries import GENESIS_HASH
-from app.domain.fingerprints import fingerprint
-from app.domain.partitions import PaymentPosition, partition_of
-from app.domain.payments import Intent, Leg, PaymentRequest
-from app.domain.posting import ChainHead, LedgerBalance, QueuedIntent
-from app.domain.proof import Break, ProofReport
+from app.domain.breaks import Break, ProofReport
+from app.domain.hash_chain import GENESIS_HASH
+from app.domain.ledger_rows import ChainHead, LedgerBalance, QueuedIntent
+from app.domain.payment import Intent, Leg, OutboxPosition, PaymentRequest, partition_of
+from app.domain.payment_checks import fingerprint
 from app.domain.refusals import Refusal
+from app.domain.reservations import CachedBalance
 from app.embedded.servers import ServerUrls
-from app.funds.connection import request_client
-from app.funds.gateway import Funds
-from app.iso4217 import iso_currencies
-from app.ledger.accounts import AccountBooks
-from app.ledger.assets import AssetBooks
-from app.ledger.database import engine_for
+from app.ledger.accounts import LedgerAccounts
+from app.ledger.assets import LedgerAssets
+from app.ledger.engine import engine_for
 from app.ledger.history import History
-from app.ledger.holds import HoldBooks
-from app.ledger.posting import PostingBooks
-from app.ledger.proof import ProofBooks
-from app.services.accounts import AccountRequest, Accounts
-from app.services.answers import Accepted
-from app.services.assets import Assets
-from app.services.balances import Balances
-from app.services.contention import Contention
-from app.services.directory import AccountDirectory
-from app.services.drain import BATCH_LIMIT, Drain
-from app.services.drain_report import DrainReport
-from app.services.payments import Payments
-from app.services.reconcile import Reconciler
-from app.services.verify import Verifier
-from app.services.waiting import BooksWait, WaitingRoom
+from app.ledger.posting_session import PostingSession
+from app.ledger.reconciliation import LedgerReconciliation
+from app.ledger.transactions import LedgerAuthorizations
+from app.services.accounts.accounts import AccountRequest, Accounts
+from app.services.accounts.assets import Assets
+from app.services.accounts.directory import AccountDirectory
+from app.services.accounts.hydration import Balances
+from app.services.payments.durable_wait import DurableWait, WaitingRoom
+from app.services.payments.outcomes import Accepted
+from app.services.payments.submit import Payments
+from app.services.posting.contention import Contention
+from app.services.posting.drain import BATCH_LIMIT, Drain
+from app.services.posting.outbox import DrainReport
+from app.services.proofs.chain_verification import ChainVerifier
+from app.services.proofs.reconciliation import Reconciler
+from app.wiring.verbs import iso_currencies
 from tests.patience import CACHE_DEADLINE_S
 
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
@@ -116,7 +115,7 @@ def intent(
 
 def queued(sequence: int, what: Intent | None = None, *, partition: int = 0, at_ms: int = NOON_MS) -> QueuedIntent:
     """An intent in the outbox, in the order of `sequence`."""
-    return QueuedIntent(PaymentPosition(partition, f"{at_ms}-{sequence}"), what or intent(external_id=f"e{sequence}"))
+    return QueuedIntent(OutboxPosition(partition, f"{at_ms}-{sequence}"), what or intent(external_id=f"e{sequence}"))
 
 
 def wallet(account_id: str, balance_minor: int = 0, **more: Any) -> LedgerBalance:
@@ -203,12 +202,12 @@ class World:
         return self._new_client()
 
     @cached_property
-    def funds(self) -> Funds:
-        return self.new_funds()
+    def cache(self) -> Cache:
+        return self.new_cache()
 
-    def new_funds(self) -> Funds:
+    def new_cache(self) -> Cache:
         """A gateway with connections of its own."""
-        return Funds(self._new_client(), partitions=PARTITIONS, window_ms=WINDOW_MS, backlog_limit=self.backlog_limit)
+        return Cache(self._new_client(), partitions=PARTITIONS, window_ms=WINDOW_MS, backlog_limit=self.backlog_limit)
 
     @cached_property
     def engine(self) -> Any:
@@ -217,20 +216,20 @@ class World:
         return engine
 
     @cached_property
-    def account_books(self) -> AccountBooks:
-        return AccountBooks(self.engine, PARTITIONS)
+    def ledger_accounts(self) -> LedgerAccounts:
+        return LedgerAccounts(self.engine, PARTITIONS)
 
     @cached_property
     def history(self) -> History:
         return History(self.engine)
 
-    def new_posting_books(self) -> PostingBooks:
+    def new_posting_session(self) -> PostingSession:
         """The books for posting, over a connection of its own."""
-        return self._closing(PostingBooks(self.urls.database_url))
+        return self._closing(PostingSession(self.urls.database_url))
 
-    def new_proof_books(self) -> ProofBooks:
+    def new_ledger_reconciliation(self) -> LedgerReconciliation:
         """The books for proving, over a connection of its own."""
-        return self._closing(ProofBooks(self.urls.database_url))
+        return self._closing(LedgerReconciliation(self.urls.database_url))
 
     def connect(self, *, owner: bool = True) -> psycopg.Connection[Any]:
         """A connection of its own, committing each statement unless in a transaction."""
@@ -246,48 +245,50 @@ class World:
 
     @cached_property
     def accounts(self) -> Accounts:
-        return Accounts(self.account_books, Assets(AssetBooks(self.engine), iso_currencies()))
+        return Accounts(self.ledger_accounts, Assets(LedgerAssets(self.engine), iso_currencies()))
 
     @cached_property
     def directory(self) -> AccountDirectory:
-        return AccountDirectory(self.account_books)
+        return AccountDirectory(self.ledger_accounts)
 
     @cached_property
     def balances(self) -> Balances:
-        return Balances(self.funds, self.account_books, self.directory)
+        return Balances(self.cache, self.ledger_accounts, self.directory)
 
     @cached_property
     def waiting(self) -> WaitingRoom:
         return WaitingRoom(8)
 
     @cached_property
-    def hold_books(self) -> HoldBooks:
-        return HoldBooks(self.engine)
+    def ledger_authorizations(self) -> LedgerAuthorizations:
+        return LedgerAuthorizations(self.engine)
 
     @cached_property
     def payments(self) -> Payments:
         return self.new_payments()
 
-    def new_payments(self, funds: Funds | None = None) -> Payments:
+    def new_payments(self, cache: Cache | None = None) -> Payments:
         """The verbs of payments, as in a process of its own."""
-        funds = funds or self.funds
-        directory = AccountDirectory(self.account_books)
-        balances = Balances(funds, self.account_books, directory)
+        cache = cache or self.cache
+        directory = AccountDirectory(self.ledger_accounts)
+        balances = Balances(cache, self.ledger_accounts, directory)
         wake = lambda: self.wakes.append("drain")  # noqa: E731
-        wait = BooksWait(funds, self.waiting)
-        return Payments(funds, self.account_books, self.history, self.hold_books, directory, balances, wait, wake)
+        wait = DurableWait(cache.outbox, self.waiting)
+        return Payments(
+            cache, self.ledger_accounts, self.history, self.ledger_authorizations, directory, balances, wait, wake
+        )
 
     @cached_property
     def worker(self) -> Drain:
         return self.new_drain()
 
     def new_drain(
-        self, *, funds: Any = None, books: Any = None, batch_limit: int = BATCH_LIMIT, clock: Any = None
+        self, *, cache: Any = None, ledger: Any = None, batch_limit: int = BATCH_LIMIT, clock: Any = None
     ) -> Drain:
         """A drain as in a process of its own; without a `clock` of its own, time passes only as it sleeps."""
         return Drain(
-            funds or self.new_funds(),
-            books or self.new_posting_books(),
+            cache or self.new_cache(),
+            ledger or self.new_posting_session(),
             Contention(clock or self.clock, lambda: 1.0),
             sleep=self.clock.sleep,
             jitter=lambda: 1.0,
@@ -297,12 +298,15 @@ class World:
     @cached_property
     def reconciler(self) -> Reconciler:
         return Reconciler(
-            self.new_funds(), self.new_proof_books(), Verifier(self.new_proof_books(), self.clock), self.clock
+            self.new_cache(),
+            self.new_ledger_reconciliation(),
+            ChainVerifier(self.new_ledger_reconciliation(), self.clock),
+            self.clock,
         )
 
     @cached_property
-    def verifier(self) -> Verifier:
-        return Verifier(self.new_proof_books(), self.clock)
+    def verifier(self) -> ChainVerifier:
+        return ChainVerifier(self.new_ledger_reconciliation(), self.clock)
 
     # Verbs
 
@@ -374,7 +378,7 @@ class World:
 
     def assert_proven(self) -> None:
         """Cache and books must agree in every way that the proofs know, with nothing left in flight."""
-        assert self.funds.backlog() == dict.fromkeys(range(PARTITIONS), 0)
+        assert self.cache.outbox.backlog() == dict.fromkeys(range(PARTITIONS), 0)
         assert self.reconcile().breaks == []
         assert self.verifier.run().breaks == []
         assert self.rows(
@@ -395,7 +399,7 @@ class World:
 
     def cached(self, account_id: str) -> CachedBalance:
         """An account's state in the cache, where it must be."""
-        cached = self.funds.balance(account_id)
+        cached = self.cache.accounts.balance(account_id)
         assert cached is not None, f"{account_id} is cold"
         return cached
 
@@ -407,9 +411,9 @@ class World:
 
     def account_key(self, account_id: str) -> str:
         """The cache's key of an account."""
-        from app.funds import keys
+        from app.cache import keys
 
-        return keys.account(self.funds.partition_of(account_id), account_id)
+        return keys.account(self.cache.partition_of(account_id), account_id)
 
     def posted_external_ids(self) -> list[str]:
         """Every external id in the books, with repeats if there were any."""

@@ -9,7 +9,7 @@ import redis
 from hypothesis import HealthCheck, settings
 
 from app.embedded.servers import ServerUrls
-from app.services import keys
+from app.services.access import api_keys as keys
 from tests.builders import PARTITIONS, World
 from tests.databases import Databases, with_database
 from tests.patience import CACHE_DEADLINE_S, PATIENCE_S

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import psycopg
 from psycopg import sql
 
-from app.domain.partitions import DEFAULT_PARTITIONS
+from app.domain.payment import DEFAULT_PARTITIONS
 from app.embedded.servers import ServerUrls
 from app.ledger.migrate import upgrade
 from tests.patience import until

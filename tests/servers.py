@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from app.embedded import cache, postgres
+from app.embedded import postgres
+from app.embedded import valkey as cache
 from app.embedded.servers import EmbeddedServers, ServerUrls
 
 POSTGRES_PROGRAMS = "HOLDFAST_TEST_POSTGRES"

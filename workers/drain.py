@@ -6,10 +6,10 @@ import time
 from collections.abc import Sequence
 from functools import cache
 
-from app.domain.faults import Fault
-from app.services.drain import Drain
-from app.services.drain_report import DrainReport
-from app.wake import DRAIN_QUEUE, Wakes
+from app.domain.errors import Fault
+from app.services.posting.drain import Drain
+from app.services.posting.outbox import DrainReport
+from app.wakeup import DRAIN_QUEUE, WakeUps
 from app.wiring.workers import build_drain
 from workers.process import collect_seldom, settings, work
 
@@ -56,8 +56,8 @@ def _drain() -> Drain:
 
 
 @cache
-def _wakes() -> Wakes:
-    return Wakes(settings().queue_url)
+def _wakes() -> WakeUps:
+    return WakeUps(settings().queue_url)
 
 
 def drain() -> None:
@@ -72,7 +72,7 @@ def _drain_until_idle(drain: Drain) -> None:
     job = _Job(drain)
     job.work()
     if job.was_at_work:
-        drain.funds.mark_asleep()
+        drain.cache.outbox.mark_asleep()
         drain.run_once()  # what came after the last look and before the mark was gone
     if job.is_over:
         _wakes().drain()  # the time was up, not the work: who pays meanwhile sees a backlog and wakes nobody
@@ -122,7 +122,7 @@ class _Job:
     def _mark(self) -> None:
         now = time.monotonic()
         if now - self._marked > MARK_S:
-            self._drain.funds.mark_awake()
+            self._drain.cache.outbox.mark_awake()
             self._marked = now
 
 

@@ -4,10 +4,10 @@ import logging
 import time
 from functools import cache
 
-from app.domain.faults import Fault
-from app.services.leisure import Leisure
-from app.services.reconcile import Reconciler
-from app.wake import MAINTENANCE_QUEUE
+from app.domain.errors import Fault
+from app.services.proofs.chain_verification import Leisure
+from app.services.proofs.reconciliation import Reconciler
+from app.wakeup import MAINTENANCE_QUEUE
 from app.wiring.workers import build_reconciler
 from workers.process import settings, work
 

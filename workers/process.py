@@ -9,7 +9,7 @@ from typing import Any
 from rq import Queue, SimpleWorker
 from rq.worker_registration import register
 
-from app.funds.connection import blocking_client
+from app.cache.client import blocking_client
 from app.settings import Settings, settings_from
 
 

@@ -11,11 +11,11 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from threading import Event
 
-from app.domain.faults import Fault
+from app.domain.errors import Fault
 from app.settings import settings_from
-from app.wake import DRAIN_QUEUE, MAINTENANCE_QUEUE, Wakes
-from app.wiring.cache import build_funds
-from app.wiring.clock import build_expiry, build_mending, build_push
+from app.wakeup import DRAIN_QUEUE, MAINTENANCE_QUEUE, WakeUps
+from app.wiring.cache import build_cache
+from app.wiring.verbs import build_expiry, build_push, build_recovery
 from workers.process import configure_logging
 
 log = logging.getLogger(__name__)
@@ -33,7 +33,7 @@ class Schedule:
     def __init__(
         self,
         backlog: Callable[[], dict[int, int]],
-        wakes: Wakes,
+        wakes: WakeUps,
         push: Callable[[], object],
         expire: Callable[[], object],
         mend: Callable[[], object],
@@ -68,13 +68,13 @@ def main() -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopped.set())
     settings = settings_from(os.environ)
-    holds = build_expiry(settings)
+    authorizations = build_expiry(settings)
     schedule = Schedule(
-        build_funds(settings).backlog,
-        Wakes(settings.queue_url),
+        build_cache(settings).outbox.backlog,
+        WakeUps(settings.queue_url),
         build_push(settings).run_once,
-        expire=lambda: holds.expire_due(datetime.now(UTC)),
-        mend=build_mending(settings).run_once,
+        expire=lambda: authorizations.expire_due(datetime.now(UTC)),
+        mend=build_recovery(settings).run_once,
     )
     while not stopped.wait(SWEEP_S):
         try:

@@ -6,17 +6,16 @@ from urllib.parse import quote
 from flask import Blueprint, Response, request
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from app.api.access import actor, operation
+from app.api.auth import actor, operation
 from app.api.context import services
-from app.api.problems import problem
-from app.api.rendering import json_response, page_response
 from app.api.requests import Body, after_number, checked_metadata, instant, only_parameters, page_limit
+from app.api.responses import json_response, page_response, problem
 from app.domain.accounts import DEFAULT_ENTITY, AccountType, default_overdraft_limit
-from app.domain.books import Account, AccountEntry, AsOf, TimeBasis
-from app.domain.clock import rfc3339
+from app.domain.read_models import Account, AccountEntry, AsOf, TimeBasis
 from app.domain.refusals import Refusal
-from app.services.accounts import AccountRequest, account_not_found
-from app.services.keys import Scope
+from app.domain.timestamps import rfc3339
+from app.services.access.api_keys import Scope
+from app.services.accounts.accounts import AccountRequest, account_not_found
 
 blueprint = Blueprint("accounts", __name__)
 

@@ -1,26 +1,99 @@
 """The Flask application."""
 
-from flask import Request
-from werkzeug.routing import PathConverter
+from collections.abc import Callable
+from functools import cached_property
+from typing import Any
+
+from flask import Flask, Request, Response
+from flask import request as current_request
+from flask.sessions import NullSession, SessionInterface
+from werkzeug.routing import MapAdapter, PathConverter, Rule
 
 from app.api import (
+    account_changes,
     accounts,
     assets,
+    authorizations,
     batches,
-    changes,
-    health,
-    holds,
     journals,
-    metrics,
+    openapi,
+    ops,
     payments,
-    reference,
-    refunds,
     reports,
 )
 from app.api.context import EXTENSION, ApiServices
-from app.api.framework import LeanFlask
-from app.api.problems import install_error_handlers
 from app.api.requests import malformed
+from app.api.responses import install_error_handlers
+
+_NO_SESSION = NullSession()
+
+
+class _NoSessions(SessionInterface):
+    """The API has no cookies."""
+
+    def open_session(self, app: Flask, request: Request) -> NullSession:  # noqa: ARG002 - of the interface
+        """The same nothing for everybody; it cannot be written to."""
+        return _NO_SESSION
+
+
+class _Routes(MapAdapter):
+    """The routes for one request, which is looked for among the fixed ones first."""
+
+    fixed: Rule | None = None
+
+    def match(self, *args: Any, **options: Any) -> Any:
+        """The rule and its variables, or what to raise."""
+        if self.fixed is not None and options == {"return_rule": True}:
+            return self.fixed, {}
+        return super().match(*args, **options)
+
+
+class LeanFlask(Flask):
+    """A Flask whose requests meet one check, one view, and no hooks."""
+
+    session_interface: SessionInterface = _NoSessions()
+
+    def __init__(self, name: str, check: Callable[[Request], None]) -> None:
+        """`check` sees every request before its view, and raises where it must not come there."""
+        super().__init__(name, static_folder=None)
+        self._check = check
+
+    def create_url_adapter(self, request: Request | None) -> MapAdapter | None:
+        """Match by path and method alone; no URL is ever built."""
+        if request is None:
+            return None
+        routes = _Routes(self.url_map, "", request.root_path, "", request.scheme, request.path, request.method)
+        routes.fixed = self._fixed_routes.get((request.path, request.method))
+        return routes
+
+    @cached_property
+    def _fixed_routes(self) -> dict[tuple[str, str], Rule]:
+        """The routes without a variable, by path and method; Flask takes no further ones after its first request."""
+        rules = [rule for rule in self.url_map.iter_rules() if not rule.arguments]
+        return {(rule.rule, method): rule for rule in rules for method in rule.methods or ()}
+
+    def preprocess_request(self) -> None:
+        """The one check."""
+        self._check(current_request)
+
+    def process_response(self, response: Response) -> Response:
+        """The response as the view made it."""
+        return response
+
+    def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
+        """The function itself: no view is a coroutine."""
+        return func
+
+    def require_no_hooks(self) -> None:
+        """Raise if somebody registered a hook, for it would never be called."""
+        hooks = (
+            self.before_request_funcs,
+            self.after_request_funcs,
+            self.url_value_preprocessors,
+        )
+        if any(hooks):
+            raise TypeError("hooks around requests are not called here; put the code where it is needed")
+
 
 LARGEST_BODY = 1024 * 1024
 
@@ -47,17 +120,15 @@ def create_application(services: ApiServices) -> LeanFlask:
     application.extensions[EXTENSION] = services
     for module in (
         accounts,
-        changes,
+        account_changes,
         assets,
         payments,
-        holds,
+        authorizations,
         batches,
         journals,
-        refunds,
         reports,
-        health,
-        metrics,
-        reference,
+        ops,
+        openapi,
     ):
         application.register_blueprint(module.blueprint)
     install_error_handlers(application)

@@ -5,16 +5,15 @@ from typing import Annotated
 from flask import Blueprint, Response, request
 from msgspec import Meta, Struct
 
-from app.api.access import actor, operation
 from app.api.accounts import CurrencyCode
+from app.api.auth import actor, operation
 from app.api.context import services
-from app.api.problems import problem
-from app.api.rendering import json_response, page_response
 from app.api.requests import Body, only_parameters, page_limit
-from app.domain.clock import rfc3339
-from app.domain.currencies import MOST_MINOR_UNITS, Asset
+from app.api.responses import json_response, page_response, problem
+from app.domain.money import MOST_MINOR_UNITS, Asset
 from app.domain.refusals import Refusal, RefusalCode
-from app.services.keys import Scope
+from app.domain.timestamps import rfc3339
+from app.services.access.api_keys import Scope
 
 blueprint = Blueprint("assets", __name__)
 

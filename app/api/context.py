@@ -1,24 +1,30 @@
 """The services that the views call, and how a view reaches them."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from flask import current_app
 
-from app.services.accounts import Accounts
-from app.services.assets import Assets
-from app.services.balances import Balances
-from app.services.batches import Batches
-from app.services.changes import AccountChanges
-from app.services.figures import FigureReader
-from app.services.holds import Holds
-from app.services.journals import Journals
-from app.services.keys import Gatekeeper
-from app.services.payments import Payments
-from app.services.ports.books import HistoryReports
-from app.services.readiness import ReadinessProbe
-from app.services.refunds import Refunds
+from app.services.access.api_keys import Gatekeeper
+from app.services.accounts.accounts import Accounts
+from app.services.accounts.assets import Assets
+from app.services.accounts.changes import AccountChanges
+from app.services.accounts.hydration import Balances
+from app.services.payments.authorizations import Authorizations
+from app.services.payments.batches import Batches
+from app.services.payments.refunds import Refunds
+from app.services.payments.submit import Payments
+from app.services.posting.journals import Journals
+from app.services.proofs.readiness import ReadinessProbe
+
+if TYPE_CHECKING:
+    from app.cache.cache import Cache
+    from app.ledger.history import History
+
 
 EXTENSION = "holdfast"
 
@@ -32,14 +38,14 @@ class ApiServices:
     assets: Assets
     balances: Balances
     payments: Payments
-    holds: Holds
+    authorizations: Authorizations
     batches: Batches
     journals: Journals
     refunds: Refunds
-    history: HistoryReports
+    history: History
+    cache: Cache
     gatekeeper: Gatekeeper
     readiness: ReadinessProbe
-    figures: FigureReader
     now: Callable[[], datetime]
     start: Callable[[], None]
 

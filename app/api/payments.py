@@ -2,12 +2,10 @@
 
 from flask import Blueprint, Response, request
 
-from app.api.access import actor, operation
+from app.api.auth import actor, operation
 from app.api.context import services
-from app.api.payment_answers import acknowledged, acknowledged_status, payment_body
-from app.api.payment_bodies import AcknowledgedPayment, NewPayment, PaymentBody, requested
-from app.api.problems import problem
-from app.api.rendering import json_response
+from app.api.payment_schema import AcknowledgedPayment, NewPayment, PaymentBody, requested
+from app.api.payment_views import acknowledged, acknowledged_status, payment_body
 from app.api.requests import (
     Body,
     expected_version,
@@ -16,10 +14,11 @@ from app.api.requests import (
     only_parameters,
     preferred_wait_s,
 )
+from app.api.responses import json_response, problem
 from app.domain.accounts import DEFAULT_ENTITY
 from app.domain.refusals import Refusal, RefusalCode
-from app.services.answers import Accepted
-from app.services.keys import Scope
+from app.services.access.api_keys import Scope
+from app.services.payments.outcomes import Accepted
 
 blueprint = Blueprint("payments", __name__)
 

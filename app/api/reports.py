@@ -3,13 +3,13 @@
 from flask import Blueprint, Response, request
 from msgspec import Struct
 
-from app.api.access import operation
+from app.api.auth import operation
 from app.api.context import services
-from app.api.rendering import json_response
 from app.api.requests import instant, only_parameters, page_limit
-from app.domain.books import TrialBalanceLine, TrialBalanceTotal
-from app.domain.clock import rfc3339
-from app.services.keys import Scope
+from app.api.responses import json_response
+from app.domain.read_models import TrialBalanceLine, TrialBalanceTotal
+from app.domain.timestamps import rfc3339
+from app.services.access.api_keys import Scope
 
 blueprint = Blueprint("reports", __name__)
 

@@ -8,10 +8,10 @@ import msgspec
 from flask import request
 from werkzeug.exceptions import RequestEntityTooLarge
 
-from app.api.problems import Refused
-from app.domain.books import AsOf, TimeBasis
-from app.domain.clock import rfc3339
+from app.api.responses import Refused
+from app.domain.read_models import AsOf, TimeBasis
 from app.domain.refusals import Refusal, RefusalCode
+from app.domain.timestamps import rfc3339
 
 LONGEST_PAGE = 1_000
 DEFAULT_PAGE = 100

@@ -7,12 +7,12 @@ from typing import Any
 
 from app.api.accounts import LARGEST_METADATA
 from app.api.application import LARGEST_BODY
-from app.api.problems import RETRY_AFTER_S, catalogue
 from app.api.requests import DEEPEST_METADATA, DEFAULT_PAGE, LONGEST_PAGE, LONGEST_WAIT_S
+from app.api.responses import RETRY_AFTER_S, catalogue
 from app.domain.accounts import MAX_ID_LENGTH, RESERVED_ENDINGS
 from app.domain.money import MAX_MINOR
-from app.services.keys import RECHECK_S, Scope
-from app.services.readiness import DURABILITY, DURABLE_IN_LEDGER
+from app.services.access.api_keys import RECHECK_S, Scope
+from app.services.proofs.readiness import DURABILITY, DURABLE_IN_LEDGER
 
 WIDTH = 118
 

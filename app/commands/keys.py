@@ -4,9 +4,9 @@ import argparse
 from pathlib import Path
 
 from app.commands.session import connected
-from app.domain.clock import rfc3339
-from app.ledger.api_keys import KeyBooks
-from app.services.keys import Scope, create_key
+from app.domain.timestamps import rfc3339
+from app.ledger.api_keys import LedgerApiKeys
+from app.services.access.api_keys import Scope, create_key
 from app.settings import Settings
 from app.wiring.verbs import build_engine
 
@@ -35,19 +35,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Do it."""
     with connected(arguments.data_dir) as settings:
-        books = KeyBooks(build_engine(settings, "keys"))
+        ledger = LedgerApiKeys(build_engine(settings, "keys"))
         if arguments.action == "create":
             scopes = [Scope(name) for name in arguments.scope or (Scope.READ, Scope.PAYMENTS_WRITE)]
-            print(create_key(books, arguments.name, scopes, ACTOR))
+            print(create_key(ledger, arguments.name, scopes, ACTOR))
             return 0
         if arguments.action == "list":
-            for key in books.all():
+            for key in ledger.all():
                 state = f"revoked {rfc3339(key.revoked_at)}" if key.revoked_at else "active"
                 print(
                     f"{key.key_id}  {rfc3339(key.created_at)}  {state:<32}  {','.join(sorted(key.scopes))}  {key.name}"
                 )
             return 0
-        if not books.revoke(arguments.key_id, ACTOR):
+        if not ledger.revoke(arguments.key_id, ACTOR):
             print(f"There is no active key {arguments.key_id!r}.")
             return 1
         print(f"Key {arguments.key_id} is revoked.")
@@ -56,7 +56,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def ensure_first_key(settings: Settings) -> str | None:
     """Make a key with all rights if there is none at all; returns it when it is new."""
-    books = KeyBooks(build_engine(settings, "keys"))
-    if books.all():
+    ledger = LedgerApiKeys(build_engine(settings, "keys"))
+    if ledger.all():
         return None
-    return create_key(books, "first key", [Scope.ADMIN], ACTOR)
+    return create_key(ledger, "first key", [Scope.ADMIN], ACTOR)

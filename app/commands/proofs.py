@@ -3,8 +3,8 @@
 import json
 from dataclasses import asdict
 
-from app.domain.proof import ProofReport
-from app.services.repair import RepairReport
+from app.domain.breaks import ProofReport
+from app.services.proofs.repair import RepairReport
 
 
 def as_json(report: ProofReport | RepairReport) -> str:

@@ -7,7 +7,7 @@ import socket
 import time
 
 from app.commands.services import api_service
-from app.embedded.process import EmbeddedServerError, tail
+from app.embedded.child_process import EmbeddedServerError, tail
 from app.supervisor import Supervisor
 
 READY_SECONDS = 60.0

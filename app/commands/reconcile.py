@@ -6,7 +6,7 @@ import sys
 from app.commands.keys import ACTOR
 from app.commands.proofs import as_json, as_text, repair_as_text
 from app.commands.session import connected
-from app.wiring.repair import build_repair
+from app.wiring.verbs import build_repair
 from app.wiring.workers import build_reconciler
 
 

@@ -12,7 +12,7 @@ from typing import Any, cast
 
 from app.api.application import create_application
 from app.api.context import ApiServices
-from app.api.reference import document
+from app.api.openapi import document
 from app.command_line import PROJECT
 from app.commands.handbook import handbook
 

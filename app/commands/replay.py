@@ -10,8 +10,8 @@ from tqdm import tqdm
 
 from app.commands.proofs import as_text
 from app.commands.session import connected
-from app.domain.movements import COLUMNS, Movement, read_movement
-from app.services.replay import ReplayReport
+from app.domain.bank_file import COLUMNS, Movement, read_movement
+from app.services.statements.replay import ReplayReport
 from app.settings import Settings
 from app.wiring.verbs import build_replay
 from app.wiring.workers import build_reconciler

@@ -16,9 +16,8 @@ from app.bootstrap import step
 from app.command_line import PROJECT
 from app.commands.readiness import require_port, wait_until_ready
 from app.commands.services import api_service, processes
-from app.embedded.attach import External, Running, announce, exclusive
+from app.embedded.attach import External, Running, announce, check_cache, check_database, exclusive
 from app.embedded.credentials import write_private
-from app.embedded.external import check_cache, check_database
 from app.embedded.servers import EmbeddedServers, ServerUrls, prepare_directory
 from app.settings import Settings, settings_from
 from app.supervisor import Supervisor

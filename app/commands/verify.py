@@ -11,7 +11,7 @@ from pathlib import Path
 
 from app.commands.proofs import as_json, as_text
 from app.commands.session import connected
-from app.services.verify import Head
+from app.services.proofs.chain_verification import Head
 from app.wiring.workers import build_verifier
 
 HEADS_FILE = "chain-heads.jsonl"

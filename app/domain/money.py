@@ -1,4 +1,10 @@
-"""Amounts: integers in minor units, bounded so that every party counts them exactly."""
+"""Amounts: integers in minor units, and the currencies and assets that they count."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from app.domain.refusals import Refusal, RefusalCode
 
 MAX_MINOR = 2**53 - 1
 """The largest amount or balance, in minor units: Lua numbers and JSON clients are doubles, exact up to here."""
@@ -7,3 +13,46 @@ MAX_MINOR = 2**53 - 1
 def in_range(amount_minor: int) -> bool:
     """Whether an amount or balance lies within the bounds, on either side of zero."""
     return -MAX_MINOR <= amount_minor <= MAX_MINOR
+
+
+MOST_MINOR_UNITS = 18
+"""Decimal places: as many as the finest asset in common use has, and an int64 can count."""
+
+
+@dataclass(slots=True, frozen=True)
+class Asset:
+    """Something that accounts are kept in. `minor_units` is the number of decimal places of one unit.
+
+    A currency of ISO 4217 was registered by nobody and has no time.
+    """
+
+    currency_code: str
+    minor_units: int
+    name: str
+    registered_by: str | None = None
+    registered_at: datetime | None = None
+
+    @property
+    def is_iso(self) -> bool:
+        """Whether it is a currency of ISO 4217."""
+        return self.registered_by is None
+
+
+def refuse_registration(wanted: Asset, reserved_codes: Mapping[str, Asset | None]) -> Refusal | None:
+    """Refuse an asset under a code of ISO 4217, or with minor units that cannot be counted."""
+    if wanted.currency_code in reserved_codes:
+        return Refusal(
+            RefusalCode.ASSET_EXISTS,
+            f"{wanted.currency_code} is a code of ISO 4217; choose one of your own.",
+            {"currency_code": wanted.currency_code, "iso_4217": True},
+        )
+    return None
+
+
+def unknown_currency(currency_code: str) -> Refusal:
+    """The refusal of a code that is neither in ISO 4217 nor registered."""
+    return Refusal(
+        RefusalCode.UNKNOWN_CURRENCY,
+        f"{currency_code} is neither a currency of ISO 4217 nor a registered asset; register one with POST /v1/assets.",
+        {"currency_code": currency_code},
+    )

@@ -61,7 +61,7 @@ class RefusalCode(StrEnum):
     LINKED_PAYMENT_FAILED = "linked_payment_failed"
     LEDGER_BACKLOGGED = "ledger_backlogged"
     CACHE_UNAVAILABLE = "cache_unavailable"
-    BOOKS_UNAVAILABLE = "books_unavailable"
+    LEDGER_UNAVAILABLE = "ledger_unavailable"
     OUTCOME_UNKNOWN = "outcome_unknown"
     CONCURRENCY_RETRY_EXHAUSTED = "concurrency_retry_exhausted"
     INTERNAL_ERROR = "internal_error"

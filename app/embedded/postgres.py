@@ -11,10 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from app.embedded import identity as identities
-from app.embedded.credentials import Credentials
-from app.embedded.identity import Identity, Installation
-from app.embedded.process import (
+from app.embedded import run_as as identities
+from app.embedded.child_process import (
     EmbeddedServerError,
     free_port,
     lock_file,
@@ -24,6 +22,8 @@ from app.embedded.process import (
     tail,
     wait_until,
 )
+from app.embedded.credentials import Credentials
+from app.embedded.run_as import Identity, Installation
 
 OWNER = "holdfast_owner"
 APP = "holdfast_app"
@@ -131,13 +131,13 @@ class PostgresServer:
         self._write("pg_hba.conf", AUTHENTICATION, installation.identity)
         # We hold the lock that its last process would hold, so a pid file can only be a dead server's.
         (self._directory / "postmaster.pid").unlink(missing_ok=True)
-        with open_log(self._log_path) as log, reachable(self._directory, installation.identity) as place:
+        with open_log(self._log_path) as log, reachable(self._directory, installation.identity) as outbox_position:
             self._process = start_child(
-                installation.command("postgres", "-D", place.name),
+                installation.command("postgres", "-D", outbox_position.name),
                 log=log,
                 death_signal=signal.SIGINT,
                 identity=installation.identity.launch,
-                keep_open=(self._lock, *place.descriptors),
+                keep_open=(self._lock, *outbox_position.descriptors),
             )
 
     def finish(self) -> None:
@@ -174,17 +174,17 @@ class PostgresServer:
         with (
             open_log(self._log_path) as log,
             self._password_pipe(installation.identity) as password,
-            reachable(draft, installation.identity) as place,
+            reachable(draft, installation.identity) as outbox_position,
         ):
             options = ["--username", OWNER, "--auth", "scram-sha-256", "--data-checksums"]
             options += ["--encoding", "UTF8", "--locale", "C"]
-            options += ["--pgdata", place.name, "--pwfile", f"/dev/fd/{password.fileno()}"]
+            options += ["--pgdata", outbox_position.name, "--pwfile", f"/dev/fd/{password.fileno()}"]
             initdb = start_child(
                 installation.command("initdb", *options),
                 log=log,
                 death_signal=signal.SIGKILL,
                 identity=installation.identity.launch,
-                keep_open=(password.fileno(), lock, *place.descriptors),
+                keep_open=(password.fileno(), lock, *outbox_position.descriptors),
             )
             if initdb.wait(INITIALISE_SECONDS) != 0:
                 log_end = f"The log, {self._log_path}, ends:\n{tail(self._log_path)}"

@@ -7,11 +7,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from app.embedded import credentials, identity
-from app.embedded.cache import CacheServer
-from app.embedded.identity import Installation
+from app.embedded import credentials
+from app.embedded import run_as as identity
+from app.embedded.child_process import EmbeddedServerError
 from app.embedded.postgres import PostgresServer
-from app.embedded.process import EmbeddedServerError
+from app.embedded.run_as import Installation
+from app.embedded.valkey import CacheServer
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from datetime import datetime
 
 from sqlalchemy import Engine, func, insert, select, update
 
-from app.ledger.database import translated
+from app.ledger.engine import translated
 from app.ledger.schema import api_key, audit_event
 
 
@@ -21,7 +21,7 @@ class StoredKey:
     revoked_at: datetime | None
 
 
-class KeyBooks:
+class LedgerApiKeys:
     """The API keys."""
 
     def __init__(self, engine: Engine) -> None:

@@ -3,12 +3,12 @@
 from sqlalchemy import Engine, Row, func, insert, select
 from sqlalchemy.dialects.postgresql import insert as upsert
 
-from app.domain.currencies import Asset
-from app.ledger.database import translated
+from app.domain.money import Asset
+from app.ledger.engine import translated
 from app.ledger.schema import asset, audit_event
 
 
-class AssetBooks:
+class LedgerAssets:
     """The register of assets."""
 
     def __init__(self, engine: Engine) -> None:

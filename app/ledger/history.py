@@ -5,7 +5,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Engine, FromClause, Subquery, and_, case, func, select, tuple_
 
-from app.domain.books import (
+from app.domain.read_models import (
     AccountEntry,
     AsOf,
     ConflictCount,
@@ -17,7 +17,7 @@ from app.domain.books import (
     TrialBalanceTotal,
 )
 from app.domain.refusals import Refusal, RefusalCode
-from app.ledger.database import any_of, translated
+from app.ledger.engine import any_of, translated
 from app.ledger.schema import (
     account,
     account_balance,

@@ -8,9 +8,9 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, text
 
-from app.domain.partitions import DEFAULT_PARTITIONS
-from app.ledger.connecting import APP_ROLE
-from app.ledger.database import owner_engine, translated
+from app.domain.payment import DEFAULT_PARTITIONS
+from app.ledger.connections import APP_ROLE
+from app.ledger.engine import owner_engine, translated
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 _MIGRATION_LOCK = 4_770_171_193

@@ -6,28 +6,26 @@ from functools import partial
 from uuid import uuid4
 
 from app.api.context import ApiServices
-from app.funds.connection import blocking_client
-from app.funds.notices import Subscriber
-from app.ledger.accounts import AccountBooks
-from app.ledger.api_keys import KeyBooks
+from app.cache.client import blocking_client
+from app.cache.notifications import Subscriber
+from app.ledger.accounts import LedgerAccounts
+from app.ledger.api_keys import LedgerApiKeys
 from app.ledger.history import History
-from app.ledger.journals import JournalBooks
-from app.services.accounts import Accounts
-from app.services.batches import Batches
-from app.services.figures import FigureReader
-from app.services.journals import Journals
-from app.services.keys import Gatekeeper
-from app.services.pacing import Pacing
-from app.services.refunds import Refunds
-from app.services.waiting import WaitingRoom
+from app.ledger.transactions import LedgerTransactions
+from app.services.access.api_keys import Gatekeeper
+from app.services.accounts.accounts import Accounts
+from app.services.payments.batches import Batches, Pacing
+from app.services.payments.durable_wait import WaitingRoom
+from app.services.payments.refunds import Refunds
+from app.services.posting.journals import Journals
 from app.settings import Settings
-from app.wake import Bell, Wakes
-from app.wiring.cache import build_funds
+from app.wakeup import Bell, WakeUps
+from app.wiring.cache import build_cache
 from app.wiring.verbs import (
     build_assets,
+    build_authorizations,
     build_changes,
     build_engine,
-    build_holds,
     build_payments,
     build_poster,
     build_readiness,
@@ -43,31 +41,35 @@ WAITERS = 48
 def build_api(settings: Settings) -> ApiServices:
     """Everything the API serves."""
     engine = build_engine(settings, "api", LOOK_UP_S)
-    funds = build_funds(settings)
-    accounts = AccountBooks(engine, settings.partitions)
+    cache = build_cache(settings)
+    accounts = LedgerAccounts(engine, settings.partitions)
     history = History(engine)
     waiting = WaitingRoom(WAITERS)
-    wake = Bell(Wakes(settings.queue_url).drain).ring
-    payments = build_payments(settings, funds, accounts, history, waiting, wake)
-    register = JournalBooks(engine)
-    poster = build_poster(settings, funds, register, payments)
+    wake = Bell(WakeUps(settings.queue_url).drain).ring
+    payments = build_payments(settings, cache, accounts, history, waiting, wake)
+    register = LedgerTransactions(engine)
+    poster = build_poster(settings, cache, register, payments)
     subscription = blocking_client(settings.redis_url, decode_responses=True)
     return ApiServices(
         accounts=Accounts(accounts, build_assets(engine)),
-        changes=build_changes(engine, funds, payments.balances),
+        changes=build_changes(engine, cache, payments.balances),
         assets=build_assets(engine),
         balances=payments.balances,
         payments=payments,
-        holds=build_holds(engine, funds, payments),
+        authorizations=build_authorizations(engine, cache, payments),
         batches=Batches(
-            payments, funds, Pacing(funds.backlog, time.sleep), sleep=time.sleep, new_group_id=lambda: uuid4().hex
+            payments,
+            cache,
+            Pacing(cache.outbox.backlog, time.sleep),
+            sleep=time.sleep,
+            new_group_id=lambda: uuid4().hex,
         ),
         journals=Journals(register, poster),
-        refunds=Refunds(funds, register, payments, poster),
+        refunds=Refunds(cache, register, payments, poster),
         history=History(build_engine(settings, "reports")),
-        gatekeeper=Gatekeeper(KeyBooks(engine), time.monotonic),
-        readiness=build_readiness(settings, engine, funds, accounts),
-        figures=FigureReader(funds, history),
+        cache=cache,
+        gatekeeper=Gatekeeper(LedgerApiKeys(engine), time.monotonic),
+        readiness=build_readiness(settings, engine, cache, accounts),
         now=partial(datetime.now, UTC),
         start=Subscriber(subscription, waiting.hear, waiting.begin).start,
     )

@@ -1,13 +1,13 @@
 """The cache, which every process knows."""
 
-from app.funds.connection import request_client
-from app.funds.gateway import Funds
+from app.cache.cache import Cache
+from app.cache.client import request_client
 from app.settings import Settings
 
 
-def build_funds(settings: Settings) -> Funds:
+def build_cache(settings: Settings) -> Cache:
     """The cache."""
-    return Funds(
+    return Cache(
         request_client(settings.redis_url, settings.cache_deadline_s),
         partitions=settings.partitions,
         window_ms=settings.idempotency_window_s * 1000,

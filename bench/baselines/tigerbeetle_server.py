@@ -5,7 +5,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from app.embedded.process import free_port, open_log, start_child, stop_child
+from app.embedded.child_process import free_port, open_log, start_child, stop_child
 
 BATCH = 8_000
 

@@ -5,8 +5,8 @@ import os
 from flask import Flask, Response
 from flask.sessions import SessionInterface
 
-from app.embedded.lifeline import die_with_parent
-from app.scheduling import wake_without_haste
+from app.embedded.die_with_parent import die_with_parent
+from app.process_tuning import wake_without_haste
 from bench.baselines import balance, for_update, holding, optimistic, parse_only, race, serializable
 from bench.baselines.common import Refused, refusal
 

@@ -7,7 +7,7 @@ import time
 
 import redis
 
-from app.funds.keys import SETTLED_CHANNEL
+from app.cache.keys import SETTLED_CHANNEL
 
 
 def main() -> None:

@@ -4,7 +4,7 @@ import time
 
 import psycopg
 
-from app.services.drain import BATCH_LIMIT
+from app.services.posting.drain import BATCH_LIMIT
 from bench.arena import Arena
 from bench.drive import Outcome
 from bench.figures import Round, ticks_of

@@ -2,7 +2,7 @@
 
 from itertools import islice
 
-from app.funds import keys
+from app.cache import keys
 from bench.arena import Arena
 from bench.bulk import add_accounts
 from bench.figures import Round

@@ -11,9 +11,9 @@ from dataclasses import replace
 from typing import Any
 from unittest.mock import patch
 
-from app.domain.partitions import partition_of
-from app.funds.connection import RoundTrips
-from app.funds.scripts import RESERVE
+from app.cache.client import RoundTrips
+from app.cache.keys import RESERVE
+from app.domain.payment import partition_of
 from bench.arena import Arena
 from bench.figures import Round
 from bench.inside import Inside

@@ -7,11 +7,11 @@ from typing import Any
 
 from werkzeug.test import TestResponse
 
-from app.funds.gateway import Funds
-from app.ledger.changes import ChangeBooks
-from app.services.changes import AccountChanges
-from app.services.pushing import DirectoryPush
-from app.wiring.cache import build_funds
+from app.cache.cache import Cache
+from app.ledger.account_changes import LedgerAccountChanges
+from app.services.accounts.changes import AccountChanges
+from app.services.accounts.recovery import DirectoryPush
+from app.wiring.cache import build_cache
 from app.wiring.verbs import build_engine
 from tests.api.world import World
 from tests.builders import StepClock
@@ -31,22 +31,22 @@ class Desk:
         self.world.drain.run_once()
 
     @cached_property
-    def funds(self) -> Funds:
-        return build_funds(self.world.settings)
+    def cache(self) -> Cache:
+        return build_cache(self.world.settings)
 
     @cached_property
-    def books(self) -> ChangeBooks:
-        return ChangeBooks(build_engine(self.world.settings, "tests"))
+    def ledger(self) -> LedgerAccountChanges:
+        return LedgerAccountChanges(build_engine(self.world.settings, "tests"))
 
-    def push(self, funds: Any = None, books: Any = None) -> DirectoryPush:
+    def push(self, cache: Any = None, ledger: Any = None) -> DirectoryPush:
         """A push as the sweep has it."""
-        return DirectoryPush(funds or self.funds, books or self.books)
+        return DirectoryPush(cache or self.cache, ledger or self.ledger)
 
-    def changes(self, funds: Any = None, books: Any = None) -> AccountChanges:
+    def changes(self, cache: Any = None, ledger: Any = None) -> AccountChanges:
         """The service, over parts that may fail or tell tales; time passes only as it sleeps."""
-        funds, books = funds or self.funds, books or self.books
-        push = self.push(funds, books)
-        return AccountChanges(books, funds, self.world.services.balances, push, monotonic=self.clock, sleep=self._wait)
+        cache, ledger = cache or self.cache, ledger or self.ledger
+        push = self.push(cache, ledger)
+        return AccountChanges(ledger, cache, self.world.services.balances, push, monotonic=self.clock, sleep=self._wait)
 
     def _wait(self, seconds: float) -> None:
         self.clock.sleep(seconds)
@@ -81,7 +81,7 @@ class Desk:
 
     def cached_floor(self, account_id: str) -> int | None:
         """The floor that the cache guards."""
-        cached = self.funds.balance(account_id)
+        cached = self.cache.accounts.balance(account_id)
         assert cached is not None
         return cached.funds.floor_minor
 
@@ -93,14 +93,3 @@ class Desk:
     def floors(self, account_id: str) -> tuple[int | None, int | None]:
         """Both floors."""
         return self.cached_floor(account_id), self.booked_floor(account_id)
-
-
-class Through:
-    """Something that passes everything on, except what a test puts in between."""
-
-    def __init__(self, inner: Any, **instead: Any) -> None:
-        self._inner = inner
-        self._instead = instead
-
-    def __getattr__(self, name: str) -> Any:
-        return self._instead.get(name) or getattr(self._inner, name)

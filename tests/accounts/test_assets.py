@@ -2,8 +2,8 @@
 
 import pytest
 
-from app.iso4217 import iso_currencies
-from app.services.keys import Scope
+from app.services.access.api_keys import Scope
+from app.wiring.verbs import iso_currencies
 from tests.api.world import BANK, World, assert_problem
 
 POINTS = {"currency_code": "BONUS_POINTS", "minor_units": 0, "name": "Bonus points"}

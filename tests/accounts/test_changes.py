@@ -3,7 +3,7 @@
 import pytest
 
 from app.domain.money import MAX_MINOR
-from app.services.keys import Scope
+from app.services.access.api_keys import Scope
 from tests.accounts.desk import Desk
 from tests.api.world import BANK, World, assert_problem, payment
 

@@ -1,9 +1,10 @@
 """Closing accounts: only empty ones, for good, and never over a payment on its way."""
 
-from app.domain.faults import CacheUnavailable
-from app.services.quiet import QUIET_PATIENCE_S
-from tests.accounts.desk import Desk, Through
+from app.domain.errors import CacheUnavailable
+from app.services.accounts.changes import QUIET_PATIENCE_S
+from tests.accounts.desk import Desk
 from tests.api.world import BANK, World, assert_problem
+from tests.services.faults import Overridden
 
 
 def test_an_empty_account_closes_for_good_in_every_process(desk: Desk, world: World) -> None:
@@ -132,7 +133,7 @@ def test_an_account_whose_closing_loses_the_cache_is_not_closed(desk: Desk, worl
         calls.append(1)
         raise CacheUnavailable("gone")
 
-    world.services.changes = desk.changes(funds=Through(desk.funds, outbox=lost))
+    world.services.changes = desk.changes(cache=Overridden(desk.cache, pages=lost))
     assert_problem(desk.patch("bob", status="closed"), 503, "cache_unavailable", retryable=True)
     assert calls
     assert world.get("/v1/accounts/bob").get_json()["status"] == "open"

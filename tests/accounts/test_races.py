@@ -8,18 +8,19 @@ from typing import Any
 
 import pytest
 
+from app.domain.account_changes import AccountPatch
 from app.domain.accounts import AccountStatus
-from app.domain.changes import AccountPatch
-from app.domain.faults import BooksUnavailable, OutcomeUnknown
+from app.domain.errors import LedgerUnavailable, OutcomeUnknown
 from app.domain.refusals import Refusal, RefusalCode
-from app.ledger.accounts import AccountBooks
-from app.services.balances import Balances
-from app.services.directory import AccountDirectory
+from app.ledger.accounts import LedgerAccounts
+from app.services.accounts.directory import AccountDirectory
+from app.services.accounts.hydration import Balances
 from app.wiring.verbs import build_engine
 from app.wiring.workers import build_reconciler, build_verifier
-from tests.accounts.desk import Desk, Through
+from tests.accounts.desk import Desk
 from tests.api.world import BANK, World, assert_problem
 from tests.patience import PATIENCE_S
+from tests.services.faults import Overridden
 
 
 def limit_of(minor: int | None, *, force: bool = False) -> AccountPatch:
@@ -48,7 +49,7 @@ class _Between:
     @contextmanager
     def changing(self, account_id: str) -> Iterator[Any]:
         with self._inner.changing(account_id) as change:
-            yield Through(change, write=lambda *arguments: self._write(change, arguments))
+            yield Overridden(change, write=lambda *arguments: self._write(change, arguments))
 
     def _write(self, change: Any, arguments: Any) -> Any:
         written = change.write(*arguments)
@@ -71,7 +72,7 @@ def test_a_payment_between_the_check_and_the_commit_of_a_cut_sees_the_new_floor(
     world.funded("alice", 100, overdraft_limit_minor=50)
     answers: list[str] = []
     pay = lambda: answers.append(world.pay("alice", BANK, 120).get_json()["code"])  # noqa: E731
-    changes = desk.changes(books=_Between(desk.books, pay))
+    changes = desk.changes(ledger=_Between(desk.ledger, pay))
     assert not isinstance(changes.change("alice", limit_of(0), "key:test"), Refusal)
     assert answers == ["insufficient_funds"]
     assert_proven(world)
@@ -83,7 +84,7 @@ def test_a_payment_before_the_commit_of_a_raise_sees_the_old_floor_so_the_books_
     world.funded("alice", 100)
     answers: list[str] = []
     pay = lambda: answers.append(world.pay("alice", BANK, 120).get_json()["code"])  # noqa: E731
-    changes = desk.changes(books=_Between(desk.books, pay))
+    changes = desk.changes(ledger=_Between(desk.ledger, pay))
     assert not isinstance(changes.change("alice", limit_of(50), "key:test"), Refusal)
     assert answers == ["insufficient_funds"]
     assert world.pay("alice", BANK, 120).status_code == 201
@@ -97,10 +98,10 @@ def test_a_change_whose_commit_fails_leaves_both_floors_as_they_were(
     world.funded("alice", 100, overdraft_limit_minor=before)
 
     def fail() -> None:
-        raise BooksUnavailable("the connection is gone")
+        raise LedgerUnavailable("the connection is gone")
 
-    changes = desk.changes(books=_Between(desk.books, fail))
-    with pytest.raises(BooksUnavailable):
+    changes = desk.changes(ledger=_Between(desk.ledger, fail))
+    with pytest.raises(LedgerUnavailable):
         changes.change("alice", limit_of(after), "key:test")
     assert desk.floors("alice") == (-before, -before)
     assert desk.trail("alice") == []
@@ -115,13 +116,13 @@ def test_a_cut_whose_answer_from_the_cache_is_lost_is_undone_and_can_be_repeated
     calls: list[str] = []
 
     def lose_first_answer(account_id: str, floor_minor: int | None, version: int, mode: str) -> Any:
-        reply = desk.funds.limit(account_id, floor_minor, version, mode)
+        reply = desk.cache.accounts.limit(account_id, floor_minor, version, mode)
         calls.append(mode)
         if len(calls) == 1:
             raise OutcomeUnknown("no answer in time")
         return reply
 
-    changes = desk.changes(funds=Through(desk.funds, limit=lose_first_answer))
+    changes = desk.changes(cache=Overridden(desk.cache, limit=lose_first_answer))
     with pytest.raises(OutcomeUnknown):
         changes.change("alice", limit_of(0), "key:test")
     assert calls == ["check", "assign"]
@@ -133,9 +134,9 @@ def test_a_cut_whose_answer_from_the_cache_is_lost_is_undone_and_can_be_repeated
 def test_a_floor_left_behind_by_a_killed_process_is_mended_by_the_next_change(desk: Desk, world: World) -> None:
     world.funded("alice", 100, overdraft_limit_minor=50)
     assert world.balance("alice")["available_minor"] == 150
-    with desk.books.changing("alice") as change:
+    with desk.ledger.changing("alice") as change:
         uncommitted = change.next_directory_version()
-        desk.funds.limit("alice", 0, uncommitted, "check")
+        desk.cache.accounts.limit("alice", 0, uncommitted, "check")
     assert desk.floors("alice") == (0, -50)
     desk.changed("alice", overdraft_limit_minor=50)
     assert desk.floors("alice") == (-50, -50)
@@ -149,22 +150,22 @@ def test_hydrating_from_a_read_before_the_change_never_brings_the_old_floor_back
 ) -> None:
     world.funded("alice", 100, overdraft_limit_minor=before)
     world.cache.flushdb()
-    books = AccountBooks(build_engine(world.settings, "tests"), world.settings.partitions)
+    ledger = LedgerAccounts(build_engine(world.settings, "tests"), world.settings.partitions)
     change = lambda: desk.changed("alice", overdraft_limit_minor=after)  # noqa: E731
     if moment == "before_commit":
         # The hydrating process has read; the whole change happens; then it writes what it read.
-        funds: Any = Through(desk.funds, hydrate=lambda *read: (change(), desk.funds.hydrate(*read))[1])
-        Balances(funds, books, AccountDirectory(books)).hydrate(["alice"])
+        cache: Any = Overridden(desk.cache, hydrate=lambda *read: (change(), desk.cache.accounts.hydrate(*read))[1])
+        Balances(cache, ledger, AccountDirectory(ledger)).hydrate(["alice"])
     else:
         change()
-        Balances(desk.funds, books, AccountDirectory(books)).hydrate(["alice"])
+        Balances(desk.cache, ledger, AccountDirectory(ledger)).hydrate(["alice"])
     assert desk.floors("alice") == (-after, -after)
     assert_proven(world)
 
 
 def test_a_cache_lost_in_the_middle_of_a_change_takes_the_new_floor_from_the_books(desk: Desk, world: World) -> None:
     world.funded("alice", 100, overdraft_limit_minor=50)
-    changes = desk.changes(books=_Between(desk.books, world.cache.flushdb))
+    changes = desk.changes(ledger=_Between(desk.ledger, world.cache.flushdb))
     assert not isinstance(changes.change("alice", limit_of(0), "key:test"), Refusal)
     assert_problem(world.pay("alice", BANK, 120), 422, "insufficient_funds")
     assert desk.floors("alice") == (0, 0)
@@ -184,8 +185,8 @@ def test_a_freeze_between_a_payments_look_up_and_its_decision_still_bars_it(desk
             desk.changed("alice", status="frozen")
         return facts
 
-    stale = lambda: Through(directory.snapshot(), facts=look_up_then_freeze)  # noqa: E731
-    payments.directory = Through(directory, snapshot=stale)  # type: ignore[assignment]
+    stale = lambda: Overridden(directory.snapshot(), facts=look_up_then_freeze)  # noqa: E731
+    payments.directory = Overridden(directory, snapshot=stale)  # type: ignore[assignment]
     assert_problem(other.pay("alice", BANK, 1), 422, "account_frozen")
     assert looked == [AccountStatus.OPEN, AccountStatus.FROZEN]
     assert_proven(world)
@@ -218,7 +219,7 @@ def test_the_reconciler_sees_no_break_in_a_change_that_is_under_way(desk: Desk, 
         thread.join(1.0)
         assert seen == []  # it has seen two floors and waits for the change to end
 
-    changes = desk.changes(books=_Between(desk.books, reconcile))
+    changes = desk.changes(ledger=_Between(desk.ledger, reconcile))
     assert not isinstance(changes.change("alice", limit_of(0), "key:test"), Refusal)
     thread.join(30)
     assert seen == [[]]
@@ -342,10 +343,10 @@ def test_an_unpushed_change_is_answered_as_unknown_and_the_sweep_pushes_it(desk:
         raise OutcomeUnknown("no answer in time")
 
     def lost_at_the_end(account_id: str, floor_minor: int | None, version: int, mode: str) -> Any:
-        return lost() if mode == "assign" else desk.funds.limit(account_id, floor_minor, version, mode)
+        return lost() if mode == "assign" else desk.cache.accounts.limit(account_id, floor_minor, version, mode)
 
     world.balance("alice")
-    changes = desk.changes(funds=Through(desk.funds, open_all=lost, limit=lost_at_the_end))
+    changes = desk.changes(cache=Overridden(desk.cache, open_all=lost, limit=lost_at_the_end))
     patch = AccountPatch({"overdraft_limit_minor": 50, "status": AccountStatus.FROZEN_CREDITS}, "a test")
     outcome = changes.change("alice", patch, "key:test")
     assert isinstance(outcome, Refusal)
@@ -364,7 +365,7 @@ def test_a_change_that_could_not_be_pushed_says_so_over_http(desk: Desk, world: 
     def lost(*arguments: object) -> None:
         raise OutcomeUnknown("no answer in time")
 
-    world.services.changes = desk.changes(funds=Through(desk.funds, open_all=lost))
+    world.services.changes = desk.changes(cache=Overridden(desk.cache, open_all=lost))
     problem = assert_problem(desk.patch("alice", status="frozen"), 503, "outcome_unknown", retryable=True)
     assert problem["account_id"] == "alice"
     world.services.changes = desk.changes()
@@ -381,7 +382,7 @@ def test_the_sweep_never_loosens_what_a_change_under_way_has_tightened(desk: Des
         desk.push().run_once()
         seen.append(desk.cached_floor("alice"))
 
-    changes = desk.changes(books=_Between(desk.books, sweep))
+    changes = desk.changes(ledger=_Between(desk.ledger, sweep))
     assert not isinstance(changes.change("alice", limit_of(0), "key:test"), Refusal)
     assert seen == [0]
     assert desk.floors("alice") == (0, 0)
@@ -389,9 +390,9 @@ def test_the_sweep_never_loosens_what_a_change_under_way_has_tightened(desk: Des
 
 def test_a_partition_that_lost_its_cache_is_made_ready_behind_every_posted_position(desk: Desk, world: World) -> None:
     world.funded("alice", 100)
-    last = max(position for position in desk.books.last_positions().values() if position)
+    last = max(stream_id for stream_id in desk.ledger.last_positions().values() if stream_id)
     world.cache.flushdb()
     desk.changed("alice", status="frozen_credits")
-    partition = world.drain.funds.partition_of(BANK)
-    position = world.cache.xinfo_stream(f"hf:{{{partition}}}:outbox")["last-generated-id"]
-    assert position == last
+    partition = world.drain.cache.partition_of(BANK)
+    stream_id = world.cache.xinfo_stream(f"hf:{{{partition}}}:outbox")["last-generated-id"]
+    assert stream_id == last

@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 import pytest
 
-from app.domain.clock import rfc3339
+from app.domain.timestamps import rfc3339
 from tests.api.world import BANK, World, assert_problem
 
 NOW = datetime.now(UTC)
@@ -178,4 +178,4 @@ def test_a_payment_dated_ahead_is_refused_beyond_what_clocks_differ_by(
     else:
         problem = assert_problem(response, 422, "effective_at_in_future")
         assert problem["field"] == "effective_at"
-        assert world.drain.funds.backlog() == dict.fromkeys(range(world.settings.partitions), 0)
+        assert world.drain.cache.outbox.backlog() == dict.fromkeys(range(world.settings.partitions), 0)

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from app.api.context import ApiServices
-from app.services.keys import RECHECK_S, Gatekeeper, Scope
+from app.services.access.api_keys import RECHECK_S, Gatekeeper, Scope
 from tests.api.world import World, assert_problem, payment
 
 OPEN = {"/healthz", "/readyz", "/v1/openapi.json", "/v1/problems"}
@@ -90,12 +90,12 @@ def test_a_revoked_key_ends_within_the_recheck_time(world: World) -> None:
     clock = Clock()
 
     def inject(services: ApiServices) -> None:
-        services.gatekeeper = Gatekeeper(world.key_books, clock)
+        services.gatekeeper = Gatekeeper(world.ledger_api_keys, clock)
 
     world.prepare = inject
     key = world.key_with(Scope.READ)
     assert world.get("/v1/accounts", key=key).status_code == 200
-    assert world.key_books.revoke(key.split("_")[1], "tests")
+    assert world.ledger_api_keys.revoke(key.split("_")[1], "tests")
     clock.now += RECHECK_S - 0.001
     assert world.get("/v1/accounts", key=key).status_code == 200, "trusted until the recheck"
     clock.now += 0.001

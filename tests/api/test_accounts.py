@@ -101,13 +101,13 @@ def test_an_account_with_a_strange_id_can_be_used_like_any_other(shared_world: W
     world = shared_world
     world.account(BANK, "asset")
     world.account(account_id)
-    place = f"/v1/accounts/{quote(account_id, safe='')}"
-    assert world.get(place).get_json()["account_id"] == account_id
-    before = world.get(f"{place}/balance").get_json()["balance_minor"]
+    outbox_position = f"/v1/accounts/{quote(account_id, safe='')}"
+    assert world.get(outbox_position).get_json()["account_id"] == account_id
+    before = world.get(f"{outbox_position}/balance").get_json()["balance_minor"]
     world.deposit(account_id, 5)
     world.drained()
-    assert world.get(f"{place}/balance").get_json()["balance_minor"] == before + 5
-    assert world.get(f"{place}/entries").get_json()["data"][-1]["amount_minor"] == 5
+    assert world.get(f"{outbox_position}/balance").get_json()["balance_minor"] == before + 5
+    assert world.get(f"{outbox_position}/entries").get_json()["data"][-1]["amount_minor"] == 5
     created = world.post("/v1/accounts", {"account_id": account_id, "type": "liability", "currency_code": "EUR"})
     assert world.get(created.headers["Location"]).get_json()["account_id"] == account_id
 

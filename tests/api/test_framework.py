@@ -8,7 +8,7 @@ import pytest
 from flask import Request, Response
 from werkzeug.test import EnvironBuilder
 
-from app.api.framework import LeanFlask
+from app.api.application import LeanFlask
 from app.api.requests import raw_body
 from tests.api.world import World, payment
 

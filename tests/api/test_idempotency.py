@@ -2,7 +2,7 @@
 
 import pytest
 
-from app.funds import keys
+from app.cache import keys
 from tests.api.world import BANK, World, assert_problem, payment
 
 OTHER_CONTENT = [

@@ -12,9 +12,9 @@ import redis
 from psycopg.conninfo import conninfo_to_dict
 
 from app.api.context import ApiServices
-from app.embedded.process import free_port
-from app.services import keys
-from app.services.keys import RECHECK_S, Gatekeeper
+from app.embedded.child_process import free_port
+from app.services.access import api_keys as keys
+from app.services.access.api_keys import RECHECK_S, Gatekeeper
 from tests.api.world import BANK, World, assert_problem, payment
 
 CHECK_DEADLINE_S = keys.CHECK_DEADLINE_S  # before the fixtures
@@ -113,7 +113,7 @@ def test_a_lost_cache_shows_in_readiness_and_not_in_liveness(shop: World) -> Non
     body = ready.get_json()
     assert body["status"] == "not_ready"
     assert {name: check["ok"] for name, check in body["checks"].items()} == {
-        "cache": False, "books": True, "migrations": True, "workers": False,
+        "cache": False, "ledger": True, "migrations": True, "workers": False,
     }  # fmt: skip
 
 
@@ -153,9 +153,9 @@ def test_without_books_reads_are_refused_while_hot_payments_go_on(books_relay: t
         "/v1/accounts", "/v1/accounts/alice", "/v1/accounts/alice/entries", "/v1/payments?external_id=x",
         "/v1/payments/pay_1_1_1", "/v1/reports/trial-balance", "/v1/reports/conflicts",
     ):  # fmt: skip
-        assert_problem(world.get(path), 503, "books_unavailable", retryable=True)
+        assert_problem(world.get(path), 503, "ledger_unavailable", retryable=True)
     new = {"account_id": "new", "type": "asset", "currency_code": "EUR"}
-    assert_problem(world.post("/v1/accounts", new), 503, "books_unavailable", retryable=True)
+    assert_problem(world.post("/v1/accounts", new), 503, "ledger_unavailable", retryable=True)
     accepted = world.pay("alice", "bob", 100)
     assert accepted.status_code == 201
     assert world.balance("alice")["held_minor"] == 101
@@ -164,7 +164,7 @@ def test_without_books_reads_are_refused_while_hot_payments_go_on(books_relay: t
     ready = world.get("/readyz", key=None)
     assert ready.status_code == 503
     assert ready.get_json()["backlog"] == 2
-    assert not ready.get_json()["checks"]["books"]["ok"]
+    assert not ready.get_json()["checks"]["ledger"]["ok"]
 
 
 def test_an_outage_of_the_books_longer_than_the_recheck_of_keys_does_not_stop_payments(
@@ -172,10 +172,10 @@ def test_an_outage_of_the_books_longer_than_the_recheck_of_keys_does_not_stop_pa
 ) -> None:
     world, relay = books_relay
     now = [1_000.0]
-    books = world.services.gatekeeper._books
+    ledger = world.services.gatekeeper._ledger
 
     def inject(services: ApiServices) -> None:
-        services.gatekeeper = Gatekeeper(books, lambda: now[0])
+        services.gatekeeper = Gatekeeper(ledger, lambda: now[0])
 
     inject(world.services)
     assert world.pay("alice", "bob", 1).status_code == 201
@@ -184,7 +184,7 @@ def test_an_outage_of_the_books_longer_than_the_recheck_of_keys_does_not_stop_pa
         now[0] += RECHECK_S + 1
         assert world.pay("alice", "bob", 1).status_code == 201, "a key that was good stays good while nobody can ask"
     unknown = world.get("/v1/accounts", key="hf_ffffffffffff_secret")
-    assert_problem(unknown, 503, "books_unavailable", retryable=True)
+    assert_problem(unknown, 503, "ledger_unavailable", retryable=True)
 
 
 def test_frozen_books_that_neither_answer_nor_fail_do_not_stop_payments_either(
@@ -192,13 +192,13 @@ def test_frozen_books_that_neither_answer_nor_fail_do_not_stop_payments_either(
 ) -> None:
     world, relay = books_relay
     now = [1_000.0]
-    world.services.gatekeeper = Gatekeeper(world.services.gatekeeper._books, lambda: now[0])
+    world.services.gatekeeper = Gatekeeper(world.services.gatekeeper._ledger, lambda: now[0])
     assert world.pay("alice", "bob", 1).status_code == 201
     relay.deaf.set()
     now[0] += RECHECK_S + 1
     assert world.pay("alice", "bob", 1).status_code == 201
     unknown = world.get("/v1/accounts", key="hf_ffffffffffff_secret")
-    assert_problem(unknown, 503, "books_unavailable", retryable=True)
+    assert_problem(unknown, 503, "ledger_unavailable", retryable=True)
 
 
 def test_frozen_books_are_said_to_be_out_of_reach_where_nothing_goes_without_them(
@@ -221,7 +221,7 @@ def test_frozen_books_are_said_to_be_out_of_reach_where_nothing_goes_without_the
     with ThreadPoolExecutor(16) as threads:  # more than the pool has connections
         answers = [future.result() for future in [threads.submit(call) for call in calls * 4]]
     for answer in answers:
-        assert_problem(answer, 503, "books_unavailable", retryable=True)
+        assert_problem(answer, 503, "ledger_unavailable", retryable=True)
     relay.deaf.clear()
     assert world.pay("alice", "carol").status_code == 201
 

@@ -2,8 +2,8 @@
 
 import pytest
 
+from app.cache import keys
 from app.domain.money import MAX_MINOR
-from app.funds import keys
 from tests.api.world import BANK, World, assert_problem, payment
 
 
@@ -133,7 +133,7 @@ def test_the_same_external_id_may_be_used_in_the_books_of_two_entities(world: Wo
 
 
 def test_entities_and_external_ids_with_colons_are_not_mixed_up(world: World) -> None:
-    partition = world.drain.funds.partition_of
+    partition = world.drain.cache.partition_of
     neighbour = next(name for name in (f"a{n}" for n in range(2, 1_000)) if partition(name) == partition("a1"))
     for source, destination, entity in (("a1", "b1", "x"), (neighbour, "b2", "x:y")):
         world.account(source, entity_id=entity, overdraft_limit_minor=None)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from app.api.problems import catalogue
+from app.api.responses import catalogue
 from app.domain.money import MAX_MINOR
 from app.domain.refusals import RefusalCode
 from tests.api.world import BANK, World, assert_problem, payment
@@ -30,7 +30,7 @@ PROVOKED_ELSEWHERE = {
     "external_id_refused": "test_idempotency",
     "rejected_by_ledger": "test_idempotency",
     "cache_unavailable": "test_outages",
-    "books_unavailable": "test_outages",
+    "ledger_unavailable": "test_outages",
     "outcome_unknown": "test_outages",
     "concurrency_retry_exhausted": "test_waiting",
     "internal_error": "test_outages",

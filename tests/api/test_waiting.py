@@ -6,8 +6,8 @@ from threading import Event, Thread
 
 import pytest
 
-from app.funds.connection import blocking_client
-from app.funds.notices import Subscriber
+from app.cache.client import blocking_client
+from app.cache.notifications import Subscriber
 from app.wiring.workers import build_drain
 from tests.api.world import BANK, World, assert_problem
 
@@ -132,8 +132,8 @@ def test_a_lock_held_elsewhere_ends_the_wait_with_a_refusal_and_the_payment_post
             response = shop.pay("alice", "bob", 100, external_id="x", headers={"Prefer": "wait=30"})
             problem = assert_problem(response, 503, "concurrency_retry_exhausted", retryable=True)
             assert problem["payment_status"] == "pending"
-            place = f"/v1/payments/{problem['payment_id']}"
-            assert shop.get(place).get_json()["status"] == "pending"
+            outbox_position = f"/v1/payments/{problem['payment_id']}"
+            assert shop.get(outbox_position).get_json()["status"] == "pending"
             hot = {row["account_id"]: row for row in shop.get("/v1/reports/conflicts").get_json()["data"]}
             assert hot["alice"]["retries"] >= 2
             assert hot["alice"]["exhausted"] >= 1

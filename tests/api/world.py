@@ -17,12 +17,12 @@ from werkzeug.test import TestResponse
 
 from app.api.application import create_application
 from app.api.context import ApiServices
-from app.ledger.api_keys import KeyBooks
-from app.services.drain import Drain
-from app.services.keys import Scope, create_key
+from app.ledger.api_keys import LedgerApiKeys
+from app.services.access.api_keys import Scope, create_key
+from app.services.posting.drain import Drain
 from app.settings import Settings
 from app.wiring.api import build_api
-from app.wiring.cache import build_funds
+from app.wiring.cache import build_cache
 from app.wiring.verbs import build_engine
 from app.wiring.workers import build_drain
 from tests.patience import until
@@ -65,9 +65,9 @@ class World:
         return self.key_with(Scope.ADMIN)
 
     @cached_property
-    def key_books(self) -> KeyBooks:
+    def ledger_api_keys(self) -> LedgerApiKeys:
         """The keys in the books."""
-        return KeyBooks(build_engine(self.settings, "tests"))
+        return LedgerApiKeys(build_engine(self.settings, "tests"))
 
     @cached_property
     def cache(self) -> redis.Redis:
@@ -84,7 +84,7 @@ class World:
         return World(replace(self.settings, **changes), self.prepare)
 
     def key_with(self, *scopes: Scope) -> str:
-        return create_key(self.key_books, "a test", list(scopes), "tests")
+        return create_key(self.ledger_api_keys, "a test", list(scopes), "tests")
 
     def call(
         self, method: str, path: str, *, key: str | None = "", headers: Any = None, **options: Any
@@ -172,7 +172,7 @@ class World:
         """Post whatever waits; an account that was found locked may be passed over for a second."""
 
         def emptied() -> bool:
-            waits = any(self.drain.funds.backlog().values())
+            waits = any(self.drain.cache.outbox.backlog().values())
             if waits:
                 self.drain.run_once()
             return not waits
@@ -197,9 +197,9 @@ class World:
         [(version,)] = self.sql(
             "UPDATE ledger_setting SET value = value + 1 WHERE name = 'directory_version' RETURNING value"
         )
-        funds = build_funds(self.settings)
-        for partition in range(funds.partitions):
-            funds.open(partition, version, "")
+        cache = build_cache(self.settings)
+        for partition in range(cache.partitions):
+            cache.accounts.open(partition, version, "")
 
     @contextmanager
     def held_lock(self, account_id: str) -> Iterator[None]:

@@ -159,7 +159,7 @@ def test_the_intents_of_an_atomic_batch_are_linked_and_stand_together(world: Bat
     world.batch([payment(alice, "shop", 1)])
     world.batch([payment(alice, "shop", 1) for _ in range(300)], atomic=True)
     world.batch([payment(alice, "shop", 1)])
-    groups = [queued.intent.linked for queued in world.drain.funds.outbox(3)]
+    groups = [queued.intent.linked for queued in world.drain.cache.outbox.read(3)]
     assert groups[0] is None
     assert groups[-1] is None
     assert len(set(groups[1:-1])) == 1

@@ -6,8 +6,8 @@ import pytest
 
 from app.api.batches import LARGEST_BATCH_BODY
 from app.api.context import EXTENSION
-from app.services import pacing
-from app.services.batches import LARGEST_BATCH
+from app.services.payments import batches as pacing
+from app.services.payments.batches import LARGEST_BATCH
 from tests.api.world import assert_problem, payment
 from tests.batches.world import BANK, PATH, BatchWorld
 
@@ -130,7 +130,7 @@ def test_a_large_batch_waits_while_the_books_are_behind_and_a_rehearsal_does_not
     world.funded("alice", 1_000)
     world.account("bob")
     slept: list[float] = []
-    brake = pacing.Pacing(world.drain.funds.backlog, slept.append)
+    brake = pacing.Pacing(world.drain.cache.outbox.backlog, slept.append)
     monkeypatch.setattr(world.application.extensions[EXTENSION].batches, "_pacing", brake)
     monkeypatch.setattr(pacing, "EASY", 50)
     many = [payment("alice", "bob", 1) for _ in range(pacing.LARGE)]

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from app.funds import keys
+from app.cache import keys
 from tests.api.world import assert_problem, payment
 from tests.batches.world import BANK, PATH, BatchWorld
 

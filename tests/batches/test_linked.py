@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from app.domain.planning import plan_posting
-from app.domain.posting import KnownOutcome, PostingPlan, QueuedIntent, units
+from app.cache import keys
+from app.domain.ledger_rows import KnownOutcome, PostingPlan, QueuedIntent, units
+from app.domain.posting_plan import plan_posting
 from app.domain.refusals import Refusal, RefusalCode
-from app.funds import keys
 from tests import hot_state
 from tests.api.world import payment
 from tests.batches.world import BANK, BatchWorld
@@ -44,14 +44,14 @@ def test_if_the_books_must_refuse_one_all_are_refused_and_the_rest_of_the_round_
         "e4": RefusalCode.LINKED_PAYMENT_FAILED,
     }
     [first, culprit, _] = plan.rejections
-    assert first.refusal.figures["failed_payment_id"] == culprit.queued.place.payment_id
+    assert first.refusal.figures["failed_payment_id"] == culprit.queued.outbox_position.payment_id
     assert plan.deltas["alice"].change_minor == -40
 
 
 def test_what_was_refused_for_another_reason_takes_the_batch_with_it() -> None:
     batch = [linked(1), linked(2)]
     reason = Refusal(RefusalCode.EXTERNAL_ID_REUSED, "")
-    plan = planned(batch, 100, refused={batch[1].place.payment_id: reason})
+    plan = planned(batch, 100, refused={batch[1].outbox_position.payment_id: reason})
     assert rejected(plan) == {"e1": RefusalCode.LINKED_PAYMENT_FAILED, "e2": RefusalCode.EXTERNAL_ID_REUSED}
 
 
@@ -72,7 +72,9 @@ def test_what_was_posted_before_does_not_hinder_the_rest() -> None:
 
 def test_an_atomic_batch_seen_again_is_only_settled_again() -> None:
     batch = [linked(1), linked(2)]
-    known = {one.key: KnownOutcome(one.place.payment_id, one.intent.fingerprint, posted=True) for one in batch}
+    known = {
+        one.key: KnownOutcome(one.outbox_position.payment_id, one.intent.fingerprint, posted=True) for one in batch
+    }
     plan = planned(batch, 0, known)
     assert [was_posted for _, was_posted in plan.redelivered] == [True, True]
     assert plan.rejections == []
@@ -80,7 +82,12 @@ def test_an_atomic_batch_seen_again_is_only_settled_again() -> None:
 
 def test_units_are_single_intents_and_whole_groups() -> None:
     batch = [linked(1, group=None), linked(2), linked(3), linked(4, group="h"), linked(5, group=None)]
-    assert [[one.place.position[-1] for one in unit] for unit in units(batch)] == [["1"], ["2", "3"], ["4"], ["5"]]
+    assert [[one.outbox_position.stream_id[-1] for one in unit] for unit in units(batch)] == [
+        ["1"],
+        ["2", "3"],
+        ["4"],
+        ["5"],
+    ]
 
 
 def test_an_intent_that_is_not_linked_is_given_out_before_more_is_read() -> None:
@@ -101,7 +108,7 @@ def test_an_atomic_batch_larger_than_a_round_is_read_and_posted_whole(world: Bat
     world.batch([payment(alice, "shop", 1) for _ in range(3)])
     world.batch([payment(alice, "shop", 1) for _ in range(40)], atomic=True)
     world.batch([payment(alice, "shop", 1) for _ in range(3)])
-    world.drain._intake._limit = 5
+    world.drain._reader._limit = 5
     assert world.drain.run_once().posted == 43
     assert world.drain.run_once().posted == 3
     world.proven()

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from app.api.ndjson import BLOCK
+from app.api.batches import BLOCK
 from app.command_line import PROJECT
 from tests.api.world import payment
 from tests.batches.world import BANK, NDJSON, PATH

@@ -6,10 +6,9 @@ from typing import Any
 
 import pytest
 
-from app.api.ndjson import BLOCK, LINES_AT_ONCE, LONGEST_LINE, line_groups
-from app.domain.faults import CacheUnavailable, OutcomeUnknown
-from app.services.batches import PATIENCE_S, STREAMS, Batches, Patience
-from app.services.pacing import Pacing
+from app.api.batches import BLOCK, LINES_AT_ONCE, LONGEST_LINE, line_groups
+from app.domain.errors import CacheUnavailable, OutcomeUnknown
+from app.services.payments.batches import PATIENCE_S, STREAMS, Batches, Pacing, Patience
 from tests.api.world import assert_problem, payment
 from tests.batches.world import BANK, NDJSON, BatchWorld
 
@@ -112,17 +111,17 @@ class Books:
         return [answer] * len(requests) if not isinstance(answer, list) else answer
 
 
-def patient(books: Books, slept: list[float]) -> Batches:
+def patient(ledger: Books, slept: list[float]) -> Batches:
     nothing: Any = None
-    stand_in: Any = books
+    stand_in: Any = ledger
     return Batches(stand_in, nothing, Pacing(dict, slept.append), sleep=slept.append, new_group_id=lambda: "group")
 
 
 @pytest.mark.parametrize("fault", [CacheUnavailable("gone"), OutcomeUnknown("late")])
 def test_a_stream_tries_again_after_a_fault_that_passes(fault: Exception) -> None:
     slept: list[float] = []
-    books = Books(fault, fault, ["one", "two"])
-    assert patient(books, slept).submit_patiently(["a", "b"], "key:test", Patience()) == ["one", "two"]  # type: ignore[list-item]
+    ledger = Books(fault, fault, ["one", "two"])
+    assert patient(ledger, slept).submit_patiently(["a", "b"], "key:test", Patience()) == ["one", "two"]  # type: ignore[list-item]
     assert len(slept) == 2
     assert slept[0] < slept[1]
 

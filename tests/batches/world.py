@@ -6,8 +6,8 @@ from typing import Any
 
 from werkzeug.test import TestResponse
 
-from app.domain.partitions import DEFAULT_PARTITIONS
-from app.funds import keys
+from app.cache import keys
+from app.domain.payment import DEFAULT_PARTITIONS
 from tests import hot_state
 from tests.api.world import BANK, World
 from tests.builders import account_in

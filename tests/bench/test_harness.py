@@ -86,12 +86,12 @@ def test_the_race_is_caught_losing_money(arena: Arena) -> None:
 def test_a_baseline_overdraws_nothing_when_funds_are_short(arena: Arena) -> None:
     rival, drawn, run = arena.rival("for_update"), workload.hot_source(ACCOUNTS), arena.new_run()
     rival.prepare(drawn)
-    books = rival._books
-    assert books is not None
-    books._use()
+    ledger = rival._ledger
+    assert ledger is not None
+    ledger._use()
     for column, table in (("balance_minor", "account"), ("amount_minor", "entry")):
         arena.server.database.execute(f"UPDATE {table} SET {column} = 50 WHERE account_id = %s", (account_id(0),))
-    books.auditor.open()
+    ledger.auditor.open()
     outcome = saturate(rival.address, rival.payments(run, drawn), connections=8, seconds=1)
     rival.finish(run, drawn, outcome, 1.0)
     assert outcome.statuses[422] > 0

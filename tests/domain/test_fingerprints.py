@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.domain.fingerprints import FINGERPRINT_LENGTH, differing_field, fingerprint
 from app.domain.money import MAX_MINOR
+from app.domain.payment_checks import FINGERPRINT_LENGTH, differing_field, fingerprint
 from tests.builders import NOON, payment
 
 DIFFERENCES = {

@@ -4,16 +4,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.domain.clock import from_milliseconds, rfc3339, to_microseconds, to_milliseconds
-from app.domain.partitions import PaymentPosition, parse_payment_id, partition_of, position_order
+from app.domain.payment import OutboxPosition, parse_payment_id, partition_of, stream_id_order
+from app.domain.timestamps import from_milliseconds, rfc3339, to_microseconds, to_milliseconds
 
-positions = st.builds(lambda ms, seq: f"{ms}-{seq}", st.integers(0, 10**15 - 1), st.integers(0, 10**10 - 1))
+stream_ids = st.builds(lambda ms, seq: f"{ms}-{seq}", st.integers(0, 10**15 - 1), st.integers(0, 10**10 - 1))
 
 
-@given(st.integers(0, 32_767), positions)
-def test_a_payment_id_leads_back_to_its_position(partition: int, position: str) -> None:
-    place = PaymentPosition(partition, position)
-    assert parse_payment_id(place.payment_id) == place
+@given(st.integers(0, 32_767), stream_ids)
+def test_a_payment_id_leads_back_to_its_position(partition: int, stream_id: str) -> None:
+    outbox_position = OutboxPosition(partition, stream_id)
+    assert parse_payment_id(outbox_position.payment_id) == outbox_position
 
 
 @pytest.mark.parametrize(
@@ -25,9 +25,9 @@ def test_what_is_no_payment_id_leads_nowhere(text: str) -> None:
     assert parse_payment_id(text) is None
 
 
-@given(st.lists(positions, min_size=1))
+@given(st.lists(stream_ids, min_size=1))
 def test_positions_sort_as_the_stream_does(found: list[str]) -> None:
-    assert [position_order(p) for p in sorted(found, key=position_order)] == sorted(
+    assert [stream_id_order(p) for p in sorted(found, key=stream_id_order)] == sorted(
         tuple(int(part) for part in p.split("-")) for p in found
     )
 

@@ -13,11 +13,12 @@ import psycopg
 import pytest
 import redis
 
-from app.embedded import identity, postgres
+from app.cache.client import request_client
+from app.embedded import postgres
+from app.embedded import run_as as identity
 from app.embedded.attach import Running, announce, attached, exclusive
-from app.embedded.process import EmbeddedServerError
+from app.embedded.child_process import EmbeddedServerError
 from app.embedded.servers import EmbeddedServers
-from app.funds.connection import request_client
 from tests.patience import CACHE_DEADLINE_S, PATIENCE_S, until
 
 PROJECT = Path(__file__).resolve().parents[2]

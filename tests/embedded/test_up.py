@@ -15,7 +15,7 @@ import pytest
 
 from app.command_line import PROJECT
 from app.embedded.attach import announced
-from app.embedded.process import free_port
+from app.embedded.child_process import free_port
 from tests.patience import PATIENCE_S, until
 
 

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from app.domain.decisions import ReserveCode
-from app.domain.fingerprints import FINGERPRINT_LENGTH
+from app.cache import keys
+from app.cache import keys as scripts
 from app.domain.money import MAX_MINOR
-from app.funds import keys, scripts
+from app.domain.payment_checks import FINGERPRINT_LENGTH
+from app.domain.reservations import ReserveCode
 
 SHARED = scripts.LUA_FOLDER / f"{scripts.SHARED}.lua"
 LUA = sorted(set(scripts.LUA_FOLDER.glob("*.lua")) - {SHARED})
@@ -62,8 +63,8 @@ def test_the_fixed_keys_and_arguments_are_named_once_at_the_top_and_counted_as_t
         if declared:
             names = re.search(r"local ([\w, ]+) =", declared[0])
             assert names is not None
-            position = [name.strip() for name in names[1].split(",")].index(constant)
-            count = int(declared[1].split(",")[position])
+            stream_id = [name.strip() for name in names[1].split(",")].index(constant)
+            count = int(declared[1].split(",")[stream_id])
             numbered = re.findall(r"(?:^|\s)(\d+) [A-Za-z']", section(header(path), kind))
             assert count == len(numbered), constant
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from app.ledger import synchronous
+from app.ledger import journal_sessions as synchronous
 from tests.api.conftest import fresh_world
 from tests.databases import Databases
 from tests.journals.world import JournalWorld
@@ -22,4 +22,4 @@ def world(databases: Databases) -> Iterator[JournalWorld]:
 def patient_books(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever queues up for a lock waits as long as a busy machine needs."""
     monkeypatch.setattr(synchronous, "LONGEST_WAIT_S", PATIENCE_S)
-    monkeypatch.setattr(synchronous.SynchronousSession, "patience_s", PATIENCE_S + synchronous.SILENCE_S)
+    monkeypatch.setattr(synchronous.JournalSession, "patience_s", PATIENCE_S + synchronous.SILENCE_S)

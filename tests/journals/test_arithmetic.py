@@ -6,12 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.domain.accounts import AccountFacts
-from app.domain.books import PostedLeg, PostedPayment
-from app.domain.entries import Entry, LedgerTransaction
-from app.domain.journals import Draft, hold_intents, plan_journal, refund_order
-from app.domain.payments import Kind
-from app.domain.posting import PostingPlan
-from app.domain.refunds import draft_refund, remaining_of
+from app.domain.hash_chain import Entry, LedgerTransaction
+from app.domain.journals import Draft, draft_refund, hold_intents, plan_journal, refund_order, remaining_of
+from app.domain.ledger_rows import PostingPlan
+from app.domain.payment import Kind
+from app.domain.read_models import PostedLeg, PostedPayment
 from app.domain.refusals import Refusal
 from tests.builders import NOON, facts, heads, ledger_row, rows
 

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from app.ledger.careful import Posting
-from app.ledger.synchronous import SynchronousSession
-from app.services.contention import RETRIES
-from app.services.drain import Drain
-from app.services.intake import JOURNAL_PATIENCE_MS
+from app.ledger.journal_sessions import JournalSession
+from app.ledger.posting import Posting
+from app.services.posting.contention import RETRIES
+from app.services.posting.drain import Drain
+from app.services.posting.outbox import JOURNAL_PATIENCE_MS
 from app.wiring.workers import build_reconciler
 from tests.api.world import assert_problem
 from tests.journals.world import BANK, JOURNALS, JournalWorld, credit, debit, journal
@@ -22,8 +22,8 @@ class Killed(Exception):
 
 def later(drain: Drain) -> Drain:
     """The same drain when the patience with journals is over."""
-    now_ms = drain._intake._now_ms
-    drain._intake._now_ms = lambda: now_ms() + JOURNAL_PATIENCE_MS
+    now_ms = drain._reader._now_ms
+    drain._reader._now_ms = lambda: now_ms() + JOURNAL_PATIENCE_MS
     return drain
 
 
@@ -109,8 +109,8 @@ def test_what_is_in_the_books_and_not_in_the_cache_is_settled_by_the_drain(world
 def test_a_settle_that_reaches_only_some_partitions_is_finished_by_the_drain(world: JournalWorld) -> None:
     wallets = world.wallets(4, 100)
     world.balance(BANK)
-    funds = world.services.journals._poster.funds
-    settle, calls = type(funds).settle, []
+    outbox = world.services.cache.outbox
+    settle, calls = type(outbox).settle, []
 
     def once(self: Any, *args: Any, **more: Any) -> None:
         calls.append(args)
@@ -118,11 +118,11 @@ def test_a_settle_that_reaches_only_some_partitions_is_finished_by_the_drain(wor
             raise Killed
         settle(self, *args, **more)
 
-    type(funds).settle = once  # type: ignore[method-assign]
+    type(outbox).settle = once  # type: ignore[method-assign]
     try:
         broken_off(world, journal(*(debit(one, 60) for one in wallets), credit(BANK, 240)))
     finally:
-        type(funds).settle = settle  # type: ignore[method-assign]
+        type(outbox).settle = settle  # type: ignore[method-assign]
     assert world.intents() in (3, 4)
     later(world.drain)
     world.drained()
@@ -190,16 +190,16 @@ def test_serializability_decides_where_neither_sees_the_other(
     """The drain gives up the holds when the journal's snapshot is taken already, and its locks are not."""
     first, second = world.wallets(2, 100)
     later(world.drain)
-    original = SynchronousSession.posting_journal
+    original = JournalSession.posting_journal
     rejected: list[int] = []
 
     @contextmanager
-    def overtaken(self: SynchronousSession, **how: bool) -> Iterator[Posting]:
+    def overtaken(self: JournalSession, **how: bool) -> Iterator[Posting]:
         with original(self, **how) as posting:
             rejected.append(world.drain.run_once().rejected)
             yield posting
 
-    monkeypatch.setattr(SynchronousSession, "posting_journal", overtaken)
+    monkeypatch.setattr(JournalSession, "posting_journal", overtaken)
     answer = world.post(JOURNALS, journal(debit(first, 60), debit(second, 60), credit(BANK, 120)))
     assert_problem(answer, 503, "concurrency_retry_exhausted", retryable=True)
     assert rejected == [2, 0], "the first try was aborted, the second saw why"

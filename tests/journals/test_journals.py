@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
+from app.cache import keys
 from app.domain.money import MAX_MINOR
-from app.funds import keys
-from app.services.keys import Scope
+from app.services.access.api_keys import Scope
 from tests.api.world import assert_problem
 from tests.journals.world import BANK, DRY, JOURNALS, JournalWorld, at_once, credit, debit, journal
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from app.domain.partitions import PaymentPosition
-from app.services.keys import Scope
-from app.services.waiting import Answer
+from app.domain.payment import OutboxPosition
+from app.services.access.api_keys import Scope
+from app.services.payments.durable_wait import Answer
 from tests.api.world import assert_problem
 from tests.journals.world import BANK, JournalWorld, at_once, credit, debit
 
@@ -187,10 +187,10 @@ def test_a_payment_that_is_posted_meanwhile_is_refunded(world: JournalWorld) -> 
     waiting = world.services.payments.waiting
     wait = waiting.wait
 
-    def posted_meanwhile(place: PaymentPosition, seconds: float) -> Answer | None:
-        assert (place.payment_id, seconds) == (payment_id, 5.0)
+    def posted_meanwhile(outbox_position: OutboxPosition, seconds: float) -> Answer | None:
+        assert (outbox_position.payment_id, seconds) == (payment_id, 5.0)
         world.drained()
-        return wait(place, seconds)
+        return wait(outbox_position, seconds)
 
     waiting.wait = posted_meanwhile  # type: ignore[method-assign]
     assert world.refund(payment_id).status_code == 201

@@ -8,8 +8,8 @@ from threading import Barrier, Event, Thread
 
 from werkzeug.test import TestResponse
 
-from app.domain.faults import ConcurrencyConflict
-from app.ledger.posting import PostingBooks
+from app.domain.errors import ConcurrencyConflict
+from app.ledger.posting_session import PostingSession
 from app.wiring.workers import build_drain
 from tests.journals.world import BANK, JOURNALS, JournalWorld, at_once, credit, debit, journal
 
@@ -23,18 +23,18 @@ def hogging(world: JournalWorld, account_id: str) -> Iterator[None]:
     ended, begun = Event(), Barrier(3)
 
     def hog() -> None:
-        books = PostingBooks(world.settings.database_url)
+        ledger = PostingSession(world.settings.database_url)
         first = True
         while not ended.is_set():
-            with books.draining([0]) as held:
+            with ledger.draining([0]) as held:
                 if held:
-                    with suppress(ConcurrencyConflict), books.posting([0]) as posting:  # a drain tries again, too
+                    with suppress(ConcurrencyConflict), ledger.posting([0]) as posting:  # a drain tries again, too
                         posting.lock_balances([account_id])
                         time.sleep(0.03)
             if first:
                 begun.wait()
                 first = False
-        books.close()
+        ledger.close()
 
     threads = [Thread(target=hog) for _ in range(2)]
     for thread in threads:

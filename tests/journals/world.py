@@ -7,8 +7,8 @@ from uuid import uuid4
 
 from werkzeug.test import TestResponse
 
-from app.domain.partitions import DEFAULT_PARTITIONS
-from app.funds import keys
+from app.cache import keys
+from app.domain.payment import DEFAULT_PARTITIONS
 from app.wiring.workers import build_reconciler, build_verifier
 from tests import hot_state
 from tests.api.world import BANK, World
@@ -76,7 +76,7 @@ class JournalWorld(World):
 
     def intents(self) -> int:
         """How many intents stand in all outboxes."""
-        return sum(self.drain.funds.backlog().values())
+        return sum(self.drain.cache.outbox.backlog().values())
 
     def traces(self) -> dict[str, Any]:
         """What an operation could leave, in the cache and in the books."""

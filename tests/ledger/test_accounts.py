@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 
 from app.domain.accounts import AccountType
-from app.domain.faults import LedgerConstraintViolated, Misconfigured
+from app.domain.errors import LedgerConstraintViolated, Misconfigured
 from app.domain.refusals import Refusal, RefusalCode
-from app.ledger.accounts import AccountBooks
-from app.services.accounts import AccountRequest
+from app.ledger.accounts import LedgerAccounts
+from app.services.accounts.accounts import AccountRequest
 from tests.builders import World
 
 WANTED: dict[str, Any] = {
@@ -24,7 +24,7 @@ WANTED: dict[str, Any] = {
 
 
 def test_an_account_is_created_with_its_balance_row_and_its_audit_event(world: World) -> None:
-    account, created = world.account_books.create(WANTED, "key:x")
+    account, created = world.ledger_accounts.create(WANTED, "key:x")
     assert created
     assert (account.account_id, account.type, account.metadata) == ("alice", AccountType.LIABILITY, {"a": [1, None]})
     assert world.rows("SELECT normal_sign, floor_minor, balance_minor, version, entry_count FROM account_balance") == [
@@ -34,8 +34,8 @@ def test_an_account_is_created_with_its_balance_row_and_its_audit_event(world: W
 
 
 def test_creating_it_again_returns_the_one_that_exists_and_writes_nothing(world: World) -> None:
-    first, _ = world.account_books.create(WANTED, "key:x")
-    again, created = world.account_books.create(WANTED | {"name": "Other"}, "key:y")
+    first, _ = world.ledger_accounts.create(WANTED, "key:x")
+    again, created = world.ledger_accounts.create(WANTED | {"name": "Other"}, "key:y")
     assert (again, created) == (first, False)
     assert world.rows("SELECT count(*) FROM audit_event") == [(1,)]
 
@@ -44,9 +44,9 @@ def test_of_many_who_create_it_at_once_one_does(world: World) -> None:
     barrier, created = Barrier(8), []
 
     def create() -> None:
-        books = AccountBooks(world.engine, 4)
+        ledger = LedgerAccounts(world.engine, 4)
         barrier.wait()
-        created.append(books.create(WANTED, "key:x")[1])
+        created.append(ledger.create(WANTED, "key:x")[1])
 
     threads = [Thread(target=create) for _ in range(8)]
     for thread in threads:
@@ -87,7 +87,7 @@ def test_pages_of_accounts_follow_the_bytes_of_their_ids(world: World) -> None:
     for name in names:
         world.account(name)
     pages, after = [], None
-    while page := world.account_books.page(limit=2, after=after, entity_id=None, currency_code=None):
+    while page := world.ledger_accounts.page(limit=2, after=after, entity_id=None, currency_code=None):
         pages += [account.account_id for account in page]
         after = pages[-1]
     assert pages == sorted(names, key=str.encode)
@@ -95,22 +95,22 @@ def test_pages_of_accounts_follow_the_bytes_of_their_ids(world: World) -> None:
 
 def test_books_made_with_other_partitions_refuse_the_program(world: World) -> None:
     with pytest.raises(Misconfigured, match="HOLDFAST_PARTITIONS=4"):
-        AccountBooks(world.engine, 16).directory_version()
-    assert AccountBooks(world.engine, 4).directory_version() == 1
+        LedgerAccounts(world.engine, 16).directory_version()
+    assert LedgerAccounts(world.engine, 4).directory_version() == 1
 
 
 def test_facts_are_read_again_after_the_server_has_closed_the_kept_connection(world: World) -> None:
     world.account("alice")
-    assert set(world.account_books.facts(["alice", "nobody"])) == {"alice"}
-    kept = world.account_books._kept._kept
+    assert set(world.ledger_accounts.facts(["alice", "nobody"])) == {"alice"}
+    kept = world.ledger_accounts._kept._kept
     assert kept is not None
     world.rows(f"SELECT pg_terminate_backend({kept.info.backend_pid}, 60000)")
-    assert set(world.account_books.facts(["alice"])) == {"alice"}
-    assert world.account_books._kept._kept is not kept
+    assert set(world.ledger_accounts.facts(["alice"])) == {"alice"}
+    assert world.ledger_accounts._kept._kept is not kept
 
 
 def test_after_a_look_up_that_failed_the_next_one_succeeds(world: World) -> None:
     world.account("alice")
     with pytest.raises(LedgerConstraintViolated):
-        world.account_books.facts(["a\x00b"])
-    assert set(world.account_books.facts(["alice"])) == {"alice"}
+        world.ledger_accounts.facts(["a\x00b"])
+    assert set(world.ledger_accounts.facts(["alice"])) == {"alice"}

@@ -2,13 +2,13 @@
 
 from datetime import timedelta
 
-from app.ledger.clock import BooksClock
+from app.ledger.posting_session import LedgerClock
 from tests.builders import NOON, StepClock
 
 
 def test_time_goes_on_from_what_the_books_have_said() -> None:
     monotonic = StepClock()
-    clock = BooksClock(monotonic)
+    clock = LedgerClock(monotonic)
     clock.set(NOON)
     monotonic.now += 1.5
     assert clock.now() == NOON + timedelta(seconds=1.5)
@@ -16,7 +16,7 @@ def test_time_goes_on_from_what_the_books_have_said() -> None:
 
 def test_of_two_answers_the_quicker_is_believed_so_that_it_is_never_ahead_of_the_books() -> None:
     monotonic = StepClock()
-    clock = BooksClock(monotonic)
+    clock = LedgerClock(monotonic)
     clock.set(NOON)
     monotonic.now += 1.0
     clock.hear(NOON + timedelta(seconds=0.9))  # said at once, heard late
@@ -26,7 +26,7 @@ def test_of_two_answers_the_quicker_is_believed_so_that_it_is_never_ahead_of_the
 
 
 def test_a_clock_that_was_set_back_is_followed_from_the_next_turn_on() -> None:
-    clock = BooksClock(StepClock())
+    clock = LedgerClock(StepClock())
     clock.set(NOON)
     clock.set(NOON - timedelta(hours=1))
     assert clock.now() == NOON - timedelta(hours=1)

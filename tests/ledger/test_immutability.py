@@ -133,7 +133,7 @@ def test_the_app_cannot_weaken_the_books(world: World, app_connection: psycopg.C
 
 def test_whoever_connects_acts_as_the_apps_role(world: World) -> None:
     """An operator who gives the owner's URL as DATABASE_URL still runs the app with the app's rights."""
-    from app.ledger.connecting import connect
+    from app.ledger.connections import connect
 
     with connect(world.urls.owner_database_url, application_name="test") as connection:
         assert connection.execute("SELECT current_user").fetchone() == ("holdfast_app",)

@@ -10,15 +10,15 @@ import pytest
 from psycopg import errors
 
 from app.domain.accounts import AccountType
-from app.domain.faults import BooksUnavailable, ConcurrencyConflict, Fault, LedgerConstraintViolated
+from app.domain.errors import ConcurrencyConflict, Fault, LedgerConstraintViolated, LedgerUnavailable
+from app.domain.ledger_rows import Delta, KnownOutcome, PostingPlan, QueuedIntent, Rejection
 from app.domain.money import MAX_MINOR
-from app.domain.partitions import partition_of
-from app.domain.planning import plan_posting
-from app.domain.posting import Delta, KnownOutcome, PostingPlan, QueuedIntent, Rejection
+from app.domain.payment import partition_of
+from app.domain.posting_plan import plan_posting
 from app.domain.refusals import Refusal, RefusalCode
-from app.ledger.careful import BalanceMismatch
-from app.ledger.connecting import translate
-from app.ledger.posting import PostingBooks
+from app.ledger.connections import translate
+from app.ledger.posting import BalanceMismatch
+from app.ledger.posting_session import PostingSession
 from tests.builders import NOON_MS, PARTITIONS, World, intent, queued
 from tests.patience import PATIENCE_S
 
@@ -29,10 +29,10 @@ BOOK_TABLES = ("ledger_transaction", "entry", "payment_rejection", "payment_dupl
 
 
 def post(
-    books: PostingBooks, *batch: QueuedIntent, spoil: Callable[[PostingPlan, Any], None] | None = None
+    ledger: PostingSession, *batch: QueuedIntent, spoil: Callable[[PostingPlan, Any], None] | None = None
 ) -> PostingPlan:
     """Post a batch as a drain does; `spoil` may tamper with the plan before it is written."""
-    with books.posting([0, 1, 2, 3]) as posting:
+    with ledger.posting([0, 1, 2, 3]) as posting:
         names = sorted({account_id for one in batch for account_id in one.account_ids})
         balances, contended = posting.lock_balances(names)
         assert not contended
@@ -62,7 +62,7 @@ def content(world: World) -> dict[str, Any]:
 
 
 def test_a_posting_writes_transaction_entries_balances_and_head_together(funded: World) -> None:
-    plan = post(funded.new_posting_books(), queued(1, intent(amount_minor=30, external_id="a"), partition=QUIET))
+    plan = post(funded.new_posting_session(), queued(1, intent(amount_minor=30, external_id="a"), partition=QUIET))
     [transaction] = plan.transactions
     assert (funded.booked("alice"), funded.booked("bob")) == (70, 30)
     query = (
@@ -95,7 +95,7 @@ STEPS = (
 def test_a_failure_in_the_middle_leaves_nothing(
     funded: World, monkeypatch: pytest.MonkeyPatch, step: str, when: str
 ) -> None:
-    from app.ledger.careful import Posting
+    from app.ledger.posting import Posting
 
     original = getattr(Posting, step)
 
@@ -108,7 +108,7 @@ def test_a_failure_in_the_middle_leaves_nothing(
     before = content(funded)
     with pytest.raises(Broken):
         post(
-            funded.new_posting_books(),
+            funded.new_posting_session(),
             queued(1, intent(amount_minor=30, external_id="a")),
             queued(2, intent(amount_minor=3_000, external_id="too much")),
         )
@@ -116,7 +116,7 @@ def test_a_failure_in_the_middle_leaves_nothing(
 
 
 def test_a_connection_cut_in_the_middle_leaves_nothing_and_the_next_posting_connects_again(funded: World) -> None:
-    books = funded.new_posting_books()
+    ledger = funded.new_posting_session()
     before = content(funded)
 
     def cut(_plan: PostingPlan, _balances: Any) -> None:
@@ -125,10 +125,10 @@ def test_a_connection_cut_in_the_middle_leaves_nothing_and_the_next_posting_conn
             WHERE datname = current_database() AND application_name = 'holdfast drain'"""
         )
 
-    with pytest.raises(BooksUnavailable):
-        post(books, queued(1, intent(amount_minor=30, external_id="a")), spoil=cut)
+    with pytest.raises(LedgerUnavailable):
+        post(ledger, queued(1, intent(amount_minor=30, external_id="a")), spoil=cut)
     assert content(funded) == before
-    post(books, queued(1, intent(amount_minor=30, external_id="a")))
+    post(ledger, queued(1, intent(amount_minor=30, external_id="a")))
     assert funded.booked("alice") == 70
 
 
@@ -146,7 +146,7 @@ def test_balances_that_differ_from_the_plan_undo_the_posting(funded: World) -> N
     before = content(funded)
     for spoil in (wrong_delta, wrong_count, unknown):
         with pytest.raises(BalanceMismatch):
-            post(funded.new_posting_books(), queued(1, intent(amount_minor=30, external_id="a")), spoil=spoil)
+            post(funded.new_posting_session(), queued(1, intent(amount_minor=30, external_id="a")), spoil=spoil)
         assert content(funded) == before
 
 
@@ -156,7 +156,7 @@ def test_entries_that_do_not_sum_to_zero_are_refused_by_the_database(funded: Wor
 
     before = content(funded)
     with pytest.raises(LedgerConstraintViolated) as raised:
-        post(funded.new_posting_books(), queued(1, intent(amount_minor=30, external_id="a")), spoil=unbalance)
+        post(funded.new_posting_session(), queued(1, intent(amount_minor=30, external_id="a")), spoil=unbalance)
     assert raised.value.constraint == "entry_balanced"
     assert content(funded) == before
 
@@ -166,7 +166,7 @@ def test_each_currency_must_sum_to_zero_by_itself(funded: World) -> None:
         plan.transactions[0].entries[1].currency_code = "USD"
 
     with pytest.raises(LedgerConstraintViolated) as raised:
-        post(funded.new_posting_books(), queued(1, intent(amount_minor=30, external_id="a")), spoil=mix)
+        post(funded.new_posting_session(), queued(1, intent(amount_minor=30, external_id="a")), spoil=mix)
     assert raised.value.constraint == "entry_balanced"
 
 
@@ -177,7 +177,7 @@ def test_each_transaction_must_sum_to_zero_by_itself(funded: World) -> None:
 
     batch = [queued(n, intent(amount_minor=30, external_id=f"x{n}")) for n in range(2)]
     with pytest.raises(LedgerConstraintViolated) as raised:
-        post(funded.new_posting_books(), *batch, spoil=shift)
+        post(funded.new_posting_session(), *batch, spoil=shift)
     assert raised.value.constraint == "entry_balanced"
 
 
@@ -216,7 +216,7 @@ def test_the_database_refuses_an_overdraft_that_every_check_before_it_has_missed
 
     before = content(funded)
     with pytest.raises(LedgerConstraintViolated) as raised:
-        post(funded.new_posting_books(), queued(1, intent(amount_minor=30, external_id="a")), spoil=miss)
+        post(funded.new_posting_session(), queued(1, intent(amount_minor=30, external_id="a")), spoil=miss)
     assert raised.value.constraint == "account_balance_floor"
     assert content(funded) == before
 
@@ -235,12 +235,12 @@ def test_the_range_ends_at_the_last_exact_double_on_both_sides(world: World, bal
 
 
 def test_an_external_id_is_unique_for_ever_even_if_nobody_looks(funded: World) -> None:
-    post(funded.new_posting_books(), queued(1, intent(amount_minor=10, external_id="x")))
+    post(funded.new_posting_session(), queued(1, intent(amount_minor=10, external_id="x")))
     before = content(funded)
 
     def without_looking() -> None:
         batch = [queued(2, intent(amount_minor=10, external_id="x"))]
-        with funded.new_posting_books().posting([0]) as posting:
+        with funded.new_posting_session().posting([0]) as posting:
             balances, _ = posting.lock_balances(["alice", "bob"])
             posted_at = posting.posting_time(balances)
             posting.write(plan_posting(batch, {}, (), balances, posting.heads, posted_at), balances, posted_at)
@@ -251,43 +251,43 @@ def test_an_external_id_is_unique_for_ever_even_if_nobody_looks(funded: World) -
 
 
 def test_the_books_tell_what_became_of_an_external_id(funded: World) -> None:
-    books = funded.new_posting_books()
+    ledger = funded.new_posting_session()
     good, bad = (
         queued(1, intent(amount_minor=10, external_id="good")),
         queued(2, intent(amount_minor=999, external_id="bad")),
     )
-    post(books, good, bad)
-    with books.posting([0]) as posting:
+    post(ledger, good, bad)
+    with ledger.posting([0]) as posting:
         keys = [("default", "good"), ("default", "bad"), ("default", "unknown"), ("other", "good")]
         known, rejected = posting.known_outcomes(keys)
     assert known == {
-        ("default", "good"): KnownOutcome(good.place.payment_id, good.intent.fingerprint, posted=True),
-        ("default", "bad"): KnownOutcome(bad.place.payment_id, bad.intent.fingerprint, posted=False),
+        ("default", "good"): KnownOutcome(good.outbox_position.payment_id, good.intent.fingerprint, posted=True),
+        ("default", "bad"): KnownOutcome(bad.outbox_position.payment_id, bad.intent.fingerprint, posted=False),
     }
-    assert rejected == {bad.place.payment_id}
+    assert rejected == {bad.outbox_position.payment_id}
 
 
 def test_names_that_look_like_an_arrays_text_are_known_again(funded: World) -> None:
     names = ['a"b', "c\\d", '\\"', "{e}", "f,g", "NULL", "", " ü ", "'"]
     batch = [queued(n + 1, intent(amount_minor=1, external_id=name)) for n, name in enumerate(names)]
-    books = funded.new_posting_books()
-    assert len(post(books, *batch).transactions) == len(names)
-    assert len(post(books, *batch).redelivered) == len(names)
+    ledger = funded.new_posting_session()
+    assert len(post(ledger, *batch).transactions) == len(names)
+    assert len(post(ledger, *batch).redelivered) == len(names)
     for name in names:
-        with books.posting([0]) as posting:
+        with ledger.posting([0]) as posting:
             assert posting.lock_balances([name]) == ({}, set())
             assert posting.known_outcomes([("default", name)])[0].keys() == {("default", name)}
 
 
 def test_a_name_that_no_text_can_hold_is_refused_by_the_books(funded: World) -> None:
-    with pytest.raises(LedgerConstraintViolated), funded.new_posting_books().posting([0]) as posting:
+    with pytest.raises(LedgerConstraintViolated), funded.new_posting_session().posting([0]) as posting:
         posting.known_outcomes([("default", "a\0b"), ("default", "c")])
 
 
 def test_a_rejection_keeps_the_whole_intent_and_the_reason(funded: World) -> None:
     wanted = intent(amount_minor=999, external_id="bad", description="Zürich", metadata={"a": [1, {"☃": None}]})
-    post(funded.new_posting_books(), queued(2, wanted))
-    found = funded.history.rejected(queued(2).place.payment_id)
+    post(funded.new_posting_session(), queued(2, wanted))
+    found = funded.history.rejected(queued(2).outbox_position.payment_id)
     assert found is not None
     assert found.refusal.code == RefusalCode.INSUFFICIENT_FUNDS
     assert found.refusal.figures["balance_minor"] == 100
@@ -299,10 +299,10 @@ def test_a_rejection_keeps_the_whole_intent_and_the_reason(funded: World) -> Non
 
 
 def test_history_never_runs_backwards_within_a_partition(funded: World) -> None:
-    books = funded.new_posting_books()
+    ledger = funded.new_posting_session()
     funded.tamper("UPDATE partition SET last_posted_at = last_posted_at + interval '1 hour' WHERE partition = 0")
     for n in range(3):
-        post(books, queued(n + 1, intent(amount_minor=1, external_id=f"x{n}")))
+        post(ledger, queued(n + 1, intent(amount_minor=1, external_id=f"x{n}")))
     assert funded.rows(
         "SELECT min(posted_at) >= now() + interval '30 minutes' FROM ledger_transaction WHERE partition = 0"
     ) == [(True,)]
@@ -316,7 +316,7 @@ def test_history_never_runs_backwards_within_a_partition(funded: World) -> None:
 
 
 def test_partitions_that_somebody_else_drains_are_passed_over(funded: World) -> None:
-    first, second = funded.new_posting_books(), funded.new_posting_books()
+    first, second = funded.new_posting_session(), funded.new_posting_session()
     with first.draining([1]) as held:
         assert held == [1]
         with second.draining([0, 1, 2]) as others:
@@ -328,8 +328,8 @@ def test_partitions_that_somebody_else_drains_are_passed_over(funded: World) -> 
 
 
 def test_the_partitions_of_a_drain_that_dies_are_free_at_once(funded: World) -> None:
-    dying, next_one = funded.new_posting_books(), funded.new_posting_books()
-    with suppress(BooksUnavailable), dying.draining([1]):
+    dying, next_one = funded.new_posting_session(), funded.new_posting_session()
+    with suppress(LedgerUnavailable), dying.draining([1]):
         funded.rows(
             """SELECT pg_terminate_backend(pid, 60000) FROM pg_locks JOIN pg_stat_activity USING (pid)
             WHERE locktype = 'advisory' AND datname = current_database()"""
@@ -341,13 +341,13 @@ def test_the_partitions_of_a_drain_that_dies_are_free_at_once(funded: World) -> 
 def test_accounts_that_somebody_else_has_locked_are_named_and_unknown_ones_are_not(funded: World) -> None:
     with funded.connect() as other, other.transaction():
         other.execute("SELECT 1 FROM account_balance WHERE account_id = 'bob' FOR UPDATE")
-        with funded.new_posting_books().posting([0]) as posting:
+        with funded.new_posting_session().posting([0]) as posting:
             locked, contended = posting.lock_balances(["alice", "bob", "nobody"])
     assert (set(locked), contended) == ({"alice"}, {"bob"})
 
 
 def test_a_row_changed_since_the_snapshot_is_a_conflict(funded: World) -> None:
-    with funded.new_posting_books().posting([0]) as posting:
+    with funded.new_posting_session().posting([0]) as posting:
         funded.owner.execute("UPDATE account_balance SET version = version + 1 WHERE account_id = 'alice'")
         with pytest.raises(errors.SerializationFailure) as raised:
             posting.lock_balances(["alice"])
@@ -355,9 +355,9 @@ def test_a_row_changed_since_the_snapshot_is_a_conflict(funded: World) -> None:
 
 
 def test_conflicts_are_counted_by_account_and_add_up(world: World) -> None:
-    books = world.new_posting_books()
-    books.count_conflicts(["alice", "bob"], retries=1, exhausted=0)
-    books.count_conflicts(["alice"], retries=2, exhausted=1)
+    ledger = world.new_posting_session()
+    ledger.count_conflicts(["alice", "bob"], retries=1, exhausted=0)
+    ledger.count_conflicts(["alice"], retries=2, exhausted=1)
     assert world.conflicts() == {"alice": (3, 1), "bob": (1, 0)}
     assert [(one.account_id, one.retries) for one in world.history.conflicts(10)] == [("alice", 3), ("bob", 1)]
 
@@ -368,11 +368,11 @@ def test_two_drains_that_count_the_same_hot_account_at_once_are_both_counted(wor
 
     def count() -> None:
         try:
-            world.new_posting_books().count_conflicts(["hot"], retries=1, exhausted=0)
+            world.new_posting_session().count_conflicts(["hot"], retries=1, exhausted=0)
         except Fault as fault:
             failures.append(fault)
 
-    world.new_posting_books().count_conflicts(["hot"], retries=1, exhausted=0)
+    world.new_posting_session().count_conflicts(["hot"], retries=1, exhausted=0)
     second = Thread(target=count)
     with world.connect() as first, first.transaction():
         first.execute("UPDATE conflict_count SET retries = retries + 1")
@@ -385,13 +385,13 @@ def test_two_drains_that_count_the_same_hot_account_at_once_are_both_counted(wor
 
 
 def test_what_is_locked_or_was_changed_since_the_snapshot_is_where_a_conflict_came_from(funded: World) -> None:
-    books = funded.new_posting_books()
-    with books.posting([0]):
+    ledger = funded.new_posting_session()
+    with ledger.posting([0]):
         funded.owner.execute("UPDATE account_balance SET version = version + 1 WHERE account_id = 'alice'")
     with funded.connect() as other, other.transaction():
         other.execute("SELECT 1 FROM account_balance WHERE account_id = 'bob' FOR UPDATE")
-        assert books.contended(["alice", "bank", "bob"]) == {"alice", "bob"}
-    assert books.contended(["alice", "bank", "bob"]) == {"alice"}
+        assert ledger.contended(["alice", "bank", "bob"]) == {"alice", "bob"}
+    assert ledger.contended(["alice", "bank", "bob"]) == {"alice"}
 
 
 # Errors
@@ -408,10 +408,10 @@ def test_what_is_locked_or_was_changed_since_the_snapshot_is_where_a_conflict_ca
         (errors.UniqueViolation(), LedgerConstraintViolated),
         (errors.CharacterNotInRepertoire(), LedgerConstraintViolated),
         (psycopg.DataError(), LedgerConstraintViolated),
-        (errors.AdminShutdown(), BooksUnavailable),
-        (errors.QueryCanceled(), BooksUnavailable),
-        (psycopg.OperationalError(), BooksUnavailable),
-        (psycopg.InterfaceError(), BooksUnavailable),
+        (errors.AdminShutdown(), LedgerUnavailable),
+        (errors.QueryCanceled(), LedgerUnavailable),
+        (psycopg.OperationalError(), LedgerUnavailable),
+        (psycopg.InterfaceError(), LedgerUnavailable),
         (errors.UndefinedTable(), errors.UndefinedTable),
     ],
     ids=lambda value: value.__name__ if isinstance(value, type) else type(value).__name__,
@@ -422,14 +422,14 @@ def test_each_driver_error_becomes_the_projects_fault(error: psycopg.Error, faul
 
 def test_books_that_cannot_be_reached_are_unavailable(world: World) -> None:
     nowhere = world.urls.database_url.rpartition("@")[0] + "@127.0.0.1:1/books"
-    with pytest.raises(BooksUnavailable), PostingBooks(nowhere).posting([0]):
+    with pytest.raises(LedgerUnavailable), PostingSession(nowhere).posting([0]):
         pass
 
 
 def test_values_that_no_column_can_keep_reject_the_payment_and_do_not_stop_the_drain(funded: World) -> None:
     poison = queued(1, intent(amount_minor=1, external_id="poison", description="a\x00b"))
     with pytest.raises(Fault) as raised:
-        post(funded.new_posting_books(), poison)
+        post(funded.new_posting_session(), poison)
     assert isinstance(raised.value, LedgerConstraintViolated)
     with suppress(psycopg.Error):
         funded.rows("SELECT 1")
@@ -439,8 +439,8 @@ def test_even_what_poisons_a_posting_can_be_recorded_as_rejected(funded: World) 
     poison = queued(
         1, intent(amount_minor=1, external_id="poison", description="a\x00b", metadata={"k\x00": ["v\x00"]})
     )
-    with funded.new_posting_books().posting([0]) as posting:
+    with funded.new_posting_session().posting([0]) as posting:
         refusal = Refusal(RefusalCode.REJECTED_BY_LEDGER, "a\x00b", {"constraint": "\x00"})
         plan = PostingPlan(rejections=[Rejection(poison, refusal)])
         posting.write(plan, {}, posting.posting_time({}))
-    assert funded.history.rejected(poison.place.payment_id) is not None
+    assert funded.history.rejected(poison.outbox_position.payment_id) is not None

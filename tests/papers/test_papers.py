@@ -55,7 +55,7 @@ def test_every_file_that_is_named_exists(name: str) -> None:
 
 
 def test_papers_name_files_at_all() -> None:
-    assert {"lua/reserve.lua", "app/services/drain.py", "app/wiring/"} <= named_paths("ARCHITECTURE.md")
+    assert {"lua/reserve.lua", "app/services/posting/drain.py", "app/wiring/"} <= named_paths("ARCHITECTURE.md")
 
 
 @pytest.mark.parametrize("name", PAPERS)
@@ -84,7 +84,11 @@ def can_be_found(dotted: str) -> bool:
 
 @pytest.mark.parametrize(
     ("dotted", "expected"),
-    [("app.services.drain.Drain.run_once", True), ("app.services.drain.Drain.gone", False), ("app.gone", False)],
+    [
+        ("app.services.posting.drain.Drain.run_once", True),
+        ("app.services.posting.drain.Drain.gone", False),
+        ("app.gone", False),
+    ],
 )
 def test_a_dotted_name_is_told_from_an_invented_one(dotted: str, expected: bool) -> None:
     assert can_be_found(dotted) is expected

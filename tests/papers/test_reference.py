@@ -6,7 +6,7 @@ import re
 import pytest
 from openapi_spec_validator import validate
 
-from app.api.problems import catalogue
+from app.api.responses import catalogue
 from app.commands.reference import DOCS, files
 from app.domain.refusals import RefusalCode
 

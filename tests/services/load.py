@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from itertools import count
 from threading import Event, Thread
 
-from app.services.answers import Accepted
-from app.services.contention import LONGEST_DELAY_S
+from app.services.payments.outcomes import Accepted
+from app.services.posting.contention import LONGEST_DELAY_S
 from tests.builders import World, payment
 from tests.patience import PATIENCE_S
 
@@ -58,7 +58,7 @@ def under_load(world: World, names: Sequence[str], *, at_once: int, drains: int,
 
 
 def _payer(world: World, names: Sequence[str], load: Load, number: int, at_once: int) -> Callable[[], None]:
-    payments, chance, numbers = world.new_payments(world.new_funds()), random.Random(number), count()
+    payments, chance, numbers = world.new_payments(world.new_cache()), random.Random(number), count()
 
     def pay() -> None:
         wanted = []

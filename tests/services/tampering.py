@@ -3,10 +3,10 @@
 from collections.abc import Callable
 from typing import Any
 
-from app.domain.partitions import parse_payment_id
-from app.domain.proof import BreakKind
-from app.funds import keys
-from app.services.holds import Concluded, Holds
+from app.cache import keys
+from app.domain.breaks import BreakKind
+from app.domain.payment import parse_payment_id
+from app.services.payments.authorizations import Authorizations, Concluded
 from tests import hot_state
 from tests.builders import World, account_in
 
@@ -18,11 +18,13 @@ def authorize(world: World, amount_minor: int) -> str:
 
 
 def void(world: World, payment_id: str) -> None:
-    outcome = Holds(world.funds, world.hold_books, world.payments, lambda: None).void(payment_id, "key:test")
+    outcome = Authorizations(world.cache, world.ledger_authorizations, world.payments, lambda: None).void(
+        payment_id, "key:test"
+    )
     assert isinstance(outcome, Concluded)
 
 
-def books(*statements: str) -> Tamper:
+def ledger(*statements: str) -> Tamper:
     return lambda world: world.tamper(*statements)
 
 
@@ -41,16 +43,16 @@ def lose_hold(world: World) -> None:
 
 
 def change_hold(world: World) -> None:
-    [position] = hot_state.holds(world.client, world.account_key("alice"))
-    world.client.hset(world.account_key("alice"), position, 4)
+    [stream_id] = hot_state.holds(world.client, world.account_key("alice"))
+    world.client.hset(world.account_key("alice"), stream_id, 4)
     hot_state.put(world.client, world.account_key("alice"), held=4)
 
 
 def lose_authorized_hold(world: World, amount_minor: int = 7) -> None:
-    place = parse_payment_id(authorize(world, amount_minor))
-    assert place is not None
+    outbox_position = parse_payment_id(authorize(world, amount_minor))
+    assert outbox_position is not None
     world.drain()
-    world.client.hdel(world.account_key("alice"), place.position)
+    world.client.hdel(world.account_key("alice"), outbox_position.stream_id)
     hot_state.add(world.client, world.account_key("alice"), held=-amount_minor)
 
 
@@ -59,28 +61,28 @@ ALICES_SECOND = "(SELECT partition, chain_seq FROM entry WHERE account_id = 'ali
 
 
 def entry(change: str, account_id: str = "alice", number: int = 2) -> Tamper:
-    return books(f"UPDATE entry SET {change} WHERE account_id = '{account_id}' AND entry_number = {number}")
+    return ledger(f"UPDATE entry SET {change} WHERE account_id = '{account_id}' AND entry_number = {number}")
 
 
 def row(change: str) -> Tamper:
-    return books(f"UPDATE account_balance SET {change} WHERE account_id = 'alice'")
+    return ledger(f"UPDATE account_balance SET {change} WHERE account_id = 'alice'")
 
 
-def of_transaction(what: str, place: str = ALICES_SECOND) -> Tamper:
-    return books(f"{what} WHERE (partition, chain_seq) = {place}")
+def of_transaction(what: str, outbox_position: str = ALICES_SECOND) -> Tamper:
+    return ledger(f"{what} WHERE (partition, chain_seq) = {outbox_position}")
 
 
 def lose_intents(world: World) -> None:
-    world.client.delete(keys.outbox(world.funds.partition_of("alice")))
+    world.client.delete(keys.outbox(world.cache.partition_of("alice")))
 
 
 def invent_account(world: World) -> None:
-    ghost = account_in(world.funds.partition_of("alice"), "ghost")
+    ghost = account_in(world.cache.partition_of("alice"), "ghost")
     world.client.copy(world.account_key("alice"), world.account_key(ghost))
 
 
 def delete_entry(account_id: str) -> Tamper:
-    return books(f"DELETE FROM entry WHERE account_id = '{account_id}' AND entry_number = 2")
+    return ledger(f"DELETE FROM entry WHERE account_id = '{account_id}' AND entry_number = 2")
 
 
 TAMPERING: list[tuple[str, Tamper, BreakKind]] = [
@@ -109,7 +111,7 @@ TAMPERING: list[tuple[str, Tamper, BreakKind]] = [
     ("one leg deleted", delete_entry("bob"), BreakKind.TRANSACTION_UNBALANCED),
     ("both legs deleted", of_transaction("DELETE FROM entry"), BreakKind.TRANSACTION_UNBALANCED),
     ("a transaction deleted", of_transaction("DELETE FROM ledger_transaction"), BreakKind.ORPHAN_ENTRY),
-    ("an account deleted", books("DELETE FROM account_balance WHERE account_id = 'bob'"), BreakKind.ORPHAN_ENTRY),
+    ("an account deleted", ledger("DELETE FROM account_balance WHERE account_id = 'bob'"), BreakKind.ORPHAN_ENTRY),
     ("a text changed", of_transaction("UPDATE ledger_transaction SET description = 'x'"), BreakKind.CHAIN_HASH),
     ("both amounts doubled", of_transaction("UPDATE entry SET amount_minor = 2 * amount_minor"), BreakKind.CHAIN_HASH),
     ("a link deleted", of_transaction("DELETE FROM ledger_transaction"), BreakKind.CHAIN_LINK),

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.services.contention import FIRST_DELAY_S, LONGEST_DELAY_S, RETRIES, Contention, backoff_s
+from app.services.posting.contention import FIRST_DELAY_S, LONGEST_DELAY_S, RETRIES, Contention, backoff_s
 from tests.builders import StepClock
 
 

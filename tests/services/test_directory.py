@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from threading import Event
 
 from app.domain.accounts import AccountFacts
-from app.services.directory import READ_AHEAD, AccountDirectory
+from app.services.accounts.directory import READ_AHEAD, AccountDirectory
 from tests.builders import facts
 from tests.patience import until
 
@@ -29,38 +29,38 @@ class CountingBooks:
 
 
 def test_an_account_is_read_once_and_one_that_does_not_exist_each_time() -> None:
-    books = CountingBooks()
-    snapshot = AccountDirectory(books).snapshot()
+    ledger = CountingBooks()
+    snapshot = AccountDirectory(ledger).snapshot()
     assert set(snapshot.facts(["alice", "nobody"])) == {"alice"}
     assert set(snapshot.facts(["alice", "nobody"])) == {"alice"}
-    assert sorted(books.reads[0]) == ["alice", "nobody"]
-    assert books.reads[1:] == [["nobody"]]
+    assert sorted(ledger.reads[0]) == ["alice", "nobody"]
+    assert ledger.reads[1:] == [["nobody"]]
 
 
 def test_after_a_change_the_accounts_in_use_are_read_anew_many_at_a_time() -> None:
-    books = CountingBooks()
-    directory = AccountDirectory(books)
+    ledger = CountingBooks()
+    directory = AccountDirectory(ledger)
     names = [f"account-{number}" for number in range(2 * READ_AHEAD)]
     directory.snapshot().facts(names)
-    books.version = 2
-    books.reads.clear()
+    ledger.version = 2
+    ledger.reads.clear()
     fresh = directory.refresh()
     assert fresh.version == 2
     for name in reversed(names):
         assert fresh.facts([name])[name].account_id == name
-    assert len(books.reads) == 2
-    assert sorted(one for read in books.reads for one in set(read)) == sorted(names)
+    assert len(ledger.reads) == 2
+    assert sorted(one for read in ledger.reads for one in set(read)) == sorted(names)
 
 
 def test_two_changes_in_a_row_lose_no_account_in_use() -> None:
-    books = CountingBooks()
-    directory = AccountDirectory(books)
+    ledger = CountingBooks()
+    directory = AccountDirectory(ledger)
     directory.snapshot().facts(["alice", "bob"])
     directory.refresh()
     fresh = directory.refresh()
-    books.reads.clear()
+    ledger.reads.clear()
     fresh.facts(["carol"])
-    assert sorted(books.reads[0]) == ["alice", "bob", "carol"]
+    assert sorted(ledger.reads[0]) == ["alice", "bob", "carol"]
 
 
 class HeldBooks(CountingBooks):
@@ -78,16 +78,16 @@ class HeldBooks(CountingBooks):
 
 
 def test_accounts_that_several_payments_meet_at_once_are_looked_up_together() -> None:
-    books = HeldBooks()
-    directory = AccountDirectory(books)
+    ledger = HeldBooks()
+    directory = AccountDirectory(ledger)
     snapshot = directory.snapshot()
     with ThreadPoolExecutor(4) as threads:
         first = threads.submit(snapshot.facts, ["alice", "bob"])
-        assert books.entered.wait(30)
+        assert ledger.entered.wait(30)
         others = [threads.submit(snapshot.facts, names) for names in (["carol"], ["dave", "carol"], ["nobody"])]
-        until(lambda: len(directory._combined._combiner._queue) == len(others))
-        books.go.set()
+        until(lambda: len(directory._coalesced._coalescer._queue) == len(others))
+        ledger.go.set()
         assert set(first.result()) == {"alice", "bob"}
         assert [set(one.result()) for one in others] == [{"carol"}, {"dave", "carol"}, set()]
-    assert len(books.reads) == 2
-    assert sorted(books.reads[1]) == ["carol", "dave", "nobody"]
+    assert len(ledger.reads) == 2
+    assert sorted(ledger.reads[1]) == ["carol", "dave", "nobody"]

@@ -8,28 +8,29 @@ from typing import Any
 
 import pytest
 
-from app.domain.books import PostedPayment, RejectedPayment
-from app.domain.faults import OutcomeUnknown
-from app.domain.partitions import position_order
-from app.domain.posting import QueuedIntent
+from app.cache import keys
+from app.cache.notifications import _decode_notices
+from app.domain.errors import OutcomeUnknown
+from app.domain.ledger_rows import QueuedIntent
+from app.domain.payment import stream_id_order
+from app.domain.read_models import PostedPayment, RejectedPayment
 from app.domain.refusals import RefusalCode
 from app.domain.settlement import Notice
-from app.funds import keys
-from app.funds.notices import _decode_notices
-from app.services.contention import LONGEST_DELAY_S, RETRIES
-from app.services.drain import Drain
-from app.services.heard import Answer, news_of
+from app.services.payments.durable_wait import Answer, news_of
+from app.services.posting.contention import LONGEST_DELAY_S, RETRIES
+from app.services.posting.drain import Drain
 from tests import hot_state
 from tests.builders import PARTITIONS, World, account_in
 from tests.patience import PATIENCE_S
 from tests.services.faults import (
     Crashed,
     CrashPoints,
-    InterruptedBooks,
-    OnlyPartitions,
+    InterruptedSession,
+    Overridden,
     Stepped,
-    SteppedBooks,
-    stepped_funds,
+    SteppedSession,
+    stepped_cache,
+    with_backlog_of,
 )
 
 
@@ -85,8 +86,8 @@ def test_waiters_hear_that_everything_up_to_the_last_is_answered(funded: World) 
     with notices(funded) as heard:
         funded.drain()
         notice = heard()
-    assert notice.partition == accepted[0].place.partition
-    assert notice.up_to == accepted[-1].place.position
+    assert notice.partition == accepted[0].outbox_position.partition
+    assert notice.up_to == accepted[-1].outbox_position.stream_id
     assert notice.refused == []
 
 
@@ -120,7 +121,7 @@ def test_payments_that_cross_partitions_both_ways_post_in_one_batch(world: World
 
 def test_a_batch_whose_settle_was_lost_is_settled_again_and_not_posted_again(funded: World) -> None:
     accepted = funded.accepted("alice", "bob", 300)
-    dying = funded.new_drain(funds=Stepped(funded.new_funds(), CrashPoints(at=1), ("settle_all",)))
+    dying = funded.new_drain(cache=Stepped(funded.new_cache(), CrashPoints(at=1), ("settle_all",)))
     with pytest.raises(Crashed, match="before settle_all"):
         dying.run_once()
     assert funded.booked("bob") == 300
@@ -137,12 +138,12 @@ def test_a_batch_whose_settle_was_lost_is_settled_again_and_not_posted_again(fun
 def test_a_batch_that_never_committed_is_posted_by_the_next(funded: World) -> None:
     funded.accepted("alice", "bob", 300)
     points = CrashPoints()
-    rehearsal = SteppedBooks(funded.new_posting_books(), points)
-    assert funded.new_drain(books=rehearsal).run_once().posted == 1
+    rehearsal = SteppedSession(funded.new_posting_session(), points)
+    assert funded.new_drain(ledger=rehearsal).run_once().posted == 1
     before_commit = points.passed.index("before commit") + 1
 
     funded.accepted("alice", "bob", 5)
-    dying = funded.new_drain(books=SteppedBooks(funded.new_posting_books(), CrashPoints(at=before_commit)))
+    dying = funded.new_drain(ledger=SteppedSession(funded.new_posting_session(), CrashPoints(at=before_commit)))
     with pytest.raises(Crashed, match="before commit"):
         dying.run_once()
     assert funded.booked("bob") == 300
@@ -158,8 +159,8 @@ def test_a_credit_reaches_the_cache_though_only_the_partition_of_its_payer_was_t
     world.warm(bob)
     world.accepted(alice, bob, 10)
     world.accepted(dave, erin, 20)
-    funds = world.new_funds()
-    run, calls_made = funds._run, []
+    cache = world.new_cache()
+    run, calls_made = cache.client.run, []
 
     def die_at_the_first_trim(calls: Any) -> Any:
         calls_made.append(calls)
@@ -168,10 +169,10 @@ def test_a_credit_reaches_the_cache_though_only_the_partition_of_its_payer_was_t
             raise Crashed("behind the first settle that trims")
         return run(calls)
 
-    funds._run = die_at_the_first_trim  # type: ignore[method-assign]
+    cache.client.run = die_at_the_first_trim  # type: ignore[method-assign]
     with pytest.raises(Crashed):
-        world.new_drain(funds=funds).run_once()
-    assert {partition: n for partition, n in world.funds.backlog().items() if n} == {1: 1}
+        world.new_drain(cache=cache).run_once()
+    assert {partition: n for partition, n in world.cache.outbox.backlog().items() if n} == {1: 1}
     assert world.cached(bob).funds.available_minor == 10
     world.drain()
     world.assert_proven()
@@ -180,16 +181,12 @@ def test_a_credit_reaches_the_cache_though_only_the_partition_of_its_payer_was_t
 def test_an_answer_of_the_cache_that_never_came_is_made_up_for(funded: World) -> None:
     funded.accepted("alice", "bob", 300)
 
-    class Silent:
-        def __getattr__(self, name: str) -> Any:
-            return getattr(funded.funds, name)
-
-        def settle_all(self, *args: Any, **kwargs: Any) -> None:
-            funded.funds.settle_all(*args, **kwargs)
-            raise OutcomeUnknown("no answer in time")
+    def silent(*args: Any, **kwargs: Any) -> None:
+        funded.cache.outbox.settle_all(*args, **kwargs)
+        raise OutcomeUnknown("no answer in time")
 
     with pytest.raises(OutcomeUnknown):
-        funded.new_drain(funds=Silent()).run_once()
+        funded.new_drain(cache=Overridden(funded.cache, settle_all=silent)).run_once()
     funded.drain()
     assert funded.booked("bob") == 300
     funded.assert_proven()
@@ -205,7 +202,7 @@ def test_a_late_repeat_posts_nothing_and_leads_to_the_original(funded: World) ->
     assert funded.cached("alice").funds.held_minor == 300
     with notices(funded) as heard:
         assert funded.drain().duplicates == 1
-        assert heard().refused == [late.place.position]  # not posted under its own id: waiters look it up
+        assert heard().refused == [late.outbox_position.stream_id]  # not posted under its own id: waiters look it up
 
     assert (funded.booked("bob"), funded.cached("alice").funds.held_minor) == (300, 0)
     found = funded.payments.find(late.payment_id)
@@ -261,7 +258,10 @@ def test_the_ledger_guards_itself_against_a_cache_that_is_wrong_and_the_rest_pos
         report = funded.drain()
         notice = heard()
     assert (report.posted, report.rejected) == (2, 1)
-    assert (notice.up_to, notice.refused) == (outcomes[2].place.position, [outcomes[1].place.position])
+    assert (notice.up_to, notice.refused) == (
+        outcomes[2].outbox_position.stream_id,
+        [outcomes[1].outbox_position.stream_id],
+    )
     rejected = funded.payments.find(outcomes[1].payment_id)
     assert isinstance(rejected, RejectedPayment)
     assert rejected.refusal.code == RefusalCode.INSUFFICIENT_FUNDS
@@ -303,7 +303,7 @@ def drain_until_empty(world: World, *drains: Drain) -> None:
     def work(drain: Drain) -> None:
         try:
             barrier.wait()
-            while any(drain.funds.backlog().values()):
+            while any(drain.cache.outbox.backlog().values()):
                 drain.run_once()
         except Exception as error:
             failures.append(error)
@@ -341,7 +341,7 @@ def test_a_hot_merchant_is_credited_from_all_partitions_by_two_drains_at_once(wo
             world.accepted(customer, merchant, 1)
     halves = ({0, 1}, {2, 3})
     drains = [
-        world.new_drain(funds=OnlyPartitions(world.new_funds(), half), batch_limit=5, clock=hasty(world))
+        world.new_drain(cache=with_backlog_of(world.new_cache(), half), batch_limit=5, clock=hasty(world))
         for half in halves
     ]
     drain_until_empty(world, *drains)
@@ -368,25 +368,25 @@ def test_a_turn_of_many_rounds_keeps_other_drains_away_until_it_ends(funded: Wor
 class SlowCache:
     """A cache whose first settle waits until it is let go, and then may fail."""
 
-    def __init__(self, funds: Any, fault: Exception | None = None) -> None:
-        self._funds, self._fault = funds, fault
+    def __init__(self, cache: Any, fault: Exception | None = None) -> None:
+        self._cache, self._fault = cache, fault
         self.let_go, self.settled = Event(), 0
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._funds, name)
+        return getattr(Overridden(self._cache, settle_all=self.settle_all), name)
 
     def settle_all(self, settlements: Any) -> None:
         assert self.let_go.wait(timeout=PATIENCE_S)
         self.settled += 1
         if self._fault is not None and self.settled == 1:
             raise self._fault
-        self._funds.settle_all(settlements)
+        self._cache.outbox.settle_all(settlements)
 
 
 def test_a_round_is_posted_while_the_one_before_is_still_being_settled(funded: World) -> None:
     for _ in range(11):
         funded.accepted("alice", "bob", 1)
-    slow = SlowCache(funded.new_funds())
+    slow = SlowCache(funded.new_cache())
     settled_before: list[int] = []
 
     def look() -> None:
@@ -394,8 +394,8 @@ def test_a_round_is_posted_while_the_one_before_is_still_being_settled(funded: W
         if len(settled_before) == 2:
             slow.let_go.set()
 
-    books = InterruptedBooks(funded.new_posting_books(), look)
-    drain = funded.new_drain(funds=slow, books=books, batch_limit=8)
+    ledger = InterruptedSession(funded.new_posting_session(), look)
+    drain = funded.new_drain(cache=slow, ledger=ledger, batch_limit=8)
     with drain.turn() as partitions:
         assert drain.round(partitions).posted == 8
         assert drain.round(partitions).posted == 3  # read behind the first eight, which were not trimmed yet
@@ -408,9 +408,9 @@ def test_a_round_is_posted_while_the_one_before_is_still_being_settled(funded: W
 def test_what_was_posted_behind_a_settle_that_failed_is_left_to_the_next_drain(funded: World) -> None:
     for _ in range(12):
         funded.accepted("alice", "bob", 1)
-    slow = SlowCache(funded.new_funds(), OutcomeUnknown("no answer in time"))
+    slow = SlowCache(funded.new_cache(), OutcomeUnknown("no answer in time"))
     slow.let_go.set()
-    drain = funded.new_drain(funds=slow, batch_limit=8)
+    drain = funded.new_drain(cache=slow, batch_limit=8)
 
     def two_rounds() -> None:
         with drain.turn() as partitions:
@@ -420,7 +420,7 @@ def test_what_was_posted_behind_a_settle_that_failed_is_left_to_the_next_drain(f
     with pytest.raises(OutcomeUnknown):
         two_rounds()
     assert funded.booked("bob") == 12
-    assert (slow.settled, sum(funded.funds.backlog().values())) == (1, 12)
+    assert (slow.settled, sum(funded.cache.outbox.backlog().values())) == (1, 12)
     assert funded.drain(drain).posted == 12  # in the books already: only settled
     assert funded.booked("bob") == 12
     funded.assert_proven()
@@ -429,12 +429,12 @@ def test_what_was_posted_behind_a_settle_that_failed_is_left_to_the_next_drain(f
 def test_a_turn_ends_only_when_its_last_round_is_settled(funded: World) -> None:
     for _ in range(8):
         funded.accepted("alice", "bob", 1)
-    slow = SlowCache(funded.new_funds())
-    drain = funded.new_drain(funds=slow, batch_limit=8)
+    slow = SlowCache(funded.new_cache())
+    drain = funded.new_drain(cache=slow, batch_limit=8)
     with drain.turn() as partitions:
         drain.round(partitions)
         Timer(0.2, slow.let_go.set).start()
-    assert sum(funded.funds.backlog().values()) == 0
+    assert sum(funded.cache.outbox.backlog().values()) == 0
     funded.assert_proven()
 
 
@@ -449,7 +449,7 @@ def test_what_idle_partitions_leave_of_their_share_goes_to_a_busy_one(funded: Wo
 
 def test_a_partition_that_somebody_is_draining_is_left_alone(funded: World) -> None:
     funded.accepted("alice", "bob", 1)
-    with funded.new_posting_books().draining(range(PARTITIONS)):
+    with funded.new_posting_session().draining(range(PARTITIONS)):
         report = funded.worker.run_once()
     assert (report.settled, report.conflicts) == (0, 0)
     assert funded.drain().posted == 1
@@ -469,7 +469,7 @@ def test_an_account_locked_elsewhere_is_deferred_counted_announced_and_posted_on
             other.execute("SELECT 1 FROM account_balance WHERE account_id = 'hot' FOR UPDATE")
             report = funded.worker.run_once()
             assert (report.posted, report.deferred, report.exhausted) == (3, 1, 0)
-            assert sorted(heard().done) == [one.place.position for one in free]
+            assert sorted(heard().done) == [one.outbox_position.stream_id for one in free]
             assert funded.conflicts() == {"hot": (1, 0)}
             assert funded.worker.run_once().conflicts == 0  # its delay is not over: it is not even tried
             assert funded.conflicts() == {"hot": (1, 0)}
@@ -481,12 +481,12 @@ def test_an_account_locked_elsewhere_is_deferred_counted_announced_and_posted_on
             assert [one.exhausted for one in reports] == [0] * (RETRIES - 2) + [1]
             assert funded.conflicts() == {"hot": (RETRIES, 1)}
             exhausted = heard()
-            assert (exhausted.exhausted, exhausted.done, exhausted.up_to) == ([stuck.place.position], [], "")
+            assert (exhausted.exhausted, exhausted.done, exhausted.up_to) == ([stuck.outbox_position.stream_id], [], "")
             assert funded.cached("alice").funds.held_minor == 5  # still acknowledged, still held
 
         funded.clock.now += LONGEST_DELAY_S
         assert funded.worker.run_once().posted == 1
-        assert news_of(heard()).answer(position_order(stuck.place.position)) is Answer.POSTED
+        assert news_of(heard()).answer(stream_id_order(stuck.outbox_position.stream_id)) is Answer.POSTED
     assert (funded.booked("hot"), funded.booked("bob")) == (5, 30)
     funded.assert_proven()
 
@@ -503,7 +503,9 @@ def test_what_touches_a_locked_account_keeps_its_place_while_later_ones_pass_it(
         while small.run_once().settled:
             pass
         assert funded.booked("bob") == 12
-        assert [one.place.position for one in funded.funds.outbox(first.place.partition)] == [first.place.position]
+        assert [one.outbox_position.stream_id for one in funded.cache.outbox.read(first.outbox_position.partition)] == [
+            first.outbox_position.stream_id
+        ]
     funded.clock.now += LONGEST_DELAY_S
     funded.drain(small)
     funded.assert_proven()
@@ -518,7 +520,7 @@ def test_a_row_changed_under_the_posting_is_tried_again_and_counted_by_account(f
         if account_id:
             funded.owner.execute("UPDATE account_balance SET updated_at = now() WHERE account_id = %s", (account_id,))
 
-    drain = funded.new_drain(books=InterruptedBooks(funded.new_posting_books(), change))
+    drain = funded.new_drain(ledger=InterruptedSession(funded.new_posting_session(), change))
     report = drain.run_once()
     assert (report.posted, report.conflicts) == (1, 2)
     assert funded.conflicts() == {"alice": (1, 0), "bob": (1, 0)}
@@ -532,10 +534,10 @@ def test_conflicts_without_end_are_given_up_announced_and_counted_and_nothing_is
     def change() -> None:
         funded.owner.execute("UPDATE account_balance SET updated_at = now() WHERE account_id = 'alice'")
 
-    drain = funded.new_drain(books=InterruptedBooks(funded.new_posting_books(), change))
+    drain = funded.new_drain(ledger=InterruptedSession(funded.new_posting_session(), change))
     with notices(funded) as heard:
         report = drain.run_once()
-        assert heard().exhausted == [stuck.place.position]
+        assert heard().exhausted == [stuck.outbox_position.stream_id]
     assert (report.posted, report.conflicts, report.exhausted) == (0, RETRIES, 1)
     assert funded.conflicts() == {"alice": (RETRIES, 1)}
     assert funded.clock.slept == sorted(funded.clock.slept)
@@ -571,7 +573,7 @@ def test_a_crash_at_any_step_leaves_books_that_a_fresh_drain_makes_whole(world: 
 
     def stepped(one: CrashPoints) -> Drain:
         return world.new_drain(
-            funds=stepped_funds(world.new_funds(), one), books=SteppedBooks(world.new_posting_books(), one)
+            cache=stepped_cache(world.new_cache(), one), ledger=SteppedSession(world.new_posting_session(), one)
         )
 
     expected |= set(scenario(world, 1)) | {"spend-0"}

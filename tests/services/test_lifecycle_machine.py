@@ -23,26 +23,24 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from app.domain.account_changes import AccountPatch
 from app.domain.accounts import AccountStatus
-from app.domain.changes import AccountPatch
-from app.domain.holds import Hold
+from app.domain.authorizations import Authorization
 from app.domain.journals import JournalLine, JournalRequest
-from app.domain.payments import PaymentRequest
+from app.domain.payment import PaymentRequest
 from app.domain.refusals import Refusal
 from app.domain.splits import Destination
-from app.ledger.changes import ChangeBooks
-from app.ledger.journals import JournalBooks
-from app.ledger.synchronous import SynchronousBooks
-from app.services.answers import Accepted
-from app.services.batches import Batches
-from app.services.changes import AccountChanges
-from app.services.holding import Holding
-from app.services.holds import Holds
-from app.services.journals import Journals
-from app.services.pacing import Pacing
-from app.services.pushing import DirectoryPush
-from app.services.refunds import Refunds
-from app.services.synchronous import Poster
+from app.ledger.account_changes import LedgerAccountChanges
+from app.ledger.journal_sessions import JournalSessions
+from app.ledger.transactions import LedgerTransactions
+from app.services.accounts.changes import AccountChanges
+from app.services.accounts.recovery import DirectoryPush
+from app.services.payments.authorizations import Authorizations
+from app.services.payments.batches import Batches, Pacing
+from app.services.payments.outcomes import Accepted
+from app.services.payments.refunds import Refunds
+from app.services.posting.journal_posting import JournalHolds, JournalPoster
+from app.services.posting.journals import Journals
 from tests.builders import PARTITIONS, World
 from tests.databases import Databases
 
@@ -141,7 +139,7 @@ class Model:
     pending: list[Movement] = field(default_factory=list)
     paid: dict[str, Paid] = field(default_factory=dict)
     records: dict[str, tuple[Content, str]] = field(default_factory=dict)
-    in_books: dict[str, Content] = field(default_factory=dict)
+    in_ledger: dict[str, Content] = field(default_factory=dict)
     contents: dict[str, Content] = field(default_factory=dict)
     journals: dict[str, dict[str, int]] = field(default_factory=dict)
     reversed: set[str] = field(default_factory=set)
@@ -207,7 +205,7 @@ class Model:
             self.records[external_id] = (content, "insufficient_funds")
             return self._again(external_id, content)
         self.records[external_id] = (content, OK)
-        if external_id in self.in_books:  # the cache has forgotten it, the books have not
+        if external_id in self.in_ledger:  # the cache has forgotten it, the books have not
             self._promise(external_id, content, credits)
             return OK
         if content.manual:
@@ -224,9 +222,9 @@ class Model:
     def _again(self, external_id: str, content: Content) -> str:
         if self.records[external_id][1] == OK:
             return AGAIN
-        if external_id not in self.in_books:
+        if external_id not in self.in_ledger:
             return "insufficient_funds"
-        return AGAIN if self.in_books[external_id] == content else "external_id_reused"
+        return AGAIN if self.in_ledger[external_id] == content else "external_id_reused"
 
     def batch(self, wanted: list[tuple[str, Content]]) -> list[str]:
         """All or none; the external ids are new."""
@@ -298,14 +296,14 @@ class Model:
     def drain(self) -> None:
         """Everything promised is booked, each external id once."""
         for one in self.pending:
-            if not one.concludes and one.external_id in self.in_books:
+            if not one.concludes and one.external_id in self.in_ledger:
                 continue
             self.move({**{account: -part for account, part in one.credits}, one.source: sum(p for _, p in one.credits)})
             self.paid[one.external_id].state = "posted"
         self.pending = []
         for external_id, (content, code) in self.records.items():
             if code == OK:
-                self.in_books[external_id] = content
+                self.in_ledger[external_id] = content
 
     def forget(self) -> None:
         self.records = {}
@@ -321,11 +319,11 @@ def _linked(count: int, failed: int, code: str) -> list[str]:
 class Overdue:
     """The register of authorizations, in which the time of one is over."""
 
-    def __init__(self, register: Any, hold: Hold) -> None:
+    def __init__(self, register: Any, hold: Authorization) -> None:
         self._register = register
         self._hold = hold
 
-    def due(self, now: datetime, limit: int) -> list[Hold]:
+    def due(self, now: datetime, limit: int) -> list[Authorization]:
         return [replace(self._hold, expires_at=now - timedelta(hours=1))]
 
     def __getattr__(self, name: str) -> Any:
@@ -350,19 +348,19 @@ class Lifecycle(RuleBasedStateMachine):
     steps = 0
 
     @initialize(funds=st.fixed_dictionaries({name: st.integers(50, 300) for name in WALLETS}))
-    def open_the_books(self, funds: dict[str, int]) -> None:
+    def open_the_ledger(self, funds: dict[str, int]) -> None:
         self.stack = ExitStack()
         with redis.Redis.from_url(self.cache_url) as client:
             client.flushdb()
         urls = replace(self.stack.enter_context(self.databases.lent()), redis_url=self.cache_url)
         self.world = world = World(urls)
         self.stack.callback(world.close)
-        register = JournalBooks(world.engine)
-        poster = Poster(
-            books=SynchronousBooks(urls.database_url, chain=PARTITIONS),
+        register = LedgerTransactions(world.engine)
+        poster = JournalPoster(
+            ledger=JournalSessions(urls.database_url, chain=PARTITIONS),
             register=register,
-            funds=world.funds,
-            holding=Holding(world.funds, world.payments.reopen, world.balances.hydrate),
+            cache=world.cache,
+            holding=JournalHolds(world.cache, world.payments.reopen, world.balances.hydrate),
             directory=world.payments.directory,
             is_outdated=world.payments.is_outdated,
             wake=lambda: None,
@@ -370,19 +368,19 @@ class Lifecycle(RuleBasedStateMachine):
             jitter=lambda: 1.0,
             new_attempt_id=lambda: uuid4().hex,
         )
-        self.holds = Holds(world.funds, world.hold_books, world.payments, lambda: None)
-        pacing = Pacing(world.funds.backlog, world.clock.sleep)
+        self.holds = Authorizations(world.cache, world.ledger_authorizations, world.payments, lambda: None)
+        pacing = Pacing(world.cache.outbox.backlog, world.clock.sleep)
         self.batches = Batches(
-            world.payments, world.funds, pacing, sleep=world.clock.sleep, new_group_id=lambda: uuid4().hex
+            world.payments, world.cache, pacing, sleep=world.clock.sleep, new_group_id=lambda: uuid4().hex
         )
         self.journals = Journals(register, poster)
-        self.refunds = Refunds(world.funds, register, world.payments, poster, patience_s=0.0)
-        change_books = ChangeBooks(world.engine)
+        self.refunds = Refunds(world.cache, register, world.payments, poster, patience_s=0.0)
+        change_books = LedgerAccountChanges(world.engine)
         self.changes = AccountChanges(
             change_books,
-            world.funds,
+            world.cache,
             world.balances,
-            DirectoryPush(world.funds, change_books),
+            DirectoryPush(world.cache, change_books),
             monotonic=world.clock,
             sleep=world.clock.sleep,
         )
@@ -565,8 +563,8 @@ class Lifecycle(RuleBasedStateMachine):
         expected = self.model.conclude(key, "expired", 0)
         found = self.holds._find(self.ids[key])
         assert found is not None
-        register = Overdue(self.world.hold_books, found)
-        clock = Holds(self.world.funds, register, self.world.payments, lambda: None)
+        register = Overdue(self.world.ledger_authorizations, found)
+        clock = Authorizations(self.world.cache, register, self.world.payments, lambda: None)
         assert clock.expire_due(datetime.now(UTC)) == (expected == OK)
 
     # Journals and refunds

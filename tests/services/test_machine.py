@@ -19,7 +19,7 @@ from hypothesis.stateful import (
 )
 
 from app.domain.refusals import Refusal
-from app.services.answers import Accepted
+from app.services.payments.outcomes import Accepted
 from tests.builders import PARTITIONS, World, payment
 from tests.databases import Databases
 
@@ -86,7 +86,7 @@ class Holdfast(RuleBasedStateMachine):
     cache_url: str
 
     @initialize(funds=st.fixed_dictionaries({name: st.integers(1, 200) for name in FLOORS if name != "bank"}))
-    def open_the_books(self, funds: dict[str, int]) -> None:
+    def open_the_ledger(self, funds: dict[str, int]) -> None:
         self.stack = ExitStack()
         with redis.Redis.from_url(self.cache_url) as client:
             client.flushdb()

@@ -4,9 +4,8 @@ from typing import Any
 
 import pytest
 
-from app.domain.faults import CacheUnavailable
-from app.services.batches import Batches, Patience
-from app.services.pacing import EASY, LARGE, LONGEST_S, PLACES, STEP_S, Pacing, wait_s
+from app.domain.errors import CacheUnavailable
+from app.services.payments.batches import EASY, LARGE, LONGEST_S, PLACES, STEP_S, Batches, Pacing, Patience, wait_s
 
 
 @pytest.mark.parametrize(

@@ -3,12 +3,14 @@
 import pytest
 
 from app.domain.accounts import AccountType
-from app.domain.books import PostedPayment
-from app.domain.posting import QueuedIntent
+from app.domain.ledger_rows import QueuedIntent
+from app.domain.payment import OutboxPosition
+from app.domain.read_models import PostedPayment
 from app.domain.refusals import Refusal, RefusalCode
 from app.domain.settlement import Notice
-from app.services.answers import Accepted, RefusedPayment
+from app.services.payments.outcomes import Accepted, RefusedPayment
 from tests.builders import PARTITIONS, World, account_in, payment
+from tests.services.faults import Overridden
 
 
 @pytest.fixture
@@ -65,7 +67,7 @@ def test_a_stale_version_is_refused_with_the_current_one(funded: World) -> None:
 
 
 def test_a_full_backlog_refuses_and_a_later_retry_of_the_same_succeeds(funded: World) -> None:
-    funded.funds.backlog_limit = 2
+    funded.cache.client.backlog_limit = 2
     funded.accepted("alice", "bob", 1)
     funded.accepted("alice", "bob", 1)
     assert funded.refused("alice", "bob", 1, "order-3").code == RefusalCode.LEDGER_BACKLOGGED
@@ -133,18 +135,13 @@ def test_an_asset_with_a_floor_is_guarded_where_it_is_credited(world: World) -> 
 def test_a_waiter_is_told_when_the_books_have_it(funded: World) -> None:
     accepted = funded.accepted("alice", "bob", 10)
 
-    class Settling:
-        """The books answer at the moment at which the waiter looks whether it is pending still."""
+    def pending(outbox_position: OutboxPosition) -> object:
+        """The ledger answers at the moment at which the waiter looks whether the payment is still pending."""
+        found = funded.cache.outbox.pending(outbox_position)
+        funded.waiting.hear(Notice(accepted.outbox_position.partition, up_to=accepted.outbox_position.stream_id))
+        return found
 
-        def __getattr__(self, name: str) -> object:
-            return getattr(funded.funds, name)
-
-        def pending(self, place: object) -> object:
-            found = funded.funds.pending(place)  # type: ignore[arg-type]
-            funded.waiting.hear(Notice(accepted.place.partition, up_to=accepted.place.position))
-            return found
-
-    outcome = funded.new_payments(Settling()).wait(accepted, 30)  # type: ignore[arg-type]
+    outcome = funded.new_payments(Overridden(funded.cache, pending=pending)).wait(accepted, 30)  # type: ignore[arg-type]
     assert isinstance(outcome, Accepted)
     assert outcome.posted
 
@@ -166,14 +163,14 @@ def test_a_wait_that_ends_without_news_leaves_the_payment_pending(funded: World)
 
 def test_a_full_waiting_room_answers_at_once(funded: World) -> None:
     accepted = funded.accepted("alice", "bob", 10)
-    places = [funded.waiting.enter(accepted.place) for _ in range(8)]
-    assert funded.waiting.enter(accepted.place) is None
+    outbox_positions = [funded.waiting.enter(accepted.outbox_position) for _ in range(8)]
+    assert funded.waiting.enter(accepted.outbox_position) is None
     outcome = funded.payments.wait(accepted, 30)
     assert isinstance(outcome, Accepted)
-    for place in places:
-        assert place is not None
-        funded.waiting.leave(place)
-    assert funded.waiting.enter(accepted.place) is not None
+    for outbox_position in outbox_positions:
+        assert outbox_position is not None
+        funded.waiting.leave(outbox_position)
+    assert funded.waiting.enter(accepted.outbox_position) is not None
 
 
 # Finding

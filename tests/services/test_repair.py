@@ -2,8 +2,8 @@
 
 import pytest
 
-from app.domain.proof import OF_THE_CACHE, BreakKind
-from app.services.repair import Repair
+from app.domain.breaks import OF_THE_CACHE, BreakKind
+from app.services.proofs.repair import Repair
 from tests import hot_state
 from tests.builders import World, kinds
 from tests.services.load import under_load
@@ -14,7 +14,7 @@ OF_BOOKS = [one for one in TAMPERING if one[2] not in OF_THE_CACHE]
 
 
 def repair_of(world: World) -> Repair:
-    return Repair(world.reconciler, world.funds, world.account_books, world.new_proof_books())
+    return Repair(world.reconciler, world.cache, world.ledger_accounts, world.new_ledger_reconciliation())
 
 
 @pytest.mark.parametrize(("tamper", "kind"), [one[1:] for one in OF_CACHE], ids=[one[0] for one in OF_CACHE])

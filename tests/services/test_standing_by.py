@@ -14,7 +14,7 @@ def test_it_stays_while_another_is_at_work_and_then_takes_over(world: World) -> 
     world.account("alice", balance_minor=100)
     job = _Job(world.new_drain())
     thread = Thread(target=job.work, daemon=True)
-    with world.new_posting_books().draining(range(PARTITIONS)) as held:
+    with world.new_posting_session().draining(range(PARTITIONS)) as held:
         assert len(held) == PARTITIONS
         world.accepted("alice", "bank", 10, WAITED)
         thread.start()

@@ -21,7 +21,7 @@ import redis
 
 from app.command_line import PROJECT
 from app.embedded.attach import Running, announced
-from app.embedded.process import free_port
+from app.embedded.child_process import free_port
 from tests.patience import COMMAND_S, PATIENCE_S, until
 
 BANK = "clearing:bank"

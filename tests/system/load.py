@@ -204,10 +204,10 @@ def _audit_balances(system: System, sent: Sequence[Sent], opening: dict[str, int
                 if account_id in expected:
                     expected[account_id] += sign * one.body["amount_minor"]
     wallets = list(expected)
-    books = dict(
+    ledger = dict(
         system.sql("SELECT account_id, balance_minor FROM account_balance WHERE account_id = ANY(%s)", wallets)
     )
-    assert books == expected
+    assert ledger == expected
     sums = dict(
         system.sql("SELECT account_id, -sum(amount_minor) FROM entry WHERE account_id = ANY(%s) GROUP BY 1", wallets)
     )

@@ -112,8 +112,8 @@ def test_a_lock_held_elsewhere_ends_the_wait_and_the_payment_posts_once_it_is_go
         assert (answer.status, answer.code) == (503, "concurrency_retry_exhausted")
         assert answer.body["retryable"] is True
         assert int(answer.headers["Retry-After"]) >= 1
-        place = f"/v1/payments/{answer.body['payment_id']}"
-        assert client.get(place)["status"] == "pending"
+        outbox_position = f"/v1/payments/{answer.body['payment_id']}"
+        assert client.get(outbox_position)["status"] == "pending"
         assert client.balance(account)["held_minor"] == 400
         beside = client.pay(payment(free, free_destination(client), 1), prefer="wait=30")
         assert (beside.status, beside.body["status"]) == (201, "posted"), "others are not held up"
@@ -123,7 +123,7 @@ def test_a_lock_held_elsewhere_ends_the_wait_and_the_payment_posts_once_it_is_go
             break
         assert retry.code == "concurrency_retry_exhausted"
     assert (retry.status, retry.body["status"]) == (200, "posted")
-    assert client.get(place)["status"] == "posted"
+    assert client.get(outbox_position)["status"] == "posted"
     assert_balance_is_sum_of_entries(client, account, 600)
     after = conflicts(client)[account]
     assert after["retries"] >= before["retries"] + 2

@@ -72,20 +72,20 @@ def test_books_that_are_away_do_not_stop_payments_and_catch_up_when_they_are_bac
     for backend in backends:
         backend.suspend()
     try:
-        places = []
+        outbox_positions = []
         for number in range(20):
             answer = client.pay(payment(first, second, 10, external_id=f"away-{number}"))
             assert answer.status == 201, answer.body
-            places.append(f"/v1/payments/{answer.body['payment_id']}")
-        assert client.get(places[0])["status"] == "pending"
+            outbox_positions.append(f"/v1/payments/{answer.body['payment_id']}")
+        assert client.get(outbox_positions[0])["status"] == "pending"
         assert client.balance(first)["held_minor"] == 200
         stranger = client.pay(payment(first, "nobody has asked for this one", 10))
-        assert (stranger.status, stranger.code) == (503, "books_unavailable"), "and in time, not when they are back"
+        assert (stranger.status, stranger.code) == (503, "ledger_unavailable"), "and in time, not when they are back"
     finally:
         for process in [*backends, server]:
             process.resume()
     system.wait_posted()
-    assert {client.get(place)["status"] for place in places} == {"posted"}
+    assert {client.get(outbox_position)["status"] for outbox_position in outbox_positions} == {"posted"}
     assert client.balance(second)["balance_minor"] == 5_217
     client.close()
     system.prove()

@@ -5,8 +5,8 @@ import re
 
 import pytest
 
-from app.domain.partitions import DEFAULT_PARTITIONS, partition_of
-from app.funds import keys
+from app.cache import keys
+from app.domain.payment import DEFAULT_PARTITIONS, partition_of
 from tests import hot_state
 from tests.patience import PATIENCE_S, until
 from tests.system.harness import BANK, Client, System, payment

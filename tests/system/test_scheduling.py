@@ -8,7 +8,7 @@ import pytest
 
 SHOW = """
 import os, threading
-from app.scheduling import wake_without_haste
+from app.process_tuning import wake_without_haste
 wake_without_haste()
 seen = []
 thread = threading.Thread(target=lambda: seen.append(os.sched_getscheduler(0)))

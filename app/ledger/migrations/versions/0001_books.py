@@ -5,7 +5,7 @@ from pathlib import Path
 from alembic import context, op
 from sqlalchemy import text
 
-from app.domain.entries import GENESIS_HASH
+from app.domain.hash_chain import GENESIS_HASH
 
 revision = "0001"
 down_revision = None

@@ -3,7 +3,7 @@
 from alembic import op
 from sqlalchemy import text
 
-from app.domain.entries import GENESIS_HASH
+from app.domain.hash_chain import GENESIS_HASH
 
 revision = "0003"
 down_revision = "0002"

@@ -1,0 +1,100 @@
+"""Operations: health, readiness and metrics."""
+
+from collections.abc import Iterator
+
+from flask import Blueprint, Response
+from msgspec import Struct
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from app.api.auth import operation
+from app.api.context import ApiServices, services
+from app.api.responses import json_response
+from app.services.access.api_keys import Scope
+
+blueprint = Blueprint("ops", __name__)
+
+HOTTEST = 50
+"""Accounts named with their conflict retries: a metric must not grow with the number of accounts."""
+
+
+class Alive(Struct):
+    """The process answers."""
+
+    status: str
+
+
+class CheckBody(Struct):
+    """One thing that must be in order."""
+
+    ok: bool
+    detail: str
+
+
+class Ready(Struct):
+    """Whether payments can be taken, and what an acknowledgement means here.
+
+    `backlog` is how many intents wait for the books, null while the cache does not tell.
+    """
+
+    status: str
+    durability: str
+    backlog: int | None
+    checks: dict[str, CheckBody]
+
+
+@blueprint.get("/healthz")
+@operation("Whether the process is alive", scope=None, answers={200: Alive})
+def alive() -> Response:
+    """Always yes, while it answers."""
+    return json_response(Alive("alive"))
+
+
+@blueprint.get("/readyz")
+@operation("Whether payments can be taken", scope=None, answers={200: Ready, 503: Ready})
+def ready() -> Response:
+    """Look at cache, books, migrations and workers."""
+    readiness = services().readiness.look()
+    checks = {name: CheckBody(check.ok, check.detail) for name, check in readiness.checks.items()}
+    body = Ready("ready" if readiness.ready else "not_ready", readiness.durability, readiness.backlog, checks)
+    return json_response(body, 200 if readiness.ready else 503)
+
+
+class _FiguresCollector(Collector):
+    """Turns the figures of one moment into metrics; nothing is counted in this process."""
+
+    def __init__(self, here: ApiServices) -> None:
+        self._here = here
+
+    def collect(self) -> Iterator[Metric]:
+        """One family a figure."""
+        outcomes = CounterMetricFamily(
+            "holdfast_reserve_outcomes", "Payments by outcome of the script", labels=["outcome"]
+        )
+        for outcome, count in sorted(self._here.cache.inspection.tallies().items()):
+            outcomes.add_metric([outcome.lower()], count)
+        yield outcomes
+        backlog = GaugeMetricFamily("holdfast_backlog", "Intents waiting for the books", labels=["partition"])
+        for partition, length in self._here.cache.outbox.backlog().items():
+            backlog.add_metric([str(partition)], length)
+        yield backlog
+        retries = CounterMetricFamily("holdfast_conflict_retries", "Posting retries by account", labels=["account_id"])
+        exhausted = CounterMetricFamily(
+            "holdfast_conflict_exhausted", "Retries used up by account", labels=["account_id"]
+        )
+        for conflict in self._here.history.conflicts(HOTTEST):
+            retries.add_metric([conflict.account_id], conflict.retries)
+            exhausted.add_metric([conflict.account_id], conflict.exhausted)
+        yield retries
+        yield exhausted
+        yield GaugeMetricFamily("holdfast_open_breaks", "Unsettled breaks", value=self._here.history.open_breaks())
+
+
+@blueprint.get("/metrics")
+@operation("Figures for monitoring, in the text format of Prometheus", scope=Scope.READ, answers={200: None})
+def metrics() -> Response:
+    """Every figure, read now."""
+    registry = CollectorRegistry()
+    registry.register(_FiguresCollector(services()))
+    return Response(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)

@@ -1,0 +1,157 @@
+"""The bodies of payments, and what one of them asks for."""
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+from app.api.accounts import LARGEST_METADATA, CurrencyCode
+from app.api.requests import (
+    checked_metadata,
+    in_utc,
+    not_in_future,
+)
+from app.domain.payment import PaymentRequest
+from app.domain.splits import MOST_DESTINATIONS, Destination
+
+
+class SplitPart(Struct, forbid_unknown_fields=True):
+    """One destination of a split: exactly one of a fixed amount (minor units), a share, or the remainder.
+
+    `share` is a decimal string up to "1" with at most six places; shares are rounded by largest remainder.
+    """
+
+    account_id: str
+    amount_minor: int | None = None
+    share: str | None = None
+    remainder: bool = False
+
+
+class NewPayment(Struct, forbid_unknown_fields=True):
+    """A payment to make: debit the source, credit the destination or several. `amount_minor` in minor units.
+
+    With `capture: "manual"` the funds are only held, until captured, voided, or `expires_in_s` seconds are over.
+    """
+
+    external_id: str
+    source_account_id: str
+    amount_minor: int
+    currency_code: CurrencyCode
+    destination_account_id: str | None = None
+    destinations: Annotated[list[SplitPart], Meta(max_length=MOST_DESTINATIONS)] | None = None
+    description: Annotated[str, Meta(max_length=1_000)] | None = None
+    effective_at: datetime | None = None
+    expected_version: Annotated[int, Meta(ge=0)] | None = None
+    metadata: dict[str, Any] | None = None
+    capture: Literal["automatic", "manual"] = "automatic"
+    expires_in_s: int | None = None
+
+
+class DestinationBody(Struct):
+    """What one destination of a split gets; minor units."""
+
+    account_id: str
+    amount_minor: int
+
+
+class FundsAfter(Struct):
+    """What a dry run would leave on the guarded account, in minor units."""
+
+    account_id: str
+    balance_minor: int
+    held_minor: int
+    floor_minor: int | None
+    available_minor: int
+
+
+class AcknowledgedPayment(Struct):
+    """An accepted payment. `durability` says what the acknowledgement survives; `version` is the guarded account's.
+
+    In a dry run there is no payment: no id, the status `dry_run`, and `funds` as the payment would leave them.
+    """
+
+    payment_id: str | None
+    external_id: str
+    status: str
+    durability: str
+    version: int | None
+    source_account_id: str
+    destination_account_id: str | None
+    amount_minor: int
+    currency_code: str
+    description: str | None
+    effective_at: str | None
+    metadata: dict[str, Any] | None
+    accepted_at: str | None
+    destinations: list[DestinationBody] | UnsetType = UNSET
+    expires_at: str | UnsetType = UNSET
+    funds: FundsAfter | UnsetType = UNSET
+
+
+class PaymentEntry(Struct):
+    """One side of a posted payment; minor units."""
+
+    account_id: str
+    entry_number: int
+    direction: str
+    amount_minor: int
+    balance_minor: int
+
+
+class Reason(Struct):
+    """Why a payment was rejected."""
+
+    code: str
+    detail: str
+    figures: dict[str, Any]
+
+
+class PaymentBody(Struct, omit_defaults=True):
+    """A payment at this moment: pending, posted or rejected; or authorized, captured, voided or expired."""
+
+    payment_id: str | None
+    external_id: str
+    status: str
+    durability: str | None = None
+    source_account_id: str | None = None
+    destination_account_id: str | None = None
+    amount_minor: int | None = None
+    captured_minor: int | None = None
+    currency_code: str | None = None
+    destinations: list[DestinationBody] | None = None
+    description: str | None = None
+    effective_at: str | None = None
+    metadata: dict[str, Any] | None = None
+    accepted_at: str | None = None
+    expires_at: str | None = None
+    concluded_at: str | None = None
+    posted_at: str | None = None
+    rejected_at: str | None = None
+    entries: list[PaymentEntry] | None = None
+    ledger_transaction: str | None = None
+    duplicate_of: str | None = None
+    reason: Reason | None = None
+
+
+def requested(body: NewPayment, expected_version: int | None, now: datetime) -> PaymentRequest:
+    """What a body asks for; raises Refused where a field cannot be."""
+    return PaymentRequest(
+        external_id=body.external_id,
+        source_account_id=body.source_account_id,
+        destination_account_id=body.destination_account_id,
+        amount_minor=body.amount_minor,
+        currency_code=body.currency_code,
+        description=body.description,
+        effective_at=not_in_future(in_utc(body.effective_at, "effective_at"), "effective_at", now),
+        expected_version=expected_version,
+        metadata=checked_metadata(body.metadata, LARGEST_METADATA),
+        destinations=_destinations(body),
+        manual_capture=body.capture == "manual",
+        expires_in_s=body.expires_in_s,
+    )
+
+
+def _destinations(body: NewPayment) -> tuple[Destination, ...]:
+    return tuple(
+        Destination(part.account_id, part.amount_minor, part.share, part.remainder) for part in body.destinations or ()
+    )

@@ -1,0 +1,210 @@
+"""Payments as the API shows them: acknowledged, and at any moment."""
+
+from collections.abc import Sequence
+from functools import lru_cache
+
+from msgspec import UNSET
+
+from app.api.context import services
+from app.api.payment_schema import AcknowledgedPayment, DestinationBody, FundsAfter, PaymentBody, PaymentEntry, Reason
+from app.domain.authorizations import Authorization, AuthorizationState
+from app.domain.ledger_rows import QueuedIntent
+from app.domain.payment import Kind, Leg, parse_payment_id
+from app.domain.posting_plan import authorization_of
+from app.domain.read_models import PostedPayment, RejectedPayment
+from app.domain.refusals import Refusal
+from app.domain.timestamps import from_milliseconds, rfc3339
+from app.services.payments.outcomes import Accepted, RefusedPayment
+from app.services.proofs.readiness import DURABLE_IN_LEDGER
+
+
+def acknowledged(accepted: Accepted, durability: str) -> AcknowledgedPayment:
+    """An accepted payment as the API shows it; `durability` is what the cache's word survives."""
+    intent = accepted.intent
+    if accepted.is_rehearsed:
+        return _rehearsed(accepted)
+    accepted_at = _time_text(accepted.outbox_position.accepted_at_ms)
+    return AcknowledgedPayment(
+        payment_id=accepted.payment_id,
+        external_id=intent.external_id,
+        status=_acknowledged_state(accepted),
+        durability=DURABLE_IN_LEDGER if accepted.posted else durability,
+        version=accepted.version,
+        source_account_id=intent.source_account_id,
+        destination_account_id=intent.destination_account_id,
+        amount_minor=intent.amount_minor,
+        currency_code=intent.currency_code,
+        description=intent.description,
+        effective_at=rfc3339(intent.effective_at) if intent.effective_at else accepted_at,
+        metadata=intent.metadata,
+        accepted_at=accepted_at,
+        destinations=split_of(intent.legs) or UNSET,
+        expires_at=UNSET
+        if intent.expires_in_s is None and intent.kind != Kind.AUTHORIZATION
+        else rfc3339(authorization_of(QueuedIntent(accepted.outbox_position, intent)).expires_at),
+    )
+
+
+@lru_cache(maxsize=1_024)
+def _time_text(milliseconds: int) -> str:
+    """A time of acceptance as the API shows it; the payments of a batch share a few."""
+    return rfc3339(from_milliseconds(milliseconds))
+
+
+def _acknowledged_state(accepted: Accepted) -> str:
+    if accepted.intent.kind == Kind.AUTHORIZATION:
+        return AuthorizationState.AUTHORIZED.value
+    return "posted" if accepted.posted else "pending"
+
+
+def split_of(legs: Sequence[Leg]) -> list[DestinationBody] | None:
+    """The destinations of a split; None for a payment that has only one."""
+    if len(legs) == 2:
+        return None
+    return [DestinationBody(leg.account_id, -leg.amount_minor) for leg in legs[1:]]
+
+
+def _rehearsed(accepted: Accepted) -> AcknowledgedPayment:
+    intent, funds = accepted.intent, accepted.funds
+    assert funds is not None
+    return AcknowledgedPayment(
+        payment_id=None,
+        external_id=intent.external_id,
+        status="dry_run",
+        durability="none",
+        version=funds.version,
+        source_account_id=intent.source_account_id,
+        destination_account_id=intent.destination_account_id,
+        amount_minor=intent.amount_minor,
+        currency_code=intent.currency_code,
+        description=intent.description,
+        effective_at=rfc3339(intent.effective_at) if intent.effective_at else None,
+        metadata=intent.metadata,
+        accepted_at=None,
+        funds=FundsAfter(
+            intent.guarded_account_id,
+            funds.balance_minor,
+            funds.held_minor,
+            funds.floor_minor,
+            funds.available_minor,
+        ),
+    )
+
+
+def acknowledged_status(accepted: Accepted) -> int:
+    """The HTTP status of an accepted payment: 201 where it is new."""
+    return 200 if accepted.replayed or accepted.is_rehearsed else 201
+
+
+def payment_body(
+    found: QueuedIntent | PostedPayment | RejectedPayment | Authorization | RefusedPayment, asked_id: str | None
+) -> PaymentBody:
+    if isinstance(found, Authorization):
+        return authorization_body(found, services().readiness.durability())
+    if isinstance(found, QueuedIntent):
+        return _pending_body(found)
+    if isinstance(found, PostedPayment):
+        return _posted_body(found, asked_id)
+    if isinstance(found, RejectedPayment):
+        return _rejected_body(found)
+    return PaymentBody(None, found.external_id, "rejected", reason=_reason(found.refusal))
+
+
+def _pending_body(queued: QueuedIntent) -> PaymentBody:
+    intent = queued.intent
+    accepted_at = from_milliseconds(queued.outbox_position.accepted_at_ms)
+    return PaymentBody(
+        payment_id=queued.outbox_position.payment_id,
+        external_id=intent.external_id,
+        status="pending",
+        durability=services().readiness.durability(),
+        source_account_id=intent.source_account_id,
+        destination_account_id=intent.destination_account_id,
+        amount_minor=intent.amount_minor,
+        currency_code=intent.currency_code,
+        description=intent.description,
+        effective_at=rfc3339(intent.effective_at or accepted_at),
+        metadata=intent.metadata,
+        accepted_at=rfc3339(accepted_at),
+        destinations=split_of(intent.legs),
+    )
+
+
+def authorization_body(authorization: Authorization, durability: str) -> PaymentBody:
+    """An authorization at this moment."""
+    split = split_of(authorization.legs)
+    return PaymentBody(
+        payment_id=authorization.payment_id,
+        external_id=authorization.external_id,
+        status=authorization.state.value,
+        durability=durability,
+        source_account_id=authorization.legs[0].account_id,
+        destination_account_id=authorization.legs[1].account_id if split is None else None,
+        amount_minor=authorization.amount_minor,
+        captured_minor=authorization.captured_minor,
+        currency_code=authorization.currency_code,
+        destinations=split,
+        description=authorization.description,
+        effective_at=rfc3339(authorization.effective_at or authorization.accepted_at),
+        metadata=authorization.metadata,
+        accepted_at=rfc3339(authorization.accepted_at),
+        expires_at=rfc3339(authorization.expires_at),
+        concluded_at=rfc3339(authorization.concluded_at) if authorization.concluded_at else None,
+    )
+
+
+def _posted_body(posted: PostedPayment, asked_id: str | None) -> PaymentBody:
+    source = posted.legs[0]
+    legs = [Leg(leg.account_id, leg.amount_minor) for leg in posted.legs]
+    split = split_of(legs)
+    return PaymentBody(
+        payment_id=asked_id or posted.payment_id,
+        external_id=posted.external_id,
+        status="captured" if posted.kind == Kind.CAPTURE else "posted",
+        durability=DURABLE_IN_LEDGER,
+        source_account_id=source.account_id,
+        destination_account_id=legs[1].account_id if split is None else None,
+        amount_minor=source.amount_minor,
+        destinations=split,
+        currency_code=posted.currency_code,
+        description=posted.description,
+        effective_at=rfc3339(posted.effective_at),
+        metadata=posted.metadata,
+        accepted_at=rfc3339(posted.accepted_at),
+        posted_at=rfc3339(posted.posted_at),
+        entries=[
+            PaymentEntry(
+                leg.account_id,
+                leg.entry_number,
+                "debit" if leg.amount_minor > 0 else "credit",
+                abs(leg.amount_minor),
+                leg.balance_minor,
+            )
+            for leg in posted.legs
+        ],
+        ledger_transaction=f"{posted.partition}/{posted.chain_seq}",
+        duplicate_of=posted.duplicate_of,
+    )
+
+
+def _rejected_body(rejected: RejectedPayment) -> PaymentBody:
+    legs = rejected.intent["legs"]
+    outbox_position = parse_payment_id(rejected.payment_id)
+    return PaymentBody(
+        payment_id=rejected.payment_id,
+        external_id=rejected.external_id,
+        status="rejected",
+        source_account_id=legs[0]["account_id"],
+        destination_account_id=legs[1]["account_id"] if len(legs) == 2 else None,
+        amount_minor=legs[0]["amount_minor"],
+        currency_code=rejected.intent["currency_code"],
+        description=rejected.intent["description"],
+        metadata=rejected.intent["metadata"],
+        accepted_at=rfc3339(from_milliseconds(outbox_position.accepted_at_ms)) if outbox_position else None,
+        rejected_at=rfc3339(rejected.rejected_at),
+        reason=_reason(rejected.refusal),
+    )
+
+
+def _reason(refusal: Refusal) -> Reason:
+    return Reason(refusal.code.value, refusal.detail, dict(refusal.figures))

@@ -1,0 +1,25 @@
+"""The cache as the services see it: one Redis (or Valkey) server, and the verbs of each part of it."""
+
+import redis
+
+from app.cache.accounts import CachedAccounts
+from app.cache.authorizations import CachedAuthorizations
+from app.cache.client import CacheClient
+from app.cache.inspection import Inspection
+from app.cache.outbox import Outbox
+from app.cache.reservations import Reservations
+
+
+class Cache:
+    """The hot state behind one client."""
+
+    def __init__(self, client: redis.Redis, *, partitions: int, window_ms: int, backlog_limit: int) -> None:
+        """`window_ms` is how long an external id is remembered; a partition has at most `backlog_limit` intents."""
+        self.client = CacheClient(client, partitions=partitions, window_ms=window_ms, backlog_limit=backlog_limit)
+        self.partitions = partitions
+        self.partition_of = self.client.partition_of
+        self.reservations = Reservations(self.client)
+        self.accounts = CachedAccounts(self.client)
+        self.authorizations = CachedAuthorizations(self.client)
+        self.outbox = Outbox(self.client)
+        self.inspection = Inspection(self.client)

@@ -1,0 +1,243 @@
+"""The client of the cache: connections with deadlines, round trips of several commands, and its errors as the
+project's own.
+"""
+
+from collections import deque
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from typing import Any
+from urllib.parse import urlsplit
+
+import redis
+import redis.connection
+from hiredis import pack_command
+from redis.backoff import NoBackoff
+from redis.exceptions import NoScriptError
+from redis.retry import Retry
+
+from app.cache.keys import Script
+from app.domain.errors import CacheUnavailable, OutcomeUnknown
+from app.domain.payment import partition_of
+
+CONNECT_DEADLINE_S = 0.5
+BLOCKING_DEADLINE_S = 30.0
+"""For clients that wait on purpose: the subscriber and RQ."""
+
+
+class CacheUnreachable(redis.ConnectionError):
+    """No connection could be made, so nothing was sent."""
+
+
+class _TellsUnreachable(redis.connection.AbstractConnection):
+    """A connection whose failure to connect can be told from a failure to answer, and that reads several replies."""
+
+    def connect(self, *args: Any, **kwargs: Any) -> None:
+        """Connect, or raise CacheUnreachable."""
+        try:
+            super().connect(*args, **kwargs)  # type: ignore[no-untyped-call]
+        except (redis.ConnectionError, redis.TimeoutError) as error:
+            raise CacheUnreachable(str(error)) from error
+
+    def read_replies(self, count: int) -> list[Any]:
+        """Read so many replies; an error reply stands in its place as an exception.
+
+        The parser does the reading; what `read_response` does around it, for each reply, costs as much again.
+        """
+        read = self._parser.read_response
+        try:
+            return [read() for _ in range(count)]
+        except OSError as error:
+            raise redis.ConnectionError(f"Error while reading: {error}") from error
+
+
+class _PlainConnection(_TellsUnreachable, redis.Connection):
+    pass
+
+
+class _TlsConnection(_TellsUnreachable, redis.SSLConnection):
+    pass
+
+
+class _UnixConnection(_TellsUnreachable, redis.UnixDomainSocketConnection):
+    pass
+
+
+# Named here, because a connection class given to a pool replaces the one that its URL asks for.
+_CONNECTIONS = {"redis": _PlainConnection, "rediss": _TlsConnection, "unix": _UnixConnection}
+
+
+def request_client(redis_url: str, deadline_s: float) -> redis.Redis:
+    """A client for the request path, which waits for an answer until the deadline and half of it for a connection.
+
+    It does not retry by itself: a retry is the caller's decision.
+    """
+    pool = redis.ConnectionPool.from_url(
+        redis_url,
+        connection_class=_CONNECTIONS[urlsplit(redis_url).scheme],
+        decode_responses=True,
+        protocol=2,
+        socket_timeout=deadline_s,
+        socket_connect_timeout=deadline_s / 2,
+        retry=Retry(NoBackoff(), 0),
+    )
+    return redis.Redis(connection_pool=pool)
+
+
+class RoundTrips:
+    """Round trips of several commands, on connections that stay with it between two of them.
+
+    What a pipeline does, at less than half its cost: nothing here is watched, retried or turned into other types.
+    """
+
+    def __init__(self, pool: redis.ConnectionPool) -> None:
+        self._pool = pool
+        self._idle: deque[Any] = deque()
+
+    def make(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
+        """Send commands together and read their replies; an error reply stands in its place as an exception.
+
+        Whatever else goes wrong is raised, and the connection is closed: an answer may still be on its way.
+        """
+        connection = self._connection()
+        try:
+            connection.send_packed_command([b"".join(map(pack_command, commands))])
+            replies: list[Any] = connection.read_replies(len(commands))
+            return replies
+        except BaseException:
+            connection.disconnect()
+            raise
+        finally:
+            self._idle.append(connection)
+
+    def _connection(self) -> Any:
+        """A connection that is open and has nothing left to read."""
+        try:
+            connection = self._idle.pop()
+        except IndexError:
+            return self._pool.get_connection()
+        if not _is_clean(connection):
+            connection.disconnect()
+            self._open(connection)
+        return connection
+
+    def _open(self, connection: Any) -> None:
+        try:
+            connection.connect()
+        except BaseException:
+            self._idle.append(connection)
+            raise
+
+
+def _is_clean(connection: Any) -> bool:
+    """Whether a command can be sent: the server may have closed the connection since it was last used."""
+    try:
+        return connection.is_connected and not connection.can_read()
+    except (redis.ConnectionError, redis.TimeoutError, OSError):
+        return False
+
+
+def blocking_client(redis_url: str, *, decode_responses: bool) -> redis.Redis:
+    """A client for subscribers and for RQ, which wait for their answers on purpose."""
+    return redis.Redis.from_url(
+        redis_url,
+        decode_responses=decode_responses,
+        socket_timeout=BLOCKING_DEADLINE_S,
+        socket_connect_timeout=CONNECT_DEADLINE_S,
+    )
+
+
+_NOT_RUN = ("OOM", "READONLY", "MISCONF", "LOADING", "MASTERDOWN", "BUSY", "CLUSTERDOWN", "NOAUTH", "NOREPLICAS")
+
+
+def refused_before_running(error: redis.RedisError) -> bool:
+    """Whether the server refused a command without running it, for a reason that passes.
+
+    Where redis-py has a class for an error code it cuts the code off the message.
+    """
+    code = getattr(error, "status_code", None) or str(error).partition(" ")[0]
+    return code in _NOT_RUN or "max number of clients" in str(error)
+
+
+def durability_of(client: redis.Redis) -> tuple[str, str]:
+    """What an acknowledgement by this server survives, and its eviction policy.
+
+    The first is `always` (on disk), `everysec` (may lose a second), `no` (memory only) or `unknown`.
+    """
+    try:
+        config: dict[Any, Any] = {}
+        for name in ("appendonly", "appendfsync", "maxmemory-policy"):
+            config.update(client.config_get(name))
+    except redis.ResponseError:
+        return "unknown", "unknown"  # managed servers forbid CONFIG
+    fsync = config.get("appendfsync", "no") if config.get("appendonly") == "yes" else "no"
+    return fsync, config.get("maxmemory-policy", "unknown")
+
+
+Command = tuple[Any, ...]
+
+Call = tuple[Script, list[str], list[Any]]
+"""A script, its keys and its arguments."""
+
+
+class CacheClient:
+    """One Redis (or Valkey) client, and what all that is said to it has in common."""
+
+    def __init__(self, client: redis.Redis, *, partitions: int, window_ms: int, backlog_limit: int) -> None:
+        """`window_ms` is how long an external id is remembered; a partition has at most `backlog_limit` intents."""
+        self.redis = client
+        self._round_trips = RoundTrips(client.connection_pool)
+        self.partitions = partitions
+        self.window_ms = window_ms
+        self.backlog_limit = backlog_limit
+
+    def partition_of(self, account_id: str) -> int:
+        """The partition that holds this account."""
+        return partition_of(account_id, self.partitions)
+
+    def run(self, calls: Sequence[Call], after: Sequence[Command] = ()) -> list[Any]:
+        """Run scripts in one round trip, after some plain commands; a server that lost the scripts gets them again."""
+        with self.translated():
+            replies = self._round_trips.make([*after, *[script.command(*rest) for script, *rest in calls]])
+            failed = [index for index, reply in enumerate(replies) if isinstance(reply, redis.RedisError)]
+            for index in failed:
+                if isinstance(replies[index], NoScriptError):
+                    replies[index] = self._run_anew(*calls[index - len(after)])
+            errors = [replies[index] for index in failed if isinstance(replies[index], redis.RedisError)]
+            if errors and len(errors) < len(replies) and refused_before_running(errors[0]):
+                raise OutcomeUnknown(f"a part of one round trip ran, another did not: {errors[0]}")
+            if errors:
+                raise errors[0]
+        return replies
+
+    def look(self, commands: Sequence[Command]) -> list[Any]:
+        """Run commands that only look, in one round trip."""
+        replies = self._round_trips.make(commands)
+        for reply in replies:
+            if isinstance(reply, Exception):
+                raise reply
+        return replies
+
+    def _run_anew(self, script: Script, names: list[str], args: list[Any]) -> Any:
+        _, reply = self._round_trips.make([("SCRIPT", "LOAD", script.source), script.command(names, args)])
+        return reply
+
+    def translated(self) -> AbstractContextManager[None]:
+        """Raise the project's faults in place of the client's errors."""
+        return _TRANSLATION
+
+
+class _Translation(AbstractContextManager[None]):
+    """Turns the client's errors into the project's faults. A class: it stands around every call, and a generator costs
+    four times as much."""
+
+    def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
+        if isinstance(error, CacheUnreachable):
+            raise CacheUnavailable(str(error)) from error
+        if isinstance(error, redis.RedisError):
+            if refused_before_running(error):
+                raise CacheUnavailable(str(error)) from error
+            if isinstance(error, (redis.ConnectionError, redis.TimeoutError)):
+                raise OutcomeUnknown(str(error)) from error
+
+
+_TRANSLATION = _Translation()

@@ -1,0 +1,93 @@
+"""Looking at the cache from outside: for the reconciler, the metrics, and whether it is fit for money."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import redis
+
+from app.cache import keys
+from app.cache import keys as scripts
+from app.cache.client import CacheClient, durability_of
+from app.domain.ledger_rows import QueuedIntent
+from app.domain.reservations import InspectedAccount, ReserveCode, parse_funds
+
+_NO_PAYMENTS = ("concluded", "set_behind")
+"""Entries of an outbox that the reserve script did not make; the others are what was reserved."""
+
+
+class Inspection:
+    """The cache, for those who only look."""
+
+    def __init__(self, client: CacheClient) -> None:
+        self._client = client
+
+    def cached_accounts(self, batch: int = 500) -> Iterator[tuple[int, list[str]]]:
+        """The ids of all cached accounts, in batches of one partition; one that appears meanwhile may be missed."""
+        found: dict[int, list[str]] = {}
+        with self._client.translated():
+            for key in self._client.redis.scan_iter(match=keys.pattern(keys.ACCOUNT), count=batch):
+                outbox_position = keys.account_of(key)
+                if outbox_position is None:
+                    continue
+                partition, account_id = outbox_position
+                listed = found.setdefault(partition, [])
+                listed.append(account_id)
+                if len(listed) >= batch:
+                    yield partition, found.pop(partition)
+        yield from found.items()
+
+    def inspect(self, partition: int, account_ids: Sequence[str]) -> list[InspectedAccount]:
+        """One consistent look at accounts of one partition; cold ones are left out."""
+        names = [keys.outbox(partition), *(keys.account(partition, account_id) for account_id in account_ids)]
+        [reply] = self._client.run([(scripts.INSPECT, names, [])])
+        inspected = []
+        for account_id, (funds, entry_count, flat) in zip(account_ids, reply, strict=True):
+            if funds is None:
+                continue
+            holds = {flat[n]: (int(flat[n + 1]), flat[n + 2] == "1") for n in range(0, len(flat), 3)}
+            inspected.append(InspectedAccount(account_id, parse_funds(funds), int(entry_count), holds))
+        return inspected
+
+    def witness(self, partition: int, intents: Sequence[QueuedIntent]) -> list[tuple[QueuedIntent, int]]:
+        """Those of these intents that still wait and are not held as they should be, with the amount held instead."""
+        names = [keys.outbox(partition)]
+        args: list[Any] = []
+        for queued in intents:
+            names.append(keys.account(partition, queued.intent.guarded_account_id))
+            args += (queued.outbox_position.stream_id, queued.intent.hold_minor)
+        [reply] = self._client.run([(scripts.WITNESS, names, args)])
+        return [(intents[reply[n] - 1], int(reply[n + 1])) for n in range(0, len(reply), 2)]
+
+    def tallies(self) -> dict[str, int]:
+        """Reserve outcomes counted since the cache was new."""
+        with self._client.translated():
+            pipeline = self._client.redis.pipeline(transaction=False)
+            for partition in range(self._client.partitions):
+                pipeline.hgetall(keys.tally(partition))
+                pipeline.xinfo_stream(keys.outbox(partition))
+            replies: list[Any] = pipeline.execute(raise_on_error=False)
+            totals: Counter[str] = Counter()
+            for tally, outbox in zip(replies[::2], replies[1::2], strict=True):
+                counted = Counter({} if _is_missing(tally) else {name: int(count) for name, count in tally.items()})
+                entries = 0 if _is_missing(outbox) else outbox["entries-added"]
+                counted[ReserveCode.RESERVED] = entries - sum(counted.pop(name, 0) for name in _NO_PAYMENTS)
+                totals += counted
+            return dict(totals)
+
+    def ping(self) -> None:
+        """Raise CacheUnavailable or OutcomeUnknown unless the cache answers."""
+        with self._client.translated():
+            self._client.redis.ping()
+
+    def durability(self) -> tuple[str, str]:
+        """The server's appendfsync (`no` without an append-only file) and its eviction policy."""
+        with self._client.translated():
+            return durability_of(self._client.redis)
+
+
+def _is_missing(reply: Any) -> bool:
+    """Whether a command failed for want of its key; any other failure is raised."""
+    if isinstance(reply, redis.RedisError) and "no such key" not in str(reply):
+        raise reply
+    return isinstance(reply, redis.RedisError)

@@ -1,0 +1,66 @@
+"""The one subscriber of a process: hears what has been settled and passes it on."""
+
+import logging
+from collections.abc import Callable
+from threading import Event, Thread
+
+import msgspec
+import redis
+
+from app.cache.keys import SETTLED_CHANNEL
+from app.domain.settlement import Notice
+
+log = logging.getLogger(__name__)
+
+_decode_notices = msgspec.json.Decoder(list[Notice]).decode
+_LISTEN_S = 1.0
+"""How long one look for a message blocks; also how soon a stop is noticed."""
+_RECONNECT_S = 0.2
+
+
+class Subscriber:
+    """A thread that hears notices."""
+
+    def __init__(
+        self, client: redis.Redis, on_notice: Callable[[Notice], None], on_begin: Callable[[int], None]
+    ) -> None:
+        """`on_begin` is called when it begins to hear, with the time of the cache's clock in ms since 1970.
+
+        It may be called again: some notices may have been missed then.
+        """
+        self._client = client
+        self._on_notice = on_notice
+        self._on_begin = on_begin
+        self._stopped = Event()
+        self._thread = Thread(target=self._run, name="settled-subscriber", daemon=True)
+
+    def start(self) -> None:
+        """Begin to listen."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop listening and wait for the thread."""
+        self._stopped.set()
+        self._thread.join(timeout=2 * _LISTEN_S)
+
+    def _run(self) -> None:
+        while not self._stopped.is_set():
+            try:
+                self._listen()
+            except (redis.ConnectionError, redis.TimeoutError) as error:
+                log.warning("subscription lost, connecting again: %s", error)
+                self._stopped.wait(_RECONNECT_S)
+
+    def _listen(self) -> None:
+        with self._client.pubsub() as pubsub:  # type: ignore[no-untyped-call]
+            pubsub.subscribe(SETTLED_CHANNEL)
+            while not self._stopped.is_set():
+                message = pubsub.get_message(timeout=_LISTEN_S)
+                if message is None:
+                    continue
+                if message["type"] == "subscribe":
+                    seconds, microseconds = self._client.time()  # behind the subscription, so nothing lies between
+                    self._on_begin(int(seconds) * 1000 + int(microseconds) // 1000)
+                elif message["type"] == "message":
+                    for notice in _decode_notices(message["data"]):
+                        self._on_notice(notice)

@@ -1,0 +1,162 @@
+"""Payments: what is asked, what is intended, and the outbox position that a payment id names."""
+
+import re
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+from zlib import crc32
+
+from app.domain.splits import Destination
+
+DEFAULT_PARTITIONS = 16
+"""Enough for a cluster of sixteen masters; fixed at the first migration, because ids carry the partition."""
+
+
+def partition_of(key: str, partitions: int) -> int:
+    """The partition of an account id (or of any other key): CRC-32 of its UTF-8 bytes, modulo the count."""
+    return crc32(key.encode()) % partitions
+
+
+_PAYMENT_ID = re.compile(r"pay_(\d{1,5})_(\d{1,15})_(\d{1,10})", re.ASCII)
+
+
+@dataclass(slots=True, frozen=True)
+class OutboxPosition:
+    """Where a payment's intent stands: its partition and its position in that partition's outbox.
+
+    The position is the stream id `<milliseconds>-<sequence>`, so the payment id needs no index while the payment
+    is pending, sorts by acceptance within its partition, and says when the payment was accepted.
+    """
+
+    partition: int
+    stream_id: str
+
+    @property
+    def payment_id(self) -> str:
+        """The public id, e.g. `pay_7_1763656270123_0`."""
+        return f"pay_{self.partition}_{self.stream_id.replace('-', '_')}"
+
+    @property
+    def accepted_at_ms(self) -> int:
+        """When the intent was recorded, in milliseconds since 1970 UTC, by the cache's clock."""
+        return int(self.stream_id.partition("-")[0])
+
+
+def parse_payment_id(payment_id: str) -> OutboxPosition | None:
+    """The position behind a payment id; None where the text is not one."""
+    match = _PAYMENT_ID.fullmatch(payment_id)
+    if match is None:
+        return None
+    return OutboxPosition(int(match[1]), f"{match[2]}-{match[3]}")
+
+
+def stream_id_order(stream_id: str) -> tuple[int, int]:
+    """A sort key for outbox positions: text order is not stream order."""
+    milliseconds, _, sequence = stream_id.partition("-")
+    return int(milliseconds), int(sequence)
+
+
+class Kind(StrEnum):
+    """What an intent is."""
+
+    PAYMENT = "payment"
+    AUTHORIZATION = "authorization"
+    CAPTURE = "capture"
+    VOID = "void"
+    EXPIRY = "expiry"
+    JOURNAL = "journal"
+    REVERSAL = "reversal"
+    REFUND = "refund"
+    JOURNAL_HOLD = "journal_hold"
+    """Holds funds for a journal, reversal or refund while it is posted; itself it is never posted."""
+
+
+HOLD_ONLY = frozenset({Kind.AUTHORIZATION, Kind.VOID, Kind.EXPIRY, Kind.JOURNAL_HOLD})
+CONCLUSIONS = frozenset({Kind.CAPTURE, Kind.VOID, Kind.EXPIRY})
+
+
+@dataclass(slots=True)
+class PaymentRequest:
+    """A payment as asked for: debit the source, credit the destination or several. Amounts in minor units.
+
+    With `manual_capture` the funds are only held, for `expires_in_s` seconds.
+    """
+
+    external_id: str
+    source_account_id: str
+    destination_account_id: str | None
+    amount_minor: int
+    currency_code: str
+    description: str | None = None
+    effective_at: datetime | None = None
+    expected_version: int | None = None
+    metadata: dict[str, Any] | None = None
+    destinations: tuple[Destination, ...] = ()
+    manual_capture: bool = False
+    expires_in_s: int | None = None
+    awaited: bool = False
+    """Whether the caller waits for the books. No part of the content: it only asks for haste."""
+
+    @property
+    def destination_ids(self) -> tuple[str, ...]:
+        """The credited accounts, in order."""
+        if self.destination_account_id is not None:
+            return (self.destination_account_id,)
+        return tuple(one.account_id for one in self.destinations)
+
+
+@dataclass(slots=True)
+class Leg:
+    """One side of a movement: a signed amount in minor units, debit positive."""
+
+    account_id: str
+    amount_minor: int
+
+
+@dataclass(slots=True)
+class Intent:
+    """A decided movement, as the outbox keeps it: every input that posting needs is in here.
+
+    `hold_minor` is what was held on the guarded account until the books have the entry; 0 where its balance rises.
+    """
+
+    entity_id: str
+    external_id: str
+    fingerprint: str
+    guarded_account_id: str
+    hold_minor: int
+    currency_code: str
+    legs: list[Leg]
+    actor: str
+    kind: str = "payment"
+    description: str | None = None
+    effective_at: datetime | None = None
+    metadata: dict[str, Any] | None = field(default=None)
+    expires_in_s: int | None = None
+    payment_id: str | None = None
+    """The authorization that a capture, void or expiry concludes."""
+    linked: str | None = None
+    """The group of an atomic batch, contiguous in the outbox: the books post all of it or reject all of it."""
+    awaited: bool = False
+    """Whether somebody waits for the books to answer it, so that a drain does not rest."""
+
+    @property
+    def source_account_id(self) -> str:
+        """The debited account."""
+        return self.legs[0].account_id
+
+    @property
+    def destination_account_id(self) -> str | None:
+        """The credited account; None where there are several."""
+        return self.legs[1].account_id if len(self.legs) == 2 else None
+
+    @property
+    def moves_money(self) -> bool:
+        """Whether it becomes entries; an authorization, a void and an expiry only change what is held."""
+        return self.kind not in HOLD_ONLY
+
+    @property
+    def amount_minor(self) -> int:
+        """What moves, in minor units."""
+        return self.legs[0].amount_minor

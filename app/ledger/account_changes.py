@@ -1,0 +1,241 @@
+"""Changes of accounts in the books: written in one transaction with their audit event and the directory version."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Connection,
+    Engine,
+    Row,
+    cast,
+    delete,
+    distinct,
+    func,
+    insert,
+    select,
+    true,
+    update,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+
+from app.domain.account_changes import ACTION, MENDED, AccountChange, AccountPatch, UnfinishedChange, changes_facts
+from app.domain.accounts import AccountStatus, floor_of
+from app.domain.read_models import Account
+from app.ledger.accounts import account_from
+from app.ledger.engine import any_of, translated
+from app.ledger.schema import (
+    account,
+    account_balance,
+    audit_event,
+    hold,
+    ledger_setting,
+    partition,
+    unfinished_change,
+)
+
+_OF_ACCOUNTS = audit_event.c.action == ACTION
+
+
+class OpenChange:
+    """One open transaction that holds an account's rows: nobody else changes or posts to it meanwhile.
+
+    `account` is None where there is none.
+    """
+
+    def __init__(self, connection: Connection, account_id: str) -> None:
+        self._connection = connection
+        self._account_id = account_id
+        found = connection.execute(select(account).where(account.c.account_id == account_id).with_for_update())
+        row = found.mappings().first()
+        self.account: Account | None = None if row is None else account_from(row)
+
+    def lock_balance(self) -> tuple[int, int | None]:
+        """Lock the balance against posting; returns it and its floor, in minor units."""
+        query = select(account_balance.c.balance_minor, account_balance.c.floor_minor).where(
+            account_balance.c.account_id == self._account_id
+        )
+        row = self._connection.execute(query.with_for_update()).one()
+        return row.balance_minor, row.floor_minor
+
+    def next_directory_version(self) -> int:
+        """The directory version in which this change becomes true. No other change commits before this one ends."""
+        query = select(ledger_setting.c.value).where(ledger_setting.c.name == "directory_version").with_for_update()
+        return int(self._connection.execute(query).scalar_one()) + 1
+
+    def last_change_id(self) -> int:
+        """The latest recorded change of this account; 0 where there is none."""
+        query = select(func.coalesce(func.max(audit_event.c.audit_event_id), 0))
+        return int(
+            self._connection.execute(query.where(audit_event.c.subject == self._account_id, _OF_ACCOUNTS)).scalar_one()
+        )
+
+    def open_authorizations(self) -> int:
+        """How many open authorizations would debit or credit this account."""
+        touches = hold.c.legs.contains([[self._account_id]])
+        query = select(func.count()).select_from(hold).where(hold.c.state == "authorized", touches)
+        return int(self._connection.execute(query).scalar_one())
+
+    def unheld_authorizations(self) -> int:
+        """How many open authorizations would lower this account's balance, and hold nothing on it."""
+        leg = func.jsonb_array_elements(hold.c.legs).table_valued("value", joins_implicitly=True)
+        value = cast(leg.c.value, JSONB)
+        query = (
+            select(func.count(distinct(hold.c.payment_id)))
+            .select_from(hold)
+            .join(account_balance, account_balance.c.account_id == self._account_id)
+            .join(leg, true())
+            .where(
+                hold.c.state == "authorized",
+                hold.c.legs.contains([[self._account_id]]),
+                hold.c.guarded_account_id != self._account_id,
+                value[0].astext == self._account_id,
+                cast(value[1].astext, BigInteger) * account_balance.c.normal_sign < 0,
+            )
+        )
+        return int(self._connection.execute(query).scalar_one())
+
+    def write(self, changed: Mapping[str, Any], patch: AccountPatch, actor: str) -> tuple[Account, int]:
+        """Write the changed fields and their audit event; returns the account as it is now and the event's id."""
+        before = self.account
+        assert before is not None
+        if changes_facts(changed):
+            version = self.next_directory_version()
+            setting = update(ledger_setting).where(ledger_setting.c.name == "directory_version")
+            self._connection.execute(setting.values(value=version))
+        if "overdraft_limit_minor" in changed:
+            self._connection.execute(
+                update(account_balance)
+                .where(account_balance.c.account_id == self._account_id)
+                .values(floor_minor=floor_of(changed["overdraft_limit_minor"]), version=account_balance.c.version + 1)
+            )
+        statement = update(account).where(account.c.account_id == self._account_id).values(**changed)
+        after = account_from(self._connection.execute(statement.returning(*account.c)).mappings().one())
+        event = insert(audit_event).values(
+            actor=actor,
+            action=ACTION,
+            subject=self._account_id,
+            detail={
+                "reason": patch.reason,
+                "forced": patch.force,
+                "before": {name: getattr(before, name) for name in changed},
+                "after": {name: getattr(after, name) for name in changed},
+            },
+            recorded_at=func.clock_timestamp(),
+        )
+        change_id = self._connection.execute(event.returning(audit_event.c.audit_event_id)).scalar_one()
+        return after, change_id
+
+    def note_frozen(self, actor: str, frozen_in: int) -> None:
+        """Note that the account is frozen for a moment, by the recorded change `frozen_in`, and what it was before."""
+        assert self.account is not None
+        note = {"frozen_in": frozen_in, "former_status": self.account.status.value}
+        self._connection.execute(insert(unfinished_change).values(account_id=self._account_id, actor=actor, **note))
+
+    def forget_frozen(self, frozen_in: int) -> None:
+        """The moment is over."""
+        self._connection.execute(delete(unfinished_change).where(unfinished_change.c.frozen_in == frozen_in))
+
+    def record_mended(self, figures: Mapping[str, Any], actor: str) -> None:
+        """Record that the cache guarded another floor than the books, and does so no more."""
+        self._connection.execute(
+            insert(audit_event).values(
+                actor=actor,
+                action=MENDED,
+                subject=self._account_id,
+                detail=dict(figures),
+                recorded_at=func.clock_timestamp(),
+            )
+        )
+
+
+class LedgerAccountChanges:
+    """The accounts of the books, for changing them."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    @contextmanager
+    def changing(self, account_id: str) -> Iterator[OpenChange]:
+        """A transaction that holds an account; changes of one account come one after the other."""
+        with translated(), self._engine.begin() as connection:
+            yield OpenChange(connection, account_id)
+
+    def begin(self, account_id: str, actor: str) -> int:
+        """Note that a change of the limit begins; returns the note's id."""
+        note = insert(unfinished_change).values(account_id=account_id, actor=actor)
+        with translated(), self._engine.begin() as connection:
+            return int(connection.execute(note.returning(unfinished_change.c.unfinished_change_id)).scalar_one())
+
+    def end(self, unfinished_change_id: int) -> None:
+        """Take a note away."""
+        ended = unfinished_change.c.unfinished_change_id == unfinished_change_id
+        with translated(), self._engine.begin() as connection:
+            connection.execute(delete(unfinished_change).where(ended))
+
+    def unfinished(self, older_than_s: float) -> list[UnfinishedChange]:
+        """The changes that began so long ago and have not ended."""
+        age = func.clock_timestamp() - unfinished_change.c.begun_at
+        query = select(unfinished_change).where(age >= timedelta(seconds=older_than_s))
+        with translated(), self._engine.connect() as connection:
+            return [_unfinished(row) for row in connection.execute(query)]
+
+    def changes(self, account_id: str, *, limit: int, after: int) -> list[AccountChange]:
+        """Up to `limit` changes of an account, oldest first, those behind change `after`."""
+        query = (
+            select(audit_event)
+            .where(audit_event.c.subject == account_id, _OF_ACCOUNTS, audit_event.c.audit_event_id > after)
+            .order_by(audit_event.c.audit_event_id)
+            .limit(limit)
+        )
+        with translated(), self._engine.connect() as connection:
+            return [_change(row) for row in connection.execute(query)]
+
+    def directory_version(self) -> int:
+        """The version of all accounts' facts together."""
+        query = select(ledger_setting.c.value).where(ledger_setting.c.name == "directory_version")
+        with translated(), self._engine.connect() as connection:
+            return int(connection.execute(query).scalar_one())
+
+    def last_positions(self) -> dict[int, str]:
+        """The last outbox position that was posted in each partition; empty before the first.
+
+        The chain of journals stands behind the partitions and has no outbox.
+        """
+        partitions = select(ledger_setting.c.value).where(ledger_setting.c.name == "partitions").scalar_subquery()
+        query = select(partition.c.partition, partition.c.last_position).where(partition.c.partition < partitions)
+        with translated(), self._engine.connect() as connection:
+            return {row.partition: row.last_position for row in connection.execute(query)}
+
+    def floors_changed_last(self, limit: int) -> tuple[int, dict[str, int | None]]:
+        """Of one moment: the directory version, and the floors of the `limit` accounts changed last, minor units."""
+        subjects = select(audit_event.c.subject).where(_OF_ACCOUNTS).order_by(audit_event.c.audit_event_id.desc())
+        version = select(ledger_setting.c.value).where(ledger_setting.c.name == "directory_version")
+        with translated(), self._engine.connect().execution_options(isolation_level="REPEATABLE READ") as connection:
+            account_ids = connection.execute(subjects.limit(limit)).scalars().all()
+            floors = select(account_balance.c.account_id, account_balance.c.floor_minor).where(
+                account_balance.c.account_id == any_of(account_ids)
+            )
+            rows = connection.execute(floors)
+            return int(connection.execute(version).scalar_one()), {row.account_id: row.floor_minor for row in rows}
+
+
+def _change(row: Row[Any]) -> AccountChange:
+    detail = row.detail
+    return AccountChange(
+        change_id=row.audit_event_id,
+        account_id=row.subject,
+        actor=row.actor,
+        recorded_at=row.recorded_at,
+        reason=detail["reason"],
+        forced=detail["forced"],
+        before=detail["before"],
+        after=detail["after"],
+    )
+
+
+def _unfinished(row: Row[Any]) -> UnfinishedChange:
+    former_status = None if row.former_status is None else AccountStatus(row.former_status)
+    return UnfinishedChange(row.unfinished_change_id, row.account_id, row.actor, row.frozen_in, former_status)

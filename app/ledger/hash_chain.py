@@ -1,0 +1,150 @@
+"""The hash chains as the books keep them, for whoever verifies them."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+
+from app.domain.breaks import ChainRange, RecomputedRange
+from app.domain.hash_chain import Entry, LedgerTransaction
+from app.ledger.connections import connect, translated
+
+STREAM_ROWS = 5_000
+"""Rows fetched at once by a streaming read: memory does not grow with the books."""
+
+_RANGES = """
+SELECT p.partition, CASE WHEN %(full)s THEN 0 ELSE c.chain_seq END, p.chain_seq, p.chain_hash
+FROM partition p JOIN reconciliation_cursor c USING (partition) ORDER BY partition
+"""
+_CHAIN = """
+SELECT partition, chain_seq, entity_id, external_id, kind, payment_id, relates_to, fingerprint, actor, description,
+    metadata, accepted_at, effective_at, posted_at, previous_hash, hash
+FROM ledger_transaction WHERE partition = %s AND chain_seq > %s AND chain_seq <= %s ORDER BY chain_seq
+"""
+_CHAIN_ENTRIES = """
+SELECT chain_seq, account_id, entry_number, amount_minor, balance_minor, currency_code
+FROM entry WHERE partition = %s AND chain_seq > %s AND chain_seq <= %s ORDER BY chain_seq, leg
+"""
+_RECOMPUTED = """
+SELECT count(*), coalesce(sum(entries), 0), string_agg(hash, '') FILTER (WHERE chain_seq = %(up_to)s),
+    count(*) FILTER (WHERE previous_hash = expected_hash
+        AND hash = pg_catalog.sha256(previous_hash || convert_to(canonical, 'UTF8')))
+FROM (
+    SELECT t.chain_seq, t.previous_hash, t.hash, coalesce(legs.number, 0) AS entries,
+        lag(t.hash, 1, %(previous_hash)s::bytea) OVER (ORDER BY t.chain_seq) AS expected_hash,
+        concat('[', concat_ws(',', t.partition, t.chain_seq, to_json(t.entity_id), to_json(t.external_id),
+            to_json(t.kind), to_json(t.payment_id), coalesce(to_json(t.relates_to)::text, 'null'),
+            to_json(t.fingerprint), to_json(t.actor), coalesce(to_json(t.description)::text, 'null'),
+            coalesce(t.metadata::text, 'null'),
+            (extract(epoch FROM t.accepted_at) * 1000000)::bigint,
+            (extract(epoch FROM t.effective_at) * 1000000)::bigint,
+            (extract(epoch FROM t.posted_at) * 1000000)::bigint), ',[', legs.canonical, ']]') AS canonical
+    FROM ledger_transaction t LEFT JOIN (
+        SELECT chain_seq, count(*) AS number, string_agg(concat('[', concat_ws(',', to_json(account_id), entry_number,
+            amount_minor, balance_minor, to_json(currency_code)), ']'), ',' ORDER BY leg) AS canonical
+        FROM entry WHERE partition = %(partition)s AND chain_seq > %(after)s AND chain_seq <= %(up_to)s
+        GROUP BY chain_seq) legs USING (chain_seq)
+    WHERE t.partition = %(partition)s AND t.chain_seq > %(after)s AND t.chain_seq <= %(up_to)s) linked
+"""
+
+
+class LedgerChains:
+    """The chains. One connection, without a statement timeout; its transactions are short but for streaming ones."""
+
+    def __init__(self, database_url: str) -> None:
+        self._database_url = database_url
+        self._connection: psycopg.Connection[Any] | None = None
+
+    def close(self) -> None:
+        """Give the connection back."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def ranges(self, *, full: bool) -> list[ChainRange]:
+        """What each chain has since the last incremental run, or since its beginning."""
+        return [ChainRange(*row) for row in self._rows(_RANGES, {"full": full})]
+
+    def recomputed(self, part: ChainRange, previous_hash: bytes | None) -> RecomputedRange:
+        """What the database makes of a range that follows on `previous_hash`, by its own sha256.
+
+        It writes the canonical form of `app/domain/hash_chain.py` in SQL. A row is in order when its hash is that of
+        its form, and it names its predecessor's hash. Where the two forms should ever differ, a row is not in order that
+        is: so whoever asks looks at such a range again, and a changed row is never missed.
+        """
+        bounds = {"partition": part.partition, "after": part.after, "up_to": part.up_to}
+        with translated(), self._connected().transaction():
+            # Books that grow fast outrun their statistics: a planner that expects one row would compare all with all.
+            self._connected().execute("SET LOCAL enable_nestloop = off")
+            [row] = self._connected().execute(_RECOMPUTED, bounds | {"previous_hash": previous_hash}).fetchall()
+        transactions, entries, last_hash, in_order = row
+        return RecomputedRange(transactions, int(entries), last_hash, in_order)
+
+    def chain(self, part: ChainRange) -> Iterator[LedgerTransaction]:
+        """The transactions of a range in order, with their entries, streamed."""
+        bounds = (part.partition, part.after, part.up_to)
+        with (
+            translated(),
+            self._connected().transaction(),
+            self._stream("chain", _CHAIN, bounds) as transactions,
+            self._stream("chain_entries", _CHAIN_ENTRIES, bounds) as entries,
+        ):
+            line = next(entries, None)
+            for row in transactions:
+                transaction = _transaction(row)
+                while line is not None and line[0] < transaction.chain_seq:
+                    line = next(entries, None)
+                while line is not None and line[0] == transaction.chain_seq:
+                    transaction.entries.append(Entry(*line[1:]))
+                    line = next(entries, None)
+                yield transaction
+
+    def chain_hash_at(self, partition: int, chain_seq: int) -> bytes | None:
+        """The hash stored at a place of a chain."""
+        query = "SELECT hash FROM ledger_transaction WHERE partition = %s AND chain_seq = %s"
+        row = next(iter(self._rows(query, (partition, chain_seq))), None)
+        return None if row is None else bytes(row[0])
+
+    def exported_heads(self) -> list[tuple[int, int, bytes]]:
+        """The latest exported head of each partition."""
+        query = """SELECT DISTINCT ON (partition) partition, chain_seq, chain_hash FROM chain_head_export
+            ORDER BY partition, chain_seq DESC"""
+        return [(row[0], row[1], bytes(row[2])) for row in self._rows(query, ())]
+
+    def export_heads(self, heads: Sequence[ChainRange]) -> None:
+        """Keep heads that have been verified."""
+        with translated(), self._connected().transaction():
+            for head in heads:
+                self._connected().execute(
+                    """INSERT INTO chain_head_export (partition, chain_seq, chain_hash) VALUES (%s, %s, %s)
+                    ON CONFLICT DO NOTHING""",
+                    (head.partition, head.up_to, head.head_hash),
+                )
+
+    # Connection
+
+    def _rows(self, query: str, parameters: Any) -> list[tuple[Any, ...]]:
+        with translated(), self._connected().transaction():
+            return self._connected().execute(query, parameters).fetchall()
+
+    @contextmanager
+    def _stream(self, name: str, query: str, parameters: Any) -> Iterator[Iterator[tuple[Any, ...]]]:
+        with self._connected().cursor(name=name) as cursor:
+            cursor.itersize = STREAM_ROWS
+            cursor.execute(query, parameters)
+            yield iter(cursor)
+
+    def _connected(self) -> psycopg.Connection[Any]:
+        if self._connection is None or self._connection.closed:
+            with translated():
+                self._connection = connect(self._database_url, application_name="holdfast proof")
+                self._connection.execute("SET statement_timeout = 0")
+                self._connection.commit()
+        return self._connection
+
+
+def _transaction(row: tuple[Any, ...]) -> LedgerTransaction:
+    """A row of the chain, its entries still to come."""
+    *fields, previous_hash, own_hash = row
+    return LedgerTransaction(*[*fields, [], previous_hash, own_hash])

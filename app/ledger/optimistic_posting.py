@@ -1,0 +1,122 @@
+"""Writing a plan made on remembered rows: compared before anything else is written, all or nothing."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import psycopg
+
+from app.domain.errors import RowsChanged
+from app.domain.ledger_rows import ChainHead, LedgerBalance
+from app.domain.optimistic_plan import OptimisticPlan
+from app.ledger.copy_format import (
+    COPY_ENTRIES,
+    COPY_TRANSACTIONS,
+    array,
+    bytes_array,
+    copy_in,
+    entries_copy,
+    numbers,
+    transactions_copy,
+)
+
+_ADVANCE = """
+WITH advanced AS (
+    UPDATE account_balance AS b
+    SET balance_minor = b.balance_minor + d.delta, entry_count = b.entry_count + d.entries,
+        version = b.version + d.entries, updated_at = %(posted_at)s
+    FROM unnest(%(accounts)s::text[], %(deltas)s::bigint[], %(entries)s::bigint[], %(balances)s::bigint[],
+        %(counts)s::bigint[], %(versions)s::bigint[]) AS d (account_id, delta, entries, balance, entry_count, version)
+    WHERE b.account_id = d.account_id
+    RETURNING (b.balance_minor, b.entry_count, b.version) = (d.balance, d.entry_count, d.version) AS agrees
+), chained AS (
+    UPDATE partition AS p
+    SET chain_seq = h.chain_seq, chain_hash = h.chain_hash, last_position = h.last_position,
+        last_posted_at = %(posted_at)s
+    FROM unnest(%(partitions)s::smallint[], %(seqs_before)s::bigint[], %(hashes_before)s::bytea[], %(seqs)s::bigint[],
+        %(hashes)s::bytea[], %(positions)s::text[])
+        AS h (partition, seq_before, hash_before, chain_seq, chain_hash, last_position)
+    WHERE p.partition = h.partition AND p.chain_seq = h.seq_before AND p.chain_hash = h.hash_before
+    RETURNING p.partition
+), wanted AS (
+    SELECT * FROM unnest(%(entities)s::text[], %(externals)s::text[]) AS wanted (entity_id, external_id)
+)
+SELECT (SELECT count(*) FROM advanced WHERE agrees), (SELECT count(*) FROM chained),
+    EXISTS (SELECT FROM wanted JOIN payment_rejection USING (entity_id, external_id)),
+    EXISTS (SELECT FROM wanted JOIN hold USING (entity_id, external_id)),
+    clock_timestamp()
+"""
+
+
+@dataclass(slots=True, frozen=True)
+class PackedPlan:
+    """A plan as it goes over the wire, and how many rows must agree. Packing needs no connection: it is done while the
+    books still write the plan before."""
+
+    parameters: dict[str, Any]
+    accounts: int
+    heads: int
+    transactions: bytes
+    entries: bytes
+
+
+def packed(plan: OptimisticPlan) -> PackedPlan:
+    """The plan, ready to be written."""
+    return PackedPlan(
+        _parameters(plan),
+        len(plan.balances),
+        len(plan.heads),
+        transactions_copy(plan.transactions),
+        entries_copy(plan.entries),
+    )
+
+
+def post_optimistically(connection: psycopg.Connection[Any], plan: PackedPlan) -> datetime:
+    """Write a plan in the open transaction; returns the database's time.
+
+    Raises RowsChanged where a row is not as remembered, or an external id was rejected or authorized before. What is
+    posted already is refused by the unique keys.
+    """
+    row = connection.execute(_ADVANCE, plan.parameters, prepare=True).fetchone()
+    assert row is not None
+    accounts, heads, rejected, authorized, now = row
+    if (accounts, heads) != (plan.accounts, plan.heads) or rejected or authorized:
+        raise RowsChanged(f"{accounts} of {plan.accounts} accounts and {heads} of {plan.heads} heads agree")
+    copy_in(connection, COPY_TRANSACTIONS, plan.transactions)
+    copy_in(connection, COPY_ENTRIES, plan.entries)
+    moment: datetime = now
+    return moment
+
+
+def _parameters(plan: OptimisticPlan) -> dict[str, Any]:
+    return {
+        "posted_at": plan.posted_at,
+        "entities": array([facts[2] for facts, _, _ in plan.transactions]),
+        "externals": array([facts[3] for facts, _, _ in plan.transactions]),
+        **_balances(plan.balances_before, plan.balances.values()),
+        **_heads(plan.heads_before, plan.heads.values()),
+    }
+
+
+def _balances(before: Sequence[LedgerBalance], after: Collection[LedgerBalance]) -> dict[str, Any]:
+    pairs = list(zip(before, after, strict=True))
+    return {
+        "accounts": array([row.account_id for row in after]),
+        "deltas": numbers([row.balance_minor - old.balance_minor for old, row in pairs]),
+        "entries": numbers([row.entry_count - old.entry_count for old, row in pairs]),
+        "balances": numbers([row.balance_minor for row in after]),
+        "counts": numbers([row.entry_count for row in after]),
+        "versions": numbers([row.version for row in after]),
+    }
+
+
+def _heads(before: Sequence[ChainHead], after: Collection[ChainHead]) -> dict[str, Any]:
+    return {
+        "partitions": numbers([head.partition for head in after]),
+        "seqs_before": numbers([head.chain_seq for head in before]),
+        "hashes_before": bytes_array([head.chain_hash for head in before]),
+        "seqs": numbers([head.chain_seq for head in after]),
+        "hashes": bytes_array([head.chain_hash for head in after]),
+        "positions": array([head.last_position for head in after]),
+    }

@@ -1,0 +1,116 @@
+"""API keys: making, checking, revoking."""
+
+from __future__ import annotations
+
+import hmac
+import secrets
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from enum import StrEnum
+from hashlib import sha256
+from typing import TYPE_CHECKING
+
+from app.domain.errors import LedgerUnavailable
+
+if TYPE_CHECKING:
+    from app.ledger.api_keys import LedgerApiKeys
+
+KEY_PREFIX = "hf"
+RECHECK_S = 5.0
+"""How long a checked key is trusted before the books are asked again; a revocation takes effect within this time.
+
+While the books are out of reach it stays trusted: payments do not need them, and a revocation could not be written.
+"""
+
+CHECK_DEADLINE_S = 2.0
+"""Far more than a look-up takes, and less than a client's patience."""
+
+CHECKS_AT_ONCE = 4
+"""A key is looked up once in RECHECK_S: few threads suffice."""
+
+REMEMBERED_KEYS = 10_000
+
+
+class Scope(StrEnum):
+    """What a key may do."""
+
+    READ = "read"
+    PAYMENTS_WRITE = "payments:write"
+    ACCOUNTS_WRITE = "accounts:write"
+    JOURNALS_WRITE = "journals:write"
+    ADMIN = "admin"
+
+
+@dataclass(slots=True, frozen=True)
+class Caller:
+    """Who asks: the key's id, which the books record as the actor, and its scopes."""
+
+    key_id: str
+    scopes: frozenset[str]
+
+    def may(self, scope: Scope) -> bool:
+        """Whether the key carries a scope; `admin` carries all, `accounts:write` that for journals too."""
+        if scope is Scope.JOURNALS_WRITE and Scope.ACCOUNTS_WRITE in self.scopes:
+            return True
+        return scope in self.scopes or Scope.ADMIN in self.scopes
+
+
+def create_key(ledger: LedgerApiKeys, name: str, scopes: list[Scope], actor: str) -> str:
+    """Make a key and return its only copy: `hf_<key id>_<secret>`."""
+    key_id, secret = secrets.token_hex(6), secrets.token_urlsafe(32)
+    ledger.add(key_id, name, _hash(secret), [scope.value for scope in scopes], actor)
+    return f"{KEY_PREFIX}_{key_id}_{secret}"
+
+
+class Gatekeeper:
+    """Checks keys, and remembers those it has checked for a few seconds."""
+
+    def __init__(self, ledger: LedgerApiKeys, monotonic: Callable[[], float]) -> None:
+        self._ledger = ledger
+        self._monotonic = monotonic
+        self._checked: dict[str, tuple[Caller, float]] = {}
+        self._checks = ThreadPoolExecutor(CHECKS_AT_ONCE, thread_name_prefix="key-check")
+
+    def caller(self, key: str) -> Caller | None:
+        """The caller behind a key; None for one that is unknown, wrong or revoked."""
+        now = self._monotonic()
+        remembered = self._checked.get(key)
+        if remembered is not None and remembered[1] > now:
+            return remembered[0]
+        try:
+            caller = self._check_in_time(key)
+        except LedgerUnavailable:
+            if remembered is None:
+                raise
+            caller = remembered[0]  # nobody can have revoked it in books that nobody reaches; payments go on
+        if caller is None:
+            self._checked.pop(key, None)
+        else:
+            if len(self._checked) >= REMEMBERED_KEYS:
+                self._checked.clear()
+            self._checked[key] = caller, now + RECHECK_S
+        return caller
+
+    def _check_in_time(self, key: str) -> Caller | None:
+        """Ask the books, but not for ever: books that are frozen give no answer and no error."""
+        try:
+            return self._checks.submit(self._check, key).result(CHECK_DEADLINE_S)
+        except TimeoutError as error:
+            raise LedgerUnavailable(f"the books did not check a key within {CHECK_DEADLINE_S} s") from error
+
+    def _check(self, key: str) -> Caller | None:
+        prefix, _, rest = key.partition("_")
+        key_id, _, secret = rest.partition("_")
+        if prefix != KEY_PREFIX or not key_id.isalnum() or not secret:
+            return None
+        stored = self._ledger.get(key_id)
+        if stored is None or stored.revoked_at is not None:
+            return None
+        if not hmac.compare_digest(stored.secret_hash, _hash(secret)):
+            return None
+        return Caller(stored.key_id, stored.scopes)
+
+
+def _hash(secret: str) -> bytes:
+    return sha256(secret.encode()).digest()

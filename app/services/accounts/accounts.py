@@ -1,0 +1,86 @@
+"""Accounts: opening and reading them."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from app.domain.account_changes import refuse_limit
+from app.domain.accounts import RESERVED_ENDINGS, AccountType
+from app.domain.money import unknown_currency
+from app.domain.payment_checks import refuse_id
+from app.domain.read_models import Account
+from app.domain.refusals import Refusal, RefusalCode
+from app.services.accounts.assets import Assets
+
+if TYPE_CHECKING:
+    from app.ledger.accounts import LedgerAccounts
+
+
+@dataclass(slots=True, frozen=True)
+class AccountRequest:
+    """An account as asked for. `overdraft_limit_minor` in minor units; None is no floor."""
+
+    account_id: str
+    entity_id: str
+    type: AccountType
+    currency_code: str
+    name: str | None
+    overdraft_limit_minor: int | None
+    metadata: dict[str, Any] | None
+
+
+class Accounts:
+    """The verbs of accounts, over the books."""
+
+    def __init__(self, register: LedgerAccounts, assets: Assets) -> None:
+        self._register = register
+        self._assets = assets
+
+    def create(self, request: AccountRequest, actor: str) -> tuple[Account, bool] | Refusal:
+        """Open an account; returns it and whether it is new. The same again is no error, another content is."""
+        refusal = _refuse(request)
+        if refusal is not None:
+            return refusal
+        if self._assets.get(request.currency_code) is None:
+            return unknown_currency(request.currency_code)
+        wanted = asdict(request)
+        account, created = self._register.create(wanted, actor)
+        for name, value in wanted.items():
+            if not created and getattr(account, name) != value:
+                return Refusal(
+                    RefusalCode.ACCOUNT_EXISTS,
+                    f"Account {account.account_id!r} exists with another {name}.",
+                    {"account_id": account.account_id, "field": name},
+                )
+        return account, created
+
+    def get(self, account_id: str) -> Account | None:
+        """One account; None where there is none."""
+        return self._register.get(account_id)
+
+    def page(self, *, limit: int, after: str | None, entity_id: str | None, currency_code: str | None) -> list[Account]:
+        """Up to `limit` accounts by id, those behind `after`."""
+        return self._register.page(limit=limit, after=after, entity_id=entity_id, currency_code=currency_code)
+
+
+def _refuse(request: AccountRequest) -> Refusal | None:
+    for name in ("account_id", "entity_id"):
+        if refusal := refuse_id(name, getattr(request, name)):
+            return refusal
+    if request.account_id.endswith(RESERVED_ENDINGS):
+        return Refusal(
+            RefusalCode.INVALID_ID,
+            f"account_id must not end in {' or '.join(RESERVED_ENDINGS)}: in a path that asks for something else.",
+            {"field": "account_id"},
+        )
+    return refuse_limit(request.overdraft_limit_minor)
+
+
+def account_not_found(account_id: str) -> Refusal:
+    """The refusal of an account that does not exist."""
+    return Refusal(
+        RefusalCode.ACCOUNT_NOT_FOUND,
+        f"There is no account {account_id!r}; create it with POST /v1/accounts.",
+        {"account_id": account_id},
+    )

@@ -1,0 +1,45 @@
+"""Assets: what accounts may be kept in, by ISO 4217 or by registration."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from app.domain.money import Asset, refuse_registration
+from app.domain.refusals import Refusal, RefusalCode
+
+if TYPE_CHECKING:
+    from app.ledger.assets import LedgerAssets
+
+
+class Assets:
+    """Currencies of ISO 4217 and registered assets. `iso` maps every code of the standard to its currency, or None."""
+
+    def __init__(self, register: LedgerAssets, iso: Mapping[str, Asset | None]) -> None:
+        self._register = register
+        self._iso = iso
+
+    def get(self, currency_code: str) -> Asset | None:
+        """One asset; None where the code is unknown, or has no minor units in ISO 4217."""
+        if currency_code in self._iso:
+            return self._iso[currency_code]
+        return self._register.get(currency_code)
+
+    def register(self, wanted: Asset, actor: str) -> tuple[Asset, bool] | Refusal:
+        """Register an asset; returns it and whether it is new. The same again is no error, another content is."""
+        refusal = refuse_registration(wanted, self._iso)
+        if refusal is not None:
+            return refusal
+        asset, created = self._register.register(wanted, actor)
+        for name in ("minor_units", "name"):
+            if getattr(asset, name) != getattr(wanted, name):
+                return Refusal(
+                    RefusalCode.ASSET_EXISTS,
+                    f"Asset {asset.currency_code} exists with another {name}.",
+                    {"currency_code": asset.currency_code, "field": name, "minor_units": asset.minor_units},
+                )
+        return asset, created
+
+    def page(self, *, limit: int, after: str | None) -> list[Asset]:
+        """Up to `limit` registered assets by code, those behind `after`."""
+        return self._register.page(limit=limit, after=after)

@@ -1,0 +1,237 @@
+"""Holds: capturing, voiding and expiring authorizations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from app.domain.authorizations import Authorization, AuthorizationState, authorization_not_found, refuse_concluded
+from app.domain.errors import ConcurrencyRetryExhausted
+from app.domain.payment import Intent, Kind, Leg, OutboxPosition, parse_payment_id
+from app.domain.posting_plan import authorization_of
+from app.domain.refusals import Refusal, RefusalCode
+from app.domain.reservations import ConcludeCode, ConcludeReply, Conclusion, Stale
+from app.domain.splits import allocate
+from app.domain.timestamps import to_milliseconds
+from app.services.payments.durable_wait import Answer
+from app.services.payments.submit import PASSES, Payments
+
+if TYPE_CHECKING:
+    from app.cache.cache import Cache
+    from app.ledger.transactions import LedgerAuthorizations
+
+
+_KIND = {
+    AuthorizationState.CAPTURED: Kind.CAPTURE,
+    AuthorizationState.VOIDED: Kind.VOID,
+    AuthorizationState.EXPIRED: Kind.EXPIRY,
+}
+
+EXPIRED_AT_ONCE = 5_000
+"""A sweep finds those again whose end is still to be posted, so it looks at many more than a drain leaves waiting."""
+CLOCK = "clock"
+"""The actor of an expiry."""
+
+
+@dataclass(slots=True)
+class Concluded:
+    """An authorization that has ended; `place` is the outbox position of its end."""
+
+    authorization: Authorization
+    outbox_position: OutboxPosition
+    replayed: bool
+    in_ledger: bool = False
+    turned_away: bool = False
+    """It was to wait for the books, but all places were taken."""
+
+
+class Authorizations:
+    """The verbs of authorizations, over the cache and the books."""
+
+    def __init__(
+        self,
+        cache: Cache,
+        ledger: LedgerAuthorizations,
+        payments: Payments,
+        wake: Callable[[], None],
+    ) -> None:
+        self._cache = cache
+        self._ledger = ledger
+        self._payments = payments
+        self._wake = wake
+
+    def capture(self, payment_id: str, amount_minor: int | None, actor: str) -> Concluded | Refusal:
+        """Capture all or part of an authorization, once; the rest is released. Minor units."""
+        authorization = self._find(payment_id)
+        if authorization is None:
+            return authorization_not_found(payment_id)
+        amount = authorization.amount_minor if amount_minor is None else amount_minor
+        if amount <= 0:
+            figures = {"amount_minor": amount}
+            return Refusal(RefusalCode.AMOUNT_NOT_POSITIVE, "amount_minor must be greater than zero.", figures)
+        if amount > authorization.amount_minor:
+            return Refusal(
+                RefusalCode.CAPTURE_EXCEEDS_HOLD,
+                f"{amount} is more than the {authorization.amount_minor} that were authorized.",
+                {"payment_id": payment_id, "amount_minor": amount, "authorized_minor": authorization.amount_minor},
+            )
+        return self._conclude(authorization, AuthorizationState.CAPTURED, amount, actor)
+
+    def void(self, payment_id: str, actor: str) -> Concluded | Refusal:
+        """Release an authorization."""
+        authorization = self._find(payment_id)
+        return (
+            authorization_not_found(payment_id)
+            if authorization is None
+            else self._conclude(authorization, AuthorizationState.VOIDED, 0, actor)
+        )
+
+    def expire_due(self, now: datetime) -> int:
+        """Release the authorizations whose time is over; returns how many. The cache's clock has the last word."""
+        released = 0
+        for authorization in self._ledger.due(now, EXPIRED_AT_ONCE):
+            try:
+                outcome = self._conclude(authorization, AuthorizationState.EXPIRED, 0, CLOCK)
+            except ConcurrencyRetryExhausted:
+                continue  # the next sweep finds it again
+            released += isinstance(outcome, Concluded) and not outcome.replayed
+        return released
+
+    def wait(self, concluded: Concluded, seconds: float) -> Concluded | Refusal:
+        """Wait until the books have the conclusion, or `seconds` are over."""
+        answer = self._payments.waiting.wait(concluded.outbox_position, seconds)
+        concluded.turned_away = answer is Answer.FULL
+        if answer is Answer.EXHAUSTED:
+            return Refusal(
+                RefusalCode.CONCURRENCY_RETRY_EXHAUSTED,
+                "It is accepted, but the books could not lock the accounts within the bounded retries; it will post "
+                "once they are free.",
+                {
+                    "payment_id": concluded.authorization.payment_id,
+                    "payment_status": concluded.authorization.state.value,
+                },
+            )
+        if answer in (Answer.POSTED, Answer.CHECK):
+            stored = self._ledger.get(concluded.authorization.payment_id)
+            if stored is not None and stored.state not in (
+                AuthorizationState.AUTHORIZED,
+                concluded.authorization.state,
+            ):
+                return self._payments.rejection(
+                    concluded.outbox_position, concluded.authorization, replayed=concluded.replayed
+                )
+            concluded.in_ledger = stored is not None and stored.state is not AuthorizationState.AUTHORIZED
+        return concluded
+
+    def _find(self, payment_id: str) -> Authorization | None:
+        """An authorization as it was accepted; the outbox first, and the books after it."""
+        outbox_position = parse_payment_id(payment_id)
+        if outbox_position is None:
+            return None
+        queued = self._cache.outbox.pending(outbox_position)
+        if queued is not None:
+            return authorization_of(queued) if queued.intent.kind == Kind.AUTHORIZATION else None
+        return self._ledger.get(payment_id)
+
+    def _conclude(
+        self, authorization: Authorization, state: AuthorizationState, amount_minor: int, actor: str
+    ) -> Concluded | Refusal:
+        outbox_position = parse_payment_id(authorization.payment_id)
+        assert outbox_position is not None
+        if authorization.state is not AuthorizationState.AUTHORIZED:
+            return self._concluded_before(
+                authorization, outbox_position, state, amount_minor, self._in_ledger(authorization)
+            )
+        intent = conclusion_intent(authorization, state, amount_minor, actor)
+        due_ms = to_milliseconds(authorization.expires_at)
+        for _ in range(PASSES):
+            version = self._payments.directory.snapshot().version
+            reply = self._cache.authorizations.conclude(
+                outbox_position, intent, state, due_ms, version, not authorization.hold_minor
+            )
+            if isinstance(reply, Stale):
+                self._payments.reopen(outbox_position.partition)
+            elif reply.code is ConcludeCode.COLD:
+                self._payments.balances.hydrate([authorization.guarded_account_id])
+            else:
+                return self._outcome(authorization, outbox_position, state, amount_minor, reply)
+        raise ConcurrencyRetryExhausted("the account keeps changing; nothing was moved")
+
+    def _outcome(
+        self,
+        authorization: Authorization,
+        outbox_position: OutboxPosition,
+        state: AuthorizationState,
+        amount_minor: int,
+        reply: ConcludeReply,
+    ) -> Concluded | Refusal:
+        if reply.code is ConcludeCode.CONCLUDED:
+            assert reply.conclusion is not None
+            if reply.wake:
+                self._wake()
+            end = OutboxPosition(outbox_position.partition, reply.conclusion.stream_id)
+            return Concluded(authorization.concluded_as(state, amount_minor), end, replayed=False)
+        if reply.code is ConcludeCode.EXPIRED:
+            return refuse_concluded(authorization.payment_id, AuthorizationState.EXPIRED)
+        if reply.code is ConcludeCode.BACKLOGGED:
+            detail = "More payments wait for the books than the configured limit; nothing was moved. Retry."
+            return Refusal(RefusalCode.LEDGER_BACKLOGGED, detail, {"payment_id": authorization.payment_id})
+        if reply.code is ConcludeCode.NOT_DUE:
+            return Refusal(RefusalCode.HOLD_NOT_FOUND, "It is not due yet.", {"payment_id": authorization.payment_id})
+        return self._concluded_before(
+            authorization, outbox_position, state, amount_minor, reply.conclusion or self._in_ledger(authorization)
+        )
+
+    def _concluded_before(
+        self,
+        authorization: Authorization,
+        outbox_position: OutboxPosition,
+        state: AuthorizationState,
+        amount_minor: int,
+        earlier: Conclusion | None,
+    ) -> Concluded | Refusal:
+        """The answer to who comes second: the first answer again to the same, a refusal to anything else."""
+        if earlier is None:
+            return authorization_not_found(authorization.payment_id)
+        if earlier.state is not state or earlier.captured_minor != amount_minor:
+            return refuse_concluded(authorization.payment_id, earlier.state)
+        end = OutboxPosition(outbox_position.partition, earlier.stream_id)
+        return Concluded(authorization.concluded_as(state, amount_minor), end, replayed=True)
+
+    def _in_ledger(self, authorization: Authorization) -> Conclusion | None:
+        """How it ended, by the books: the cache forgets after the idempotency window."""
+        stored = self._ledger.get(authorization.payment_id)
+        end = parse_payment_id(stored.concluded_by) if stored and stored.concluded_by else None
+        if stored is None or end is None:
+            return None
+        return Conclusion(stored.state, stored.captured_minor or 0, end.stream_id)
+
+
+def conclusion_intent(authorization: Authorization, state: AuthorizationState, amount_minor: int, actor: str) -> Intent:
+    """The intent that ends an authorization. A partial capture takes every destination's part in proportion."""
+    legs: list[Leg] = []
+    if amount_minor:
+        parts = allocate(amount_minor, [-leg.amount_minor for leg in authorization.legs[1:]])
+        credited = zip(authorization.legs[1:], parts, strict=True)
+        legs = [
+            Leg(authorization.legs[0].account_id, amount_minor),
+            *(Leg(leg.account_id, -part) for leg, part in credited if part),
+        ]
+    held = sum(abs(leg.amount_minor) for leg in legs if leg.account_id == authorization.guarded_account_id)
+    return Intent(
+        entity_id=authorization.entity_id,
+        external_id=authorization.external_id,
+        fingerprint=authorization.fingerprint,
+        guarded_account_id=authorization.guarded_account_id,
+        hold_minor=held if authorization.hold_minor else 0,
+        currency_code=authorization.currency_code,
+        legs=legs,
+        actor=actor,
+        kind=_KIND[state],
+        description=authorization.description,
+        effective_at=authorization.effective_at,
+        metadata=authorization.metadata,
+        payment_id=authorization.payment_id,
+    )

@@ -1,0 +1,122 @@
+"""Refunds: taking a posted payment back, whole or in parts, and never more than all of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from app.domain.authorizations import Authorization, AuthorizationState
+from app.domain.hash_chain import LedgerTransaction
+from app.domain.journals import Draft, draft_refund, refund_order
+from app.domain.ledger_rows import QueuedIntent
+from app.domain.payment import Kind, OutboxPosition, parse_payment_id
+from app.domain.payment_checks import refuse_amount, refuse_id
+from app.domain.read_models import PostedPayment
+from app.domain.refusals import Refusal, RefusalCode
+from app.services.accounts.directory import DirectorySnapshot
+from app.services.payments.submit import Payments
+from app.services.posting.journal_posting import Done, JournalPoster
+
+if TYPE_CHECKING:
+    from app.cache.cache import Cache
+    from app.ledger.transactions import LedgerTransactions
+
+
+PATIENCE_S = 5.0
+"""How long a refund waits for its payment to come into the books: they take milliseconds while a worker runs."""
+
+
+class Refunds:
+    """The verbs of refunds."""
+
+    def __init__(
+        self,
+        cache: Cache,
+        register: LedgerTransactions,
+        payments: Payments,
+        poster: JournalPoster,
+        patience_s: float = PATIENCE_S,
+    ) -> None:
+        self._cache = cache
+        self._register = register
+        self._payments = payments
+        self._poster = poster
+        self.patience_s = patience_s
+
+    def refund(
+        self,
+        payment_id: str,
+        external_id: str,
+        amount_minor: int | None,
+        reason: str | None,
+        actor: str,
+        *,
+        dry_run: bool = False,
+    ) -> Done | Refusal:
+        """Refund a payment, all that remains of it or `amount_minor`; waits for a payment that is still pending.
+
+        A dry run checks everything and writes nothing.
+        """
+        refusal = refuse_id("external_id", external_id)
+        if refusal is None and amount_minor is not None:
+            refusal = refuse_amount(amount_minor)
+        if refusal is not None:
+            return refusal
+        original = self._original(payment_id)
+        if isinstance(original, Refusal):
+            return original
+        order = refund_order(original.payment_id, external_id, amount_minor, reason, actor)
+
+        def drafting(snapshot: DirectorySnapshot) -> Draft | Refusal:
+            earlier = self._register.related(original.payment_id, Kind.REFUND.value)
+            facts = snapshot.facts([leg.account_id for leg in original.legs])
+            return draft_refund(order, original, earlier, amount_minor, facts)
+
+        return self._poster.post(order, original.entity_id, drafting, dry_run=dry_run)
+
+    def list(self, payment_id: str) -> list[LedgerTransaction] | Refusal:
+        """The refunds of a payment, oldest first."""
+        found = self._payments.find(payment_id)
+        if found is None:
+            return _payment_not_found(payment_id)
+        original_id = found.payment_id if isinstance(found, PostedPayment) else payment_id
+        return self._register.related(original_id, Kind.REFUND.value)
+
+    def _original(self, payment_id: str) -> PostedPayment | Refusal:
+        """The payment in the books; one that is on its way to them is waited for."""
+        found = self._payments.find(payment_id)
+        outbox_position = self._awaited(found)
+        if outbox_position is not None:
+            self._payments.waiting.wait(outbox_position, self.patience_s)
+            found = self._payments.find(payment_id)
+        if isinstance(found, PostedPayment):
+            return found
+        return _payment_not_found(payment_id) if found is None else _not_posted(payment_id, found)
+
+    def _awaited(self, found: object) -> OutboxPosition | None:
+        if isinstance(found, QueuedIntent):
+            return found.outbox_position
+        if isinstance(found, Authorization) and found.state is AuthorizationState.CAPTURED:
+            outbox_position = parse_payment_id(found.payment_id)
+            conclusion = None if outbox_position is None else self._cache.authorizations.conclusion(outbox_position)
+            return (
+                None
+                if conclusion is None or outbox_position is None
+                else OutboxPosition(outbox_position.partition, conclusion.stream_id)
+            )
+        return None
+
+
+def _payment_not_found(payment_id: str) -> Refusal:
+    return Refusal(RefusalCode.PAYMENT_NOT_FOUND, f"There is no payment {payment_id!r}.", {"payment_id": payment_id})
+
+
+def _not_posted(payment_id: str, found: object) -> Refusal:
+    if isinstance(found, Authorization):
+        status = found.state.value
+    else:
+        status = "pending" if isinstance(found, QueuedIntent) else "rejected"
+    return Refusal(
+        RefusalCode.PAYMENT_NOT_POSTED,
+        f"Payment {payment_id} is {status}; only what is in the books can be refunded.",
+        {"payment_id": payment_id, "payment_status": status},
+    )

@@ -1,0 +1,1 @@
+"""Posting: from the outbox into the ledger, and what the ledger says back into the cache."""

@@ -1,0 +1,271 @@
+"""The drain's side of the outbox: reading batches, who claimed their external ids, settling them, and the report
+of a round.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from app.domain.authorizations import AuthorizationState
+from app.domain.ledger_rows import PostingPlan, QueuedIntent, by_partition, units
+from app.domain.payment import CONCLUSIONS, Kind
+from app.domain.payment_checks import refuse_reused
+from app.domain.refusals import Refusal
+from app.domain.settlement import PartitionSettlement
+from app.services.posting.contention import Contention
+
+if TYPE_CHECKING:
+    from app.cache.cache import Cache
+
+
+def claimed_by_others(cache: Cache, queued: Sequence[QueuedIntent]) -> dict[str, Refusal]:
+    """The refusals of intents whose external id another partition saw first, with other content, by payment id.
+
+    Whoever sent them was told so; they must not post, nor push the first payment aside.
+    """
+    claiming = [one for one in queued if one.intent.kind not in CONCLUSIONS]
+    elsewhere = cache.reservations.claimed_elsewhere(list(by_partition(claiming).items()))
+    refused: dict[str, Refusal] = {}
+    if not elsewhere:
+        return refused
+    for one in claiming:
+        first = elsewhere.get(one.key)
+        if first is None or first == one.outbox_position.partition:
+            continue
+        record = cache.reservations.record(first, *one.key)
+        if record is not None and record.fingerprint != one.intent.fingerprint:
+            refused[one.outbox_position.payment_id] = refuse_reused(one.intent, record.fingerprint)
+    return refused
+
+
+JOURNAL_PATIENCE_MS = 30_000
+"""A journal's hold is its maker's to settle. After this, longer than any request lives, it was left behind."""
+
+
+@dataclass(slots=True)
+class Batch:
+    """The intents of one round: those to post now and those left for later."""
+
+    queued: list[QueuedIntent] = field(default_factory=list)
+    deferred: list[QueuedIntent] = field(default_factory=list)
+    contended: set[str] = field(default_factory=set)
+    """Accounts that somebody else had locked in this round."""
+    spent: set[str] = field(default_factory=set)
+    """Those of them whose retries are used up."""
+    whole: bool = True
+    """Whether the round's intents are all that stand before their last position."""
+    claimed: Mapping[str, Refusal] = field(default_factory=dict)
+    """Why those are refused whose external id another partition saw first, by payment id."""
+
+    def part(self, units_of_it: Sequence[Sequence[QueuedIntent]]) -> Batch:
+        """Some of its intents to post; others stand before their last position."""
+        return Batch([one for unit in units_of_it for one in unit], whole=False, claimed=self.claimed)
+
+    def account_ids(self) -> list[str]:
+        """The accounts whose rows the posting changes, in the order in which they are locked."""
+        return sorted({account_id for queued in self.queued for account_id in queued.account_ids})
+
+    def partitions(self) -> list[int]:
+        """The partitions whose chains the posting advances."""
+        return sorted({queued.outbox_position.partition for queued in self.queued})
+
+    def last_positions(self) -> dict[int, str]:
+        """The last position in each outbox that it takes from."""
+        return {queued.outbox_position.partition: queued.outbox_position.stream_id for queued in self.queued}
+
+    def awaited(self) -> int:
+        """For how many of the intents to post somebody waits."""
+        return sum([queued.intent.awaited for queued in self.queued])
+
+    def defer(self, contended: set[str]) -> None:
+        """Leave the intents that touch these accounts for later."""
+        kept: list[QueuedIntent] = []
+        for unit in units(self.queued):
+            (self.deferred if _touches(unit, contended) else kept).extend(unit)
+        self.queued = kept
+        self.contended = contended
+        self.whole = False
+
+    def exhausted(self) -> list[QueuedIntent]:
+        """The intents whose retries are used up."""
+        return [queued for queued in self.deferred if not self.spent.isdisjoint(queued.account_ids)]
+
+
+class OutboxReader:
+    """Reads batches of up to `limit` intents that may be tried now."""
+
+    def __init__(
+        self,
+        cache: Cache,
+        contention: Contention,
+        limit: int,
+        now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+    ) -> None:
+        self._cache = cache
+        self._contention = contention
+        self._limit = limit
+        self._now_ms = now_ms
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="read")
+        self._ahead: tuple[Batch, Future[Batch]] | None = None
+
+    def is_followed(self, batch: Batch) -> bool:
+        """Whether another batch is likely to stand behind this one, and can be read before this one is trimmed."""
+        return batch.whole and 2 * len(batch.queued) >= self._limit
+
+    def read(self, partitions: Sequence[int], after: Mapping[int, str]) -> Batch:
+        """The oldest intents of these partitions, passing over those whose accounts are locked.
+
+        Where `after` has a position, those behind it.
+        """
+        return self._read(partitions, after, self._contention.waiting())
+
+    def read_behind(self, batch: Batch, partitions: Sequence[int], after: Mapping[int, str]) -> Batch:
+        """The batch that stands behind a full one; `after` is where that one ends, or others before it did.
+
+        It was read already if it was asked for before. The one behind it is asked for now, if it is full too.
+        """
+        ahead, self._ahead = self._ahead, None
+        found = ahead[1].result() if ahead and ahead[0] is batch else self.read(partitions, after)
+        if self.is_followed(found):
+            behind = {**after, **found.last_positions()}
+            self._ahead = found, self._thread.submit(self._read, partitions, behind, self._contention.waiting())
+        return found
+
+    def _read(self, partitions: Sequence[int], after: Mapping[int, str], waiting: set[str]) -> Batch:
+        batch = Batch()
+        for partition, (page, share) in self._pages(partitions, after).items():
+            self._take(self._outbox(partition, page, share), share, waiting, batch)
+        batch.whole = not batch.deferred
+        batch.claimed = claimed_by_others(self._cache, batch.queued)
+        return batch
+
+    def _pages(self, partitions: Sequence[int], after: Mapping[int, str]) -> dict[int, tuple[list[QueuedIntent], int]]:
+        """The first page of each partition that has intents, and how many it may give.
+
+        First an equal share of each in one round trip; what some leave of theirs goes to those that have more.
+        """
+        share = max(1, self._limit // len(partitions))
+        pages = self._cache.outbox.read_many({partition: after.get(partition, "0") for partition in partitions}, share)
+        full = {
+            partition: page[-1].outbox_position.stream_id for partition, page in pages.items() if len(page) == share
+        }
+        left = self._limit - sum(map(len, pages.values()))
+        more = left // len(full) if full else 0
+        if more <= 0:
+            return {partition: (page, share) for partition, page in pages.items() if page}
+        further = self._cache.outbox.read_many(full, more)
+        return {
+            partition: (page + further[partition], share + more) if partition in full else (page, share)
+            for partition, page in pages.items()
+            if page
+        }
+
+    def _take(self, outbox: Iterator[QueuedIntent], share: int, waiting: set[str], batch: Batch) -> None:
+        """Take up to `share` intents; an atomic batch is taken whole, however many it has beyond the share."""
+        taken = 0
+        for unit in units(outbox):
+            if self._is_in_hand(unit[0]) or (waiting and _touches(unit, waiting)):
+                batch.deferred += unit
+            else:
+                batch.queued += unit
+                taken += len(unit)
+            if taken >= share:
+                return
+
+    def _is_in_hand(self, queued: QueuedIntent) -> bool:
+        """Whether it is the hold of a journal that may still be on its way."""
+        if queued.intent.kind != Kind.JOURNAL_HOLD:
+            return False
+        return self._now_ms() - queued.outbox_position.accepted_at_ms < JOURNAL_PATIENCE_MS
+
+    def _outbox(self, partition: int, page: list[QueuedIntent], size: int) -> Iterator[QueuedIntent]:
+        """The intents of a partition from its first page on; further ones are read as they are asked for."""
+        while True:
+            yield from page
+            if len(page) < size:
+                return
+            page = self._cache.outbox.read(partition, page[-1].outbox_position.stream_id, size)
+
+
+def _touches(unit: Sequence[QueuedIntent], account_ids: set[str]) -> bool:
+    return any(not account_ids.isdisjoint(queued.account_ids) for queued in unit)
+
+
+class Settler:
+    """Settles rounds in order. At most one is on its way; none begins before the one before has succeeded."""
+
+    def __init__(self, cache: Cache) -> None:
+        self._cache = cache
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="settle")
+        self._on_its_way: Future[None] | None = None
+        self._posted_up_to: dict[int, str] = {}
+
+    @property
+    def posted_up_to(self) -> Mapping[int, str]:
+        """Where the outboxes must be read from, by partition: all before is in the books, though not trimmed."""
+        return self._posted_up_to
+
+    def settle(self, settlements: Sequence[PartitionSettlement], *, beside: bool) -> None:
+        """Settle a round; `beside` says that the caller goes on meanwhile, which needs it to be trimmed by position.
+
+        Raises what became of the round before, and then leaves this one to whoever reads the outbox next.
+        """
+        self.finish()
+        if not beside:
+            self._cache.outbox.settle_all(settlements)
+            return
+        self._on_its_way = self._thread.submit(self._cache.outbox.settle_all, settlements)
+        self._posted_up_to = {one.partition: one.done_up_to for one in settlements if one.done_up_to}
+
+    def finish(self) -> None:
+        """Wait for the round on its way; raises what became of it."""
+        on_its_way, self._on_its_way, self._posted_up_to = self._on_its_way, None, {}
+        if on_its_way is not None:
+            on_its_way.result()
+
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class DrainReport:
+    """What one round did, in payments."""
+
+    posted: int = 0
+    rejected: int = 0
+    duplicates: int = 0
+    deferred: int = 0
+    conflicts: int = 0
+    exhausted: int = 0
+    awaited: int = 0
+    """For how many somebody waits, or waited."""
+
+    @property
+    def settled(self) -> int:
+        """How many payments left the outbox."""
+        return self.posted + self.rejected + self.duplicates
+
+    def add(self, other: DrainReport) -> None:
+        """Add another round to this one."""
+        self.posted += other.posted
+        self.rejected += other.rejected
+        self.duplicates += other.duplicates
+        self.deferred += other.deferred
+        self.conflicts += other.conflicts
+        self.exhausted += other.exhausted
+        self.awaited += other.awaited
+
+    def count(self, plan: PostingPlan) -> None:
+        """Count what a committed plan has done, and log what it rejected."""
+        self.posted = len(plan.transactions) + len(plan.authorized) + len(plan.concluded)
+        self.posted -= sum(authorization.state is AuthorizationState.CAPTURED for authorization in plan.concluded)
+        self.posted += sum(posted for _, posted in plan.redelivered)
+        self.rejected = len(plan.rejections) + sum(not posted for _, posted in plan.redelivered)
+        self.duplicates = len(plan.duplicates)
+        for rejection in plan.rejections:
+            log.error("payment %s rejected: %s", rejection.queued.outbox_position.payment_id, rejection.refusal.detail)

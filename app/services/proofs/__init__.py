@@ -1,0 +1,1 @@
+"""Proofs: reconciliation, chain verification, repair, and whether the installation is ready."""

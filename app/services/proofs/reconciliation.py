@@ -1,0 +1,247 @@
+"""Reconciling: prove, at any time and under load, that the cache and the books say the same.
+
+Exact without a pause, because nothing is compared across moments: a cached balance is compared with the ledger's
+balance at the cache's own entry number, and what looks wrong between two reads is looked at again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING
+
+from app.domain.breaks import Break, BreakKind, ChainRange, ProofReport
+from app.domain.ledger_rows import QueuedIntent
+from app.domain.payment import Kind, OutboxPosition
+from app.domain.reservations import InspectedAccount
+from app.services.proofs.chain_verification import AT_ONCE, ChainVerifier, Pace
+
+if TYPE_CHECKING:
+    from app.cache.cache import Cache
+    from app.ledger.reconciliation import LedgerReconciliation
+
+
+ACCOUNTS_AT_ONCE = 500
+"""How many are looked at in one call: a script blocks the cache's server."""
+
+
+class Reconciler:
+    """Runs reconciliations. Incremental runs cost as much as what is new; full ones look at everything."""
+
+    def __init__(
+        self,
+        cache: Cache,
+        ledger: LedgerReconciliation,
+        verifier: ChainVerifier,
+        monotonic: Callable[[], float],
+        pace: Pace = AT_ONCE,
+    ) -> None:
+        """The verifier works beside all else, so its books need a connection of their own."""
+        self._cache = cache
+        self._ledger = ledger
+        self._verifier = verifier
+        self._monotonic = monotonic
+        self._pace = pace
+
+    def run(self, *, full: bool) -> ProofReport:
+        """One run; its breaks are kept in the books. `open_breaks` counts all that are not settled yet."""
+        started = self._monotonic()
+        report = ProofReport("full" if full else "incremental")
+        report.run_id = self._ledger.begin_run(report.mode)
+        ranges = self._ledger.ranges(full=full)
+        compare = partial(self._compare, ranges, report, full=full)
+        report.add(self._pace.both(compare, partial(self._verifier.chains, ranges)))
+        report.open_breaks = self._ledger.finish_run(report.run_id, report, ranges, full=full)
+        if not report.breaks:
+            self._ledger.export_heads([part for part in ranges if part.up_to])
+        report.seconds = self._monotonic() - started
+        return report
+
+    def _compare(self, ranges: Sequence[ChainRange], report: ProofReport, *, full: bool) -> None:
+        """The books with themselves, then the cache with the books."""
+        touched = [] if full else sorted({one for part in self._pieces(ranges) for one in self._ledger.touched(part)})
+        report.breaks += self._ledger_breaks(ranges, touched, report, full=full)
+        report.breaks += self._ledger.trial_balance_breaks()
+        for partition in self._pace.steps(range(self._cache.partitions)):
+            report.breaks += self._intent_breaks(partition, report)
+        suspects = _Suspects()
+        batches = self._cache.inspection.cached_accounts(ACCOUNTS_AT_ONCE) if full else self._by_partition(touched)
+        for partition, account_ids in self._pace.steps(batches):
+            report.breaks += self._cache_breaks(partition, account_ids, report, suspects)
+        report.breaks += self._floor_breaks(suspects.floors)
+        report.breaks += self._hold_breaks(suspects.holds)
+
+    def _pieces(self, ranges: Sequence[ChainRange]) -> Iterator[ChainRange]:
+        return self._pace.steps(piece for part in ranges for piece in part.pieces(self._pace.most))
+
+    # The books by themselves
+
+    def _ledger_breaks(
+        self, ranges: Sequence[ChainRange], touched: Sequence[str], report: ProofReport, *, full: bool
+    ) -> Iterator[Break]:
+        for part in self._pieces(ranges):
+            yield from self._ledger.transaction_breaks(part)
+        if full:
+            yield from self._ledger.account_breaks()
+            return
+        yield from self._ledger.running_breaks(ranges)
+        for account_ids in self._pace.steps(_chunks(touched, ACCOUNTS_AT_ONCE)):
+            report.count("accounts", len(account_ids))
+            yield from self._ledger.touched_balance_breaks(account_ids)
+
+    # The cache against the books
+
+    def _by_partition(self, account_ids: Sequence[str]) -> Iterator[tuple[int, Sequence[str]]]:
+        by_partition: dict[int, list[str]] = {}
+        for account_id in account_ids:
+            by_partition.setdefault(self._cache.partition_of(account_id), []).append(account_id)
+        for partition, listed in by_partition.items():
+            for chunk in _chunks(listed, ACCOUNTS_AT_ONCE):
+                yield partition, chunk
+
+    def _cache_breaks(
+        self, partition: int, account_ids: Sequence[str], report: ProofReport, suspects: _Suspects
+    ) -> Iterator[Break]:
+        inspected = self._cache.inspection.inspect(partition, account_ids)
+        report.count("cached_accounts", len(inspected))
+        ledger = self._ledger.balances_at([(one.account_id, one.entry_count) for one in inspected])
+        for one in inspected:
+            entry_count, floor_minor, balance_minor = ledger[one.account_id]
+            yield from self._balance_breaks(one, entry_count, balance_minor)
+            if floor_minor != one.funds.floor_minor:
+                suspects.floors.append(one.account_id)
+            yield from self._held_breaks(one)
+        suspects.holds += self._unmatched(partition, inspected)
+
+    def _floor_breaks(self, suspects: Sequence[str]) -> Iterator[Break]:
+        """Look again, at the end: a floor is not changed in both at once, so the first look may fall in between."""
+        for account_id in suspects:
+            ledger_floor = self._ledger.settled_floor(account_id)
+            for one in self._cache.inspection.inspect(self._cache.partition_of(account_id), [account_id]):
+                if one.funds.floor_minor != ledger_floor:
+                    figures = {"cache_floor_minor": one.funds.floor_minor, "ledger_floor_minor": ledger_floor}
+                    yield Break(BreakKind.CACHE_FLOOR, account_id, figures)
+
+    def _balance_breaks(
+        self, one: InspectedAccount, entry_count: int | None, balance_minor: int | None
+    ) -> Iterator[Break]:
+        figures = {
+            "cache_balance_minor": one.funds.balance_minor,
+            "ledger_balance_minor": balance_minor,
+            "at_entry_number": one.entry_count,
+        }
+        if entry_count is None or entry_count < one.entry_count:
+            yield Break(BreakKind.CACHE_AHEAD, one.account_id, figures | {"ledger_entry_count": entry_count})
+        elif balance_minor != one.funds.balance_minor:
+            yield Break(BreakKind.CACHE_BALANCE, one.account_id, figures)
+
+    def _held_breaks(self, one: InspectedAccount) -> Iterator[Break]:
+        total = sum(amount for amount, _ in one.holds.values())
+        if total != one.funds.held_minor:
+            figures = {"held_minor": one.funds.held_minor, "sum_of_holds_minor": total}
+            yield Break(BreakKind.HELD_NOT_SUM, one.account_id, figures)
+
+    # Holds against open authorizations
+
+    def _unmatched(self, partition: int, inspected: Sequence[InspectedAccount]) -> list[_Unmatched]:
+        """Holds without an intent must be open authorizations of the books, and these must have their holds."""
+        authorized = self._ledger.open_authorizations([one.account_id for one in inspected])
+        return [
+            unmatched
+            for one in inspected
+            for unmatched in _compared(partition, one, authorized.get(one.account_id, {}))
+        ]
+
+    def _hold_breaks(self, suspects: Sequence[_Unmatched]) -> Iterator[Break]:
+        """Look again, at the end. A conclusion takes the hold away before the books know of it.
+
+        A hold that the books did not know before this look was not on its way to them: its intent had left the
+        outbox by then, and that happens after the commit. An authorization that was in the books before this look,
+        and has no hold in it, was concluded, or has lost it. A conclusion is in the outbox until the books have it;
+        so if it is not there, and afterwards the books still say authorized, there is none.
+        """
+        first = {(one.payment_id, one.is_missing) for one in suspects}
+        for partition, account_ids in self._by_partition(sorted({one.account_id for one in suspects})):
+            seen = self._cache.inspection.inspect(partition, account_ids)
+            concluding = self._cache.outbox.concluding(partition)
+            for again in self._unmatched(partition, seen):
+                is_concluded = again.is_missing and again.payment_id in concluding
+                if (again.payment_id, again.is_missing) in first and not is_concluded:
+                    yield again.as_break()
+
+    def _intent_breaks(self, partition: int, report: ProofReport) -> Iterator[Break]:
+        for page in self._cache.outbox.pages(partition):
+            report.count("intents", len(page))
+            suspects = [
+                (queued, held_minor)
+                for queued, held_minor in self._cache.inspection.witness(partition, page)
+                if not _may_be_concluded(queued, held_minor)
+            ]
+            yield from self._confirmed(suspects)
+
+    def _confirmed(self, suspects: Sequence[tuple[QueuedIntent, int]]) -> Iterator[Break]:
+        """A settle frees holds a little before it trims: what the books have answered already is no break."""
+        if not suspects:
+            return
+        settled = self._ledger.settled([queued.outbox_position.payment_id for queued, _ in suspects])
+        for queued, amount in suspects:
+            if queued.outbox_position.payment_id not in settled:
+                figures = {"held_minor": amount, "intended_minor": queued.intent.hold_minor}
+                yield Break(BreakKind.INTENT_WITHOUT_HOLD, queued.outbox_position.payment_id, figures)
+
+
+@dataclass(slots=True)
+class _Unmatched:
+    """An amount held in the cache beside the amount authorized in the books, where they differ; None is neither."""
+
+    account_id: str
+    payment_id: str
+    held_minor: int | None
+    authorized_minor: int | None
+
+    @property
+    def is_missing(self) -> bool:
+        return self.held_minor is None
+
+    def as_break(self) -> Break:
+        kind = BreakKind.AUTHORIZATION_WITHOUT_HOLD if self.is_missing else BreakKind.HOLD_WITHOUT_INTENT
+        figures = {"held_minor": self.held_minor, "authorized_minor": self.authorized_minor}
+        return Break(kind, f"{self.account_id}#{self.payment_id}", figures)
+
+
+@dataclass(slots=True)
+class _Suspects:
+    """What looks wrong in one pass over the cache, and must be looked at again."""
+
+    floors: list[str] = field(default_factory=list)
+    holds: list[_Unmatched] = field(default_factory=list)
+
+
+def _compared(partition: int, one: InspectedAccount, authorized: Mapping[str, int]) -> Iterator[_Unmatched]:
+    held = {
+        OutboxPosition(partition, stream_id).payment_id: (amount, has_intent)
+        for stream_id, (amount, has_intent) in one.holds.items()
+    }
+    for payment_id, (amount, has_intent) in held.items():
+        if not has_intent and authorized.get(payment_id) != amount:
+            yield _Unmatched(one.account_id, payment_id, amount, authorized.get(payment_id))
+    for payment_id, amount in authorized.items():
+        if payment_id not in held:
+            yield _Unmatched(one.account_id, payment_id, None, amount)
+
+
+def _may_be_concluded(queued: QueuedIntent, held_minor: int) -> bool:
+    """An authorization can be captured or voided while its intent is still to be posted; its hold is gone then."""
+    return queued.intent.kind == Kind.AUTHORIZATION and held_minor == 0
+
+
+def _chunks(items: Iterable[str], size: int) -> Iterator[list[str]]:
+    chunk: list[str] = []
+    for item in items:
+        chunk.append(item)
+        if len(chunk) == size:
+            yield chunk
+            chunk = []
+    if chunk:
+        yield chunk

@@ -1,0 +1,1 @@
+"""Statements: files of a bank."""

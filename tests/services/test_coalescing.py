@@ -1,0 +1,280 @@
+"""Combining: what comes while a call is under way shares the next one, and each hears only what concerns it."""
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from threading import Event, Lock
+from typing import Any
+
+import pytest
+
+from app.cache.cache import Cache
+from app.domain.errors import CacheUnavailable, OutcomeUnknown
+from app.domain.payment import PaymentRequest
+from app.domain.refusals import Refusal, RefusalCode
+from app.domain.reservations import ReserveItem
+from app.services.payments.coalescing import Coalescer
+from app.services.payments.outcomes import Accepted
+from app.services.payments.submit import Payments
+from tests.builders import PARTITIONS, World, account_in, payment
+from tests.patience import PATIENCE_S, until
+from tests.services.faults import Overridden
+
+
+class Doubling:
+    """A call that doubles numbers, notes what came together, and can be held up, fail, or end its thread."""
+
+    def __init__(self) -> None:
+        self.calls: list[list[int]] = []
+        self.open = Event()
+        self.entered = Event()
+        self.troubles: dict[int, BaseException] = {}
+
+    def __call__(self, wishes: list[int]) -> Sequence[int]:
+        """Twice each wish."""
+        self.calls.append(wishes)
+        self.entered.set()
+        assert self.open.wait(PATIENCE_S)
+        for wish in wishes:
+            if wish in self.troubles:
+                raise self.troubles[wish]
+        return [2 * wish for wish in wishes]
+
+
+class Crowd:
+    """Threads that ask a combiner, of which the first is held inside its call until all others stand in the queue."""
+
+    def __init__(self, most: int = 100, together: Callable[[int, int], bool] = lambda one, other: True) -> None:
+        self.call = Doubling()
+        self.combiner: Coalescer[int, int] = Coalescer(self.call, together, most=most)
+
+    def ask(self, *wishes: int) -> list[Future[int]]:
+        with ThreadPoolExecutor(len(wishes)) as threads:
+            asked = []
+            for number, wish in enumerate(wishes):
+                asked.append(threads.submit(self.combiner.ask, wish))
+                if number == 0:
+                    assert self.call.entered.wait(PATIENCE_S)
+                until(lambda number=number: len(self.combiner._queue) == number)
+            self.call.open.set()
+        return asked
+
+
+def answers(asked: list[Future[int]]) -> list[int | str]:
+    return [type(error).__name__ if (error := one.exception()) else one.result() for one in asked]
+
+
+def test_who_is_alone_is_called_for_at_once() -> None:
+    crowd = Crowd()
+    crowd.call.open.set()
+    assert [crowd.combiner.ask(1), crowd.combiner.ask(2)] == [2, 4]
+    assert crowd.call.calls == [[1], [2]]
+
+
+def test_who_comes_during_a_call_shares_the_next_in_the_order_of_coming() -> None:
+    crowd = Crowd()
+    assert answers(crowd.ask(1, 2, 3, 4)) == [2, 4, 6, 8]
+    assert crowd.call.calls == [[1], [2, 3, 4]]
+
+
+def test_a_call_has_its_bound_and_leaves_the_rest_to_the_next() -> None:
+    crowd = Crowd(most=2)
+    assert answers(crowd.ask(1, 2, 3, 4, 5, 6)) == [2, 4, 6, 8, 10, 12]
+    assert crowd.call.calls == [[1], [2, 3], [4, 5], [6]]
+
+
+def test_what_does_not_go_together_is_called_apart() -> None:
+    crowd = Crowd(together=lambda one, other: one % 2 == other % 2)
+    assert answers(crowd.ask(1, 2, 4, 5, 7, 8)) == [2, 4, 8, 10, 14, 16]
+    assert crowd.call.calls == [[1], [2, 4], [5, 7], [8]]
+
+
+@pytest.mark.parametrize("fault", [CacheUnavailable("gone"), OutcomeUnknown("silent")])
+def test_a_fault_is_told_to_everybody_in_its_call_and_to_nobody_else(fault: Exception) -> None:
+    crowd = Crowd(most=2)
+    crowd.call.troubles = {3: fault}
+    assert answers(crowd.ask(1, 2, 3, 4)) == [2, type(fault).__name__, type(fault).__name__, 8]
+    assert crowd.combiner.ask(5) == 10
+
+
+def test_a_defect_is_told_to_its_cause_alone() -> None:
+    crowd = Crowd()
+    crowd.call.troubles = {3: ValueError("a defect")}
+    assert answers(crowd.ask(1, 2, 3, 4)) == [2, 4, "ValueError", 8]
+    assert crowd.call.calls == [[1], [2, 3, 4], [2], [3], [4]]
+
+
+def test_a_leader_that_is_ended_leaves_nobody_waiting() -> None:
+    crowd = Crowd(most=2)
+    crowd.call.troubles = {2: SystemExit()}
+    assert answers(crowd.ask(1, 2, 3, 4)) == [2, "SystemExit", "OutcomeUnknown", 8]
+    assert crowd.combiner.ask(5) == 10
+
+
+def test_every_one_of_many_gets_its_own_answer() -> None:
+    crowd = Crowd()
+    crowd.call.open.set()
+    with ThreadPoolExecutor(16) as threads:
+        assert list(threads.map(crowd.combiner.ask, range(3_000))) == [2 * wish for wish in range(3_000)]
+    assert sum(map(len, crowd.call.calls)) == 3_000
+
+
+# Over real servers
+
+
+class HeldReservations:
+    """Reservations whose next call waits until it is let go; notes how many payments each call decides."""
+
+    def __init__(self, like: Cache) -> None:
+        self._like = like.reservations
+        self.sizes: list[int] = []
+        self.go = Event()
+        self.go.set()
+
+    def reserve(self, groups: Sequence[tuple[int, Sequence[ReserveItem]]], directory_version: int) -> Any:
+        """As the real call."""
+        self.sizes.append(sum(len(items) for _, items in groups))
+        assert self.go.wait(PATIENCE_S)
+        return self._like.reserve(groups, directory_version)
+
+
+class Till:
+    """The payments of a world, made so that the calls of several threads are sure to be combined."""
+
+    def __init__(self, world: World) -> None:
+        self.cache = HeldReservations(world.cache)
+        self._wakes = world.wakes
+        self._lock = Lock()
+        self.payments = Payments(
+            Overridden(world.cache, reserve=self.cache.reserve),
+            world.ledger_accounts,
+            world.history,
+            world.ledger_authorizations,
+            world.directory,
+            world.balances,
+            world.payments.waiting,
+            wake=self._wake,
+        )
+
+    def _wake(self) -> None:
+        with self._lock:
+            self._wakes.append("drain")
+
+    def together(self, *wanted: tuple[PaymentRequest, str]) -> list[Accepted | Refusal]:
+        """Submit a payment alone, and while it is held up all others, by an actor each; answers in that order."""
+        with ThreadPoolExecutor(len(wanted)) as threads, self._held():
+            asked = []
+            for number, (request, actor) in enumerate(wanted):
+                asked.append(threads.submit(self.payments.submit_one, request, actor))
+                if number == 0:
+                    until(lambda: bool(self.cache.sizes))
+                until(lambda number=number: len(self.payments._singles._coalescer._queue) == number)
+            self.cache.go.set()
+            return [one.result(PATIENCE_S) for one in asked]
+
+    @contextmanager
+    def _held(self) -> Iterator[None]:
+        self.cache.sizes.clear()
+        self.cache.go.clear()
+        try:
+            yield
+        finally:
+            self.cache.go.set()
+
+
+@pytest.fixture
+def till(world: World) -> Till:
+    world.bank()
+    for name in ("alice", "bob"):
+        world.account(name, balance_minor=100)
+        world.warm(name)
+    for partition in range(PARTITIONS):
+        world.payments.reopen(partition)
+    return Till(world)
+
+
+def test_payments_of_several_callers_are_decided_in_one_call_each_for_its_own_caller(till: Till, world: World) -> None:
+    outcomes = till.together(
+        (payment("alice", "bank", 1, external_id="first"), "key:one"),
+        (payment("alice", "bank", 60, external_id="a"), "key:one"),
+        (payment("bob", "bank", 60, external_id="b"), "key:two"),
+        (payment("alice", "bank", 60, external_id="too-much"), "key:three"),
+        (payment("alice", "bank", 39, external_id="c"), "key:four"),
+    )
+    assert till.cache.sizes == [1, 4]
+    refused = outcomes[3]
+    assert isinstance(refused, Refusal)
+    assert (refused.code, refused.figures["available_minor"]) == (RefusalCode.INSUFFICIENT_FUNDS, 39)
+    accepted = [one for one in outcomes if isinstance(one, Accepted)]
+    assert [(one.intent.external_id, one.intent.actor) for one in accepted] == [
+        ("first", "key:one"), ("a", "key:one"), ("b", "key:two"), ("c", "key:four")
+    ]  # fmt: skip
+    world.drain()
+    assert (world.booked("alice"), world.booked("bob")) == (0, 40)
+    world.assert_proven()
+
+
+def test_the_same_external_id_twice_in_one_call_is_one_payment(till: Till, world: World) -> None:
+    again = payment("alice", "bank", 5, external_id="twice")
+    outcomes = till.together(
+        (payment("bob", "bank", 1, external_id="first"), "key:one"),
+        (again, "key:one"),
+        (again, "key:two"),
+        (payment("alice", "bank", 6, external_id="twice"), "key:three"),
+    )
+    assert till.cache.sizes == [1, 3]
+    first, second, other = outcomes[1:]
+    assert isinstance(first, Accepted)
+    assert isinstance(second, Accepted)
+    assert (first.replayed, second.replayed, second.payment_id) == (False, True, first.payment_id)
+    assert isinstance(other, Refusal)
+    assert other.code == RefusalCode.EXTERNAL_ID_REUSED
+    world.drain()
+    assert world.booked("alice") == 95
+    world.assert_proven()
+
+
+def test_the_same_external_id_twice_in_one_call_shows_over_partitions(till: Till, world: World) -> None:
+    here, there = (world.account(account_in(partition, "w"), balance_minor=10) for partition in (0, 1))
+    world.warm(here), world.warm(there)
+    outcomes = till.together(
+        (payment("bob", "bank", 1, external_id="first"), "key:one"),
+        (payment(here, "bank", 5, external_id="twice"), "key:one"),
+        (payment(there, "bank", 5, external_id="twice"), "key:two"),
+    )
+    assert till.cache.sizes == [1, 2]
+    assert isinstance(outcomes[1], Accepted)
+    assert isinstance(outcomes[2], Refusal)
+    assert outcomes[2].code == RefusalCode.EXTERNAL_ID_REUSED
+    world.drain()
+    assert (world.booked(here), world.booked(there)) == (5, 10)
+    world.assert_proven()
+
+
+def test_cold_accounts_in_a_call_are_brought_by_those_who_need_them(till: Till, world: World) -> None:
+    world.account("cold", balance_minor=10)
+    world.client.delete(world.account_key("cold"))
+    outcomes = till.together(
+        (payment("bob", "bank", 1, external_id="first"), "key:one"),
+        (payment("cold", "bank", 5, external_id="a"), "key:one"),
+        (payment("alice", "bank", 5, external_id="b"), "key:two"),
+    )
+    assert all(isinstance(one, Accepted) for one in outcomes)
+    assert till.cache.sizes == [1, 2, 1]
+
+
+def test_a_drain_is_woken_once_for_a_call(till: Till, world: World) -> None:
+    here, also = account_in(0, "w"), account_in(0, "x")
+    for one in (here, also):
+        world.account(one, balance_minor=10)
+        world.warm(one)
+    world.drain()
+    world.cache.outbox.mark_asleep()
+    world.wakes.clear()
+    till.together(
+        (payment("alice", "bank", 1_000, external_id="refused"), "key:one"),
+        (payment(here, "bank", 5, external_id="a"), "key:one"),
+        (payment(also, "bank", 5, external_id="b"), "key:two"),
+    )
+    assert till.cache.sizes == [1, 2]
+    assert world.wakes == ["drain"]

@@ -1,0 +1,117 @@
+"""What a process has heard: who comes late is told, and asks only where something may have been missed."""
+
+import pytest
+
+from app.domain.payment import OutboxPosition, stream_id_order
+from app.domain.settlement import Notice
+from app.services.payments.durable_wait import MOST_KEPT, Answer, DurableWait, NoticeHistory, WaitingRoom, news_of
+
+POSTED, CHECK, EXHAUSTED = Answer.POSTED, Answer.CHECK, Answer.EXHAUSTED
+
+
+@pytest.mark.parametrize(
+    ("notice", "answers"),
+    [
+        (Notice(0, up_to="100-5"), {"99-9": POSTED, "100-5": POSTED, "100-6": None, "1000-0": None}),
+        (Notice(0, up_to="100-5", refused=["100-4"]), {"100-4": CHECK, "100-5": POSTED}),
+        (Notice(0, done=["100-5"]), {"100-5": POSTED, "100-4": None, "100-6": None}),
+        (Notice(0, done=["100-5"], refused=["100-5"]), {"100-5": CHECK}),
+        (Notice(0, exhausted=["100-5"]), {"100-5": EXHAUSTED}),
+        (Notice(0), {"0-1": None}),
+    ],
+)
+def test_a_notice_answers_what_it_speaks_of(notice: Notice, answers: dict[str, Answer | None]) -> None:
+    news = news_of(notice)
+    assert {stream_id: news.answer(stream_id_order(stream_id)) for stream_id in answers} == answers
+
+
+def heard(*notices: Notice, since_ms: int = 50) -> NoticeHistory:
+    made = NoticeHistory(since_ms)
+    for notice in notices:
+        made.hear(news_of(notice))
+    return made
+
+
+def test_all_notices_since_the_beginning_count_together() -> None:
+    known = heard(
+        Notice(0, done=["100-7", "100-9"], refused=["100-9"]),
+        Notice(0, up_to="100-3", refused=["100-1"]),
+        Notice(0, exhausted=["100-5"]),
+    )
+    answers = {order: known.answer((100, order)) for order in range(1, 11)}
+    assert [order for order, answer in answers.items() if answer is POSTED] == [2, 3, 7]
+    assert [order for order, answer in answers.items() if answer is CHECK] == [1, 9]
+    assert answers[5] is None, "its retries go on"
+
+
+def test_an_older_notice_takes_nothing_back() -> None:
+    assert heard(Notice(0, up_to="100-5"), Notice(0, up_to="100-2")).answer((100, 5)) is POSTED
+
+
+@pytest.mark.parametrize(("order", "covered"), [((49, 9), False), ((50, 0), False), ((51, 0), True)])
+def test_only_what_was_accepted_after_the_beginning_is_covered(order: tuple[int, int], covered: bool) -> None:
+    assert heard().covers(order) is covered
+
+
+def test_more_single_positions_than_are_kept_are_forgotten_and_asked_for() -> None:
+    known = heard(Notice(0, done=[f"100-{n}" for n in range(MOST_KEPT + 1)]))
+    assert not known.covers((100, 0))
+    assert known.covers((101, 0))
+
+
+class Outbox:
+    """An outbox in which nothing waits; it counts who asks."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def pending(self, outbox_position: OutboxPosition) -> None:
+        self.asked += 1
+
+
+def waited(room: WaitingRoom, stream_id: str, seconds: float = 0.0) -> tuple[Answer | None, int]:
+    """What somebody who comes now hears of an intent of partition 3, and how often the outbox was asked."""
+    outbox = Outbox()
+    answer = DurableWait(outbox, room).wait(OutboxPosition(3, stream_id), seconds)
+    return answer, outbox.asked
+
+
+def test_who_comes_after_the_answer_is_told_without_asking_anybody() -> None:
+    room = WaitingRoom(1)
+    room.begin(now_ms=50)
+    room.hear(Notice(3, up_to="100-5", refused=["100-4"]))
+    assert waited(room, "100-5") == (POSTED, 0)
+    assert waited(room, "100-4") == (CHECK, 0)
+
+
+def test_who_comes_before_the_answer_waits_without_asking_anybody() -> None:
+    room = WaitingRoom(1)
+    room.begin(now_ms=50)
+    room.hear(Notice(3, up_to="100-5"))
+    assert waited(room, "100-6") == (None, 0)
+    assert waited(WaitingRoom(0), "100-6") == (Answer.FULL, 0)
+
+
+def test_of_what_was_accepted_before_the_process_listened_the_outbox_tells() -> None:
+    room = WaitingRoom(1)
+    room.hear(Notice(3, up_to="100-5"))
+    assert waited(room, "100-5") == (CHECK, 1)
+    room.begin(now_ms=100)
+    assert waited(room, "100-5") == (CHECK, 1)
+
+
+def test_after_a_gap_nothing_heard_before_counts() -> None:
+    room = WaitingRoom(1)
+    room.begin(now_ms=50)
+    room.hear(Notice(3, up_to="100-5"))
+    room.begin(now_ms=200)
+    assert waited(room, "100-5") == (CHECK, 1)
+    room.hear(Notice(3, up_to="300-0"))
+    assert waited(room, "250-0") == (POSTED, 0)
+
+
+def test_a_notice_of_another_partition_tells_nothing() -> None:
+    room = WaitingRoom(1)
+    room.begin(now_ms=50)
+    room.hear(Notice(4, up_to="100-5"))
+    assert waited(room, "100-5") == (None, 0)
