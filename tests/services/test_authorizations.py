@@ -14,7 +14,7 @@ from tests.services.faults import Crashed, CrashPoints, SteppedSession, stepped_
 
 
 def holds_of(world: World) -> Authorizations:
-    return Authorizations(world.cache, world.ledger_authorizations, world.payments, lambda: None)
+    return world.authorizations
 
 
 @pytest.fixture
@@ -176,7 +176,7 @@ def test_a_capture_that_the_books_reject_voids_its_authorization(funded: World) 
     funded.drain()
     assert (funded.booked("alice"), funded.cached("alice").funds.held_minor) == (1_000, 0)
     assert state_of(funded, accepted) is AuthorizationState.VOIDED
-    found = funded.payments.find(accepted.payment_id)
+    found = funded.finder.find(accepted.payment_id)
     assert isinstance(found, Authorization)
     assert found.state is AuthorizationState.VOIDED
     waited = holds.wait(outcome, 0)

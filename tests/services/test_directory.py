@@ -85,7 +85,7 @@ def test_accounts_that_several_payments_meet_at_once_are_looked_up_together() ->
         first = threads.submit(snapshot.facts, ["alice", "bob"])
         assert ledger.entered.wait(30)
         others = [threads.submit(snapshot.facts, names) for names in (["carol"], ["dave", "carol"], ["nobody"])]
-        until(lambda: len(directory._coalesced._coalescer._queue) == len(others))
+        until(lambda: directory.look_ups.waiting == len(others))
         ledger.go.set()
         assert set(first.result()) == {"alice", "bob"}
         assert [set(one.result()) for one in others] == [{"carol"}, {"dave", "carol"}, set()]

@@ -96,8 +96,8 @@ def test_after_the_loss_of_the_cache_everything_is_what_the_ledger_says(world: W
 
     world.lose_cache()
 
-    payments = world.new_payments()
-    assert {name: payments.balances.get(name).cached.funds for name in before} == before  # type: ignore[union-attr]
+    balances = world.new_payment_services().balances
+    assert {name: balances.get(name).cached.funds for name in before} == before  # type: ignore[union-attr]
     world.assert_proven()
 
 
@@ -115,7 +115,7 @@ def test_those_who_meet_cold_accounts_at_the_same_time_ask_the_books_together(wo
         def balances_for_hydration(self, account_ids: Sequence[str]) -> Any:
             asked.append(account_ids)
             if len(asked) == 1:
-                until(lambda: len(balances._hydrations._coalescer._queue) == CALLERS - 1)
+                until(lambda: balances.hydrations.waiting == CALLERS - 1)
             return world.ledger_accounts.balances_for_hydration(account_ids)
 
     balances = Balances(world.cache, Books(), world.directory)
@@ -178,7 +178,7 @@ def test_a_posted_payment_that_is_retried_after_the_loss_of_the_cache_posts_once
     world.lose_cache()
     retried = world.accepted("alice", "bob", 30, "order-1")
     world.drain()
-    found = world.payments.find(retried.payment_id)
+    found = world.finder.find(retried.payment_id)
     assert isinstance(found, PostedPayment)
     assert found.payment_id == original.payment_id
     assert world.booked("bob") == 30

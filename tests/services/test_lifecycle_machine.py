@@ -35,7 +35,6 @@ from app.ledger.journal_sessions import JournalSessions
 from app.ledger.transactions import LedgerTransactions
 from app.services.accounts.changes import AccountChanges
 from app.services.accounts.recovery import DirectoryPush
-from app.services.payments.authorizations import Authorizations
 from app.services.payments.batches import Batches, Pacing
 from app.services.payments.outcomes import Accepted
 from app.services.payments.refunds import Refunds
@@ -360,21 +359,19 @@ class Lifecycle(RuleBasedStateMachine):
             ledger=JournalSessions(urls.database_url, chain=PARTITIONS),
             register=register,
             cache=world.cache,
-            holding=JournalHolds(world.cache, world.payments.reopen, world.balances.hydrate),
-            directory=world.payments.directory,
-            is_outdated=world.payments.is_outdated,
+            holds=JournalHolds(world.cache),
+            decider=world.paying.decider,
             wake=lambda: None,
             sleep=world.clock.sleep,
             jitter=lambda: 1.0,
             new_attempt_id=lambda: uuid4().hex,
         )
-        self.holds = Authorizations(world.cache, world.ledger_authorizations, world.payments, lambda: None)
+        paying = world.paying
+        self.holds = paying.authorizations
         pacing = Pacing(world.cache.outbox.backlog, world.clock.sleep)
-        self.batches = Batches(
-            world.payments, world.cache, pacing, sleep=world.clock.sleep, new_group_id=lambda: uuid4().hex
-        )
-        self.journals = Journals(register, poster)
-        self.refunds = Refunds(world.cache, register, world.payments, poster, patience_s=0.0)
+        self.batches = Batches(paying.payments, paying.atomic_batches, pacing, sleep=world.clock.sleep)
+        self.journals = Journals(register, paying.directory, poster)
+        self.refunds = Refunds(world.cache, register, paying.finder, paying.durable_wait, poster, patience_s=0.0)
         change_books = LedgerAccountChanges(world.engine)
         self.changes = AccountChanges(
             change_books,
@@ -561,10 +558,10 @@ class Lifecycle(RuleBasedStateMachine):
     def expire(self, index: int) -> None:
         key = self.some_hold(index)
         expected = self.model.conclude(key, "expired", 0)
-        found = self.holds._find(self.ids[key])
+        found = self.holds.find(self.ids[key])
         assert found is not None
         register = Overdue(self.world.ledger_authorizations, found)
-        clock = Authorizations(self.world.cache, register, self.world.payments, lambda: None)
+        clock = self.world.new_payment_services(ledger_authorizations=register).authorizations
         assert clock.expire_due(datetime.now(UTC)) == (expected == OK)
 
     # Journals and refunds

@@ -71,7 +71,7 @@ class AccountDirectory:
     def __init__(self, ledger: LedgerAccounts, before_use: Callable[[], None] = lambda: None) -> None:
         """`before_use` may refuse to work at all; it is called whenever the directory is read anew."""
         self._ledger = ledger
-        self._coalesced = CoalescedLookUp(ledger.facts)
+        self.look_ups = CoalescedLookUp(ledger.facts)
         self._before_use = before_use
         self._snapshot: DirectorySnapshot | None = None
 
@@ -83,5 +83,5 @@ class AccountDirectory:
         """Start anew from the books. A request under way keeps its old snapshot, and the script finds it stale."""
         self._before_use()
         expected = self._snapshot.recent if self._snapshot else ()
-        self._snapshot = DirectorySnapshot(self._ledger.directory_version(), self._coalesced.ask, expected)
+        self._snapshot = DirectorySnapshot(self._ledger.directory_version(), self.look_ups.ask, expected)
         return self._snapshot

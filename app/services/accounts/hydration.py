@@ -36,7 +36,7 @@ class Balances:
         self._cache = cache
         self._ledger = ledger
         self._directory = directory
-        self._hydrations = CoalescedLookUp(self._hydrate)
+        self.hydrations = CoalescedLookUp(self._hydrate)
 
     def get(self, account_id: str) -> AccountBalance | None:
         """The balance of an account; None where there is no such account."""
@@ -48,7 +48,7 @@ class Balances:
 
     def hydrate(self, account_ids: Sequence[str]) -> list[CachedBalance]:
         """Bring existing accounts into the cache, together with those that others ask for at the same time."""
-        hydrated = self._hydrations.ask(account_ids)
+        hydrated = self.hydrations.ask(account_ids)
         return [hydrated[account_id] for account_id in account_ids]
 
     def _hydrate(self, account_ids: Sequence[str]) -> dict[str, CachedBalance]:

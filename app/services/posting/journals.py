@@ -1,4 +1,4 @@
-"""Journals: posting, finding, reversing."""
+"""Journals: posting, finding and reversing them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from app.domain.journals import (
 from app.domain.payment import Kind
 from app.domain.payment_checks import refuse_id, refuse_unknown
 from app.domain.refusals import Refusal, RefusalCode
-from app.services.accounts.directory import DirectorySnapshot
+from app.services.accounts.directory import AccountDirectory, DirectorySnapshot
 from app.services.posting.journal_posting import Done, JournalPoster
 
 if TYPE_CHECKING:
@@ -26,10 +26,11 @@ if TYPE_CHECKING:
 
 
 class Journals:
-    """The verbs of journals."""
+    """Posts journals and reversals, and finds them."""
 
-    def __init__(self, register: LedgerTransactions, poster: JournalPoster) -> None:
+    def __init__(self, register: LedgerTransactions, directory: AccountDirectory, poster: JournalPoster) -> None:
         self._register = register
+        self._directory = directory
         self._poster = poster
 
     def post(self, request: JournalRequest, actor: str, *, dry_run: bool = False) -> Done | Refusal:
@@ -37,7 +38,7 @@ class Journals:
         if refusal := refuse_journal_ids(request):
             return refusal
         account_ids = request.account_ids
-        facts = self._poster.directory.snapshot().facts(account_ids)
+        facts = self._directory.snapshot().facts(account_ids)
         if refusal := refuse_unknown(account_ids, facts):
             return refusal
         order = journal_order(request, actor)
