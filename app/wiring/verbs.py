@@ -30,9 +30,9 @@ from app.ledger.transactions import LedgerAuthorizations, LedgerTransactions
 from app.services.accounts.accounts import Accounts
 from app.services.accounts.assets import Assets
 from app.services.accounts.changes import AccountChanges
-from app.services.accounts.directory import AccountDirectory
+from app.services.accounts.directory import AccountDirectory, DirectoryPush
 from app.services.accounts.hydration import Balances
-from app.services.accounts.recovery import ChangeRecovery, DirectoryPush
+from app.services.accounts.recovery import ChangeRecovery
 from app.services.payments.atomic_batches import AtomicBatches
 from app.services.payments.authorizations import Authorizations
 from app.services.payments.decide import Decider

@@ -34,7 +34,7 @@ from app.ledger.account_changes import LedgerAccountChanges
 from app.ledger.journal_sessions import JournalSessions
 from app.ledger.transactions import LedgerTransactions
 from app.services.accounts.changes import AccountChanges
-from app.services.accounts.recovery import DirectoryPush
+from app.services.accounts.directory import DirectoryPush
 from app.services.payments.batches import Batches, Pacing
 from app.services.payments.outcomes import Accepted
 from app.services.payments.refunds import Refunds
