@@ -133,7 +133,7 @@ def test_an_asset_with_a_floor_is_guarded_where_it_is_credited(world: World) -> 
 # Waiting
 
 
-def test_a_waiter_is_told_when_the_books_have_it(funded: World) -> None:
+def test_a_waiter_is_told_when_the_ledger_has_it(funded: World) -> None:
     accepted = funded.accepted("alice", "bob", 10)
 
     def pending(outbox_position: OutboxPosition) -> object:
