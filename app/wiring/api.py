@@ -30,10 +30,10 @@ from app.wiring.verbs import (
 )
 
 LOOK_UP_S = 3.0
-"""The longest look-up for a request: it takes milliseconds, and who asks for money does not wait long."""
+"""The longest query of a request: queries take milliseconds, and a client does not wait long for a payment."""
 
 WAITERS = 48
-"""Requests of one process that may wait for the books at once; the other threads stay free for those who do not."""
+"""Requests of one process that may wait for the ledger at once; the other threads stay free for those that do not."""
 
 
 def build_api(settings: Settings) -> ApiServices:

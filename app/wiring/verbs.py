@@ -51,7 +51,7 @@ from app.wiring.workers import build_reconciler
 
 
 def build_engine(settings: Settings, process: str, statement_timeout_s: float = STATEMENT_TIMEOUT_S) -> Engine:
-    """A pool of connections to the books."""
+    """A pool of connections to the ledger."""
     return engine_for(
         settings.database_url, application_name=f"holdfast {process}", statement_timeout_s=statement_timeout_s
     )
@@ -212,7 +212,7 @@ def build_push(settings: Settings) -> DirectoryPush:
 
 
 def build_repair(settings: Settings) -> Repair:
-    """Making the cache anew from the books."""
+    """Rebuilding the cache from the ledger."""
     accounts = LedgerAccounts(build_engine(settings, "repair"), settings.partitions)
     return Repair(
         build_reconciler(settings), build_cache(settings), accounts, LedgerReconciliation(settings.database_url)

@@ -1,4 +1,4 @@
-"""Large batches wait while the books are behind, before anything of them is decided."""
+"""Large batches wait while the drain is behind, before anything of them is decided."""
 
 from typing import Any
 

@@ -221,7 +221,7 @@ def test_of_two_uses_the_one_that_was_acknowledged_posts(two_partitions: tuple[W
 
 
 def test_what_was_answered_as_reused_never_moves_money(two_partitions: tuple[World, str, str]) -> None:
-    """The first use was refused for lack of funds, so the books know nothing of it that could stop the second."""
+    """The first use was refused for lack of funds, so the ledger has nothing of it that could stop the second."""
     world, poor, rich = two_partitions
     world.refused(poor, "bank", 101, "order-1")
     assert world.refused(rich, "bank", 10, "order-1").code == RefusalCode.EXTERNAL_ID_REUSED

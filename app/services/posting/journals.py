@@ -31,7 +31,7 @@ class Journals:
     def __init__(self, register: LedgerTransactions, directory: AccountDirectory, poster: JournalPoster) -> None:
         self._register = register
         self._directory = directory
-        self._poster = poster
+        self.poster = poster
 
     def post(self, request: JournalRequest, actor: str, *, dry_run: bool = False) -> Done | Refusal:
         """Post a journal, once; a dry run checks everything and writes nothing."""
@@ -46,7 +46,7 @@ class Journals:
         def drafting(snapshot: DirectorySnapshot) -> Draft | Refusal:
             return draft_journal(request, order, snapshot.facts(account_ids))
 
-        return self._poster.post(order, facts[account_ids[0]].entity_id, drafting, dry_run=dry_run)
+        return self.poster.post(order, facts[account_ids[0]].entity_id, drafting, dry_run=dry_run)
 
     def reverse(
         self, journal_id: str, external_id: str, reason: str, actor: str, *, dry_run: bool = False
@@ -65,7 +65,7 @@ class Journals:
                 return _already_reversed(journal_id, earlier)
             return draft_reversal(order, original, snapshot.facts([entry.account_id for entry in original.entries]))
 
-        return self._poster.post(order, original.entity_id, drafting, dry_run=dry_run)
+        return self.poster.post(order, original.entity_id, drafting, dry_run=dry_run)
 
     def find(self, journal_id: str) -> LedgerTransaction | None:
         """A journal or a reversal; None where there is none."""
