@@ -33,7 +33,9 @@ from app.services.accounts.accounts import AccountRequest, Accounts
 from app.services.accounts.assets import Assets
 from app.services.accounts.directory import AccountDirectory
 from app.services.accounts.hydration import Balances
-from app.services.payments.durable_wait import DurableWait, WaitingRoom
+from app.services.payments.authorizations import Authorizations
+from app.services.payments.durable_wait import WaitingRoom
+from app.services.payments.find import PaymentFinder
 from app.services.payments.outcomes import Accepted
 from app.services.payments.submit import Payments
 from app.services.posting.contention import Contention
@@ -41,7 +43,7 @@ from app.services.posting.drain import BATCH_LIMIT, Drain
 from app.services.posting.outbox import DrainReport
 from app.services.proofs.chain_verification import ChainVerifier
 from app.services.proofs.reconciliation import Reconciler
-from app.wiring.verbs import iso_currencies
+from app.wiring.verbs import PaymentServices, compose_payments, iso_currencies
 from tests.patience import CACHE_DEADLINE_S
 
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
@@ -265,17 +267,35 @@ class World:
 
     @cached_property
     def payments(self) -> Payments:
-        return self.new_payments()
+        return self.paying.payments
+
+    @property
+    def finder(self) -> PaymentFinder:
+        return self.paying.finder
+
+    @property
+    def authorizations(self) -> Authorizations:
+        return self.paying.authorizations
 
     def new_payments(self, cache: Cache | None = None) -> Payments:
-        """The verbs of payments, as in a process of its own."""
-        cache = cache or self.cache
-        directory = AccountDirectory(self.ledger_accounts)
-        balances = Balances(cache, self.ledger_accounts, directory)
-        wake = lambda: self.wakes.append("drain")  # noqa: E731
-        wait = DurableWait(cache.outbox, self.waiting)
-        return Payments(
-            cache, self.ledger_accounts, self.history, self.ledger_authorizations, directory, balances, wait, wake
+        """Payments as in a process of their own."""
+        return self.new_payment_services(cache).payments
+
+    @cached_property
+    def paying(self) -> PaymentServices:
+        """Payments and their neighbours in one process."""
+        return self.new_payment_services()
+
+    def new_payment_services(self, cache: Cache | None = None, *, ledger_authorizations: Any = None) -> PaymentServices:
+        """Payments and their neighbours, as in a process of their own."""
+        return compose_payments(
+            cache or self.cache,
+            self.ledger_accounts,
+            self.history,
+            ledger_authorizations or self.ledger_authorizations,
+            AccountDirectory(self.ledger_accounts),
+            self.waiting,
+            lambda: self.wakes.append("drain"),
         )
 
     @cached_property

@@ -22,7 +22,8 @@ from app.domain.errors import Fault
 from app.domain.payment import PaymentRequest
 from app.domain.refusals import Refusal, RefusalCode
 from app.services.access.api_keys import Scope
-from app.services.payments.batches import LARGEST_BATCH, STREAMS, Batches, Outcome, Patience
+from app.services.payments.batches import LARGEST_BATCH, STREAMS, Batches, Patience
+from app.services.payments.outcomes import Outcome
 
 BLOCK = 64 * 1024
 """Bytes read at once. A server may give nothing before so many have come, so no answer is due before either."""

@@ -130,7 +130,7 @@ def reverse_journal(journal_id: str) -> Response:
 def _answer(outcome: Done | Refusal) -> Response:
     if isinstance(outcome, Refusal):
         return problem(outcome)
-    if outcome.rehearsed:
+    if outcome.is_dry_run:
         return json_response(_journal_body(outcome.transaction, is_rehearsed=True))
     response = json_response(_journal_body(outcome.transaction), 200 if outcome.replayed else 201)
     response.headers["Location"] = f"/v1/journals/{outcome.transaction.payment_id}"
@@ -213,7 +213,7 @@ def refund_payment(payment_id: str) -> Response:
     )
     if isinstance(outcome, Refusal):
         return problem(outcome)
-    if outcome.rehearsed:
+    if outcome.is_dry_run:
         return json_response(_refund_body(outcome.transaction, is_rehearsed=True))
     response = json_response(_refund_body(outcome.transaction), 200 if outcome.replayed else 201)
     if outcome.replayed:

@@ -133,8 +133,10 @@ class PaymentBody(Struct, omit_defaults=True):
     reason: Reason | None = None
 
 
-def requested(body: NewPayment, expected_version: int | None, now: datetime) -> PaymentRequest:
-    """What a body asks for; raises Refused where a field cannot be."""
+def requested(
+    body: NewPayment, expected_version: int | None, now: datetime, *, awaited: bool = False
+) -> PaymentRequest:
+    """What a body asks for; raises Refused where a field cannot be. `awaited`: the caller waits for the ledger."""
     return PaymentRequest(
         external_id=body.external_id,
         source_account_id=body.source_account_id,
@@ -148,6 +150,7 @@ def requested(body: NewPayment, expected_version: int | None, now: datetime) -> 
         destinations=_destinations(body),
         manual_capture=body.capture == "manual",
         expires_in_s=body.expires_in_s,
+        awaited=awaited,
     )
 
 

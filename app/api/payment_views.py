@@ -14,14 +14,15 @@ from app.domain.posting_plan import authorization_of
 from app.domain.read_models import PostedPayment, RejectedPayment
 from app.domain.refusals import Refusal
 from app.domain.timestamps import from_milliseconds, rfc3339
-from app.services.payments.outcomes import Accepted, RefusedPayment
+from app.services.payments.find import RefusedPayment
+from app.services.payments.outcomes import Accepted
 from app.services.proofs.readiness import DURABLE_IN_LEDGER
 
 
 def acknowledged(accepted: Accepted, durability: str) -> AcknowledgedPayment:
     """An accepted payment as the API shows it; `durability` is what the cache's word survives."""
     intent = accepted.intent
-    if accepted.is_rehearsed:
+    if accepted.is_dry_run:
         return _rehearsed(accepted)
     accepted_at = _time_text(accepted.outbox_position.accepted_at_ms)
     return AcknowledgedPayment(
@@ -93,7 +94,7 @@ def _rehearsed(accepted: Accepted) -> AcknowledgedPayment:
 
 def acknowledged_status(accepted: Accepted) -> int:
     """The HTTP status of an accepted payment: 201 where it is new."""
-    return 200 if accepted.replayed or accepted.is_rehearsed else 201
+    return 200 if accepted.replayed or accepted.is_dry_run else 201
 
 
 def payment_body(

@@ -38,10 +38,10 @@ def submit_payment() -> Response:
     """Reserve, and where asked wait for the books; or only say what would be."""
     here, dry_run = services(), is_dry_run()
     body = new_payment.read()
-    payment = requested(body, expected_version(body.expected_version), here.now())
     payments = here.payments
     wait_s = None if dry_run else preferred_wait_s()
-    payment.awaited = wait_s is not None
+    version = expected_version(body.expected_version)
+    payment = requested(body, version, here.now(), awaited=wait_s is not None)
     if dry_run:
         [outcome] = payments.submit([payment], actor(), dry_run=True)
     else:
@@ -57,7 +57,7 @@ def submit_payment() -> Response:
 def _acknowledge(accepted: Accepted) -> Response:
     body = acknowledged(accepted, services().readiness.durability())
     response = json_response(body, acknowledged_status(accepted))
-    if not accepted.is_rehearsed:
+    if not accepted.is_dry_run:
         response.headers["Location"] = f"/v1/payments/{accepted.payment_id}"
     if accepted.replayed:
         response.headers["Idempotent-Replayed"] = "true"
@@ -68,7 +68,7 @@ def _acknowledge(accepted: Accepted) -> Response:
 @operation("Read a payment, from the moment of its acknowledgement on", scope=Scope.READ, answers={200: PaymentBody})
 def get_payment(payment_id: str) -> Response:
     """One payment."""
-    found = services().payments.find(payment_id)
+    found = services().finder.find(payment_id)
     if found is None:
         return problem(
             Refusal(RefusalCode.PAYMENT_NOT_FOUND, f"There is no payment {payment_id!r}.", {"payment_id": payment_id})
@@ -89,5 +89,5 @@ def find_payment() -> Response:
     external_id = request.args.get("external_id")
     if external_id is None:
         raise malformed("Give the external_id to find.", field="external_id")
-    found = services().payments.find_by_external_id(request.args.get("entity_id", DEFAULT_ENTITY), external_id)
+    found = services().finder.find_by_external_id(request.args.get("entity_id", DEFAULT_ENTITY), external_id)
     return json_response({"data": [] if found is None else [payment_body(found, None)], "next": None})

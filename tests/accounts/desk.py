@@ -10,7 +10,7 @@ from werkzeug.test import TestResponse
 from app.cache.cache import Cache
 from app.ledger.account_changes import LedgerAccountChanges
 from app.services.accounts.changes import AccountChanges
-from app.services.accounts.recovery import DirectoryPush
+from app.services.accounts.directory import DirectoryPush
 from app.wiring.cache import build_cache
 from app.wiring.verbs import build_engine
 from tests.api.world import World

@@ -174,19 +174,19 @@ def test_a_cache_lost_in_the_middle_of_a_change_takes_the_new_floor_from_the_boo
 def test_a_freeze_between_a_payments_look_up_and_its_decision_still_bars_it(desk: Desk, world: World) -> None:
     world.funded("alice", 100)
     other = world.with_settings()
-    payments = other.services.payments
-    directory = payments.directory
+    directory = other.services.directory
+    snapshot = directory.snapshot
     looked: list[AccountStatus] = []
 
     def look_up_then_freeze(account_ids: set[str]) -> Any:
-        facts = directory.snapshot().facts(account_ids)
+        facts = snapshot().facts(account_ids)
         looked.append(facts["alice"].status)
         if len(looked) == 1:
             desk.changed("alice", status="frozen")
         return facts
 
-    stale = lambda: Overridden(directory.snapshot(), facts=look_up_then_freeze)  # noqa: E731
-    payments.directory = Overridden(directory, snapshot=stale)  # type: ignore[assignment]
+    stale = lambda: Overridden(snapshot(), facts=look_up_then_freeze)  # noqa: E731
+    directory.snapshot = stale  # type: ignore[method-assign]
     assert_problem(other.pay("alice", BANK, 1), 422, "account_frozen")
     assert looked == [AccountStatus.OPEN, AccountStatus.FROZEN]
     assert_proven(world)

@@ -15,7 +15,7 @@ from tests.api.world import BANK, World, assert_problem
 @pytest.fixture
 def shop(world: World) -> Iterator[World]:
     """Alice with money and Bob; the API listens for what the books answer."""
-    room = world.services.payments.waiting.room
+    room = world.services.durable_wait.room
     client = blocking_client(world.settings.redis_url, decode_responses=True)
     subscriber = Subscriber(client, room.hear, room.begin)
     subscriber.start()
@@ -102,8 +102,8 @@ def test_a_wish_for_a_very_long_wait_is_cut_and_said_so(shop: World) -> None:
 
 
 def test_who_finds_all_places_taken_is_not_told_that_a_wait_was_applied(shop: World) -> None:
-    room = shop.services.payments.waiting.room
-    room._capacity = 0
+    room = shop.services.durable_wait.room
+    room.capacity = 0
     paid = shop.pay("alice", "bob", headers={"Prefer": "wait=20"})
     assert (paid.status_code, paid.get_json()["status"]) == (201, "pending")
     held = shop.pay("alice", "bob", capture="manual").get_json()["payment_id"]

@@ -49,7 +49,7 @@ def api(application: World) -> World:
             connection.execute(f"DELETE FROM {table}".encode())
         connection.execute("UPDATE partition SET chain_seq = 0, last_position = '', chain_hash = %s", [GENESIS_HASH])
         connection.execute("UPDATE ledger_setting SET value = value + 1 WHERE name = 'directory_version'")
-    application.services.payments.directory.refresh()
+    application.services.directory.refresh()
     application.funded("alice", 1_000)
     application.account("bob")
     application.account("carol")

@@ -15,7 +15,7 @@ from tests.services.faults import Crashed, CrashPoints, Hooked, SteppedSession
 
 
 def holds_of(world: World) -> Authorizations:
-    return Authorizations(world.cache, world.ledger_authorizations, world.payments, lambda: None)
+    return world.authorizations
 
 
 @pytest.fixture

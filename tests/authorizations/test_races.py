@@ -10,7 +10,7 @@ from app.domain.authorizations import Authorization, AuthorizationState
 from app.domain.payment import parse_payment_id
 from app.domain.refusals import Refusal
 from app.domain.reservations import ConcludeCode, ConcludeReply
-from app.services.payments.authorizations import CLOCK, Authorizations, Concluded, conclusion_intent
+from app.services.payments.authorizations import CLOCK, Concluded, conclusion_intent
 from tests.builders import World
 
 CLIENTS = 16
@@ -29,8 +29,8 @@ class _Client:
     def __init__(self, world: World, number: int) -> None:
         cache = world.new_cache()
         self._cache = cache
-        self._payments = world.new_payments(cache)
-        self._holds = Authorizations(cache, world.ledger_authorizations, self._payments, lambda: None)
+        self._paying = world.new_payment_services(cache)
+        self._holds = self._paying.authorizations
         self.number = number
 
     def act(self, hold: Authorization) -> Concluded | Refusal | ConcludeReply | None:
@@ -49,7 +49,7 @@ class _Client:
         outbox_position = parse_payment_id(hold.payment_id)
         assert outbox_position is not None
         made = conclusion_intent(hold, AuthorizationState.EXPIRED, 0, CLOCK)
-        version = self._payments.directory.snapshot().version
+        version = self._paying.directory.snapshot().version
         reply = self._cache.authorizations.conclude(outbox_position, made, AuthorizationState.EXPIRED, 1, version)
         assert isinstance(reply, ConcludeReply)
         return reply

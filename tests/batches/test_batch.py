@@ -131,7 +131,7 @@ def test_a_large_batch_waits_while_the_books_are_behind_and_a_rehearsal_does_not
     world.account("bob")
     slept: list[float] = []
     brake = pacing.Pacing(world.drain.cache.outbox.backlog, slept.append)
-    monkeypatch.setattr(world.application.extensions[EXTENSION].batches, "_pacing", brake)
+    monkeypatch.setattr(world.application.extensions[EXTENSION].batches, "pacing", brake)
     monkeypatch.setattr(pacing, "EASY", 50)
     many = [payment("alice", "bob", 1) for _ in range(pacing.LARGE)]
     assert {item["status"] for item in world.batch(many)} == {201}

@@ -114,7 +114,7 @@ class Books:
 def patient(ledger: Books, slept: list[float]) -> Batches:
     nothing: Any = None
     stand_in: Any = ledger
-    return Batches(stand_in, nothing, Pacing(dict, slept.append), sleep=slept.append, new_group_id=lambda: "group")
+    return Batches(stand_in, nothing, Pacing(dict, slept.append), sleep=slept.append)
 
 
 @pytest.mark.parametrize("fault", [CacheUnavailable("gone"), OutcomeUnknown("late")])

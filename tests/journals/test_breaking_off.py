@@ -10,6 +10,7 @@ from app.ledger.journal_sessions import JournalSession
 from app.ledger.posting import Posting
 from app.services.posting.contention import RETRIES
 from app.services.posting.drain import Drain
+from app.services.posting.journal_posting import JournalHolds
 from app.services.posting.outbox import JOURNAL_PATIENCE_MS
 from app.wiring.workers import build_reconciler
 from tests.api.world import assert_problem
@@ -28,20 +29,18 @@ def later(drain: Drain) -> Drain:
 
 
 @contextmanager
-def killed_at(world: JournalWorld, verb: str, target: str = "holding") -> Iterator[None]:
-    """The process dies whenever it comes to this verb."""
-    poster = world.services.journals._poster
-    owner = poster if target == "poster" else getattr(poster, target)
-    original = getattr(type(owner), verb)
+def killed_at(owner: type, verb: str) -> Iterator[None]:
+    """The process dies whenever it comes to this verb of a class."""
+    original = getattr(owner, verb)
 
     def killed(*_: Any, **__: Any) -> None:
         raise Killed
 
-    setattr(type(owner), verb, killed)
+    setattr(owner, verb, killed)
     try:
         yield
     finally:
-        setattr(type(owner), verb, original)
+        setattr(owner, verb, original)
 
 
 def broken_off(world: JournalWorld, body: dict[str, Any]) -> None:
@@ -53,7 +52,7 @@ def test_holds_left_behind_before_the_books_go_after_a_while(world: JournalWorld
     first, second = world.wallets(2, 100)
     world.account("bob")
     body = journal(debit(first, 100), debit(second, 50), credit(BANK, 150))
-    with killed_at(world, "_retried", "poster"):
+    with killed_at(JournalSession, "posting_journal"):
         broken_off(world, body)
     assert world.intents() == 2
     assert (world.balance(first)["held_minor"], world.balance(second)["held_minor"]) == (100, 50)
@@ -69,14 +68,14 @@ def test_holds_left_behind_before_the_books_go_after_a_while(world: JournalWorld
 
 def test_a_reconciliation_meanwhile_finds_every_hold_explained(world: JournalWorld) -> None:
     [wallet] = world.wallets(1, 100)
-    with killed_at(world, "_retried", "poster"):
+    with killed_at(JournalSession, "posting_journal"):
         broken_off(world, journal(debit(wallet, 100), credit(BANK, 100)))
     assert build_reconciler(world.settings).run(full=True).breaks == []
 
 
 def test_payments_go_on_around_holds_that_were_left_behind(world: JournalWorld) -> None:
     first, second = world.wallets(2, 100)
-    with killed_at(world, "_retried", "poster"):
+    with killed_at(JournalSession, "posting_journal"):
         broken_off(world, journal(debit(first, 60), debit(second, 60), credit(BANK, 120)))
     payment_id = world.pay(first, second, 40).get_json()["payment_id"]
     assert world.drain.run_once().posted == 1
@@ -95,7 +94,7 @@ def test_what_is_in_the_books_and_not_in_the_cache_is_settled_by_the_drain(world
     if not guarded:
         entries = [credit(first, 60), credit(second, 60), debit(BANK, 120)]
     body = journal(*entries)
-    with killed_at(world, "_settle", "poster"):
+    with killed_at(JournalHolds, "settle"):
         broken_off(world, body)
     assert world.intents() == (2 if guarded else 1)
     assert world.balance(first)["balance_minor"] == 100, "the cache has not heard of it"
@@ -129,23 +128,23 @@ def test_a_settle_that_reaches_only_some_partitions_is_finished_by_the_drain(wor
     world.proven()
 
 
-def test_the_drain_and_a_late_journal_never_both_have_their_way(world: JournalWorld) -> None:
+def test_the_drain_and_a_late_journal_never_both_have_their_way(
+    world: JournalWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The drain gives up the holds between the journal's reserving and its posting."""
     first, second = world.wallets(2, 100)
-    poster = world.services.journals._poster
-    retried = type(poster)._retried
+    hold = JournalHolds.hold
     later(world.drain)
 
-    def overtaken(self: Any, *args: Any) -> Any:
+    def overtaken(self: JournalHolds, *args: Any, **how: Any) -> Any:
+        held = hold(self, *args, **how)
         world.drain.run_once()
-        return retried(self, *args)
+        return held
 
     body = journal(debit(first, 60), debit(second, 60), credit(BANK, 120))
-    type(poster)._retried = overtaken  # type: ignore[method-assign]
-    try:
-        answer = world.post(JOURNALS, body)
-    finally:
-        type(poster)._retried = retried  # type: ignore[method-assign]
+    monkeypatch.setattr(JournalHolds, "hold", overtaken)
+    answer = world.post(JOURNALS, body)
+    monkeypatch.undo()
     assert_problem(answer, 503, "concurrency_retry_exhausted", retryable=True)
     assert world.sql("SELECT count(*) FROM ledger_transaction WHERE kind = 'journal'") == [(0,)]
     assert [world.balance(one)["available_minor"] for one in (first, second)] == [100, 100]
@@ -155,7 +154,7 @@ def test_the_drain_and_a_late_journal_never_both_have_their_way(world: JournalWo
 
 def test_a_lock_held_elsewhere_ends_the_retries_and_costs_nothing(world: JournalWorld) -> None:
     world.funded("alice", 100)
-    poster = world.services.journals._poster
+    poster = world.services.journals.poster
     slept: list[float] = []
     poster.sleep = slept.append
     body = journal(debit("alice", 70), credit(BANK, 70))

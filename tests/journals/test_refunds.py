@@ -184,7 +184,7 @@ def test_a_payment_that_is_posted_meanwhile_is_refunded(world: JournalWorld) -> 
     world.funded("alice", 100)
     world.account("shop")
     payment_id = world.pay("alice", "shop", 100).get_json()["payment_id"]
-    waiting = world.services.payments.waiting
+    waiting = world.services.durable_wait
     wait = waiting.wait
 
     def posted_meanwhile(outbox_position: OutboxPosition, seconds: float) -> Answer | None:

@@ -64,7 +64,7 @@ def notices(world: World) -> Iterator[Callable[[], Notice]]:
 
 def test_a_payment_goes_from_reserved_to_posted_and_settled(funded: World) -> None:
     accepted = funded.accepted("alice", "bob", 300, "order-1", description="lunch", metadata={"a": [1.5, "ü"]})
-    pending = funded.payments.find(accepted.payment_id)
+    pending = funded.finder.find(accepted.payment_id)
     assert isinstance(pending, QueuedIntent)
     assert (funded.cached("alice").funds.available_minor, funded.booked("alice")) == (700, 1_000)
     assert funded.warm("bob").funds.available_minor == 0  # spendable only once it is in the ledger
@@ -72,7 +72,7 @@ def test_a_payment_goes_from_reserved_to_posted_and_settled(funded: World) -> No
     report = funded.drain()
 
     assert (report.posted, report.rejected, report.deferred) == (1, 0, 0)
-    posted = funded.payments.find(accepted.payment_id)
+    posted = funded.finder.find(accepted.payment_id)
     assert isinstance(posted, PostedPayment)
     assert (posted.description, posted.metadata) == ("lunch", {"a": [1.5, "ü"]})
     assert (funded.booked("alice"), funded.booked("bob")) == (700, 300)
@@ -205,7 +205,7 @@ def test_a_late_repeat_posts_nothing_and_leads_to_the_original(funded: World) ->
         assert heard().refused == [late.outbox_position.stream_id]  # not posted under its own id: waiters look it up
 
     assert (funded.booked("bob"), funded.cached("alice").funds.held_minor) == (300, 0)
-    found = funded.payments.find(late.payment_id)
+    found = funded.finder.find(late.payment_id)
     assert isinstance(found, PostedPayment)
     assert (found.payment_id, found.duplicate_of) == (original.payment_id, original.payment_id)
     again = funded.accepted("alice", "bob", 300, "order-1")
@@ -222,7 +222,7 @@ def test_a_late_reuse_with_other_content_is_rejected_and_its_hold_released(funde
     assert funded.drain().rejected == 1
 
     assert (funded.booked("bob"), funded.cached("alice").funds.held_minor) == (300, 0)
-    found = funded.payments.find(late.payment_id)
+    found = funded.finder.find(late.payment_id)
     assert isinstance(found, RejectedPayment)
     assert found.refusal.code == RefusalCode.EXTERNAL_ID_REUSED
     assert found.refusal.figures == {"field": "amount_minor", "payment_id": original.payment_id}
@@ -262,7 +262,7 @@ def test_the_ledger_guards_itself_against_a_cache_that_is_wrong_and_the_rest_pos
         outcomes[2].outbox_position.stream_id,
         [outcomes[1].outbox_position.stream_id],
     )
-    rejected = funded.payments.find(outcomes[1].payment_id)
+    rejected = funded.finder.find(outcomes[1].payment_id)
     assert isinstance(rejected, RejectedPayment)
     assert rejected.refusal.code == RefusalCode.INSUFFICIENT_FUNDS
     assert (funded.booked("alice"), funded.cached("alice").funds.balance_minor) == (100, 100)
@@ -283,7 +283,7 @@ def test_what_a_constraint_rejects_is_found_by_halves_and_the_rest_posts(funded:
     assert (report.posted, report.rejected) == (fine, 9 - fine)
     assert funded.booked("bob") == 10 * fine
     for outcome, description in zip(outcomes, wanted, strict=True):
-        found = funded.payments.find(outcome.payment_id)
+        found = funded.finder.find(outcome.payment_id)
         if description == "fine":
             assert isinstance(found, PostedPayment)
         else:

@@ -1,4 +1,4 @@
-"""Accounts: opening and reading them."""
+"""Opening accounts, and reading them."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ class AccountRequest:
 
 
 class Accounts:
-    """The verbs of accounts, over the books."""
+    """Opens accounts in the ledger, and reads them."""
 
     def __init__(self, register: LedgerAccounts, assets: Assets) -> None:
         self._register = register
         self._assets = assets
 
     def create(self, request: AccountRequest, actor: str) -> tuple[Account, bool] | Refusal:
-        """Open an account; returns it and whether it is new. The same again is no error, another content is."""
+        """Open an account; returns it and whether it is new. A repeat with another content is refused."""
         refusal = _refuse(request)
         if refusal is not None:
             return refusal
@@ -60,7 +60,7 @@ class Accounts:
         return self._register.get(account_id)
 
     def page(self, *, limit: int, after: str | None, entity_id: str | None, currency_code: str | None) -> list[Account]:
-        """Up to `limit` accounts by id, those behind `after`."""
+        """Up to `limit` accounts by id, after account `after`."""
         return self._register.page(limit=limit, after=after, entity_id=entity_id, currency_code=currency_code)
 
 

@@ -26,7 +26,7 @@ class Assets:
         return self._register.get(currency_code)
 
     def register(self, wanted: Asset, actor: str) -> tuple[Asset, bool] | Refusal:
-        """Register an asset; returns it and whether it is new. The same again is no error, another content is."""
+        """Register an asset; returns it and whether it is new. A repeat with another content is refused."""
         refusal = refuse_registration(wanted, self._iso)
         if refusal is not None:
             return refusal
@@ -41,5 +41,5 @@ class Assets:
         return asset, created
 
     def page(self, *, limit: int, after: str | None) -> list[Asset]:
-        """Up to `limit` registered assets by code, those behind `after`."""
+        """Up to `limit` registered assets by code, after code `after`."""
         return self._register.page(limit=limit, after=after)
