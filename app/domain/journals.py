@@ -12,6 +12,7 @@ from typing import Any
 
 from app.domain.accounts import AccountFacts
 from app.domain.hash_chain import LedgerTransaction
+from app.domain.journal_refusals import account_listed_twice, journal_unbalanced, refund_exceeds_payment
 from app.domain.ledger_rows import HOLD_SEPARATOR, ChainHead, Delta, LedgerBalance, PostingPlan
 from app.domain.payment import Intent, Kind, Leg
 from app.domain.payment_checks import (
@@ -22,13 +23,7 @@ from app.domain.payment_checks import (
     refuse_id,
     refuse_unknown,
 )
-from app.domain.payment_refusals import (
-    account_listed_twice,
-    entity_mismatch,
-    external_id_reused,
-    journal_unbalanced,
-    refund_exceeds_payment,
-)
+from app.domain.payment_refusals import entity_mismatch, external_id_reused
 from app.domain.posting_plan import advance_balance, advance_head, refuse_leg
 from app.domain.read_models import PostedPayment
 from app.domain.refusals import Refusal

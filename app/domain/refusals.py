@@ -1,8 +1,8 @@
 """The catalogue of refusals: every way in which Holdfast says no, in order of precedence.
 
 A refusal is a value, not an exception: it is an answer. If several apply, only the first is given.
-`account_refusals.py` and `payment_refusals.py` build them; `app/api/request_refusals.py` builds those of requests that
-cannot be read.
+`account_refusals.py`, `payment_refusals.py` and `journal_refusals.py` build them; `app/api/request_refusals.py` builds
+those of requests that cannot be read.
 """
 
 from collections.abc import Mapping
