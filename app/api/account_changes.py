@@ -1,4 +1,4 @@
-"""Changing accounts, and the changes on record."""
+"""Account changes: make one, and list those on record."""
 
 from typing import Annotated, Any, Literal
 
@@ -11,11 +11,11 @@ from app.api.context import services
 from app.api.requests import Body, after_number, checked_metadata, malformed, only_parameters, page_limit
 from app.api.responses import json_response, page_response, problem
 from app.domain.account_changes import AccountChange, AccountPatch
+from app.domain.account_refusals import account_not_found
 from app.domain.accounts import AccountStatus
 from app.domain.refusals import Refusal
 from app.domain.timestamps import rfc3339
 from app.services.access.api_keys import Scope
-from app.services.accounts.accounts import account_not_found
 
 blueprint = Blueprint("account_changes", __name__)
 
@@ -26,9 +26,9 @@ Reason = Annotated[str, Meta(min_length=1, max_length=1_000)]
 
 
 class ChangeOfAccount(Struct, forbid_unknown_fields=True):
-    """What is to become of an account; what is left out stays. A limit or a status needs a `reason`.
+    """Changes to an account; fields that are left out stay. A new limit or status needs a `reason`.
 
-    `overdraft_limit_minor`: minor units below zero; null is no floor. Below what is in use it needs `force`.
+    `overdraft_limit_minor`: minor units below zero; null is no floor. A limit below what is in use needs `force`.
     `metadata` is replaced as a whole.
     """
 
@@ -41,7 +41,7 @@ class ChangeOfAccount(Struct, forbid_unknown_fields=True):
 
 
 class ChangeBody(Struct):
-    """A change on record: who, when, why, and the changed fields before and after."""
+    """A recorded change: who, when, why, and the changed fields before and after."""
 
     change_id: int
     account_id: str

@@ -1,4 +1,4 @@
-"""Accounts: create, read, balance now and at any instant, entries."""
+"""Accounts: create and read them, their balance now or at any instant, and their entries."""
 
 from typing import Annotated, Any
 from urllib.parse import quote
@@ -10,12 +10,13 @@ from app.api.auth import actor, operation
 from app.api.context import services
 from app.api.requests import Body, after_number, checked_metadata, instant, only_parameters, page_limit
 from app.api.responses import json_response, page_response, problem
+from app.domain.account_refusals import account_not_found
 from app.domain.accounts import DEFAULT_ENTITY, AccountType, default_overdraft_limit
 from app.domain.read_models import Account, AccountEntry, AsOf, TimeBasis
 from app.domain.refusals import Refusal
 from app.domain.timestamps import rfc3339
 from app.services.access.api_keys import Scope
-from app.services.accounts.accounts import AccountRequest, account_not_found
+from app.services.accounts.accounts import AccountRequest
 
 blueprint = Blueprint("accounts", __name__)
 
@@ -68,7 +69,7 @@ class BalanceBody(Struct):
 
 
 class BalanceAtBody(Struct):
-    """An account's balance in the books at an instant, in minor units, by effective or by posted time."""
+    """An account's balance in the ledger at an instant, in minor units, by effective or by posted time."""
 
     account_id: str
     entity_id: str
@@ -79,7 +80,7 @@ class BalanceAtBody(Struct):
 
 
 class EntryBody(Struct):
-    """One immutable line of an account, on one side, with the balance it left behind; minor units."""
+    """One immutable line of an account, on one side, with the balance after it; minor units."""
 
     entry_number: int
     direction: str
@@ -161,14 +162,14 @@ def get_account(account_id: str) -> Response:
 
 @blueprint.get("/v1/accounts/<path:account_id>/balance")
 @operation(
-    "Read an account's balance, whose ETag is its version; with `at` the balance in the books at that instant",
+    "Read an account's balance, whose ETag is its version; with `at` the balance in the ledger at that instant",
     scope=Scope.READ,
     answers={200: (BalanceBody, BalanceAtBody), 304: None},
     parameters=("at", "by"),
     headers=("If-None-Match",),
 )
 def get_balance(account_id: str) -> Response:
-    """The funds of an account at this moment, or its balance at another."""
+    """The funds of an account now, or its balance at another instant."""
     only_parameters("at", "by")
     as_of = instant("at")
     if as_of is not None:

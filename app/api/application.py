@@ -1,4 +1,4 @@
-"""The Flask application."""
+"""The Flask application: its resources, and a Flask that does less for each request."""
 
 from collections.abc import Callable
 from functools import cached_property
@@ -32,34 +32,34 @@ class _NoSessions(SessionInterface):
     """The API has no cookies."""
 
     def open_session(self, app: Flask, request: Request) -> NullSession:  # noqa: ARG002 - of the interface
-        """The same nothing for everybody; it cannot be written to."""
+        """One empty session for every request; it cannot be written to."""
         return _NO_SESSION
 
 
 class _Routes(MapAdapter):
-    """The routes for one request, which is looked for among the fixed ones first."""
+    """The routes as seen by one request; `fixed` is the route without variables that matches it, if there is one."""
 
     fixed: Rule | None = None
 
     def match(self, *args: Any, **options: Any) -> Any:
-        """The rule and its variables, or what to raise."""
+        """The rule and its variables; raises what Werkzeug raises if there is none."""
         if self.fixed is not None and options == {"return_rule": True}:
             return self.fixed, {}
         return super().match(*args, **options)
 
 
 class LeanFlask(Flask):
-    """A Flask whose requests meet one check, one view, and no hooks."""
+    """A Flask in which a request runs one check and one view, and no hooks."""
 
     session_interface: SessionInterface = _NoSessions()
 
     def __init__(self, name: str, check: Callable[[Request], None]) -> None:
-        """`check` sees every request before its view, and raises where it must not come there."""
+        """`check` sees every request before its view, and raises to refuse it."""
         super().__init__(name, static_folder=None)
         self._check = check
 
     def create_url_adapter(self, request: Request | None) -> MapAdapter | None:
-        """Match by path and method alone; no URL is ever built."""
+        """Match by path and method alone; the API never builds URLs."""
         if request is None:
             return None
         routes = _Routes(self.url_map, "", request.root_path, "", request.scheme, request.path, request.method)
@@ -68,7 +68,7 @@ class LeanFlask(Flask):
 
     @cached_property
     def _fixed_routes(self) -> dict[tuple[str, str], Rule]:
-        """The routes without a variable, by path and method; Flask takes no further ones after its first request."""
+        """The routes without variables, by path and method; Flask accepts no further ones after its first request."""
         rules = [rule for rule in self.url_map.iter_rules() if not rule.arguments]
         return {(rule.rule, method): rule for rule in rules for method in rule.methods or ()}
 
@@ -85,28 +85,28 @@ class LeanFlask(Flask):
         return func
 
     def require_no_hooks(self) -> None:
-        """Raise if somebody registered a hook, for it would never be called."""
+        """Raise if a hook is registered, because it would never be called."""
         hooks = (
             self.before_request_funcs,
             self.after_request_funcs,
             self.url_value_preprocessors,
         )
         if any(hooks):
-            raise TypeError("hooks around requests are not called here; put the code where it is needed")
+            raise TypeError("hooks around requests are not called here; put the code into the view")
 
 
 LARGEST_BODY = 1024 * 1024
 
 
 class _AnyText(PathConverter):
-    """An id as it is, a slash at its start included."""
+    """An id as it is, with slashes, even at its start."""
 
     regex = ".+?"
     part_isolating = False
 
 
 def _refuse_nul(request: Request) -> None:
-    """Refuse a NUL character where an id or a filter may stand: no book can keep one, so none can be asked for it."""
+    """Refuse a NUL character in the path or the query: Postgres cannot store one, so nothing can be found by it."""
     if "\x00" in request.path or b"%00" in request.query_string:
         raise malformed("The URL holds a NUL character.")
 

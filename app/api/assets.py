@@ -1,4 +1,4 @@
-"""Assets: register and read what accounts may be kept in."""
+"""Assets: register and read the currencies and other units that accounts are kept in."""
 
 from typing import Annotated
 
@@ -8,10 +8,11 @@ from msgspec import Meta, Struct
 from app.api.accounts import CurrencyCode
 from app.api.auth import actor, operation
 from app.api.context import services
+from app.api.request_refusals import asset_not_found
 from app.api.requests import Body, only_parameters, page_limit
 from app.api.responses import json_response, page_response, problem
 from app.domain.money import MOST_MINOR_UNITS, Asset
-from app.domain.refusals import Refusal, RefusalCode
+from app.domain.refusals import Refusal
 from app.domain.timestamps import rfc3339
 from app.services.access.api_keys import Scope
 
@@ -27,7 +28,7 @@ class NewAsset(Struct, forbid_unknown_fields=True):
 
 
 class AssetBody(Struct):
-    """What accounts may be kept in: a currency of ISO 4217, or an asset that somebody registered."""
+    """A unit that accounts are kept in: a currency of ISO 4217, or a registered asset."""
 
     currency_code: str
     minor_units: int
@@ -61,7 +62,7 @@ def register_asset() -> Response:
 
 @blueprint.get("/v1/assets")
 @operation(
-    "List registered assets; those of ISO 4217 are answered one by one",
+    "List registered assets; currencies of ISO 4217 are read one by one",
     scope=Scope.READ,
     answers={200: AssetBody},
     parameters=("limit", "after"),
@@ -81,13 +82,7 @@ def get_asset(currency_code: str) -> Response:
     """One asset, with its minor units."""
     asset = services().assets.get(currency_code)
     if asset is None:
-        return problem(
-            Refusal(
-                RefusalCode.NOT_FOUND,
-                f"{currency_code!r} is neither a currency of ISO 4217 with minor units nor a registered asset.",
-                {"currency_code": currency_code},
-            )
-        )
+        return problem(asset_not_found(currency_code))
     return json_response(_asset_body(asset))
 
 

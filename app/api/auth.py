@@ -1,4 +1,4 @@
-"""Who may call what: every route says the scope it needs and what it takes and gives."""
+"""Who may call what: every route declares its scope, and what it takes and answers."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,8 +8,9 @@ from typing import Any
 from flask import Response, g, request
 
 from app.api.context import services
+from app.api.request_refusals import forbidden, unauthenticated
 from app.api.responses import problem
-from app.domain.refusals import Refusal, RefusalCode
+from app.domain.refusals import Refusal
 from app.services.access.api_keys import Caller, Scope
 
 Answer = type | tuple[type, ...] | None
@@ -18,7 +19,7 @@ Answer = type | tuple[type, ...] | None
 
 @dataclass(slots=True, frozen=True)
 class Operation:
-    """What the API reference says of a route."""
+    """What the API reference says about a route."""
 
     summary: str
     scope: Scope | None
@@ -27,7 +28,7 @@ class Operation:
     parameters: tuple[str, ...]
     headers: tuple[str, ...]
     lines: tuple[type, type] | None
-    """What one line of NDJSON asks and answers, where the route takes a stream of them too."""
+    """What one line of NDJSON asks and answers, if the route also takes a stream of lines."""
 
 
 OPERATION = "__holdfast_operation__"
@@ -45,7 +46,7 @@ def operation(
     headers: tuple[str, ...] = (),
     lines: tuple[type, type] | None = None,
 ) -> Callable[[View], View]:
-    """Mark a view with what it is, and let in only callers with its scope; `scope=None` is open to all."""
+    """Declare a view's operation, and admit only callers with its scope; `scope=None` is open to all."""
 
     def mark(view: View) -> View:
         @wraps(view)
@@ -68,17 +69,14 @@ def _admit(scope: Scope) -> Refusal | None:
     if kind.lower() == "bearer" and key:
         caller = services().gatekeeper.caller(key.strip())
     if caller is None:
-        return Refusal(
-            RefusalCode.UNAUTHENTICATED,
-            "Send `Authorization: Bearer <key>` with a valid API key; `python3 -m app keys create` makes one.",
-        )
+        return unauthenticated()
     if not caller.may(scope):
-        return Refusal(RefusalCode.FORBIDDEN, f"This key lacks the scope {scope.value!r}.", {"scope": scope.value})
+        return forbidden(scope.value)
     g.caller = caller
     return None
 
 
 def actor() -> str:
-    """Who asks, as the books record it."""
+    """Who asks, as the ledger records it."""
     caller: Caller = g.caller
     return f"key:{caller.key_id}"

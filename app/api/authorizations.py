@@ -1,4 +1,4 @@
-"""Authorizations: capture and void."""
+"""Authorizations: capture or void one."""
 
 from flask import Blueprint, Response
 from msgspec import Struct
@@ -18,7 +18,7 @@ blueprint = Blueprint("authorizations", __name__)
 
 
 class NewCapture(Struct, forbid_unknown_fields=True):
-    """How much to capture, in minor units; all of it where nothing is said."""
+    """How much to capture, in minor units; all of it by default."""
 
     amount_minor: int | None = None
 
@@ -35,7 +35,7 @@ _new_capture = Body(NewCapture)
     headers=("Prefer",),
 )
 def capture_payment(payment_id: str) -> Response:
-    """Capture."""
+    """Capture, and wait for the ledger if asked to."""
     wanted = _new_capture.read_or(NewCapture())
     return _answer(services().authorizations.capture(payment_id, wanted.amount_minor, actor()))
 
@@ -48,7 +48,7 @@ def capture_payment(payment_id: str) -> Response:
     headers=("Prefer",),
 )
 def void_payment(payment_id: str) -> Response:
-    """Void."""
+    """Void, and wait for the ledger if asked to."""
     return _answer(services().authorizations.void(payment_id, actor()))
 
 

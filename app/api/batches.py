@@ -1,4 +1,4 @@
-"""Batches of payments: one JSON document, or a stream of lines."""
+"""Batches of payments: one JSON document, or a stream of lines that is answered while it comes."""
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -16,34 +16,35 @@ from app.api.openapi import NDJSON
 from app.api.payment_schema import AcknowledgedPayment, NewPayment, requested
 from app.api.payment_views import acknowledged, acknowledged_status
 from app.api.payments import new_payment
+from app.api.request_refusals import batch_too_large, line_too_long, too_many_streams
 from app.api.requests import NUL, Body, is_dry_run, malformed, raw_body, refuse_encoding
 from app.api.responses import Refused, json_response, problem, problem_members, refusal_of, status_of, unexpected
 from app.domain.errors import Fault
 from app.domain.payment import PaymentRequest
-from app.domain.refusals import Refusal, RefusalCode
+from app.domain.refusals import Refusal
 from app.services.access.api_keys import Scope
 from app.services.payments.batches import LARGEST_BATCH, STREAMS, Batches, Patience
 from app.services.payments.outcomes import Outcome
 
 BLOCK = 64 * 1024
-"""Bytes read at once. A server may give nothing before so many have come, so no answer is due before either."""
+"""Bytes read at once. A server may hand over nothing until it has that many, so no line is answered earlier."""
 
 LONGEST_LINE = 64 * 1024
 """Bytes: a payment with the largest metadata is a quarter of it."""
 
 LINES_AT_ONCE = 500
-"""Lines handed on together: enough that a round trip to the cache weighs little."""
+"""Lines decided together: enough that one round trip to the cache costs little per line."""
 
 
 class Source(Protocol):
-    """What bytes come from."""
+    """Anything that bytes can be read from."""
 
     def read(self, size: int, /) -> bytes: ...
 
 
 @dataclass(slots=True)
 class Line:
-    """A line that is not blank, by its number from 1; `text` is None where it was too long and was passed over."""
+    """A line that is not blank, by its number from 1; `text` is None if it was too long and was skipped."""
 
     number: int
     text: bytes | None
@@ -75,17 +76,17 @@ def _groups(lines: list[Line]) -> Iterator[list[Line]]:
 blueprint = Blueprint("batches", __name__)
 
 LARGEST_BATCH_BODY = 16 * 1024 * 1024
-"""Bytes: room for 5,000 payments with three kilobytes each; with more in each, send fewer or a stream."""
+"""Bytes: room for 5,000 payments of three kilobytes; send fewer or a stream if they are larger."""
 
 
 class NewBatch(Struct, forbid_unknown_fields=True):
     """Payments to make, in order, up to 5,000.
 
-    `atomic`: all or none, which one guarded account's partition must be able to do. If one fails nothing is written,
-    not even a refusal, so the same batch may be sent again; the failed one answers with its own code, the others with
-    `linked_payment_failed`, and `failed_index` (from 0) names it. The books too post all or reject all.
+    `atomic`: all or none, which needs all guarded accounts in one partition. If one fails nothing is written, not even
+    a refusal, so the same batch may be sent again; the failed payment answers with its own code, the others with
+    `linked_payment_failed`, and `failed_index` (from 0) names it. The ledger too posts all or rejects all.
 
-    While the books are behind, a large batch waits before it is decided, up to 5 s. Nothing has been moved until then.
+    While the ledger is behind, a large batch waits up to 5 s before it is decided. Nothing is moved until then.
     """
 
     payments: list[NewPayment]
@@ -104,12 +105,13 @@ class BatchItem(Struct, omit_defaults=True):
 class BatchLine(BatchItem, omit_defaults=True):
     """The answer to one line of a stream (`application/x-ndjson`: one payment a line), by its number from 1.
 
-    Blank lines have none. Answers come while lines are sent, some hundred at a time: read while you send, and do not
-    wait for an answer before 64 KiB more are sent or the stream has ended. While the books are behind, or the cache
+    Blank lines have no answer. Answers come while lines are sent, some hundred at a time: read while you send, and do
+    not wait for an answer before 64 KiB more are sent or the stream has ended. While the ledger is behind, or the cache
     does not answer, the stream waits, up to 30 s without progress; then what is left answers 503. After a break send
-    the same lines again: what was done is answered as a replay. A stream has no `atomic`, and no dry run
-    either: its lines are decided some hundred at a time, and a dry run would leave nothing for the later ones to see.
-    Rehearse them as batches.
+    the same lines again: what was done is answered as a replay.
+
+    A stream has no `atomic` and no dry run: its lines are decided some hundred at a time, and in a dry run the later
+    ones would not see the earlier ones. Rehearse them as batches.
     """
 
     line: int = 0
@@ -122,7 +124,7 @@ class BatchBody(Struct):
 
 
 class _Outline(Struct, forbid_unknown_fields=True):
-    """A batch whose payments are decoded one by one, so that a malformed one does not spoil the others."""
+    """A batch whose payments are decoded one by one, so that a malformed one does not fail the others."""
 
     payments: list[Raw]
     atomic: bool = False
@@ -132,7 +134,7 @@ _outline = Body(_Outline)
 _encode_lines = msgspec.json.Encoder().encode_lines
 
 Wanted = PaymentRequest | Refusal
-"""A payment as asked for, or why it could not be read."""
+"""A payment to make, or why it could not be read."""
 
 
 @blueprint.post("/v1/payments/batch")
@@ -148,7 +150,7 @@ def submit_batch() -> Response:
     """Decide many payments, each as if sent alone, or all or none."""
     dry_run = is_dry_run()
     if "If-Match" in request.headers:
-        raise malformed("If-Match speaks of one payment; give each its expected_version.", field="If-Match")
+        raise malformed("If-Match is for one payment; give each its expected_version.", field="If-Match")
     if request.mimetype == NDJSON:
         return _stream(dry_run)
     request.max_content_length = LARGEST_BATCH_BODY
@@ -157,7 +159,7 @@ def submit_batch() -> Response:
     if not outline.payments:
         raise malformed("A batch needs at least one payment.", field="payments")
     if len(outline.payments) > LARGEST_BATCH:
-        raise Refused(_too_large(len(outline.payments)))
+        raise Refused(batch_too_large(len(outline.payments), LARGEST_BATCH, NDJSON))
     now, may_hold_nul = services().now(), NUL in raw
     wanted = [_wanted(payment, now, may_hold_nul=may_hold_nul) for payment in outline.payments]
     if outline.atomic:
@@ -168,17 +170,8 @@ def submit_batch() -> Response:
     return json_response(BatchBody([BatchItem(*_answer(outcome, durability)) for outcome in outcomes]))
 
 
-def _too_large(count: int) -> Refusal:
-    return Refusal(
-        RefusalCode.BATCH_TOO_LARGE,
-        f"A batch has at most {LARGEST_BATCH} payments, this one has {count}. Send several, or a stream of lines as "
-        f"{NDJSON}.",
-        {"max_payments": LARGEST_BATCH, "payments": count},
-    )
-
-
 def _wanted(raw: bytes | Raw, now: datetime, *, may_hold_nul: bool) -> Wanted:
-    """One payment of a batch, or the refusal of what cannot be read as one."""
+    """One payment of a batch, or the refusal of one that cannot be read."""
     try:
         body = new_payment.decode(bytes(raw)) if may_hold_nul else new_payment.decode_clean(raw)
         return requested(body, body.expected_version, now)
@@ -187,7 +180,7 @@ def _wanted(raw: bytes | Raw, now: datetime, *, may_hold_nul: bool) -> Wanted:
 
 
 def _each(wanted: Sequence[Wanted], actor: str, *, dry_run: bool) -> list[Outcome]:
-    """Decide what could be read; the rest answers with its refusal, in its place."""
+    """Decide the payments that could be read; the others answer with their refusals. In the order of `wanted`."""
     requests = [one for one in wanted if isinstance(one, PaymentRequest)]
     outcomes = iter(services().batches.submit(requests, actor, dry_run=dry_run))
     return [one if isinstance(one, Refusal) else next(outcomes) for one in wanted]
@@ -196,7 +189,7 @@ def _each(wanted: Sequence[Wanted], actor: str, *, dry_run: bool) -> list[Outcom
 def _answer(
     outcome: Outcome | Fault, durability: str
 ) -> tuple[int, bool, AcknowledgedPayment | None, dict[str, Any] | None]:
-    """Status, whether it is a replay, and the payment or the problem."""
+    """The status, whether it is a replay, and the payment or the problem."""
     if isinstance(outcome, Fault):
         outcome = refusal_of(outcome)
     if isinstance(outcome, Refusal):
@@ -208,7 +201,7 @@ def _answer(
 
 
 def _stream(dry_run: bool) -> Response:
-    """Answer a stream of lines while it comes."""
+    """Answer a stream of lines while it arrives."""
     if dry_run:
         raise malformed(
             "A stream has no dry run: later lines would not see what earlier ones leave. Send batches.",
@@ -217,9 +210,10 @@ def _stream(dry_run: bool) -> Response:
     refuse_encoding()
     slots = services().batches.streams
     if not slots.acquire(blocking=False):
-        detail = f"This process serves {STREAMS} streams already. Try again, or send batches."
-        return problem(Refusal(RefusalCode.TOO_MANY_STREAMS, detail, {"max_streams": STREAMS}))
-    request.max_content_length = sys.maxsize  # lines are bounded, their number is not; None would be the default limit
+        return problem(too_many_streams(STREAMS))
+    request.max_content_length = (
+        sys.maxsize
+    )  # lines are bounded, their number is not; None would mean the default limit
     stream = _Stream(services().batches, actor(), services().readiness.durability(), services().now)
     response = Response(stream.answers(request.stream), content_type=NDJSON)
     response.call_on_close(slots.release)
@@ -227,7 +221,7 @@ def _stream(dry_run: bool) -> Response:
 
 
 class _Stream:
-    """One stream of payments; it outlives the request's context, so it brings with it what it needs."""
+    """One stream of payments. It outlives the request's context, so it takes what it needs with it."""
 
     def __init__(self, batches: Batches, actor: str, durability: str, now: Callable[[], datetime]) -> None:
         self._batches = batches
@@ -237,14 +231,14 @@ class _Stream:
         self._patience = Patience()
 
     def answers(self, source: Source) -> Iterator[bytes]:
-        """The answers to some lines at a time, as these come."""
+        """The answers to the lines of a source, some at a time, as they arrive."""
         for lines in line_groups(source):
             yield self._answer(lines)
 
     def _answer(self, lines: Sequence[Line]) -> bytes:
         try:
             outcomes = self._decide(lines)
-        except Exception as error:  # the answer has begun, so nobody else can turn this into one
+        except Exception as error:  # the response has begun, so no error handler can answer
             outcomes = [unexpected(error)] * len(lines)
         return _encode_lines(
             BatchLine(*_answer(outcome, self._durability), line.number)
@@ -261,6 +255,5 @@ class _Stream:
 
 def _wanted_line(line: Line, now: datetime) -> Wanted:
     if line.text is None:
-        detail = f"The line is longer than {LONGEST_LINE} bytes and was passed over."
-        return Refusal(RefusalCode.PAYLOAD_TOO_LARGE, detail, {"max_bytes": LONGEST_LINE})
+        return line_too_long(LONGEST_LINE)
     return _wanted(line.text, now, may_hold_nul=NUL in line.text)

@@ -1,4 +1,4 @@
-"""Journals and refunds: post, read, reverse, take a payment back."""
+"""Journals and refunds: post, read and reverse a journal; refund a payment."""
 
 from datetime import datetime
 from typing import Annotated, Any, Literal
@@ -12,12 +12,12 @@ from app.api.context import services
 from app.api.requests import Body, checked_metadata, in_utc, is_dry_run
 from app.api.responses import json_response, problem
 from app.domain.hash_chain import Entry, LedgerTransaction
+from app.domain.journal_refusals import journal_not_found
 from app.domain.journals import FEWEST_ENTRIES, MOST_ENTRIES, JournalLine, JournalRequest
 from app.domain.refusals import Refusal
 from app.domain.timestamps import rfc3339
 from app.services.access.api_keys import Scope
 from app.services.posting.journal_posting import Done
-from app.services.posting.journals import journal_not_found
 
 blueprint = Blueprint("journals", __name__)
 
@@ -50,7 +50,7 @@ class NewReversal(Struct, forbid_unknown_fields=True):
 
 
 class JournalEntry(Struct):
-    """One entry in the books, with the balance it left behind; minor units."""
+    """One entry in the ledger, with the balance after it; minor units."""
 
     account_id: str
     entry_number: int
@@ -61,7 +61,7 @@ class JournalEntry(Struct):
 
 
 class JournalBody(Struct):
-    """A journal or a reversal in the books. In a dry run there is none: no id, no times, the status `dry_run`."""
+    """A journal or a reversal in the ledger. A dry run writes none: no id, no times, the status `dry_run`."""
 
     journal_id: str | None
     external_id: str
@@ -91,7 +91,7 @@ _new_reversal = Body(NewReversal)
     parameters=("dry_run",),
 )
 def post_journal() -> Response:
-    """Post, or only say what would be."""
+    """Post; a dry run only says what would happen."""
     dry_run = is_dry_run()
     body = _new_journal.read()
     wanted = JournalRequest(
@@ -121,7 +121,7 @@ def get_journal(journal_id: str) -> Response:
     parameters=("dry_run",),
 )
 def reverse_journal(journal_id: str) -> Response:
-    """Reverse, or only say what would be."""
+    """Reverse; a dry run only says what would happen."""
     dry_run = is_dry_run()
     body = _new_reversal.read()
     return _answer(services().journals.reverse(journal_id, body.external_id, body.reason, actor(), dry_run=dry_run))
@@ -171,7 +171,7 @@ def entry_body(entry: Entry) -> JournalEntry:
 
 
 class NewRefund(Struct, forbid_unknown_fields=True):
-    """How much of a payment to take back, in minor units; all that remains where nothing is said."""
+    """How much of a payment to take back, in minor units; all that remains by default."""
 
     external_id: str
     amount_minor: int | None = None
@@ -179,7 +179,7 @@ class NewRefund(Struct, forbid_unknown_fields=True):
 
 
 class RefundBody(Struct):
-    """A refund in the books; minor units. In a dry run there is none: no id, no time, the status `dry_run`."""
+    """A refund in the ledger; minor units. A dry run writes none: no id, no time, the status `dry_run`."""
 
     refund_id: str | None
     payment_id: str
@@ -205,7 +205,7 @@ _new_refund = Body(NewRefund)
     parameters=("dry_run",),
 )
 def refund_payment(payment_id: str) -> Response:
-    """Refund, or only say what would be."""
+    """Refund; a dry run only says what would happen."""
     dry_run = is_dry_run()
     body = _new_refund.read()
     outcome = services().refunds.refund(

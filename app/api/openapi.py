@@ -1,4 +1,4 @@
-"""The API reference: an OpenAPI 3.1 document made from the routes themselves, and the catalogue of problems."""
+"""The API reference: an OpenAPI 3.1 document generated from the routes, and the catalogue of problems."""
 
 import re
 from typing import Any
@@ -16,7 +16,7 @@ blueprint = Blueprint("openapi", __name__)
 API_VERSION = "1.0.0"
 
 NDJSON = "application/x-ndjson"
-"""One JSON document a line; the schema of a body is that of each of its lines."""
+"""One JSON document per line; each line has the schema."""
 
 
 class Problem(Struct):
@@ -54,16 +54,16 @@ _PARAMETERS: dict[str, dict[str, Any]] = {
         "schema": {"type": "string", "format": "date-time"},
     },
     "as_of": {
-        "description": "An instant (RFC 3339), in milliseconds. Accounts without entries by then stand at zero.",
+        "description": "An instant (RFC 3339), in milliseconds. Accounts without entries by then are at zero.",
         "schema": {"type": "string", "format": "date-time"},
     },
     "by": {
-        "description": "Which times count at the instant: when entries take effect, or when they came into the books.",
+        "description": "Which times count at the instant: when entries take effect, or when they were posted.",
         "schema": {"type": "string", "enum": ["effective", "posted"], "default": "effective"},
     },
 }
 _HEADERS = {
-    "Prefer": "`wait=N`: answer when the books have answered, or after N seconds (RFC 7240).",
+    "Prefer": "`wait=N`: answer once the payment is posted, or after N seconds (RFC 7240).",
     "If-Match": "The ETag of a balance: the same as expected_version.",
     "If-None-Match": "The ETag of a balance: 304 while it is current.",
 }
@@ -82,7 +82,7 @@ _PAGED = {
 @blueprint.get("/v1/problems")
 @operation("The catalogue of refusals, in order of precedence", scope=None, answers={200: ProblemKind})
 def list_problems() -> Response:
-    """Every code, its status, and whether the same request may succeed later."""
+    """Every code, its status, and whether the same request can succeed later."""
     data = [ProblemKind(code.value, status, retryable, title) for code, status, retryable, title in catalogue()]
     return json_response({"data": data, "next": None})
 
@@ -123,7 +123,7 @@ def document(rules: list[Rule], views: dict[str, Any]) -> dict[str, Any]:
 
 
 def _answered(op: Operation) -> list[type]:
-    """Every kind of body that a route gives."""
+    """Every kind of body that a route answers with."""
     return [kind for answer in op.answers.values() for kind in _several(answer)]
 
 

@@ -16,7 +16,7 @@ from app.services.access.api_keys import Scope
 blueprint = Blueprint("ops", __name__)
 
 HOTTEST = 50
-"""Accounts named with their conflict retries: a metric must not grow with the number of accounts."""
+"""Accounts with a conflict metric of their own: metrics must not grow with the number of accounts."""
 
 
 class Alive(Struct):
@@ -26,16 +26,16 @@ class Alive(Struct):
 
 
 class CheckBody(Struct):
-    """One thing that must be in order."""
+    """One condition of readiness."""
 
     ok: bool
     detail: str
 
 
 class Ready(Struct):
-    """Whether payments can be taken, and what an acknowledgement means here.
+    """Whether payments can be accepted, and what an acknowledgement survives.
 
-    `backlog` is how many intents wait for the books, null while the cache does not tell.
+    `backlog` is how many intents wait for the ledger, null while the cache does not answer.
     """
 
     status: str
@@ -47,14 +47,14 @@ class Ready(Struct):
 @blueprint.get("/healthz")
 @operation("Whether the process is alive", scope=None, answers={200: Alive})
 def alive() -> Response:
-    """Always yes, while it answers."""
+    """Always yes, while the process answers."""
     return json_response(Alive("alive"))
 
 
 @blueprint.get("/readyz")
-@operation("Whether payments can be taken", scope=None, answers={200: Ready, 503: Ready})
+@operation("Whether payments can be accepted", scope=None, answers={200: Ready, 503: Ready})
 def ready() -> Response:
-    """Look at cache, books, migrations and workers."""
+    """Check the cache, the ledger, its migrations and the workers."""
     readiness = services().readiness.look()
     checks = {name: CheckBody(check.ok, check.detail) for name, check in readiness.checks.items()}
     body = Ready("ready" if readiness.ready else "not_ready", readiness.durability, readiness.backlog, checks)
@@ -62,20 +62,20 @@ def ready() -> Response:
 
 
 class _FiguresCollector(Collector):
-    """Turns the figures of one moment into metrics; nothing is counted in this process."""
+    """Reads every figure when it is asked; this process counts nothing."""
 
     def __init__(self, here: ApiServices) -> None:
         self._here = here
 
     def collect(self) -> Iterator[Metric]:
-        """One family a figure."""
+        """One metric family per figure."""
         outcomes = CounterMetricFamily(
             "holdfast_reserve_outcomes", "Payments by outcome of the script", labels=["outcome"]
         )
         for outcome, count in sorted(self._here.cache.inspection.tallies().items()):
             outcomes.add_metric([outcome.lower()], count)
         yield outcomes
-        backlog = GaugeMetricFamily("holdfast_backlog", "Intents waiting for the books", labels=["partition"])
+        backlog = GaugeMetricFamily("holdfast_backlog", "Intents waiting for the ledger", labels=["partition"])
         for partition, length in self._here.cache.outbox.backlog().items():
             backlog.add_metric([str(partition)], length)
         yield backlog
@@ -94,7 +94,7 @@ class _FiguresCollector(Collector):
 @blueprint.get("/metrics")
 @operation("Figures for monitoring, in the text format of Prometheus", scope=Scope.READ, answers={200: None})
 def metrics() -> Response:
-    """Every figure, read now."""
+    """Every figure as it stands now."""
     registry = CollectorRegistry()
     registry.register(_FiguresCollector(services()))
     return Response(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)

@@ -1,4 +1,4 @@
-"""The bodies of payments, and what one of them asks for."""
+"""The bodies of payments, asked and answered, and the request that a body stands for."""
 
 from datetime import datetime
 from typing import Annotated, Any, Literal
@@ -6,11 +6,7 @@ from typing import Annotated, Any, Literal
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from app.api.accounts import LARGEST_METADATA, CurrencyCode
-from app.api.requests import (
-    checked_metadata,
-    in_utc,
-    not_in_future,
-)
+from app.api.requests import checked_metadata, in_utc, not_in_future
 from app.domain.payment import PaymentRequest
 from app.domain.splits import MOST_DESTINATIONS, Destination
 
@@ -30,7 +26,8 @@ class SplitPart(Struct, forbid_unknown_fields=True):
 class NewPayment(Struct, forbid_unknown_fields=True):
     """A payment to make: debit the source, credit the destination or several. `amount_minor` in minor units.
 
-    With `capture: "manual"` the funds are only held, until captured, voided, or `expires_in_s` seconds are over.
+    With `capture: "manual"` the funds are only held, until the payment is captured, voided, or expires after
+    `expires_in_s` seconds.
     """
 
     external_id: str
@@ -107,7 +104,7 @@ class Reason(Struct):
 
 
 class PaymentBody(Struct, omit_defaults=True):
-    """A payment at this moment: pending, posted or rejected; or authorized, captured, voided or expired."""
+    """A payment as it stands now: pending, posted or rejected; or authorized, captured, voided or expired."""
 
     payment_id: str | None
     external_id: str
@@ -136,7 +133,7 @@ class PaymentBody(Struct, omit_defaults=True):
 def requested(
     body: NewPayment, expected_version: int | None, now: datetime, *, awaited: bool = False
 ) -> PaymentRequest:
-    """What a body asks for; raises Refused where a field cannot be. `awaited`: the caller waits for the ledger."""
+    """The request in a body; raises Refused if a field is not valid. `awaited`: the caller waits for the ledger."""
     return PaymentRequest(
         external_id=body.external_id,
         source_account_id=body.source_account_id,

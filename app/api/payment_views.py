@@ -1,16 +1,15 @@
-"""Payments as the API shows them: acknowledged, and at any moment."""
+"""Payments as the API shows them: in the answer to a submission, and whenever they are read."""
 
 from collections.abc import Sequence
-from functools import lru_cache
 
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
 
 from app.api.context import services
 from app.api.payment_schema import AcknowledgedPayment, DestinationBody, FundsAfter, PaymentBody, PaymentEntry, Reason
 from app.domain.authorizations import Authorization, AuthorizationState
 from app.domain.ledger_rows import QueuedIntent
 from app.domain.payment import Kind, Leg, parse_payment_id
-from app.domain.posting_plan import authorization_of
+from app.domain.posting_plan import expires_at
 from app.domain.read_models import PostedPayment, RejectedPayment
 from app.domain.refusals import Refusal
 from app.domain.timestamps import from_milliseconds, rfc3339
@@ -20,11 +19,11 @@ from app.services.proofs.readiness import DURABLE_IN_LEDGER
 
 
 def acknowledged(accepted: Accepted, durability: str) -> AcknowledgedPayment:
-    """An accepted payment as the API shows it; `durability` is what the cache's word survives."""
-    intent = accepted.intent
+    """An accepted payment; `durability` is what an acknowledgement by the cache survives."""
     if accepted.is_dry_run:
         return _rehearsed(accepted)
-    accepted_at = _time_text(accepted.outbox_position.accepted_at_ms)
+    intent = accepted.intent
+    accepted_at = rfc3339(from_milliseconds(accepted.outbox_position.accepted_at_ms))
     return AcknowledgedPayment(
         payment_id=accepted.payment_id,
         external_id=intent.external_id,
@@ -40,16 +39,15 @@ def acknowledged(accepted: Accepted, durability: str) -> AcknowledgedPayment:
         metadata=intent.metadata,
         accepted_at=accepted_at,
         destinations=split_of(intent.legs) or UNSET,
-        expires_at=UNSET
-        if intent.expires_in_s is None and intent.kind != Kind.AUTHORIZATION
-        else rfc3339(authorization_of(QueuedIntent(accepted.outbox_position, intent)).expires_at),
+        expires_at=_expires_at(accepted),
     )
 
 
-@lru_cache(maxsize=1_024)
-def _time_text(milliseconds: int) -> str:
-    """A time of acceptance as the API shows it; the payments of a batch share a few."""
-    return rfc3339(from_milliseconds(milliseconds))
+def _expires_at(accepted: Accepted) -> str | UnsetType:
+    """When an authorization expires; other payments do not."""
+    if accepted.intent.expires_in_s is None and accepted.intent.kind != Kind.AUTHORIZATION:
+        return UNSET
+    return rfc3339(expires_at(QueuedIntent(accepted.outbox_position, accepted.intent)))
 
 
 def _acknowledged_state(accepted: Accepted) -> str:
@@ -59,7 +57,7 @@ def _acknowledged_state(accepted: Accepted) -> str:
 
 
 def split_of(legs: Sequence[Leg]) -> list[DestinationBody] | None:
-    """The destinations of a split; None for a payment that has only one."""
+    """The destinations of a split; None for a payment with only one."""
     if len(legs) == 2:
         return None
     return [DestinationBody(leg.account_id, -leg.amount_minor) for leg in legs[1:]]
@@ -93,13 +91,14 @@ def _rehearsed(accepted: Accepted) -> AcknowledgedPayment:
 
 
 def acknowledged_status(accepted: Accepted) -> int:
-    """The HTTP status of an accepted payment: 201 where it is new."""
+    """The HTTP status of an accepted payment: 201 if it is new, 200 for a replay or a dry run."""
     return 200 if accepted.replayed or accepted.is_dry_run else 201
 
 
 def payment_body(
     found: QueuedIntent | PostedPayment | RejectedPayment | Authorization | RefusedPayment, asked_id: str | None
 ) -> PaymentBody:
+    """A payment as it stands now; `asked_id` is the id that a client asked for, which may be that of a duplicate."""
     if isinstance(found, Authorization):
         return authorization_body(found, services().readiness.durability())
     if isinstance(found, QueuedIntent):
@@ -132,7 +131,7 @@ def _pending_body(queued: QueuedIntent) -> PaymentBody:
 
 
 def authorization_body(authorization: Authorization, durability: str) -> PaymentBody:
-    """An authorization at this moment."""
+    """An authorization as it stands now."""
     split = split_of(authorization.legs)
     return PaymentBody(
         payment_id=authorization.payment_id,

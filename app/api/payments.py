@@ -1,4 +1,4 @@
-"""Payments: submit, read, find."""
+"""Payments: submit one, read one by its id, find one by its external id."""
 
 from flask import Blueprint, Response, request
 
@@ -16,7 +16,8 @@ from app.api.requests import (
 )
 from app.api.responses import json_response, problem
 from app.domain.accounts import DEFAULT_ENTITY
-from app.domain.refusals import Refusal, RefusalCode
+from app.domain.payment_refusals import payment_not_found
+from app.domain.refusals import Refusal
 from app.services.access.api_keys import Scope
 from app.services.payments.outcomes import Accepted
 
@@ -35,26 +36,24 @@ new_payment = Body(NewPayment)
     headers=("Prefer", "If-Match"),
 )
 def submit_payment() -> Response:
-    """Reserve, and where asked wait for the books; or only say what would be."""
+    """Reserve the funds, and wait for the ledger if asked to; a dry run only says what would happen."""
     here, dry_run = services(), is_dry_run()
     body = new_payment.read()
-    payments = here.payments
     wait_s = None if dry_run else preferred_wait_s()
-    version = expected_version(body.expected_version)
-    payment = requested(body, version, here.now(), awaited=wait_s is not None)
+    payment = requested(body, expected_version(body.expected_version), here.now(), awaited=wait_s is not None)
     if dry_run:
-        [outcome] = payments.submit([payment], actor(), dry_run=True)
+        [outcome] = here.payments.submit([payment], actor(), dry_run=True)
     else:
-        outcome = payments.submit_one(payment, actor())
+        outcome = here.payments.submit_one(payment, actor())
     if wait_s is not None and isinstance(outcome, Accepted):
-        outcome = payments.wait(outcome, wait_s)
-    response = problem(outcome) if isinstance(outcome, Refusal) else _acknowledge(outcome)
+        outcome = here.payments.wait(outcome, wait_s)
+    response = problem(outcome) if isinstance(outcome, Refusal) else _acknowledgement(outcome)
     if wait_s is not None and not (isinstance(outcome, Accepted) and outcome.turned_away):
         response.headers["Preference-Applied"] = f"wait={wait_s:.0f}"
     return response
 
 
-def _acknowledge(accepted: Accepted) -> Response:
+def _acknowledgement(accepted: Accepted) -> Response:
     body = acknowledged(accepted, services().readiness.durability())
     response = json_response(body, acknowledged_status(accepted))
     if not accepted.is_dry_run:
@@ -70,9 +69,7 @@ def get_payment(payment_id: str) -> Response:
     """One payment."""
     found = services().finder.find(payment_id)
     if found is None:
-        return problem(
-            Refusal(RefusalCode.PAYMENT_NOT_FOUND, f"There is no payment {payment_id!r}.", {"payment_id": payment_id})
-        )
+        return problem(payment_not_found(payment_id))
     return json_response(payment_body(found, payment_id))
 
 

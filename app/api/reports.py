@@ -15,7 +15,7 @@ blueprint = Blueprint("reports", __name__)
 
 
 class TrialBalanceTotalBody(Struct):
-    """One currency's totals in minor units; balanced books have a difference of zero."""
+    """One currency's totals in minor units; a balanced ledger has a difference of zero."""
 
     currency_code: str
     debit_minor: int
@@ -26,7 +26,7 @@ class TrialBalanceTotalBody(Struct):
 
 
 class TrialBalanceLineBody(Struct):
-    """One account, its balance on the side where it stands; minor units."""
+    """One account, its balance on its own side; minor units."""
 
     account_id: str
     entity_id: str
@@ -45,7 +45,7 @@ class TrialBalanceBody(Struct):
 
 
 class ConflictBody(Struct):
-    """How often posting had to try an account again, and how often its tries were used up."""
+    """How often posting had to retry for an account, and how often it ran out of retries."""
 
     account_id: str
     retries: int
@@ -61,7 +61,7 @@ class ConflictBody(Struct):
     parameters=("entity_id", "currency_code", "limit", "after", "as_of", "by"),
 )
 def trial_balance() -> Response:
-    """The trial balance of this moment or of another."""
+    """The trial balance now or as of another instant."""
     only_parameters("entity_id", "currency_code", "limit", "after", "as_of", "by")
     limit = page_limit()
     totals, lines = services().history.trial_balance(
@@ -101,7 +101,7 @@ def _line_body(line: TrialBalanceLine) -> TrialBalanceLineBody:
     parameters=("limit",),
 )
 def conflicts() -> Response:
-    """Hot rows, hottest first."""
+    """The accounts with the most retries, most first."""
     only_parameters("limit")
     counts = services().history.conflicts(page_limit())
     data = [ConflictBody(count.account_id, count.retries, count.exhausted, rfc3339(count.last_at)) for count in counts]

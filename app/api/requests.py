@@ -1,4 +1,4 @@
-"""Reading requests: bodies, query parameters, headers. Everything refuses with a code."""
+"""Reading requests: bodies, query parameters and headers. What cannot be read is refused with a code."""
 
 import re
 from datetime import UTC, datetime, timedelta
@@ -8,28 +8,36 @@ import msgspec
 from flask import request
 from werkzeug.exceptions import RequestEntityTooLarge
 
+from app.api.request_refusals import (
+    amount_not_integer,
+    amount_unreadable,
+    invalid_cursor,
+    malformed_request,
+    unsupported_content_encoding,
+)
 from app.api.responses import Refused
+from app.domain.payment_refusals import effective_at_in_future
 from app.domain.read_models import AsOf, TimeBasis
-from app.domain.refusals import Refusal, RefusalCode
+from app.domain.refusals import Refusal
 from app.domain.timestamps import rfc3339
 
 LONGEST_PAGE = 1_000
 DEFAULT_PAGE = 100
 DEEPEST_METADATA = 32
-"""Far below what any writer, hash or database on its way would stumble over."""
+"""Far below what any encoder, hash or database on the way could not handle."""
 
 LONGEST_WAIT_S = 30.0
-"""No request holds a thread longer; a longer wish is cut, and Preference-Applied says so."""
+"""No request occupies a thread for longer; a longer preference is cut, and Preference-Applied says so."""
 
 NUL = b"\\u0000"
-"""The one character that JSON can spell and no book can keep; a bare one is no JSON."""
+"""The one character that JSON can spell and Postgres cannot store; a bare one is not JSON."""
 
 T = TypeVar("T")
 
 
 def malformed(detail: str, **figures: object) -> Refused:
     """A malformed_request refusal, to be raised."""
-    return Refused(Refusal(RefusalCode.MALFORMED_REQUEST, detail, figures))
+    return Refused(malformed_request(detail, **figures))
 
 
 class Body(Generic[T]):
@@ -51,11 +59,11 @@ class Body(Generic[T]):
     def decode(self, raw: bytes) -> T:
         """Decode one JSON document."""
         if NUL in raw:
-            raise malformed("The body holds a NUL character, which no book can keep.")
+            raise malformed("The body holds a NUL character, which the ledger cannot store.")
         return self.decode_clean(raw)
 
     def decode_clean(self, raw: bytes | msgspec.Raw) -> T:
-        """Decode a document in which NUL was looked for already."""
+        """Decode a document that is known to hold no NUL."""
         try:
             return self._decoder.decode(raw)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -72,19 +80,19 @@ def raw_body() -> bytes:
 
 
 def _whole_body() -> bytes:
-    """All of the body; raises RequestEntityTooLarge where it is longer than this route allows.
+    """All of the body; raises RequestEntityTooLarge if it is longer than this route allows.
 
-    A server that ends the stream itself can be read from without Werkzeug's three layers, which took a tenth of the
-    time of a payment in Flask.
+    If the server ends the stream itself, this reads it without Werkzeug's three layers, which took a tenth of the time
+    that Flask spends on a payment.
     """
-    asked = request.environ
-    length, limit = asked.get("CONTENT_LENGTH", ""), request.max_content_length
-    if not (limit and "wsgi.input_terminated" in asked and length.isdecimal()):
+    environ = request.environ
+    length, limit = environ.get("CONTENT_LENGTH", ""), request.max_content_length
+    if not (limit and "wsgi.input_terminated" in environ and length.isdecimal()):
         return request.get_data(cache=False)
     expected = int(length)
     if expected > limit:
         raise RequestEntityTooLarge
-    source = asked["wsgi.input"]
+    source = environ["wsgi.input"]
     raw: bytes = source.read(expected)
     while len(raw) < expected and (more := source.read(expected - len(raw))):
         raw += more
@@ -92,16 +100,10 @@ def _whole_body() -> bytes:
 
 
 def refuse_encoding() -> None:
-    """Refuse a compressed body: nobody could bound what it unpacks to."""
+    """Refuse a compressed body: nothing bounds its size once it is unpacked."""
     encoding = request.environ.get("HTTP_CONTENT_ENCODING", "identity")
     if encoding.strip().lower() not in ("", "identity"):
-        raise Refused(
-            Refusal(
-                RefusalCode.UNSUPPORTED_CONTENT_ENCODING,
-                f"Content-Encoding {encoding!r} is not supported; send the body as it is.",
-                {"field": "Content-Encoding"},
-            )
-        )
+        raise Refused(unsupported_content_encoding(encoding))
 
 
 _AMOUNT_PATH = re.compile(r"at `\$[^`]*amount_minor`|overdraft_limit_minor`")
@@ -109,45 +111,39 @@ _AMOUNT_PATH = re.compile(r"at `\$[^`]*amount_minor`|overdraft_limit_minor`")
 
 def _body_refusal(message: str) -> Refusal:
     if _AMOUNT_PATH.search(message) and message.startswith("Expected `int"):
-        return Refusal(
-            RefusalCode.AMOUNT_NOT_INTEGER,
-            f"Amounts are whole numbers of minor units. {message}",
-            {"field": "amount_minor"},
-        )
+        return amount_not_integer(message)
     if _AMOUNT_PATH.search(message) and "out of range" in message:
-        return Refusal(RefusalCode.AMOUNT_OUT_OF_RANGE, message)
-    return Refusal(RefusalCode.MALFORMED_REQUEST, message)
+        return amount_unreadable(message)
+    return malformed_request(message)
 
 
 def page_limit() -> int:
-    """`?limit=`: 1 to 1,000, 100 where it is not given."""
+    """`?limit=`: 1 to 1,000; 100 if it is not given."""
     text = request.args.get("limit")
     if text is None:
         return DEFAULT_PAGE
     if not text.isdecimal() or len(text) > 4 or not 1 <= int(text) <= LONGEST_PAGE:
-        raise Refused(
-            Refusal(RefusalCode.INVALID_CURSOR, f"limit must be a number from 1 to {LONGEST_PAGE}.", {"field": "limit"})
-        )
+        raise Refused(invalid_cursor("limit", f"be a number from 1 to {LONGEST_PAGE}"))
     return int(text)
 
 
 def after_number() -> int:
-    """`?after=` where the cursor is a number."""
+    """`?after=` of a list whose cursor is a number."""
     text = request.args.get("after", "0")
     if not text.isdecimal() or len(text) > 18:
-        raise Refused(Refusal(RefusalCode.INVALID_CURSOR, "after must be a cursor from `next`.", {"field": "after"}))
+        raise Refused(invalid_cursor("after", "be a cursor from `next`"))
     return int(text)
 
 
 def only_parameters(*names: str) -> None:
-    """Refuse query parameters that this resource does not know: a misspelt filter must not widen an answer."""
+    """Refuse query parameters that this resource does not know: a misspelt filter would widen the answer."""
     for name in request.args:
         if name not in names:
             raise malformed(f"Unknown query parameter {name!r}.", field=name)
 
 
 def is_dry_run() -> bool:
-    """`?dry_run=true`: decide and write nothing. A misspelt one is refused, for it would move money."""
+    """`?dry_run=true`: decide and write nothing. A misspelt value is refused, for it would move money."""
     if not request.query_string:
         return False
     only_parameters("dry_run")
@@ -181,7 +177,7 @@ def preferred_wait_s() -> float | None:
 
 
 def in_utc(moment: datetime | None, name: str) -> datetime | None:
-    """A time of the body; one without offset is refused, for nobody could say years later what it meant."""
+    """A time in a body, in UTC; one without an offset is refused, for nobody could say years later what it meant."""
     if moment is None:
         return None
     if moment.tzinfo is None:
@@ -197,21 +193,14 @@ CLOCK_SKEW = timedelta(minutes=1)
 
 
 def not_in_future(moment: datetime | None, name: str, now: datetime) -> datetime | None:
-    """A time at which something has happened: one in the future is refused, beyond what clocks differ by."""
+    """The time of something that has happened; one in the future by more than CLOCK_SKEW is refused."""
     if moment is not None and moment > now + CLOCK_SKEW:
-        raise Refused(
-            Refusal(
-                RefusalCode.EFFECTIVE_AT_IN_FUTURE,
-                f"{name} {rfc3339(moment)} lies in the future, and a payment takes effect at once or has already; "
-                "post what is to take effect later as a journal.",
-                {"field": name, "now": rfc3339(now)},
-            )
-        )
+        raise Refused(effective_at_in_future(name, rfc3339(moment), rfc3339(now)))
     return moment
 
 
 def instant(name: str) -> AsOf | None:
-    """The instant in the query parameter `name`, counted by the times that `by` names; None where none is given."""
+    """The instant in the query parameter `name`, by the times that `by` names; None if it is not given."""
     text, by = request.args.get(name), request.args.get("by")
     if text is None:
         if by is not None:
@@ -228,7 +217,7 @@ def instant(name: str) -> AsOf | None:
 
 
 def _time(text: str, name: str) -> datetime:
-    """A time of the query."""
+    """A time in the query string, in UTC."""
     try:
         moment = in_utc(msgspec.convert(text, datetime), name)
     except msgspec.ValidationError:

@@ -1,16 +1,13 @@
 """JSON responses, and problem+json (RFC 9457) for refusals and faults: the one table from codes to HTTP."""
 
-from typing import TYPE_CHECKING, Any, TypeVar
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
 
 import msgspec
-from flask import Response
+from flask import Flask, Response
 from werkzeug.datastructures import Headers
-
-if TYPE_CHECKING:
-    from _typeshed.wsgi import WSGIEnvironment
-import logging
-
-from flask import Flask
 from werkzeug.exceptions import HTTPException
 
 from app.domain.errors import (
@@ -23,24 +20,29 @@ from app.domain.errors import (
 )
 from app.domain.refusals import Refusal, RefusalCode
 
-_encode = msgspec.json.Encoder().encode
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIEnvironment
 
-T = TypeVar("T")
+log = logging.getLogger(__name__)
+
+RETRY_AFTER_S = 1
+
+_encode = msgspec.json.Encoder().encode
 
 
 class _ReadyResponse(Response):
-    """A response whose headers are complete and plain ASCII as they are set, and whose content is one piece.
+    """A response whose headers are complete and plain ASCII, and whose content is one piece.
 
-    Werkzeug would look through the headers once more, for a length to add and a Location to quote, and wrap the content
-    for closing; granian sends a list at once, but takes anything else for a stream.
+    Werkzeug would go through the headers again to add a length and quote a Location, and wrap the content to close it.
+    Granian sends a list at once, but treats anything else as a stream.
     """
 
-    def get_wsgi_headers(self, environ: "WSGIEnvironment") -> Headers:  # noqa: ARG002 - of the interface
+    def get_wsgi_headers(self, environ: WSGIEnvironment) -> Headers:  # noqa: ARG002 - of the interface
         """The headers as they are."""
         return self.headers
 
-    def get_app_iter(self, environ: "WSGIEnvironment") -> list[bytes]:
-        """The content, which needs no closing."""
+    def get_app_iter(self, environ: WSGIEnvironment) -> list[bytes]:
+        """The content as a list, which needs no closing."""
         return [] if environ["REQUEST_METHOD"] == "HEAD" else self.response  # type: ignore[return-value]
 
 
@@ -54,12 +56,8 @@ def page_response(data: list[Any], limit: int, cursor: str | None) -> Response:
     return json_response({"data": data, "next": cursor if len(data) == limit else None})
 
 
-log = logging.getLogger(__name__)
-
-RETRY_AFTER_S = 1
-
 _HTTP: dict[RefusalCode, tuple[int, bool, str]] = {
-    # code: status, whether the same request may succeed later, title
+    # code: status, whether the same request can succeed later, title
     RefusalCode.UNAUTHENTICATED: (401, False, "No valid API key"),
     RefusalCode.FORBIDDEN: (403, False, "The API key lacks the scope"),
     RefusalCode.NOT_FOUND: (404, False, "No such resource"),
@@ -106,11 +104,11 @@ _HTTP: dict[RefusalCode, tuple[int, bool, str]] = {
     RefusalCode.REFUND_EXCEEDS_PAYMENT: (422, False, "Refund exceeds the payment"),
     RefusalCode.JOURNAL_NOT_FOUND: (404, False, "No such journal"),
     RefusalCode.JOURNAL_ALREADY_REVERSED: (409, False, "Journal reversed already"),
-    RefusalCode.REJECTED_BY_LEDGER: (422, False, "Rejected by the books"),
+    RefusalCode.REJECTED_BY_LEDGER: (422, False, "Rejected by the ledger"),
     RefusalCode.LINKED_PAYMENT_FAILED: (409, True, "Another payment of the atomic batch failed"),
-    RefusalCode.LEDGER_BACKLOGGED: (503, True, "The books are behind"),
+    RefusalCode.LEDGER_BACKLOGGED: (503, True, "The ledger is behind"),
     RefusalCode.CACHE_UNAVAILABLE: (503, True, "The cache is not available"),
-    RefusalCode.LEDGER_UNAVAILABLE: (503, True, "The books are not available"),
+    RefusalCode.LEDGER_UNAVAILABLE: (503, True, "The ledger is not available"),
     RefusalCode.OUTCOME_UNKNOWN: (503, True, "Outcome unknown"),
     RefusalCode.CONCURRENCY_RETRY_EXHAUSTED: (503, True, "Concurrency retries used up"),
     RefusalCode.INTERNAL_ERROR: (500, True, "Internal error"),
@@ -138,7 +136,7 @@ def problem_members(refusal: Refusal) -> dict[str, Any]:
         "detail": refusal.detail,
         "retryable": retryable,
     }
-    return members | dict(refusal.figures) | members  # a figure never takes the place of a member of the standard
+    return members | dict(refusal.figures) | members  # no figure overrides a member of the standard
 
 
 def problem(refusal: Refusal) -> Response:
@@ -155,7 +153,7 @@ def problem(refusal: Refusal) -> Response:
 
 
 class Refused(Exception):
-    """Carries a refusal out of nested parsing to the one place that answers it."""
+    """Carries a refusal out of nested parsing to the error handler that answers it."""
 
     def __init__(self, refusal: Refusal) -> None:
         super().__init__(refusal.detail)
@@ -169,7 +167,10 @@ _FAULTS: dict[type[Exception], tuple[RefusalCode, str]] = {
         "The cache did not answer in time, so the outcome is unknown. Retry with the same external_id: "
         "what was done is answered, what was not is done, nothing is done twice.",
     ),
-    LedgerUnavailable: (RefusalCode.LEDGER_UNAVAILABLE, "The books cannot be reached or do not answer in time. Retry."),
+    LedgerUnavailable: (
+        RefusalCode.LEDGER_UNAVAILABLE,
+        "The ledger cannot be reached or does not answer in time. Retry.",
+    ),
     ConcurrencyConflict: (
         RefusalCode.CONCURRENCY_RETRY_EXHAUSTED,
         "Others are changing the same rows; nothing was done. Retry.",
@@ -183,7 +184,7 @@ _FAULTS: dict[type[Exception], tuple[RefusalCode, str]] = {
 
 
 def install_error_handlers(application: Flask) -> None:
-    """Turn everything that can go wrong into a problem response."""
+    """Turn every exception of a view into a problem response."""
     application.register_error_handler(Refused, lambda refused: problem(refused.refusal))
     for fault in _FAULTS:
         application.register_error_handler(fault, _answer_fault)
@@ -192,14 +193,14 @@ def install_error_handlers(application: Flask) -> None:
 
 
 def refusal_of(fault: Exception) -> Refusal:
-    """The refusal that tells a client of a fault."""
+    """The refusal that tells a client about a fault."""
     code, detail = _FAULTS[type(fault)]
     log.warning("%s: %s", code.value, fault)
     return Refusal(code, detail)
 
 
 def unexpected(error: Exception) -> Refusal:
-    """The refusal that tells a client of an error of ours; the log gets the error itself."""
+    """The refusal that tells a client about an error of ours; the error itself goes to the log."""
     log.error("unexpected error", exc_info=error)
     return Refusal(RefusalCode.INTERNAL_ERROR, "An error on our side; the log has it. Retry is safe.")
 

@@ -1,4 +1,4 @@
-"""Bank movements: reading a file of them, and cutting it into waves that may be sent at once."""
+"""Bank files: read their movements, and cut them into waves that can be sent in parallel."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from operator import add
 from app.domain.money import MAX_MINOR
 
 COLUMNS = ("transaction_id", "account_id", "date", "direction", "amount_minor")
-"""Columns a file must have; operation, purpose, counterparty_bank and counterparty_account may be there too."""
+"""Columns that a file must have; those of REMARKS are optional."""
 
 REMARKS = ("operation", "purpose", "counterparty_bank", "counterparty_account")
 
@@ -49,10 +49,10 @@ def read_movement(row: Mapping[str, str | None], line: int) -> Movement:
 def waves(movements: Iterable[Movement], window: int) -> Iterator[list[Movement]]:
     """Cut movements into waves whose outcome does not depend on what is still being posted; at most `window` in one.
 
-    Credits become spendable only once they are in the ledger, so a debit that follows a credit of the same account is
-    in a later wave. Within a wave the debits go first: they must not see the credits behind them. Each account keeps
-    the order of its movements; those of others, within the `window` movements that are looked at together, may change
-    places with them, for one account's funds do not depend on another's.
+    A credit becomes spendable only once it is in the ledger, so a debit that follows a credit of the same account is in
+    a later wave. Within a wave the debits go first: they must not see the wave's credits. Each account keeps the order
+    of its movements. Movements of different accounts may be reordered within the `window`, because the funds of one
+    account do not depend on another's.
     """
     ahead = iter(movements)
     while looked_at := list(islice(ahead, window)):

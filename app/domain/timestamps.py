@@ -1,4 +1,4 @@
-"""Times as the books count them: aware datetimes in UTC, microseconds where they are hashed."""
+"""Times: aware datetimes in UTC, and their forms in the cache, the hash chain and the API."""
 
 from datetime import UTC, datetime, timedelta
 

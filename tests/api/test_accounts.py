@@ -60,7 +60,7 @@ def test_an_id_that_a_path_would_take_for_a_question_is_refused(shared_world: Wo
         assert shared_world.get(f"/v1/accounts/{quote(near, safe='')}").get_json()["account_id"] == near
 
 
-def test_every_path_behind_an_accounts_id_is_reserved(shared_world: World) -> None:
+def test_every_path_after_an_accounts_id_is_reserved(shared_world: World) -> None:
     prefix = "/v1/accounts/<path:account_id>"
     rules = [rule.rule for rule in shared_world.application.url_map.iter_rules()]
     paths = {rule.removeprefix(prefix) for rule in rules if rule.startswith(prefix)}
@@ -159,7 +159,7 @@ def test_an_unknown_account_is_named(shared_world: World, path: str) -> None:
     assert assert_problem(shared_world.get(path), 404, "account_not_found")["account_id"] == "nobody"
 
 
-def test_entries_run_in_order_with_the_balance_each_left_behind(world: World) -> None:
+def test_entries_run_in_order_with_the_balance_after_each(world: World) -> None:
     world.funded("alice", 1_000)
     for amount in (100, 200, 300):
         world.pay("alice", BANK, amount, external_id=f"p{amount}", description=f"number {amount}")

@@ -66,7 +66,7 @@ class World:
 
     @cached_property
     def ledger_api_keys(self) -> LedgerApiKeys:
-        """The keys in the books."""
+        """The keys in the ledger."""
         return LedgerApiKeys(build_engine(self.settings, "tests"))
 
     @cached_property
@@ -186,13 +186,13 @@ class World:
         return body
 
     def sql(self, statement: str, *parameters: Any) -> list[tuple[Any, ...]]:
-        """Run a statement as the owner of the books."""
+        """Run a statement as the owner of the ledger."""
         with psycopg.connect(self.settings.owner_database_url, autocommit=True) as connection:
             cursor = connection.execute(statement, parameters)  # type: ignore[call-overload]
             return cursor.fetchall() if cursor.description else []
 
     def set_status(self, account_id: str, status: str) -> None:
-        """Bar an account as an operator would: in the books, then in every partition."""
+        """Bar an account as an operator would: in the ledger, then in every partition."""
         self.sql("UPDATE account SET status = %s WHERE account_id = %s", status, account_id)
         [(version,)] = self.sql(
             "UPDATE ledger_setting SET value = value + 1 WHERE name = 'directory_version' RETURNING value"

@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from app.domain import account_refusals
 from app.domain.account_changes import refuse_limit
+from app.domain.account_refusals import account_exists, invalid_id, unknown_currency
 from app.domain.accounts import RESERVED_ENDINGS, AccountType
-from app.domain.money import unknown_currency
 from app.domain.payment_checks import refuse_id
 from app.domain.read_models import Account
-from app.domain.refusals import Refusal, RefusalCode
+from app.domain.refusals import Refusal
 from app.services.accounts.assets import Assets
 
 if TYPE_CHECKING:
@@ -38,8 +39,8 @@ class Accounts:
         self._assets = assets
 
     def create(self, request: AccountRequest, actor: str) -> tuple[Account, bool] | Refusal:
-        """Open an account; returns it and whether it is new. A repeat with another content is refused."""
-        refusal = _refuse(request)
+        """Open an account; returns it and whether it is new. The same again is no error, another content is."""
+        refusal = _check(request)
         if refusal is not None:
             return refusal
         if self._assets.get(request.currency_code) is None:
@@ -48,11 +49,7 @@ class Accounts:
         account, created = self._register.create(wanted, actor)
         for name, value in wanted.items():
             if not created and getattr(account, name) != value:
-                return Refusal(
-                    RefusalCode.ACCOUNT_EXISTS,
-                    f"Account {account.account_id!r} exists with another {name}.",
-                    {"account_id": account.account_id, "field": name},
-                )
+                return account_exists(account.account_id, name)
         return account, created
 
     def get(self, account_id: str) -> Account | None:
@@ -64,23 +61,14 @@ class Accounts:
         return self._register.page(limit=limit, after=after, entity_id=entity_id, currency_code=currency_code)
 
 
-def _refuse(request: AccountRequest) -> Refusal | None:
+def _check(request: AccountRequest) -> Refusal | None:
     for name in ("account_id", "entity_id"):
         if refusal := refuse_id(name, getattr(request, name)):
             return refusal
     if request.account_id.endswith(RESERVED_ENDINGS):
-        return Refusal(
-            RefusalCode.INVALID_ID,
-            f"account_id must not end in {' or '.join(RESERVED_ENDINGS)}: in a path that asks for something else.",
-            {"field": "account_id"},
-        )
+        endings = " or ".join(RESERVED_ENDINGS)
+        return invalid_id("account_id", f"not end in {endings}: in a path that asks for something else")
     return refuse_limit(request.overdraft_limit_minor)
 
 
-def account_not_found(account_id: str) -> Refusal:
-    """The refusal of an account that does not exist."""
-    return Refusal(
-        RefusalCode.ACCOUNT_NOT_FOUND,
-        f"There is no account {account_id!r}; create it with POST /v1/accounts.",
-        {"account_id": account_id},
-    )
+account_not_found = account_refusals.account_not_found

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from app.domain.account_refusals import asset_exists
 from app.domain.money import Asset, refuse_registration
-from app.domain.refusals import Refusal, RefusalCode
+from app.domain.refusals import Refusal
 
 if TYPE_CHECKING:
     from app.ledger.assets import LedgerAssets
@@ -33,11 +34,7 @@ class Assets:
         asset, created = self._register.register(wanted, actor)
         for name in ("minor_units", "name"):
             if getattr(asset, name) != getattr(wanted, name):
-                return Refusal(
-                    RefusalCode.ASSET_EXISTS,
-                    f"Asset {asset.currency_code} exists with another {name}.",
-                    {"currency_code": asset.currency_code, "field": name, "minor_units": asset.minor_units},
-                )
+                return asset_exists(asset.currency_code, name, asset.minor_units)
         return asset, created
 
     def page(self, *, limit: int, after: str | None) -> list[Asset]:
