@@ -1,6 +1,7 @@
 """Everything the API serves."""
 
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
 from uuid import uuid4
@@ -8,6 +9,7 @@ from uuid import uuid4
 from app.api.context import ApiServices
 from app.cache.client import blocking_client
 from app.cache.notifications import Subscriber
+from app.ledger.account_changes import LedgerAccountChanges
 from app.ledger.accounts import LedgerAccounts
 from app.ledger.api_keys import LedgerApiKeys
 from app.ledger.history import History
@@ -38,8 +40,8 @@ WAITERS = 48
 """Requests of one process that may wait for the books at once; the other threads stay free for those who do not."""
 
 
-def build_api(settings: Settings) -> ApiServices:
-    """Everything the API serves."""
+def build_api(settings: Settings, *, sleep: Callable[[float], None] = time.sleep) -> ApiServices:
+    """Everything the API serves; `sleep` is how batches, journals and account changes wait before they try again."""
     engine = build_engine(settings, "api", LOOK_UP_S)
     cache = build_cache(settings)
     accounts = LedgerAccounts(engine, settings.partitions)
@@ -48,11 +50,11 @@ def build_api(settings: Settings) -> ApiServices:
     wake = Bell(WakeUps(settings.queue_url).drain).ring
     payments = build_payments(settings, cache, accounts, history, waiting, wake)
     register = LedgerTransactions(engine)
-    poster = build_poster(settings, cache, register, payments)
+    poster = build_poster(settings, cache, register, payments, sleep=sleep)
     subscription = blocking_client(settings.redis_url, decode_responses=True)
     return ApiServices(
         accounts=Accounts(accounts, build_assets(engine)),
-        changes=build_changes(engine, cache, payments.balances),
+        changes=build_changes(LedgerAccountChanges(engine), cache, payments.balances, sleep=sleep),
         assets=build_assets(engine),
         balances=payments.balances,
         payments=payments,
@@ -60,8 +62,8 @@ def build_api(settings: Settings) -> ApiServices:
         batches=Batches(
             payments,
             cache,
-            Pacing(cache.outbox.backlog, time.sleep),
-            sleep=time.sleep,
+            Pacing(cache.outbox.backlog, sleep),
+            sleep=sleep,
             new_group_id=lambda: uuid4().hex,
         ),
         journals=Journals(register, poster),
