@@ -8,7 +8,6 @@ from app.domain.account_changes import AccountPatch
 from app.domain.accounts import AccountStatus
 from app.domain.refusals import Refusal
 from app.services.accounts.recovery import PATIENCE_S, ChangeRecovery
-from app.wiring.workers import build_reconciler, build_verifier
 from tests.accounts.desk import Desk
 from tests.api.world import BANK, World
 from tests.services.faults import Overridden
@@ -50,9 +49,7 @@ def assert_mended(desk: Desk, world: World) -> None:
     """Nothing is unfinished, and cache and books agree in every way."""
     assert world.sql("SELECT count(*) FROM unfinished_change") == [(0,)]
     assert mend(desk) == 0
-    world.drained()
-    assert build_reconciler(world.settings).run(full=True).breaks == []
-    assert build_verifier(world.settings).run().breaks == []
+    world.assert_proven()
 
 
 CUT = AccountPatch({"overdraft_limit_minor": 0}, "a cut")

@@ -12,7 +12,6 @@ from app.domain.ledger_rows import QueuedIntent
 from app.domain.payment import Intent, Kind
 from app.domain.posting_plan import authorization_of, plan_posting
 from app.services.payments.authorizations import AuthorizationState, conclusion_intent
-from app.wiring.workers import build_reconciler, build_verifier
 from tests.api.world import BANK, World, assert_problem, payment
 from tests.builders import NOON, heads, intent, queued, rows, wallet
 from tests.patience import until
@@ -59,13 +58,6 @@ def expire(api: World) -> None:
     until(lambda: api.services.authorizations.expire_due(datetime.now(UTC)) == 1)
 
 
-def proven(api: World) -> None:
-    """Cache and books agree in every way, with nothing in flight."""
-    api.drained()
-    assert build_reconciler(api.settings).run(full=True).breaks == []
-    assert build_verifier(api.settings).run().breaks == []
-
-
 # Authorizing
 
 
@@ -76,7 +68,7 @@ def test_an_authorization_is_held_and_not_posted(api: World) -> None:
         assert api.sql("SELECT count(*) FROM ledger_transaction WHERE payment_id = %s", payment_id) == [(0,)]
         api.drained()
     assert api.sql("SELECT balance_minor FROM account_balance WHERE account_id = 'alice'") == [(1_000,)]
-    proven(api)
+    api.assert_proven()
 
 
 def test_an_authorization_expires_after_a_week_unless_it_says_otherwise(api: World) -> None:
@@ -117,7 +109,7 @@ def test_an_authorization_sent_again_is_the_same(api: World, drained: bool) -> N
     assert again.get_json()["payment_id"] == first["payment_id"]
     assert again.get_json()["expires_at"] == first["expires_at"]
     assert cache(api) == (1_000, 300)
-    proven(api)
+    api.assert_proven()
 
 
 @pytest.mark.parametrize(
@@ -149,7 +141,7 @@ def test_behind_the_window_the_books_refuse_the_external_id_of_an_authorization(
     assert (rejected["status"], rejected["reason"]["code"]) == ("rejected", "external_id_reused")
     assert rejected["reason"]["figures"]["payment_id"] == first
     assert cache(api) == (1_000, 0 if ended else 300)
-    proven(api)
+    api.assert_proven()
 
 
 def test_behind_the_window_an_authorization_sent_again_is_not_held_twice(api: World) -> None:
@@ -160,7 +152,7 @@ def test_behind_the_window_an_authorization_sent_again_is_not_held_twice(api: Wo
     api.drained()
     assert cache(api) == (1_000, 300)
     assert api.sql("SELECT count(*) FROM hold") == [(1,)]
-    proven(api)
+    api.assert_proven()
 
 
 # Capturing
@@ -181,7 +173,7 @@ def test_a_capture_posts_what_it_takes_and_releases_the_rest(
     assert cache(api) == (1_000, captured)
     api.drained()
     assert (cache(api), cache(api, "bob")) == ((1_000 - captured, 0), (captured, 0))
-    proven(api)
+    api.assert_proven()
 
 
 def test_a_capture_without_a_body_takes_everything(api: World) -> None:
@@ -201,7 +193,7 @@ def test_a_capture_sent_again_answers_the_same_and_says_so(api: World, amount: i
     assert (again.status_code, again.headers["Idempotent-Replayed"]) == (200, "true")
     for name in ("status", "captured_minor", "amount_minor", "payment_id"):
         assert again.get_json()[name] == first.get_json()[name]
-    proven(api)
+    api.assert_proven()
     assert cache(api, "bob") == (amount or 300, 0)
 
 
@@ -218,7 +210,7 @@ def test_who_comes_second_is_told_what_was_first(api: World, drained: bool) -> N
     assert_problem(capture(api, voided), 409, "hold_already_voided")
     again = void(api, voided)
     assert (again.status_code, again.headers["Idempotent-Replayed"]) == (200, "true")
-    proven(api)
+    api.assert_proven()
     assert (cache(api), cache(api, "bob")) == ((880, 0), (120, 0))
 
 
@@ -233,7 +225,7 @@ def test_the_books_tell_who_comes_second_when_the_cache_has_forgotten(api: World
     assert_problem(void(api, captured), 409, "hold_already_captured")
     assert void(api, voided).headers["Idempotent-Replayed"] == "true"
     assert_problem(capture(api, voided), 409, "hold_already_voided")
-    proven(api)
+    api.assert_proven()
 
 
 def test_a_capture_never_takes_more_than_was_authorized(api: World) -> None:
@@ -263,7 +255,7 @@ def test_a_frozen_account_takes_no_new_authorization_and_lets_an_old_one_be_capt
     api.set_status("bob", "frozen")
     assert_problem(api.pay("alice", "carol", 1, capture="manual"), 422, "account_frozen")
     assert capture(api, payment_id, 200).status_code == 200
-    proven(api)
+    api.assert_proven()
     assert cache(api, "bob") == (200, 0)
 
 
@@ -275,7 +267,7 @@ def test_an_authorization_of_incoming_money_holds_nothing_and_is_captured_and_vo
     assert_problem(capture(api, voided), 409, "hold_already_voided")
     api.cache.flushdb()
     assert_problem(void(api, captured), 409, "hold_already_captured")
-    proven(api)
+    api.assert_proven()
     assert cache(api, "bob") == (20, 0)
 
 
@@ -301,7 +293,7 @@ def test_a_capture_of_part_takes_from_every_destination_in_proportion(api: World
     assert body["destinations"] == split
     assert shown(api, body["payment_id"])["destinations"] == split
     assert capture(api, body["payment_id"], 11).get_json()["captured_minor"] == 11
-    proven(api)
+    api.assert_proven()
     assert (cache(api, "bob"), cache(api, "carol"), cache(api)) == ((5, 0), (6, 0), (989, 0))
     posted = shown(api, body["payment_id"])
     assert [one["amount_minor"] for one in posted["destinations"]] == [5, 6]
@@ -311,7 +303,7 @@ def test_a_destination_whose_part_comes_to_nothing_gets_no_entry(api: World) -> 
     parts = [{"account_id": "bob", "amount_minor": 1}, {"account_id": "carol", "amount_minor": 99}]
     body = authorized(api, 100, None, destinations=parts)
     capture(api, body["payment_id"], 10)
-    proven(api)
+    api.assert_proven()
     assert (cache(api, "bob"), cache(api, "carol")) == ((0, 0), (10, 0))
 
 
@@ -340,7 +332,7 @@ def test_an_authorization_is_released_when_its_time_is_over(api: World) -> None:
     assert_problem(capture(api, payment_id), 409, "hold_expired")
     assert history(api, payment_id) == [("authorized", 300), ("expired", 0)]
     assert api.sql("SELECT actor FROM hold_event WHERE state = 'expired'") == [("clock",)]
-    proven(api)
+    api.assert_proven()
 
 
 def test_an_authorization_is_not_captured_behind_its_time_though_nobody_has_released_it(api: World) -> None:
@@ -352,7 +344,7 @@ def test_an_authorization_is_not_captured_behind_its_time_though_nobody_has_rele
     assert cache(api) == (1_000, 300)
     api.drained()
     expire(api)
-    proven(api)
+    api.assert_proven()
     assert cache(api) == (1_000, 0)
 
 
@@ -364,7 +356,7 @@ def test_what_ended_before_its_time_does_not_expire(api: World) -> None:
     # Their time comes all at once; in the books only, for the cache knows of none.
     api.sql("SET session_replication_role = replica; UPDATE hold SET expires_at = now() - interval '1 second'")
     expire(api)
-    proven(api)
+    api.assert_proven()
     states = [shown(api, payment_id)["status"] for payment_id in (captured, voided, open_one)]
     assert states == ["captured", "voided", "expired"]
 

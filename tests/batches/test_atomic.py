@@ -17,7 +17,7 @@ def test_an_atomic_batch_accepts_all(world: BatchWorld) -> None:
     again = world.batch(payments, atomic=True)
     assert [item["status"] for item in again] == [200, 200, 200]
     assert [item["payment"] for item in again] == [item["payment"] for item in items]
-    world.proven()
+    world.assert_proven()
     assert world.balance("shop")["balance_minor"] == 200
 
 
@@ -48,7 +48,7 @@ def test_an_atomic_batch_that_failed_succeeds_once_the_funds_are_there(world: Ba
     world.deposit(alice, 20)
     world.drained()
     assert [item["status"] for item in world.batch(payments, atomic=True)] == [201, 201]
-    world.proven()
+    world.assert_proven()
     assert world.balance(alice)["balance_minor"] == 0
 
 
@@ -127,7 +127,7 @@ def test_an_atomic_batch_over_cold_accounts_and_a_lost_cache_is_decided_whole(wo
     world.cache.flushdb()
     items = world.batch([payment(account, "shop", 100) for account in accounts], atomic=True)
     assert {item["status"] for item in items} == {201}
-    world.proven()
+    world.assert_proven()
     assert world.balance("shop")["balance_minor"] == 500
 
 

@@ -6,6 +6,7 @@ from app.cache import keys
 from app.domain.ledger_rows import KnownOutcome, PostingPlan, QueuedIntent, units
 from app.domain.posting_plan import plan_posting
 from app.domain.refusals import Refusal, RefusalCode
+from app.wiring.workers import build_drain
 from tests import hot_state
 from tests.api.world import payment
 from tests.batches.world import BANK, BatchWorld
@@ -108,10 +109,10 @@ def test_an_atomic_batch_larger_than_a_round_is_read_and_posted_whole(world: Bat
     world.batch([payment(alice, "shop", 1) for _ in range(3)])
     world.batch([payment(alice, "shop", 1) for _ in range(40)], atomic=True)
     world.batch([payment(alice, "shop", 1) for _ in range(3)])
-    world.drain._reader._limit = 5
+    world.drain = build_drain(world.settings, batch_limit=5)
     assert world.drain.run_once().posted == 43
     assert world.drain.run_once().posted == 3
-    world.proven()
+    world.assert_proven()
 
 
 def test_an_atomic_batch_waits_as_a_whole_for_an_account_that_somebody_has_locked(world: BatchWorld) -> None:
@@ -123,7 +124,7 @@ def test_an_atomic_batch_waits_as_a_whole_for_an_account_that_somebody_has_locke
     with world.held_lock("kiosk"):
         report = world.drain.run_once()
     assert (report.posted, report.deferred) == (1, 2)
-    world.proven()
+    world.assert_proven()
     assert world.balance("shop")["balance_minor"] == 2
 
 
@@ -159,5 +160,5 @@ def test_a_constraint_of_the_books_rejects_an_atomic_batch_whole(world: BatchWor
     found = [world.get(f"/v1/payments/{item['payment']['payment_id']}").get_json() for item in [*single, *accepted]]
     assert [one["status"] for one in found] == ["posted", "rejected", "rejected", "rejected"]
     assert {one["reason"]["code"] for one in found[1:]} == {"linked_payment_failed"}
-    world.proven()
+    world.assert_proven()
     assert world.balance("shop")["balance_minor"] == 1
