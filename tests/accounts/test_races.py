@@ -25,7 +25,7 @@ def limit_of(minor: int | None, *, force: bool = False) -> AccountPatch:
 
 
 class _Between:
-    """The books, with something happening inside of the transaction, before its commit."""
+    """The ledger, with something happening inside the transaction, before its commit."""
 
     def __init__(self, inner: Any, happen: Callable[[], Any]) -> None:
         self._inner = inner
@@ -67,7 +67,7 @@ def test_a_payment_between_the_check_and_the_commit_of_a_cut_sees_the_new_floor(
     world.assert_proven()
 
 
-def test_a_payment_before_the_commit_of_a_raise_sees_the_old_floor_so_the_books_never_refuse_it(
+def test_a_payment_before_the_commit_of_a_raise_sees_the_old_floor_so_the_ledger_never_refuses_it(
     desk: Desk, world: World
 ) -> None:
     world.funded("alice", 100)
@@ -120,7 +120,7 @@ def test_a_cut_whose_answer_from_the_cache_is_lost_is_undone_and_can_be_repeated
     assert desk.floors("alice") == (0, 0)
 
 
-def test_a_floor_left_behind_by_a_killed_process_is_mended_by_the_next_change(desk: Desk, world: World) -> None:
+def test_a_floor_left_behind_by_a_killed_process_is_put_right_by_the_next_change(desk: Desk, world: World) -> None:
     world.funded("alice", 100, overdraft_limit_minor=50)
     assert world.balance("alice")["available_minor"] == 150
     with desk.ledger.changing("alice") as change:
@@ -151,7 +151,7 @@ def test_hydrating_from_a_read_before_the_change_never_brings_the_old_floor_back
     world.assert_proven()
 
 
-def test_a_cache_lost_in_the_middle_of_a_change_takes_the_new_floor_from_the_books(desk: Desk, world: World) -> None:
+def test_a_cache_lost_in_the_middle_of_a_change_takes_the_new_floor_from_the_ledger(desk: Desk, world: World) -> None:
     world.funded("alice", 100, overdraft_limit_minor=50)
     changes = desk.changes(ledger=_Between(desk.ledger, world.cache.flushdb))
     assert not isinstance(changes.change("alice", limit_of(0), "key:test"), Refusal)
@@ -376,7 +376,7 @@ def test_the_sweep_never_loosens_what_a_change_under_way_has_tightened(desk: Des
     assert desk.floors("alice") == (0, 0)
 
 
-def test_a_partition_that_lost_its_cache_is_made_ready_behind_every_posted_position(desk: Desk, world: World) -> None:
+def test_a_partition_that_lost_its_cache_reopens_after_every_posted_stream_id(desk: Desk, world: World) -> None:
     world.funded("alice", 100)
     last = max(stream_id for stream_id in desk.ledger.last_positions().values() if stream_id)
     world.cache.flushdb()

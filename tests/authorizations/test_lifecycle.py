@@ -1,4 +1,4 @@
-"""The life of an authorization as a client sees it, and as the books keep it."""
+"""The life of an authorization as a client sees it, and as the ledger keeps it."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -129,7 +129,7 @@ def test_the_external_id_of_an_authorization_is_not_for_another_payment(
 
 
 @pytest.mark.parametrize("ended", [False, True])
-def test_behind_the_window_the_books_refuse_the_external_id_of_an_authorization(api: World, ended: bool) -> None:
+def test_after_the_window_the_ledger_refuses_the_external_id_of_an_authorization(api: World, ended: bool) -> None:
     first = authorized(api, external_id="order-1")["payment_id"]
     if ended:
         void(api, first)
@@ -144,7 +144,7 @@ def test_behind_the_window_the_books_refuse_the_external_id_of_an_authorization(
     api.assert_proven()
 
 
-def test_behind_the_window_an_authorization_sent_again_is_not_held_twice(api: World) -> None:
+def test_after_the_window_an_authorization_sent_again_is_not_held_twice(api: World) -> None:
     authorized(api, external_id="order-1")
     api.drained()
     api.cache.flushdb()
@@ -198,7 +198,7 @@ def test_a_capture_sent_again_answers_the_same_and_says_so(api: World, amount: i
 
 
 @pytest.mark.parametrize("drained", [False, True])
-def test_who_comes_second_is_told_what_was_first(api: World, drained: bool) -> None:
+def test_whoever_is_second_is_told_what_was_first(api: World, drained: bool) -> None:
     captured, voided = authorized(api)["payment_id"], authorized(api)["payment_id"]
     assert capture(api, captured, 120).status_code == 200
     assert void(api, voided).status_code == 200
@@ -214,7 +214,7 @@ def test_who_comes_second_is_told_what_was_first(api: World, drained: bool) -> N
     assert (cache(api), cache(api, "bob")) == ((880, 0), (120, 0))
 
 
-def test_the_books_tell_who_comes_second_when_the_cache_has_forgotten(api: World) -> None:
+def test_the_ledger_tells_what_was_first_when_the_cache_has_forgotten(api: World) -> None:
     captured, voided = authorized(api)["payment_id"], authorized(api)["payment_id"]
     capture(api, captured, 120)
     void(api, voided)
@@ -271,7 +271,7 @@ def test_an_authorization_of_incoming_money_holds_nothing_and_is_captured_and_vo
     assert cache(api, "bob") == (20, 0)
 
 
-def test_a_capture_that_the_books_reject_leaves_the_answer_to_the_authorization_as_it_was(api: World) -> None:
+def test_a_capture_that_the_ledger_rejects_leaves_the_answer_to_the_authorization_as_it_was(api: World) -> None:
     first = authorized(api, external_id="order-1")
     api.drained()
     api.sql("ALTER TABLE entry ADD CONSTRAINT no_thirteen CHECK (amount_minor <> 13)")
@@ -335,7 +335,7 @@ def test_an_authorization_is_released_when_its_time_is_over(api: World) -> None:
     api.assert_proven()
 
 
-def test_an_authorization_is_not_captured_behind_its_time_though_nobody_has_released_it(api: World) -> None:
+def test_an_authorization_is_not_captured_after_its_time_though_nobody_has_released_it(api: World) -> None:
     payment_id = authorized(api, expires_in_s=1)["payment_id"]
     late = datetime.fromisoformat(shown(api, payment_id)["expires_at"]) + timedelta(milliseconds=5)
     until(lambda: datetime.now(UTC) > late)
@@ -353,7 +353,7 @@ def test_what_ended_before_its_time_does_not_expire(api: World) -> None:
     api.drained()
     capture(api, captured)
     void(api, voided)
-    # Their time comes all at once; in the books only, for the cache knows of none.
+    # Their time comes all at once; in the ledger only, for the cache knows of none.
     api.sql("SET session_replication_role = replica; UPDATE hold SET expires_at = now() - interval '1 second'")
     expire(api)
     api.assert_proven()
@@ -442,7 +442,7 @@ def test_the_application_can_neither_delete_an_authorization_nor_rewrite_its_ter
                 connection.execute(statement.encode())
 
 
-# The state machine in the books
+# The state machine in the ledger
 
 
 def ending(authorization: QueuedIntent, state: AuthorizationState, amount_minor: int = 0) -> Intent:
@@ -460,7 +460,7 @@ CODES = {"captured": "hold_already_captured", "voided": "hold_already_voided", "
 @pytest.mark.parametrize("one_batch", [True, False], ids=["in one batch", "one after the other"])
 @pytest.mark.parametrize("second", ENDS)
 @pytest.mark.parametrize("first", ENDS)
-def test_the_books_take_the_first_end_and_reject_the_second(first: str, second: str, one_batch: bool) -> None:
+def test_the_ledger_takes_the_first_end_and_rejects_the_second(first: str, second: str, one_batch: bool) -> None:
     opened = queued(1, intent(amount_minor=60, kind=Kind.AUTHORIZATION))
     ends = [queued(n, ending(opened, *ENDS[name])) for n, name in ((2, first), (3, second))]
     balances, chain, holds = rows(wallet("alice", 100), wallet("bob")), heads(), {}
@@ -474,7 +474,7 @@ def test_the_books_take_the_first_end_and_reject_the_second(first: str, second: 
 
 
 @pytest.mark.parametrize("name", ENDS)
-def test_the_books_reject_the_end_of_what_they_have_not(name: str) -> None:
+def test_the_ledger_rejects_the_end_of_what_it_does_not_have(name: str) -> None:
     opened = queued(1, intent(amount_minor=60, kind=Kind.AUTHORIZATION))
     end = queued(2, ending(opened, *ENDS[name]))
     plan = plan_posting([end], {}, set(), rows(wallet("alice", 100), wallet("bob")), heads(), NOON)
@@ -482,7 +482,7 @@ def test_the_books_reject_the_end_of_what_they_have_not(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ENDS)
-def test_an_end_that_the_books_have_is_only_settled_again(name: str) -> None:
+def test_an_end_that_the_ledger_has_is_only_settled_again(name: str) -> None:
     opened = queued(1, intent(amount_minor=60, kind=Kind.AUTHORIZATION))
     end = queued(2, ending(opened, *ENDS[name]))
     balances, chain, holds = rows(wallet("alice", 100), wallet("bob")), heads(), {}

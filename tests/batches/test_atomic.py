@@ -67,7 +67,9 @@ def test_guarded_accounts_in_several_partitions_refuse_every_payment(world: Batc
         (payment("shop", "shop"), "accounts_equal"),
     ],
 )
-def test_what_cannot_even_be_tried_fails_the_whole_batch(world: BatchWorld, culprit: Any, code: str) -> None:
+def test_a_payment_that_cannot_be_read_or_prepared_fails_the_whole_batch(
+    world: BatchWorld, culprit: Any, code: str
+) -> None:
     [alice] = world.neighbours(1, 100)
     world.account("shop")
     before = world.traces()
@@ -131,7 +133,7 @@ def test_an_atomic_batch_over_cold_accounts_and_a_lost_cache_is_decided_whole(wo
     assert world.balance("shop")["balance_minor"] == 500
 
 
-def test_what_one_version_expects_fails_the_whole_batch(world: BatchWorld) -> None:
+def test_an_expected_version_that_has_passed_fails_the_whole_batch(world: BatchWorld) -> None:
     [alice] = world.neighbours(1, 100)
     world.account("shop")
     version = world.balance(alice)["version"]
@@ -166,7 +168,7 @@ def test_the_intents_of_an_atomic_batch_are_linked_and_stand_together(world: Bat
     assert len(groups) == 302
 
 
-def test_what_refuses_it_without_a_script_is_as_new_as_what_a_script_would_look_at(world: BatchWorld) -> None:
+def test_a_refusal_without_a_script_rests_on_facts_as_new_as_the_scripts(world: BatchWorld) -> None:
     names = [world.funded(f"payer-{n}", 100) for n in range(4)]
     world.account("shop")
     payments = [payment(name, "shop", 1) for name in names]

@@ -124,7 +124,7 @@ def test_payments_of_many_partitions_are_decided_in_one_request(world: BatchWorl
     assert world.balance("shop")["balance_minor"] == 120
 
 
-def test_a_large_batch_waits_while_the_books_are_behind_and_a_rehearsal_does_not(
+def test_a_large_batch_waits_while_the_ledger_is_behind_and_a_dry_run_does_not(
     world: BatchWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     slept: list[float] = []

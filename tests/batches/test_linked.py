@@ -1,4 +1,4 @@
-"""An atomic batch in the books: posted whole or rejected whole, and never read in part."""
+"""An atomic batch in the ledger: posted whole or rejected whole, and never read in part."""
 
 from typing import Any
 
@@ -35,7 +35,7 @@ def test_an_atomic_batch_is_posted_whole() -> None:
     assert posted(plan) == ["e1", "e2", "e3"]
 
 
-def test_if_the_books_must_refuse_one_all_are_refused_and_the_rest_of_the_round_posts() -> None:
+def test_if_the_ledger_must_refuse_one_all_are_refused_and_the_rest_of_the_round_posts() -> None:
     batch = [linked(1, group=None), linked(2), linked(3, 90), linked(4), linked(5, group=None), linked(6, group="h")]
     plan = planned([*batch, linked(7, group="h")], 100)
     assert posted(plan) == ["e1", "e5", "e6", "e7"]
@@ -56,7 +56,7 @@ def test_what_was_refused_for_another_reason_takes_the_batch_with_it() -> None:
     assert rejected(plan) == {"e1": RefusalCode.LINKED_PAYMENT_FAILED, "e2": RefusalCode.EXTERNAL_ID_REUSED}
 
 
-def test_an_external_id_that_the_books_know_for_something_else_takes_the_batch_with_it() -> None:
+def test_an_external_id_that_the_ledger_knows_for_something_else_takes_the_batch_with_it() -> None:
     batch = [linked(1), linked(2)]
     known = {batch[1].key: KnownOutcome("pay_0_1_1", intent(amount_minor=11).fingerprint, posted=True)}
     plan = planned(batch, 100, known)
@@ -128,7 +128,7 @@ def test_an_atomic_batch_waits_as_a_whole_for_an_account_that_somebody_has_locke
     assert world.balance("shop")["balance_minor"] == 2
 
 
-def test_the_books_reject_an_atomic_batch_whole_where_the_cache_was_wrong(world: BatchWorld) -> None:
+def test_the_ledger_rejects_an_atomic_batch_whole_where_the_cache_was_wrong(world: BatchWorld) -> None:
     [alice] = world.neighbours(1, 100)
     world.account("shop")
     world.balance(alice)
@@ -149,7 +149,7 @@ def test_the_books_reject_an_atomic_batch_whole_where_the_cache_was_wrong(world:
     assert all(item["status"] in (409, 422) for item in again)
 
 
-def test_a_constraint_of_the_books_rejects_an_atomic_batch_whole(world: BatchWorld) -> None:
+def test_a_constraint_of_the_ledger_rejects_an_atomic_batch_whole(world: BatchWorld) -> None:
     world.account(BANK, "asset")
     [alice] = world.neighbours(1, 1_000)
     world.account("shop")

@@ -84,7 +84,7 @@ def test_a_process_serves_only_so_many_streams_at_once(world: BatchWorld) -> Non
         assert world.streamed([]) == [], "a stream that ends gives its place back"
 
 
-def test_a_stream_that_is_given_up_by_its_client_gives_its_place_back(world: BatchWorld) -> None:
+def test_a_stream_given_up_by_its_client_frees_its_slot(world: BatchWorld) -> None:
     for _ in range(STREAMS + 1):
         sent = {"Authorization": f"Bearer {world.key}"}
         path = "/v1/payments/batch"
@@ -127,7 +127,7 @@ def test_a_stream_tries_again_after_a_fault_that_passes(fault: Exception) -> Non
     assert slept[0] < slept[1]
 
 
-def test_only_what_the_books_are_too_far_behind_for_is_tried_again(world: BatchWorld) -> None:
+def test_only_what_a_backlogged_ledger_refuses_is_tried_again(world: BatchWorld) -> None:
     slept: list[float] = []
 
     def sleep(seconds: float) -> None:

@@ -45,7 +45,7 @@ def test_holdfast_keeps_its_ledger_right_and_has_a_figure(arena: Arena, own_gene
 
 
 @pytest.mark.parametrize("name", ["for_update", "serializable", "optimistic"])
-def test_honest_baselines_keep_theirs(arena: Arena, name: str) -> None:
+def test_honest_baselines_keep_their_ledgers_right(arena: Arena, name: str) -> None:
     outcome = arena.turn(arena.rival(name), workload.hot_source(ACCOUNTS), 8)
     assert outcome.round.problems == []
     assert outcome.round.rate > 0

@@ -1,4 +1,4 @@
-"""What becomes of an operation that breaks off: before the books, after them, or while its accounts are locked."""
+"""What becomes of an operation that breaks off: before the posting, after it, or while its accounts are locked."""
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -47,7 +47,7 @@ SETTLING = (Outbox, "settle")
 """What follows the commit."""
 
 
-def test_holds_left_behind_before_the_books_go_after_a_while(world: JournalWorld) -> None:
+def test_holds_that_a_journal_left_behind_are_released_after_a_while(world: JournalWorld) -> None:
     first, second = world.wallets(2, 100)
     world.account("bob")
     body = journal(debit(first, 100), debit(second, 50), credit(BANK, 150))
@@ -71,7 +71,7 @@ def test_a_reconciliation_meanwhile_finds_every_hold_explained(world: JournalWor
     assert breaks_of(world.settings) == []
 
 
-def test_payments_go_on_around_holds_that_were_left_behind(world: JournalWorld) -> None:
+def test_payments_go_on_around_holds_that_a_journal_left_behind(world: JournalWorld) -> None:
     first, second = world.wallets(2, 100)
     broken_off(world, journal(debit(first, 60), debit(second, 60), credit(BANK, 120)), at=POSTING)
     payment_id = world.pay(first, second, 40).get_json()["payment_id"]
@@ -84,7 +84,7 @@ def test_payments_go_on_around_holds_that_were_left_behind(world: JournalWorld) 
 
 
 @pytest.mark.parametrize("guarded", [True, False])
-def test_what_is_in_the_books_and_not_in_the_cache_is_settled_by_the_drain(world: JournalWorld, guarded: bool) -> None:
+def test_what_is_in_the_ledger_and_not_in_the_cache_is_settled_by_the_drain(world: JournalWorld, guarded: bool) -> None:
     first, second = world.wallets(2, 100)
     world.balance(BANK)
     entries = [debit(first, 60), debit(second, 60), credit(BANK, 120)]
@@ -170,7 +170,7 @@ def test_without_the_cache_nothing_is_posted(world: JournalWorld) -> None:
     world.assert_proven()
 
 
-def test_an_empty_cache_is_no_obstacle(world: JournalWorld) -> None:
+def test_a_journal_is_posted_over_an_empty_cache(world: JournalWorld) -> None:
     wallets = world.wallets(3, 100)
     world.cache.flushdb()
     world.posted(*(debit(one, 100) for one in wallets), credit(BANK, 300))
@@ -178,7 +178,7 @@ def test_an_empty_cache_is_no_obstacle(world: JournalWorld) -> None:
     world.assert_proven()
 
 
-def test_serializability_decides_where_neither_sees_the_other(
+def test_serializability_decides_when_neither_sees_the_other(
     world: JournalWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The drain gives up the holds when the journal's snapshot is taken already, and its locks are not."""

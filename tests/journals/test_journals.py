@@ -27,7 +27,7 @@ def test_a_journal_is_posted_when_it_is_answered(world: JournalWorld) -> None:
     ]
     assert world.get(f"{JOURNALS}/jrn_1").get_json() == body
     assert world.balance("alice")["available_minor"] == 30
-    assert world.pay("bob", "alice", 60).status_code == 201, "a credit in the books can be spent at once"
+    assert world.pay("bob", "alice", 60).status_code == 201, "a credit in the ledger can be spent at once"
     world.drained()
     world.assert_proven()
 
@@ -257,7 +257,7 @@ def test_a_dry_run_of_a_reversal_answers_what_the_reversal_would_and_leaves_no_t
 
 
 @pytest.mark.usefixtures("patient_ledger")
-def test_of_reversals_at_once_one_wins(world: JournalWorld) -> None:
+def test_one_of_several_reversals_at_once_wins(world: JournalWorld) -> None:
     world.funded("alice", 100)
     path = f"{JOURNALS}/{world.posted(debit('alice', 70), credit(BANK, 70))['journal_id']}/reversal"
     bodies = [{"external_id": f"undo-{n}", "reason": "a mistake"} for n in range(8)]
@@ -278,7 +278,7 @@ def test_a_reversal_whose_money_is_spent_is_refused(world: JournalWorld) -> None
 
 
 @pytest.mark.parametrize("journal_id", ["jrn_99", "nothing", "pay_1_2_3"])
-def test_a_journal_that_is_not_there(world: JournalWorld, journal_id: str) -> None:
+def test_a_journal_that_does_not_exist_is_not_found(world: JournalWorld, journal_id: str) -> None:
     assert_problem(world.get(f"{JOURNALS}/{journal_id}"), 404, "journal_not_found")
     body = {"external_id": "x", "reason": "y"}
     assert_problem(world.post(f"{JOURNALS}/{journal_id}/reversal", body), 404, "journal_not_found")
@@ -288,7 +288,7 @@ def test_a_journal_that_is_not_there(world: JournalWorld, journal_id: str) -> No
     ("scope", "status"),
     [(Scope.READ, 403), (Scope.PAYMENTS_WRITE, 403), (Scope.ACCOUNTS_WRITE, 201), (Scope.JOURNALS_WRITE, 201)],
 )
-def test_who_may_post_a_journal(world: JournalWorld, scope: Scope, status: int) -> None:
+def test_posting_a_journal_needs_its_own_scope(world: JournalWorld, scope: Scope, status: int) -> None:
     world.clearing()
     world.account("bob")
     body = journal(debit(BANK, 5), credit("bob", 5))

@@ -132,7 +132,7 @@ def test_a_dry_run_refuses_what_the_refund_would_be_refused_for(world: JournalWo
     world.assert_proven()
 
 
-def test_what_cannot_be_refunded(world: JournalWorld) -> None:
+def test_what_cannot_be_refunded_is_refused(world: JournalWorld) -> None:
     world.funded("alice", 100)
     world.account("shop")
     payment_id = world.paid("alice", "shop", 100)

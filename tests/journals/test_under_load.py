@@ -57,7 +57,7 @@ def test_a_journal_gets_its_turn_on_an_account_that_is_drained_all_the_time(worl
     world.assert_proven()
 
 
-def test_journals_and_payments_of_the_same_accounts_leave_exact_books(world: JournalWorld) -> None:
+def test_journals_and_payments_of_the_same_accounts_leave_an_exact_ledger(world: JournalWorld) -> None:
     """Each is posted once, and answered so or with nothing moved before; and the proofs hold afterwards."""
     wallets = world.wallets(3, 1_000)
     ended = Event()
