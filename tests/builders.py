@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import psycopg
 import redis
@@ -52,6 +52,8 @@ PARTITIONS = 4
 """Few, so that accounts meet in one partition and payments still cross from one to another."""
 
 _UNSET: Any = object()
+
+R = TypeVar("R", PostingSession, LedgerReconciliation, psycopg.Connection[Any])
 
 
 # Values
@@ -453,7 +455,7 @@ class World:
         while self._closers:
             self._closers.pop()()
 
-    def _closing(self, resource: Any) -> Any:
+    def _closing(self, resource: R) -> R:
         self._closers.append(resource.close)
         return resource
 

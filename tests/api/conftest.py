@@ -15,7 +15,7 @@ W = TypeVar("W", bound=World)
 
 
 @contextmanager
-def fresh_world(databases: Databases, kind: type[W] = World) -> Iterator[W]:  # type: ignore[assignment]
+def fresh_world(databases: Databases, kind: type[W]) -> Iterator[W]:
     """A world on a database of its own and a flushed cache."""
     with databases.lent() as urls:
         urls = replace(urls, redis_url=with_database(urls.redis_url, CACHE_DATABASE))
@@ -27,12 +27,12 @@ def fresh_world(databases: Databases, kind: type[W] = World) -> Iterator[W]:  # 
 @pytest.fixture
 def world(databases: Databases) -> Iterator[World]:
     """A world of this test's own."""
-    with fresh_world(databases) as world:
+    with fresh_world(databases, World) as world:
         yield world
 
 
 @pytest.fixture(scope="module")
 def shared_world(databases: Databases) -> Iterator[World]:
     """One world for all tests of a module that take it. The cache is one too: do not mix it with `world`."""
-    with fresh_world(databases) as world:
+    with fresh_world(databases, World) as world:
         yield world

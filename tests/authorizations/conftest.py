@@ -35,7 +35,7 @@ WRITTEN = [
 @pytest.fixture(scope="module")
 def application(databases: Databases) -> Iterator[World]:
     """One application for all tests of a module; a database for each would take most of their time."""
-    with fresh_world(databases) as world:
+    with fresh_world(databases, World) as world:
         yield world
 
 

@@ -8,10 +8,11 @@ import psycopg
 import pytest
 from werkzeug.test import TestResponse
 
+from app.domain.authorizations import Authorization, AuthorizationState
 from app.domain.ledger_rows import QueuedIntent
 from app.domain.payment import Intent, Kind
 from app.domain.posting_plan import authorization_of, plan_posting
-from app.services.payments.authorizations import AuthorizationState, conclusion_intent
+from app.services.payments.authorizations import conclusion_intent
 from tests.api.world import BANK, World, assert_problem, payment
 from tests.builders import NOON, heads, intent, queued, rows, wallet
 from tests.patience import until
@@ -463,12 +464,13 @@ CODES = {"captured": "hold_already_captured", "voided": "hold_already_voided", "
 def test_the_ledger_takes_the_first_end_and_rejects_the_second(first: str, second: str, one_batch: bool) -> None:
     opened = queued(1, intent(amount_minor=60, kind=Kind.AUTHORIZATION))
     ends = [queued(n, ending(opened, *ENDS[name])) for n, name in ((2, first), (3, second))]
-    balances, chain, holds = rows(wallet("alice", 100), wallet("bob")), heads(), {}
+    balances, chain = rows(wallet("alice", 100), wallet("bob")), heads()
+    authorizations: dict[str, Authorization] = {}
     batches = [[opened, *ends]] if one_batch else [[opened], [ends[0]], [ends[1]]]
-    plans = [plan_posting(batch, {}, set(), balances, chain, NOON, authorizations=holds) for batch in batches]
+    plans = [plan_posting(batch, {}, set(), balances, chain, NOON, authorizations=authorizations) for batch in batches]
     rejections = [rejection for plan in plans for rejection in plan.rejections]
     assert [(one.queued, one.refusal.code) for one in rejections] == [(ends[1], CODES[first])]
-    assert holds[opened.outbox_position.payment_id].state == first
+    assert authorizations[opened.outbox_position.payment_id].state == first
     assert sum(len(plan.transactions) for plan in plans) == (first == "captured")
     assert balances["alice"].balance_minor == (40 if first == "captured" else 100)
 
@@ -485,7 +487,8 @@ def test_the_ledger_rejects_the_end_of_what_it_does_not_have(name: str) -> None:
 def test_an_end_that_the_ledger_has_is_only_settled_again(name: str) -> None:
     opened = queued(1, intent(amount_minor=60, kind=Kind.AUTHORIZATION))
     end = queued(2, ending(opened, *ENDS[name]))
-    balances, chain, holds = rows(wallet("alice", 100), wallet("bob")), heads(), {}
-    plan_posting([opened, end], {}, set(), balances, chain, NOON, authorizations=holds)
-    again = plan_posting([end], {}, set(), balances, chain, NOON, authorizations=holds)
+    balances, chain = rows(wallet("alice", 100), wallet("bob")), heads()
+    authorizations: dict[str, Authorization] = {}
+    plan_posting([opened, end], {}, set(), balances, chain, NOON, authorizations=authorizations)
+    again = plan_posting([end], {}, set(), balances, chain, NOON, authorizations=authorizations)
     assert (again.redelivered, again.transactions, again.rejections) == ([(end, True)], [], [])
