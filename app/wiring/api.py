@@ -1,12 +1,14 @@
 """Everything the API serves."""
 
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
 
 from app.api.context import ApiServices
 from app.cache.client import blocking_client
 from app.cache.notifications import Subscriber
+from app.ledger.account_changes import LedgerAccountChanges
 from app.ledger.accounts import LedgerAccounts
 from app.ledger.api_keys import LedgerApiKeys
 from app.ledger.history import History
@@ -36,8 +38,8 @@ WAITERS = 48
 """Requests of one process that may wait for the ledger at once; the other threads stay free for those that do not."""
 
 
-def build_api(settings: Settings) -> ApiServices:
-    """Everything the API serves."""
+def build_api(settings: Settings, *, sleep: Callable[[float], None] = time.sleep) -> ApiServices:
+    """Everything the API serves; `sleep` is how batches, journals and account changes wait before they try again."""
     engine = build_engine(settings, "api", LOOK_UP_S)
     cache = build_cache(settings)
     accounts = LedgerAccounts(engine, settings.partitions)
@@ -46,11 +48,11 @@ def build_api(settings: Settings) -> ApiServices:
     wake = Bell(WakeUps(settings.queue_url).drain).ring
     paying = build_payments(settings, cache, accounts, history, room, wake)
     register = LedgerTransactions(engine)
-    poster = build_poster(settings, cache, register, paying)
+    poster = build_poster(settings, cache, register, paying, sleep=sleep)
     subscription = blocking_client(settings.redis_url, decode_responses=True)
     return ApiServices(
         accounts=Accounts(accounts, build_assets(engine)),
-        changes=build_changes(engine, cache, paying.balances),
+        changes=build_changes(LedgerAccountChanges(engine), cache, paying.balances, sleep=sleep),
         assets=build_assets(engine),
         directory=paying.directory,
         balances=paying.balances,
@@ -58,9 +60,7 @@ def build_api(settings: Settings) -> ApiServices:
         finder=paying.finder,
         durable_wait=paying.durable_wait,
         authorizations=paying.authorizations,
-        batches=Batches(
-            paying.payments, paying.atomic_batches, Pacing(cache.outbox.backlog, time.sleep), sleep=time.sleep
-        ),
+        batches=Batches(paying.payments, paying.atomic_batches, Pacing(cache.outbox.backlog, sleep), sleep=sleep),
         journals=Journals(register, paying.directory, poster),
         refunds=Refunds(cache, register, paying.finder, paying.durable_wait, poster),
         history=History(build_engine(settings, "reports")),

@@ -62,11 +62,21 @@ def build_assets(engine: Engine) -> Assets:
     return Assets(LedgerAssets(engine), iso_currencies())
 
 
-def build_changes(engine: Engine, cache: Cache, balances: Balances) -> AccountChanges:
+def build_balances(cache: Cache, accounts: LedgerAccounts) -> Balances:
+    """Balances as the cache has them, for those who decide no payments."""
+    return Balances(cache, accounts, AccountDirectory(accounts))
+
+
+def build_changes(
+    ledger: LedgerAccountChanges,
+    cache: Cache,
+    balances: Balances,
+    *,
+    monotonic: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> AccountChanges:
     """The verbs of changing accounts."""
-    ledger = LedgerAccountChanges(engine)
-    push = DirectoryPush(cache, ledger)
-    return AccountChanges(ledger, cache, balances, push, monotonic=time.monotonic, sleep=time.sleep)
+    return AccountChanges(ledger, cache, balances, DirectoryPush(cache, ledger), monotonic=monotonic, sleep=sleep)
 
 
 @dataclass(slots=True)
@@ -127,7 +137,12 @@ def build_payments(
 
 
 def build_poster(
-    settings: Settings, cache: Cache, register: LedgerTransactions, paying: PaymentServices
+    settings: Settings,
+    cache: Cache,
+    register: LedgerTransactions,
+    paying: PaymentServices,
+    *,
+    sleep: Callable[[float], None] = time.sleep,
 ) -> JournalPoster:
     """What posts journals, reversals and refunds; their hash chain comes after those of the partitions."""
     return JournalPoster(
@@ -137,7 +152,7 @@ def build_poster(
         holds=JournalHolds(cache),
         decider=paying.decider,
         wake=paying.wake,
-        sleep=time.sleep,
+        sleep=sleep,
         jitter=random.random,
         new_attempt_id=lambda: uuid4().hex,
     )
@@ -201,9 +216,9 @@ def build_recovery(settings: Settings) -> ChangeRecovery:
     """The sweep over changes that were broken off."""
     engine = build_engine(settings, "mend")
     cache = build_cache(settings)
-    accounts = LedgerAccounts(engine, settings.partitions)
-    balances = Balances(cache, accounts, AccountDirectory(accounts))
-    return ChangeRecovery(LedgerAccountChanges(engine), build_changes(engine, cache, balances))
+    ledger = LedgerAccountChanges(engine)
+    balances = build_balances(cache, LedgerAccounts(engine, settings.partitions))
+    return ChangeRecovery(ledger, build_changes(ledger, cache, balances))
 
 
 def build_push(settings: Settings) -> DirectoryPush:

@@ -1,11 +1,12 @@
 """A small world for one test: a database and a cache of its own, the application over them, and a client."""
 
 import json
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, Self
 from uuid import uuid4
 
 import jsonschema
@@ -25,6 +26,7 @@ from app.wiring.api import build_api
 from app.wiring.cache import build_cache
 from app.wiring.verbs import build_engine
 from app.wiring.workers import build_drain
+from tests.installation import breaks_of
 from tests.patience import until
 
 CACHE_DATABASE = "5"
@@ -39,11 +41,13 @@ class World:
 
     settings: Settings
     prepare: Callable[[ApiServices], None] = lambda services: None
+    sleep: Callable[[float], None] = time.sleep
+    """How the services wait before they try again."""
 
     @cached_property
     def services(self) -> ApiServices:
         """The services under the application. They do not listen for answers unless `listening`."""
-        services = build_api(self.settings)
+        services = build_api(self.settings, sleep=self.sleep)
         services.start = lambda: None
         self.prepare(services)
         return services
@@ -79,9 +83,9 @@ class World:
         """A drain; nothing is posted before it is asked to."""
         return build_drain(self.settings)
 
-    def with_settings(self, **changes: Any) -> "World":
-        """The same world under other settings."""
-        return World(replace(self.settings, **changes), self.prepare)
+    def with_settings(self, **changes: Any) -> Self:
+        """The same world under other settings, as another process has it."""
+        return replace(self, settings=replace(self.settings, **changes))
 
     def key_with(self, *scopes: Scope) -> str:
         return create_key(self.ledger_api_keys, "a test", list(scopes), "tests")
@@ -178,6 +182,17 @@ class World:
             return not waits
 
         until(emptied, lambda: "the outbox does not become empty")
+
+    def assert_proven(self) -> None:
+        """With nothing left to post, cache and ledger must agree in every way that the proofs know."""
+        self.drained()
+        assert breaks_of(self.settings) == []
+
+    def assert_balances_shown(self) -> None:
+        """Every account shows the ledger's balance, and nothing is held."""
+        for account_id, balance_minor in self.sql("SELECT account_id, balance_minor FROM account_balance"):
+            shown = self.balance(account_id)
+            assert (shown["balance_minor"], shown["held_minor"]) == (balance_minor, 0), account_id
 
     def balance(self, account_id: str) -> dict[str, Any]:
         response = self.get(f"/v1/accounts/{account_id}/balance")

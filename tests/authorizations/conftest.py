@@ -35,13 +35,13 @@ WRITTEN = [
 @pytest.fixture(scope="module")
 def application(databases: Databases) -> Iterator[World]:
     """One application for all tests of a module; a database for each would take most of their time."""
-    with fresh_world(databases) as world:
+    with fresh_world(databases, World) as world:
         yield world
 
 
 @pytest.fixture
 def api(application: World) -> World:
-    """The application over empty books and an empty cache, with an account that has 1,000 and two that have nothing."""
+    """The application over an empty ledger and cache, with an account that has 1,000, and two that have nothing."""
     application.cache.flushdb()
     with psycopg.connect(application.settings.owner_database_url) as connection:
         connection.execute("SET session_replication_role = replica")  # the guards refuse to delete

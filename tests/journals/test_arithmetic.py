@@ -93,7 +93,7 @@ def test_without_a_guarded_leg_an_intent_stands_for_the_journal_all_the_same() -
     assert (only.hold_minor, only.legs) == (0, draft.legs)
 
 
-def test_the_books_refuse_a_leg_below_its_floor() -> None:
+def test_the_ledger_refuses_a_leg_below_its_floor() -> None:
     payment = posted_payment([10])
     draft = draft_refund(refund_order("p", "r", None, None, ""), payment, [], None, known(payment))
     assert isinstance(draft, Draft)

@@ -79,8 +79,8 @@ def read(path: Path) -> list[Row]:
         return list(csv.DictReader(file))
 
 
-def assert_books_follow(system: System, rows: Sequence[Row], model: Model) -> None:
-    """The customers' balances are the model's, and each movement is in the books once, or not at all."""
+def assert_ledger_follows(system: System, rows: Sequence[Row], model: Model) -> None:
+    """The customers' balances are the model's, and each movement is in the ledger once, or not at all."""
     accounts = [f"customer:{account_id}" for account_id in model.balances]
     found = dict(
         system.sql("SELECT account_id, balance_minor FROM account_balance WHERE account_id = ANY(%s)", accounts)
@@ -120,12 +120,12 @@ def test_a_file_ends_as_if_played_one_by_one_and_a_second_run_changes_nothing(
     assert (len(model.refused) > 0) == (floor is not None)
     assert "No break is open." in first.stdout
     assert re.search(r"[\d,]+ a second", first.stdout)
-    assert_books_follow(system, rows, model)
+    assert_ledger_follows(system, rows, model)
     before = chain_lengths(system)
     second = system.run("replay", str(path), "--currency", "EUR", "--floor", option, check=0)
     assert figures(second.stdout) == (model.posted, len(model.refused))
     assert chain_lengths(system) == before
-    assert_books_follow(system, rows, model)
+    assert_ledger_follows(system, rows, model)
     system.prove()
 
 
@@ -149,7 +149,7 @@ def test_a_kill_in_the_middle_changes_nothing_about_the_end(system: System, tmp_
     output, _ = replay.communicate(timeout=COMMAND_S)
     assert replay.returncode == 0, output
     assert figures(output) == (model.posted, len(model.refused))
-    assert_books_follow(system, rows, model)
+    assert_ledger_follows(system, rows, model)
     system.prove()
 
 
@@ -196,7 +196,7 @@ def fresh_system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
 
 @pytest.mark.skipif(not REAL_FILE.exists(), reason=f"the real movements are not here ({REAL_FILE.name})")
 class TestTheMovementsOf1993:
-    def test_without_floors_and_with_workers_killed_in_the_middle(self, system: System) -> None:
+    def test_a_replay_without_floors_survives_workers_killed_in_the_middle(self, system: System) -> None:
         rows = read(REAL_FILE)
         start = posted_so_far(system)
         replay = system.begin("replay", str(REAL_FILE), "--currency", "EUR", "--floor", "none")
@@ -208,7 +208,7 @@ class TestTheMovementsOf1993:
         output, _ = replay.communicate(timeout=COMMAND_S)
         assert replay.returncode == 0, output
         assert figures(output) == (28_205, 0)
-        assert_books_follow(system, rows, Model(None).play(rows))
+        assert_ledger_follows(system, rows, Model(None).play(rows))
         assert total(system, rows) == 3_657_594_610
         before = chain_lengths(system)
         again = system.run("replay", str(REAL_FILE), "--currency", "EUR", "--floor", "none", check=0)
@@ -219,7 +219,7 @@ class TestTheMovementsOf1993:
         rows = read(REAL_FILE)
         done = fresh_system.run("replay", str(REAL_FILE), "--currency", "EUR", "--floor", "zero", check=0)
         assert figures(done.stdout) == (28_191, 14)
-        assert_books_follow(fresh_system, rows, Model(0).play(rows))
+        assert_ledger_follows(fresh_system, rows, Model(0).play(rows))
         assert total(fresh_system, rows) == 3_707_160_310
         fresh_system.prove()
 
