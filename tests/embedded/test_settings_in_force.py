@@ -1,4 +1,4 @@
-"""The durability that the books rest on is asked of the running servers, not read from our own files."""
+"""The durability that the ledger rests on is asked of the running servers, not read from our own files."""
 
 import psycopg
 import pytest
