@@ -9,8 +9,8 @@ import psycopg
 from psycopg import sql
 
 from app.command_line import PROJECT
-from app.commands.readiness import wait_until_ready
-from app.commands.services import api
+from app.commands.api_probe import wait_until_ready
+from app.commands.processes import api
 from app.embedded.child_process import free_port
 from app.supervisor import Service, Supervisor
 from bench.audit import Auditor, Books

@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from functools import cache
 
 from app.domain.errors import Fault
+from app.process_tuning import tune_drain_collection
 from app.services.posting.drain import Drain
 from app.services.posting.outbox import DrainReport
 from app.wakeup import DRAIN_QUEUE, WakeUps
 from app.wiring.workers import build_drain
-from workers.process import collect_seldom, settings, work
+from workers.process import settings, work
 
 log = logging.getLogger(__name__)
 
@@ -136,6 +137,6 @@ def _rest_s(report: DrainReport) -> float:
 
 
 if __name__ == "__main__":
-    collect_seldom()
+    tune_drain_collection()
     sys.setswitchinterval(SWITCH_S)
     work(DRAIN_QUEUE)

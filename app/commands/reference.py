@@ -14,7 +14,7 @@ from app.api.application import create_application
 from app.api.context import ApiServices
 from app.api.openapi import document
 from app.command_line import PROJECT
-from app.commands.handbook import handbook
+from app.commands.api_markdown import api_markdown
 
 DOCS = PROJECT / "docs"
 
@@ -37,7 +37,7 @@ def files() -> dict[Path, str]:
     openapi = openapi_document()
     return {
         DOCS / "openapi.json": json.dumps(openapi, indent=2, ensure_ascii=False) + "\n",
-        DOCS / "API.md": handbook(openapi),
+        DOCS / "API.md": api_markdown(openapi),
     }
 
 

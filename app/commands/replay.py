@@ -8,8 +8,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from app.commands.proofs import as_text
-from app.commands.session import connected
+from app.commands.connection import connected
+from app.commands.proof_output import as_text
 from app.domain.bank_file import COLUMNS, Movement, read_movement
 from app.services.statements.replay import ReplayReport
 from app.settings import Settings
@@ -66,6 +66,6 @@ def _replay(settings: Settings, movements: list[Movement], arguments: argparse.N
 
 def _tell(report: ReplayReport, total: int, seconds: float) -> None:
     print(f"{total:,} movements in {seconds:.1f} s, {total / max(seconds, 0.001):,.0f} a second")
-    print(f"  {report.posted:>12,} in the books, {report.repeated:,} of them from an earlier run")
+    print(f"  {report.posted:>12,} in the ledger, {report.repeated:,} of them from an earlier run")
     for code, number in report.refused.most_common():
         print(f"  {number:>12,} refused: {code}")

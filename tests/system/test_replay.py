@@ -96,7 +96,7 @@ def assert_ledger_follows(system: System, rows: Sequence[Row], model: Model) -> 
 
 def figures(output: str) -> tuple[int, int]:
     """What the replay says was posted, and refused."""
-    posted = re.search(r"([\d,]+) in the books", output)
+    posted = re.search(r"([\d,]+) in the ledger", output)
     assert posted, output
     refused = sum(
         int(number.replace(",", "")) for number in re.findall(r"([\d,]+) refused: insufficient_funds", output)

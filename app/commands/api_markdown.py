@@ -19,7 +19,7 @@ WIDTH = 118
 Schema = dict[str, Any]
 
 
-def handbook(openapi: Schema) -> str:
+def api_markdown(openapi: Schema) -> str:
     """The reference for people: conventions, endpoints, refusals."""
     endpoints = Endpoints(openapi)
     lines = [*_filled(CONVENTIONS), "## Endpoints", "", *_overview(openapi), ""]
@@ -28,7 +28,7 @@ def handbook(openapi: Schema) -> str:
 
 
 def _filled(text: str) -> Iterator[str]:
-    """The paragraphs of a text, broken anew: the values in it have lengths of their own."""
+    """The paragraphs of a text, wrapped after its values were filled in."""
     for paragraph in text.strip().split("\n\n"):
         yield from (fill(paragraph, WIDTH, break_long_words=False, break_on_hyphens=False), "")
 
@@ -59,25 +59,25 @@ percent-encoded. The id of an account ends in none of {_listed(RESERVED_ENDINGS)
 
 **Authentication.** `Authorization: Bearer <key>` on every endpoint that names a scope. `python3 -m app keys create`
 makes a key. The scopes are {_listed(scope.value for scope in Scope)}; `{Scope.ADMIN}` includes the others. A revoked
-key stops working within {RECHECK_S:.0f} seconds, or as soon as the books can be reached again.
+key stops working within {RECHECK_S:.0f} seconds, or as soon as the ledger can be reached again.
 
 **Idempotency.** `external_id` is the idempotency key of a payment. Within an entity it posts at most once, for ever.
 The same `external_id` with the same content is a replay: 200 in place of 201, the acknowledgement as first given, and
 the header `Idempotent-Replayed: true`. With other content it is refused as `external_id_reused`, which names the field
 that differs. A refusal for lack of funds is recorded too: within the idempotency window a retry gets the same answer
 even if funds have come since, so a new attempt needs a new `external_id`. `expected_version` is a precondition and not
-content: a version conflict is not recorded, so send the same `external_id` with the new version. Behind the window only
-the books know an `external_id`: a repeat is acknowledged as pending, and the books answer it with the original.
+content: a version conflict is not recorded, so send the same `external_id` with the new version. After the window only
+the ledger knows an `external_id`: a repeat is acknowledged as pending, and the ledger answers it with the original.
 
 **Status.** A payment is `pending` when it is accepted: the funds are held and the intent is recorded in the cache. It
-is `posted` when the books have it, or `rejected` when the books refused it, with the reason. `durability` says what the
-present status survives: `{DURABLE_IN_LEDGER}` for a posted payment, and for a pending one, by the setting of the cache,
-{_listed(DURABILITY.values())}.
+is `posted` when it is in the ledger, or `rejected` when the ledger refused it, with the reason. `durability` says what
+the present status survives: `{DURABLE_IN_LEDGER}` for a posted payment, and for a pending one, by the setting of the
+cache, {_listed(DURABILITY.values())}.
 
-**Waiting.** With `Prefer: wait=N` (RFC 7240) a payment is answered when the books have answered, or as pending after N
-seconds; if the books reject it, with the refusal. N is cut to {LONGEST_WAIT_S:.0f}; `Preference-Applied` says what was
-applied. A replay with `Prefer: wait` tells the present status in place of the first one. Each API process has a bounded
-number of places for waiters; when they are taken, the acknowledgement is the answer, at once and without
+**Waiting.** With `Prefer: wait=N` (RFC 7240) a payment is answered when the ledger has answered, or as pending after N
+seconds; if the ledger rejects it, with the refusal. N is cut to {LONGEST_WAIT_S:.0f}; `Preference-Applied` says what
+was applied. A replay with `Prefer: wait` tells the present status in place of the first one. Each API process has a
+bounded number of places for waiters; when they are taken, the acknowledgement is the answer, at once and without
 `Preference-Applied`.
 
 **Freezing, cutting, closing.** A freeze bars new movements of its side: payments, authorizations, refunds, journals,

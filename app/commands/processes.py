@@ -1,4 +1,4 @@
-"""The processes of the system: their command lines, and how long each may take to finish."""
+"""The processes that `up` runs: their command lines, and how long each may take to finish its work."""
 
 import argparse
 import sys

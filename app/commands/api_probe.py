@@ -1,4 +1,4 @@
-"""Is the port free before we start, and does the API answer after?"""
+"""Checks the API from outside: whether its port is free before the start, and whether it is ready after it."""
 
 import contextlib
 import errno
@@ -6,7 +6,7 @@ import http.client
 import socket
 import time
 
-from app.commands.services import api_service
+from app.commands.processes import api_service
 from app.embedded.child_process import EmbeddedServerError, tail
 from app.supervisor import Supervisor
 

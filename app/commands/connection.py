@@ -1,4 +1,4 @@
-"""How a command reaches the system: its settings, over the servers of a data directory or of the environment."""
+"""Connects a command to the system: to the servers that the environment names, or to those of a data directory."""
 
 import os
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from app.settings import Settings, settings_from
 
 @contextmanager
 def connected(data_dir: Path) -> Iterator[Settings]:
-    """Settings that name the servers to work on; embedded servers run for as long as the command, if nothing does."""
+    """Settings that name the servers to work on; if none run, embedded ones run for as long as the command."""
     with attached(data_dir) as urls:
         environment = {
             **os.environ,

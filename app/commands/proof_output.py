@@ -1,4 +1,4 @@
-"""What `reconcile` and `verify` print."""
+"""The reports of `reconcile`, `verify` and `replay` as text for a person, or as JSON."""
 
 import json
 from dataclasses import asdict
@@ -22,7 +22,7 @@ def as_text(report: ProofReport) -> str:
 
 
 def repair_as_text(repair: RepairReport) -> str:
-    """The same, behind what was made anew."""
+    """For a person: what was rebuilt, then the proof that followed."""
     lines = [
         f"REPAIRED {account_id}: {found.kind.value} {found.figures}"
         for account_id, breaks in repair.repaired.items()
@@ -31,7 +31,7 @@ def repair_as_text(repair: RepairReport) -> str:
     if repair.in_doubt:
         kinds = ", ".join(sorted({found.kind.value for found in repair.in_doubt}))
         lines.append(
-            f"Nothing was repaired: the cache is made from the books, and these are in doubt themselves ({kinds})."
+            f"Nothing was repaired: the cache is rebuilt from the ledger, and the ledger itself is in doubt ({kinds})."
         )
     elif not lines:
         lines.append("Nothing is wrong in the cache; nothing was repaired.")
