@@ -22,4 +22,3 @@ def world(databases: Databases) -> Iterator[JournalWorld]:
 def patient_books(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever queues up for a lock waits as long as a busy machine needs."""
     monkeypatch.setattr(synchronous, "LONGEST_WAIT_S", PATIENCE_S)
-    monkeypatch.setattr(synchronous.JournalSession, "patience_s", PATIENCE_S + synchronous.SILENCE_S)
