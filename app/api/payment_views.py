@@ -9,7 +9,7 @@ from app.api.payment_schema import AcknowledgedPayment, DestinationBody, FundsAf
 from app.domain.authorizations import Authorization, AuthorizationState
 from app.domain.ledger_rows import QueuedIntent
 from app.domain.payment import Kind, Leg, parse_payment_id
-from app.domain.posting_plan import expires_at
+from app.domain.posting_plan import authorization_of
 from app.domain.read_models import PostedPayment, RejectedPayment
 from app.domain.refusals import Refusal
 from app.domain.timestamps import from_milliseconds, rfc3339
@@ -47,7 +47,7 @@ def _expires_at(accepted: Accepted) -> str | UnsetType:
     """When an authorization expires; other payments do not."""
     if accepted.intent.expires_in_s is None and accepted.intent.kind != Kind.AUTHORIZATION:
         return UNSET
-    return rfc3339(expires_at(QueuedIntent(accepted.outbox_position, accepted.intent)))
+    return rfc3339(authorization_of(QueuedIntent(accepted.outbox_position, accepted.intent)).expires_at)
 
 
 def _acknowledged_state(accepted: Accepted) -> str:

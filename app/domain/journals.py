@@ -11,9 +11,9 @@ from json import dumps
 from typing import Any
 
 from app.domain.accounts import AccountFacts
-from app.domain.hash_chain import LedgerTransaction
+from app.domain.hash_chain import LedgerTransaction, TransactionFacts, canonical_json
 from app.domain.journal_refusals import account_listed_twice, journal_unbalanced, refund_exceeds_payment
-from app.domain.ledger_rows import HOLD_SEPARATOR, ChainHead, Delta, LedgerBalance, PostingPlan
+from app.domain.ledger_rows import HOLD_SEPARATOR, ChainHead, LedgerBalance, PostingPlan
 from app.domain.payment import Intent, Kind, Leg
 from app.domain.payment_checks import (
     differing_field,
@@ -24,10 +24,12 @@ from app.domain.payment_checks import (
     refuse_unknown,
 )
 from app.domain.payment_refusals import entity_mismatch, external_id_reused
-from app.domain.posting_plan import advance_balance, advance_head, refuse_leg
+from app.domain.posting_checks import refuse_leg
+from app.domain.posting_plan import Planner
 from app.domain.read_models import PostedPayment
 from app.domain.refusals import Refusal
 from app.domain.splits import allocate
+from app.domain.timestamps import to_microseconds
 
 FEWEST_ENTRIES = 2
 MOST_ENTRIES = 200
@@ -242,32 +244,35 @@ def _hold(draft: Draft, leg: Leg, facts: Mapping[str, AccountFacts], attempt: st
 def plan_journal(
     draft: Draft, balances: dict[str, LedgerBalance], head: ChainHead, posted_at: datetime
 ) -> PostingPlan | Refusal:
-    """Decide a draft over the rows that its transaction has locked; advances `balances` and `head`."""
+    """Decide a draft over the rows that its transaction has locked; `balances` are advanced."""
     for leg in draft.legs:
         if refusal := refuse_leg(leg, balances.get(leg.account_id), draft.entity_id):
             return refusal
-    order = draft.order
-    deltas: dict[str, Delta] = {}
-    transaction = LedgerTransaction(
-        partition=head.partition,
-        chain_seq=head.chain_seq + 1,
-        entity_id=draft.entity_id,
-        external_id=order.external_id,
-        kind=order.kind.value,
-        payment_id=f"{_ID_PREFIX[order.kind]}_{head.chain_seq + 1}",
-        relates_to=order.relates_to,
-        fingerprint=order.fingerprint,
-        actor=order.actor,
-        description=order.reason,
-        metadata=draft.metadata,
-        accepted_at=posted_at,
-        effective_at=draft.effective_at or posted_at,
-        posted_at=posted_at,
-        entries=[advance_balance(leg, balances[leg.account_id], deltas, posted_at) for leg in draft.legs],
-        previous_hash=head.chain_hash,
+    planner = Planner(balances, {head.partition: head}, posted_at)
+    planner.append(_facts_of(draft, head, posted_at), draft.legs)
+    balances.update(planner.plan.balances)
+    return planner.plan
+
+
+def _facts_of(draft: Draft, head: ChainHead, posted_at: datetime) -> TransactionFacts:
+    """The transaction that a draft becomes. It is accepted when it is posted."""
+    order, posted_at_us = draft.order, to_microseconds(posted_at)
+    return (
+        head.partition,
+        head.chain_seq + 1,
+        draft.entity_id,
+        order.external_id,
+        order.kind.value,
+        f"{_ID_PREFIX[order.kind]}_{head.chain_seq + 1}",
+        order.relates_to,
+        order.fingerprint,
+        order.actor,
+        order.reason,
+        None if draft.metadata is None else canonical_json(draft.metadata),
+        posted_at_us,
+        posted_at_us if draft.effective_at is None else to_microseconds(draft.effective_at),
+        posted_at_us,
     )
-    advance_head(head, transaction)
-    return PostingPlan(transactions=[transaction], deltas=deltas)
 
 
 def draft_refund(

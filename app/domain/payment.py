@@ -51,6 +51,13 @@ def parse_payment_id(payment_id: str) -> OutboxPosition | None:
     return OutboxPosition(int(match[1]), f"{match[2]}-{match[3]}")
 
 
+def stream_id_of(payment_id: str) -> str:
+    """The stream id in a payment id, which must be one."""
+    outbox_position = parse_payment_id(payment_id)
+    assert outbox_position is not None
+    return outbox_position.stream_id
+
+
 def stream_id_order(stream_id: str) -> tuple[int, int]:
     """A sort key for stream ids: the order of the texts is not the order of the stream."""
     milliseconds, _, sequence = stream_id.partition("-")

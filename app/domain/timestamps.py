@@ -10,6 +10,11 @@ def from_milliseconds(milliseconds: int) -> datetime:
     return EPOCH + timedelta(milliseconds=milliseconds)
 
 
+def from_microseconds(microseconds: int) -> datetime:
+    """The time at a count of microseconds since 1970 UTC, exact."""
+    return EPOCH + timedelta(microseconds=microseconds)
+
+
 def to_milliseconds(moment: datetime) -> int:
     """Milliseconds since 1970 UTC, rounded down."""
     return to_microseconds(moment) // 1_000

@@ -17,7 +17,8 @@ from app.domain.read_models import (
     TrialBalanceTotal,
 )
 from app.domain.refusals import Refusal, RefusalCode
-from app.ledger.engine import any_of, translated
+from app.ledger.connections import translated
+from app.ledger.engine import any_of
 from app.ledger.schema import (
     account,
     account_balance,

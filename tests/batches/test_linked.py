@@ -3,6 +3,7 @@
 from typing import Any
 
 from app.cache import keys
+from app.domain.hash_chain import transactions_from
 from app.domain.ledger_rows import KnownOutcome, PostingPlan, QueuedIntent, units
 from app.domain.posting_plan import plan_posting
 from app.domain.refusals import Refusal, RefusalCode
@@ -23,7 +24,7 @@ def planned(batch: list[QueuedIntent], balance_minor: int, known: Any = None, **
 
 
 def posted(plan: PostingPlan) -> list[str]:
-    return [transaction.external_id for transaction in plan.transactions]
+    return [transaction.external_id for transaction in transactions_from(plan.transactions, plan.entries)]
 
 
 def rejected(plan: PostingPlan) -> dict[str, RefusalCode]:
@@ -46,7 +47,7 @@ def test_if_the_ledger_must_refuse_one_all_are_refused_and_the_rest_of_the_round
     }
     [first, culprit, _] = plan.rejections
     assert first.refusal.figures["failed_payment_id"] == culprit.queued.outbox_position.payment_id
-    assert plan.deltas["alice"].change_minor == -40
+    assert plan.balances["alice"].balance_minor == 100 - 40
 
 
 def test_what_was_refused_for_another_reason_takes_the_batch_with_it() -> None:

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 import pytest
 
 from app.ledger import journal_sessions
-from app.ledger.connections import SILENCE_S
 from tests.api.conftest import fresh_world
 from tests.databases import Databases
 from tests.journals.world import JournalWorld
@@ -23,4 +22,3 @@ def world(databases: Databases) -> Iterator[JournalWorld]:
 def patient_ledger(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever queues up for a lock waits as long as a busy machine needs."""
     monkeypatch.setattr(journal_sessions, "LONGEST_WAIT_S", PATIENCE_S)
-    monkeypatch.setattr(journal_sessions.JournalSession, "patience_s", PATIENCE_S + SILENCE_S)

@@ -6,10 +6,10 @@ from itertools import count
 from threading import Barrier, Event, Thread, Timer
 from typing import Any
 
+import msgspec
 import pytest
 
 from app.cache import keys
-from app.cache.notifications import _decode_notices
 from app.domain.errors import OutcomeUnknown
 from app.domain.ledger_rows import QueuedIntent
 from app.domain.payment import stream_id_order
@@ -56,7 +56,7 @@ def notices(world: World) -> Iterator[Callable[[], Notice]]:
     with world.client.pubsub() as listener:
         listener.subscribe(keys.SETTLED_CHANNEL)
         assert listener.get_message(timeout=PATIENCE_S)["type"] == "subscribe"
-        yield lambda: _decode_notices(listener.get_message(timeout=PATIENCE_S)["data"])[0]
+        yield lambda: msgspec.json.decode(listener.get_message(timeout=PATIENCE_S)["data"], type=list[Notice])[0]
 
 
 # The whole way
@@ -166,7 +166,7 @@ def test_a_credit_reaches_the_cache_though_only_the_partition_of_its_payer_was_t
         calls_made.append(calls)
         if len(calls_made) == 2:
             run(calls[:1])
-            raise Crashed("behind the first settle that trims")
+            raise Crashed("after the first settle that trims")
         return run(calls)
 
     cache.client.run = die_at_the_first_trim  # type: ignore[method-assign]
@@ -231,7 +231,7 @@ def test_a_late_reuse_with_other_content_is_rejected_and_its_hold_released(funde
     funded.assert_proven()
 
 
-def test_what_the_books_refused_once_stays_refused_under_its_external_id(funded: World) -> None:
+def test_what_the_ledger_refused_once_stays_refused_under_its_external_id(funded: World) -> None:
     funded.warm("alice")
     hot_state.put(funded.client, funded.account_key("alice"), balance=5_000)  # a cache that is wrong
     funded.accepted("alice", "bob", 4_000, "order-1")
@@ -398,14 +398,14 @@ def test_a_round_is_posted_while_the_one_before_is_still_being_settled(funded: W
     drain = funded.new_drain(cache=slow, ledger=ledger, batch_limit=8)
     with drain.turn() as partitions:
         assert drain.round(partitions).posted == 8
-        assert drain.round(partitions).posted == 3  # read behind the first eight, which were not trimmed yet
+        assert drain.round(partitions).posted == 3  # read after the first eight, which were not trimmed yet
         assert settled_before == [0, 0]
         assert slow.settled == 2
         assert drain.round(partitions).settled == 0
     funded.assert_proven()
 
 
-def test_what_was_posted_behind_a_settle_that_failed_is_left_to_the_next_drain(funded: World) -> None:
+def test_what_was_posted_after_a_settle_that_failed_is_left_to_the_next_drain(funded: World) -> None:
     for _ in range(12):
         funded.accepted("alice", "bob", 1)
     slow = SlowCache(funded.new_cache(), OutcomeUnknown("no answer in time"))
@@ -421,7 +421,7 @@ def test_what_was_posted_behind_a_settle_that_failed_is_left_to_the_next_drain(f
         two_rounds()
     assert funded.booked("bob") == 12
     assert (slow.settled, sum(funded.cache.outbox.backlog().values())) == (1, 12)
-    assert funded.drain(drain).posted == 12  # in the books already: only settled
+    assert funded.drain(drain).posted == 12  # in the ledger already: only settled
     assert funded.booked("bob") == 12
     funded.assert_proven()
 
@@ -551,7 +551,7 @@ def test_conflicts_without_end_are_given_up_announced_and_counted_and_nothing_is
 def scenario(world: World, number: int) -> list[str]:
     """Payments of every kind for one drain: posted, rejected, repeated late, crossing partitions both ways.
 
-    Returns the external ids that must be in the books once.
+    Returns the external ids that must be in the ledger once.
     """
     world.warm("alice")
     spend = [world.accepted("alice", "bob", 3, f"spend-{number}"), world.accepted("bob", "alice", 2, f"back-{number}")]
@@ -564,7 +564,7 @@ def scenario(world: World, number: int) -> list[str]:
     return [f"spend-{number}", f"back-{number}", f"fund-{number}"]
 
 
-def test_a_crash_at_any_step_leaves_books_that_a_fresh_drain_makes_whole(world: World) -> None:
+def test_a_crash_at_any_step_leaves_a_ledger_that_a_fresh_drain_makes_whole(world: World) -> None:
     world.bank()
     for name in ("alice", "bob", "carol"):
         world.account(name, balance_minor=1_000)

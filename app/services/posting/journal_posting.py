@@ -19,7 +19,7 @@ from app.domain.errors import (
     LedgerConstraintViolated,
     OutcomeUnknown,
 )
-from app.domain.hash_chain import LedgerTransaction
+from app.domain.hash_chain import LedgerTransaction, transactions_from
 from app.domain.journals import Draft, Order, hold_intents, plan_journal, refuse_reused_by
 from app.domain.ledger_rows import LedgerBalance, QueuedIntent
 from app.domain.payment import Intent, OutboxPosition
@@ -305,16 +305,18 @@ class JournalPoster:
             if isinstance(plan, Refusal):
                 return plan
             if held is not None:
-                posting.write(plan, balances, posted_at)
-        [transaction] = plan.transactions
+                posting.write(plan)
+        [transaction] = transactions_from(plan.transactions, plan.entries)
         if held is not None:
             self.holds.settle(held, balances)
         return Done(transaction, is_dry_run=held is None)
 
     def _count(self, session: JournalSession, draft: Draft, conflict: ConcurrencyConflict, *, last: bool) -> None:
-        hot = conflict.account_ids if isinstance(conflict, _Contended) else session.contended(draft.account_ids)
+        hot = (
+            conflict.account_ids if isinstance(conflict, _Contended) else session.conflicts.accounts(draft.account_ids)
+        )
         log.warning("%s %s: conflict: %s", draft.order.kind.value, draft.order.external_id, conflict)
-        session.count_conflicts(sorted(hot) or ["(unknown)"], retries=1, exhausted=int(last))
+        session.conflicts.count(sorted(hot) or ["(unknown)"], retries=1, exhausted=int(last))
 
 
 def _locks(order: Order, entity_id: str) -> list[str]:
