@@ -52,7 +52,7 @@ class Body(Generic[T]):
         return self.decode(raw_body())
 
     def read_or(self, default: T) -> T:
-        """The request's body, or `default` where there is none."""
+        """The request's body, or `default` if there is none."""
         raw = request.get_data(cache=False)
         return self.decode(raw) if raw else default
 

@@ -75,7 +75,7 @@ class LimitCode(StrEnum):
 
 @dataclass(slots=True, frozen=True)
 class LimitReply:
-    """The cache's answer to a new floor, and the account's funds before it; None where the account is cold."""
+    """The cache's answer to a new floor, and the account's funds before it; None if the account is cold."""
 
     code: LimitCode
     funds: Funds | None
