@@ -22,7 +22,10 @@ LONGEST_WAIT_S = 30.0
 """No request holds a thread longer; a longer wish is cut, and Preference-Applied says so."""
 
 NUL = b"\\u0000"
-"""The one character that JSON can spell and no book can keep; a bare one is no JSON."""
+"""The one character that JSON can spell and no ledger can keep; a bare one is not JSON."""
+
+_REAL_NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
+"""The escape itself: an even number of backslashes before it. After an odd number it is the text `\\u0000`."""
 
 T = TypeVar("T")
 
@@ -50,8 +53,8 @@ class Body(Generic[T]):
 
     def decode(self, raw: bytes) -> T:
         """Decode one JSON document."""
-        if NUL in raw:
-            raise malformed("The body holds a NUL character, which no book can keep.")
+        if NUL in raw and _REAL_NUL.search(raw):
+            raise malformed("The body holds a NUL character, which the ledger cannot keep.")
         return self.decode_clean(raw)
 
     def decode_clean(self, raw: bytes | msgspec.Raw) -> T:
