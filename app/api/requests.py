@@ -2,6 +2,7 @@
 
 import re
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal, InvalidOperation
 from typing import Any, Generic, TypeVar
 
 import msgspec
@@ -9,6 +10,7 @@ from flask import request
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from app.api.responses import Refused
+from app.domain.money import MAX_MINOR
 from app.domain.read_models import AsOf, TimeBasis
 from app.domain.refusals import Refusal, RefusalCode
 from app.domain.timestamps import rfc3339
@@ -35,12 +37,30 @@ def malformed(detail: str, **figures: object) -> Refused:
     return Refused(Refusal(RefusalCode.MALFORMED_REQUEST, detail, figures))
 
 
+def exact_number(text: str) -> float:
+    """A number of the metadata with a fraction or an exponent; ValueError where it would not come back as sent.
+
+    Doubles and the ledger's `jsonb` write a large one in different ways, so it has to be below 2^53.
+    """
+    number = float(text)
+    if abs(number) > MAX_MINOR or not _is_exact(text, number):
+        raise ValueError("A number that would not come back as it was sent; send it as a string")
+    return number + 0.0  # a negative zero becomes zero
+
+
+def _is_exact(text: str, number: float) -> bool:
+    try:
+        return Decimal(text) == Decimal(repr(number))
+    except InvalidOperation:  # an exponent beyond all bounds
+        return False
+
+
 class Body(Generic[T]):
     """A decoder for one kind of body: unknown fields, wrong types and missing fields are refused by name."""
 
     def __init__(self, kind: type[T]) -> None:
         self.kind = kind
-        self._decoder = msgspec.json.Decoder(kind, strict=True)
+        self._decoder = msgspec.json.Decoder(kind, strict=True, float_hook=exact_number)
 
     def read(self) -> T:
         """The request's body."""

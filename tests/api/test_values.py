@@ -1,6 +1,7 @@
 """Values come back as they went in, or are refused: text, numbers, times."""
 
 import json
+from urllib.parse import quote
 
 import pytest
 
@@ -10,15 +11,12 @@ LITERALS = ["\\u0000", "a\\u0000b", "\\\\u0000", "\\u00001", "C:\\u0000\\x", "\\
 
 
 @pytest.mark.parametrize("text", LITERALS)
-def test_text_that_only_looks_like_an_escaped_nul_comes_back(world: World, text: str) -> None:
-    world.funded("alice")
-    metadata = {"path": text, text: [text]}
-    created = world.post(
-        "/v1/accounts", {"account_id": "bob", "type": "liability", "currency_code": "EUR", "metadata": metadata}
-    )
-    assert created.status_code == 201, created.text
-    assert world.get("/v1/accounts/bob").get_json()["metadata"] == metadata
-    body = payment("alice", "bob", external_id=text, description=text, metadata=metadata)
+def test_text_that_only_looks_like_an_escaped_nul_comes_back(shared_world: World, text: str) -> None:
+    world, account_id, metadata = shared_world, f"text {text}", {"path": text, text: [text]}
+    world.account(BANK, "asset")
+    world.account(account_id, metadata=metadata)
+    assert world.get(f"/v1/accounts/{quote(account_id, safe='')}").get_json()["metadata"] == metadata
+    body = payment(BANK, account_id, external_id=text, description=text, metadata=metadata)
     batch = world.post("/v1/payments/batch", {"payments": [body]}).get_json()
     assert [one["status"] for one in batch["data"]] == [201]
     accepted = batch["data"][0]["payment"]
@@ -32,9 +30,62 @@ def test_text_that_only_looks_like_an_escaped_nul_comes_back(world: World, text:
 
 
 @pytest.mark.parametrize("backslashes", [0, 1, 2, 50_000])
-def test_a_nul_is_refused_however_many_backslashes_come_before_it(world: World, backslashes: int) -> None:
-    world.account(BANK, "asset")
+def test_a_nul_is_refused_however_many_backslashes_come_before_it(shared_world: World, backslashes: int) -> None:
+    world = shared_world
     raw = json.dumps(payment("a", "b", description="TEXT")).replace("TEXT", "\\\\" * backslashes + "\\u0000").encode()
     assert "NUL" in assert_problem(world.post("/v1/payments", raw), 400, "malformed_request")["detail"]
     [item] = world.post("/v1/payments/batch", b'{"payments": [' + raw + b"]}").get_json()["data"]
     assert item["problem"]["code"] == "malformed_request"
+
+
+EXACT = ["0", "-7", "1.50", "1E5", "1e-7", "-0.0", "0.30000000000000004", "5e-324", "9007199254740991.0"]
+BIG = ["9007199254740993", "18446744073709551616", "9" * 400]
+INEXACT = [
+    "0.1000000000000000055", "1e23", "9007199254740992.0", "12345678901234567.5", "1e400", "1e-400",
+    "1e-99999999999999999999", "0e99999999999999999999", "0." + "1" * 5_000,
+]  # fmt: skip
+
+
+def with_number(number: str, body: dict[str, object]) -> bytes:
+    return json.dumps({**body, "metadata": {"k": [{"n": 777}]}}).replace("777", number).encode()
+
+
+@pytest.mark.parametrize("number", EXACT + BIG)
+def test_a_number_in_metadata_comes_back_with_its_value(shared_world: World, number: str) -> None:
+    world, value = shared_world, {"k": [{"n": json.loads(number)}]}
+    world.account(BANK, "asset")
+    name = f"holds {number}"[:100]
+    account = with_number(number, {"account_id": name, "type": "liability", "currency_code": "EUR"})
+    assert [world.post("/v1/accounts", account).status_code for _ in range(2)] == [201, 200]
+    assert world.get(f"/v1/accounts/{name}").get_json()["metadata"] == value
+    sent = with_number(number, payment(BANK, name))
+    answers = [world.post("/v1/payments", sent) for _ in range(2)]
+    assert [one.status_code for one in answers] == [201, 200]
+    world.drained()
+    found = world.get(f"/v1/payments/{answers[0].get_json()['payment_id']}").get_json()
+    assert (found["status"], found["metadata"]) == ("posted", value)
+
+
+@pytest.mark.parametrize("number", INEXACT)
+def test_a_number_that_would_come_back_as_another_is_refused(shared_world: World, number: str) -> None:
+    world = shared_world
+    account = {"account_id": "numbers", "type": "liability", "currency_code": "EUR"}
+    journal = {"external_id": "j", "entries": [{"account_id": "a", "direction": "debit", "amount_minor": 1}] * 2}
+    for path, body in (
+        ("/v1/accounts", account),
+        ("/v1/payments", payment("alice", BANK)),
+        ("/v1/journals", {**journal, "reason": "r"}),
+    ):
+        problem = assert_problem(world.post(path, with_number(number, dict(body))), 400, "malformed_request")
+        assert "send it as a string" in problem["detail"]
+        assert len(problem["detail"]) < 200
+    world.account("patched")
+    changed = world.call("PATCH", "/v1/accounts/patched", data=with_number(number, {}), content_type="application/json")
+    assert_problem(changed, 400, "malformed_request")
+
+
+def test_account_metadata_that_only_python_takes_for_the_same_is_other_content(shared_world: World) -> None:
+    body = {"account_id": "flags", "type": "liability", "currency_code": "EUR", "metadata": {"vip": True}}
+    assert shared_world.post("/v1/accounts", body).status_code == 201
+    changed = {**body, "metadata": {"vip": 1}}
+    assert assert_problem(shared_world.post("/v1/accounts", changed), 409, "account_exists")["field"] == "metadata"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from json import dumps
 from typing import TYPE_CHECKING, Any
 
 from app.domain.account_changes import refuse_limit
@@ -47,7 +48,7 @@ class Accounts:
         wanted = asdict(request)
         account, created = self._register.create(wanted, actor)
         for name, value in wanted.items():
-            if not created and getattr(account, name) != value:
+            if not created and _differs(getattr(account, name), value):
                 return Refusal(
                     RefusalCode.ACCOUNT_EXISTS,
                     f"Account {account.account_id!r} exists with another {name}.",
@@ -62,6 +63,13 @@ class Accounts:
     def page(self, *, limit: int, after: str | None, entity_id: str | None, currency_code: str | None) -> list[Account]:
         """Up to `limit` accounts by id, those behind `after`."""
         return self._register.page(limit=limit, after=after, entity_id=entity_id, currency_code=currency_code)
+
+
+def _differs(ours: object, theirs: object) -> bool:
+    """Whether two values of a field differ; metadata by its JSON, for Python takes `true` and 1 for the same."""
+    if isinstance(ours, dict) and isinstance(theirs, dict):
+        return dumps(ours, sort_keys=True) != dumps(theirs, sort_keys=True)
+    return ours != theirs
 
 
 def _refuse(request: AccountRequest) -> Refusal | None:
