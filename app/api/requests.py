@@ -1,19 +1,20 @@
 """Reading requests: bodies, query parameters, headers. Everything refuses with a code."""
 
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal, InvalidOperation
-from typing import Any, Generic, TypeVar
+from typing import Annotated, Any, Generic, TypeVar
 
 import msgspec
 from flask import request
+from msgspec import Meta
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from app.api.responses import Refused
 from app.domain.money import MAX_MINOR
 from app.domain.read_models import AsOf, TimeBasis
 from app.domain.refusals import Refusal, RefusalCode
-from app.domain.timestamps import rfc3339
+from app.domain.timestamps import parse_time, rfc3339
 
 LONGEST_PAGE = 1_000
 DEFAULT_PAGE = 100
@@ -203,16 +204,18 @@ def preferred_wait_s() -> float | None:
     return None if match is None else min(float(match[1]), LONGEST_WAIT_S)
 
 
-def in_utc(moment: datetime | None, name: str) -> datetime | None:
-    """A time of the body; one without offset is refused, for nobody could say years later what it meant."""
-    if moment is None:
+Moment = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
+"""A time of a body, as text: `in_utc` reads it. A decoder that makes a time of it would round what should be cut."""
+
+
+def in_utc(text: str | None, name: str, hint: str = "") -> datetime | None:
+    """A time of the request; one without offset is refused, for nobody could say years later what it meant."""
+    if text is None:
         return None
-    if moment.tzinfo is None:
-        raise malformed(f"{name} needs an offset, e.g. 2026-01-31T09:30:00Z.", field=name)
     try:
-        return moment.astimezone(UTC)
-    except OverflowError:
-        raise malformed(f"{name} lies outside of the years 1 to 9999.", field=name) from None
+        return parse_time(text)
+    except ValueError as error:
+        raise malformed(f"{name} {error}{hint}.", field=name) from None
 
 
 CLOCK_SKEW = timedelta(minutes=1)
@@ -235,32 +238,19 @@ def not_in_future(moment: datetime | None, name: str, now: datetime) -> datetime
 
 def instant(name: str) -> AsOf | None:
     """The instant in the query parameter `name`, counted by the times that `by` names; None where none is given."""
-    text, by = request.args.get(name), request.args.get("by")
-    if text is None:
+    moment, by = in_utc(request.args.get(name), name, "; in a URL, a plus sign is %2B"), request.args.get("by")
+    if moment is None:
         if by is not None:
             raise malformed(f"by says which times count at an instant; give {name} too.", field=name)
         return None
     try:
-        as_of = AsOf(_time(text, name), TimeBasis(by or TimeBasis.EFFECTIVE))
+        as_of = AsOf(moment, TimeBasis(by or TimeBasis.EFFECTIVE))
         _ = as_of.before
     except ValueError:
         raise malformed("by must be effective or posted.", field="by") from None
     except OverflowError:
         raise malformed(f"{name} lies at the end of the calendar.", field=name) from None
     return as_of
-
-
-def _time(text: str, name: str) -> datetime:
-    """A time of the query."""
-    try:
-        moment = in_utc(msgspec.convert(text, datetime), name)
-    except msgspec.ValidationError:
-        raise malformed(
-            f"{name} must be a time as in RFC 3339, e.g. 2026-01-31T09:30:00Z; in a URL, a plus sign is %2B.",
-            field=name,
-        ) from None
-    assert moment is not None
-    return moment
 
 
 def checked_metadata(metadata: dict[str, Any] | None, limit: int) -> dict[str, Any] | None:

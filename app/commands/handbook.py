@@ -57,7 +57,8 @@ exactly, or from 2^53 on, is refused: send it as a string. `1E5` comes back as `
 **Identifiers.** Ids have 1 to {MAX_ID_LENGTH} printable characters and no white space at their ends. In a path they are
 percent-encoded. The id of an account ends in none of {_listed(RESERVED_ENDINGS)}, which follow ids in paths.
 
-**Times.** RFC 3339, in answers always UTC with milliseconds. A time in a request needs an offset.
+**Times.** RFC 3339, in answers always UTC with milliseconds. A time in a request needs an offset. It is kept to the
+microsecond; further digits are cut, and so are the microseconds in answers: no time is ever rounded up.
 
 **Authentication.** `Authorization: Bearer <key>` on every endpoint that names a scope. `python3 -m app keys create`
 makes a key. The scopes are {_listed(scope.value for scope in Scope)}; `{Scope.ADMIN}` includes the others. A revoked

@@ -89,3 +89,24 @@ def test_account_metadata_that_only_python_takes_for_the_same_is_other_content(s
     assert shared_world.post("/v1/accounts", body).status_code == 201
     changed = {**body, "metadata": {"vip": 1}}
     assert assert_problem(shared_world.post("/v1/accounts", changed), 409, "account_exists")["field"] == "metadata"
+
+
+def test_a_time_is_cut_and_never_rounded_into_the_next_day(shared_world: World) -> None:
+    world = shared_world
+    world.account(BANK, "asset")
+    world.account("midnight")
+    for text in ("2026-01-31T23:59:59.9999999Z", "2026-02-01T00:59:59.9999999+01:00"):
+        answer = world.deposit("midnight", 5, effective_at=text).get_json()
+        assert answer["effective_at"] == "2026-01-31T23:59:59.999Z"
+    world.drained()
+    lines = [{"account_id": "midnight", "direction": "credit"}, {"account_id": BANK, "direction": "debit"}]
+    entries = [{**line, "amount_minor": 7} for line in lines]
+    journal = {"external_id": "j-midnight", "reason": "r", "entries": entries}
+    posted = world.post("/v1/journals", {**journal, "effective_at": "2026-01-31T23:59:59.9999999Z"})
+    assert posted.get_json()["effective_at"] == "2026-01-31T23:59:59.999Z"
+    world.deposit("midnight", 100, effective_at="2026-02-01T00:00:00Z")
+    world.drained()
+    for name, path in (("at", "accounts/midnight/balance"), ("as_of", "reports/trial-balance")):
+        found = world.get(f"/v1/{path}?{name}=2026-01-31T23:59:59.9999999Z").get_json()
+        assert (17 in found.values()) or any(line["credit_minor"] == 17 for line in found["data"])
+    assert world.get("/v1/accounts/midnight/balance?at=2026-02-01T00:00:00Z").get_json()["balance_minor"] == 117
