@@ -12,6 +12,7 @@ from werkzeug.exceptions import RequestEntityTooLarge
 
 from app.api.responses import Refused
 from app.domain.money import MAX_MINOR
+from app.domain.payment_checks import refuse_decomposed
 from app.domain.read_models import AsOf, TimeBasis
 from app.domain.refusals import Refusal, RefusalCode
 from app.domain.timestamps import parse_time, rfc3339
@@ -168,6 +169,13 @@ def only_parameters(*names: str) -> None:
     for name in request.args:
         if name not in names:
             raise malformed(f"Unknown query parameter {name!r}.", field=name)
+
+
+def refuse_decomposed_parameters(*names: str) -> None:
+    """Refuse ids among the query parameters under which nothing was found, if that may be for their Unicode form."""
+    for name in names:
+        if refusal := refuse_decomposed(name, request.args.get(name, "")):
+            raise Refused(refusal)
 
 
 def is_dry_run() -> bool:

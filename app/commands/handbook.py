@@ -54,7 +54,9 @@ exactly, or from 2^53 on, is refused: send it as a string. `1E5` comes back as `
 **Money.** Amounts are whole numbers of minor units; the names of their fields end in `_minor`. The largest is
 {MAX_MINOR:,} (2^53 − 1): up to it every client counts exactly. Nothing is rounded; more is refused.
 
-**Identifiers.** Ids have 1 to {MAX_ID_LENGTH} printable characters and no white space at their ends. In a path they are
+**Identifiers.** Ids have 1 to {MAX_ID_LENGTH} printable characters and no white space at their ends, in
+Unicode Normalization Form C: `é` in another form looks the same and would be another id, so it is refused as
+`invalid_id`. In a path they are
 percent-encoded. The id of an account ends in none of {_listed(RESERVED_ENDINGS)}, which follow ids in paths.
 
 **Times.** RFC 3339, in answers always UTC with milliseconds. A time in a request needs an offset. It is kept to the

@@ -5,6 +5,7 @@ from binascii import a2b_base64, b2a_base64
 from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 from json import dumps
+from unicodedata import is_normalized
 from zlib import crc32
 
 from app.domain.accounts import MAX_ID_LENGTH, AccountFacts, AccountStatus, guarded_account
@@ -151,14 +152,29 @@ def _legs(request: PaymentRequest) -> list[Leg] | Refusal:
 
 
 def refuse_id(name: str, value: str) -> Refusal | None:
-    """Refuse an identifier that is empty, too long, or holds control characters or outer white space."""
+    """Refuse an identifier that is empty, too long, not composed, or holds control characters or outer white space."""
     if not value or len(value) > MAX_ID_LENGTH or not value.isprintable() or value != value.strip():
         return Refusal(
             RefusalCode.INVALID_ID,
             f"{name} must have 1 to {MAX_ID_LENGTH} printable characters and no white space at its ends.",
             {"field": name},
         )
-    return None
+    return refuse_decomposed(name, value)
+
+
+def refuse_decomposed(name: str, value: str) -> Refusal | None:
+    """Refuse an identifier that is not in Unicode's Normalization Form C: it would look like another and be a second.
+
+    None is changed into that form, for the caller would know it by another name than the ledger does.
+    """
+    if is_normalized("NFC", value):
+        return None
+    return Refusal(
+        RefusalCode.INVALID_ID,
+        f"{name} must be in Unicode Normalization Form C, e.g. é as the one character U+00E9: in another form it looks "
+        "the same and is another id.",
+        {"field": name},
+    )
 
 
 def _refuse_ids(
@@ -210,7 +226,7 @@ def refuse_unknown(account_ids: Sequence[str], facts: Mapping[str, AccountFacts]
     """Refuse the first of these accounts that does not exist."""
     for account_id in account_ids:
         if account_id not in facts:
-            return Refusal(
+            return refuse_decomposed("account_id", account_id) or Refusal(
                 RefusalCode.ACCOUNT_NOT_FOUND,
                 f"There is no account {account_id!r}; create it with POST /v1/accounts.",
                 {"account_id": account_id},

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from app.domain.account_changes import refuse_limit
 from app.domain.accounts import RESERVED_ENDINGS, AccountType
 from app.domain.money import unknown_currency
-from app.domain.payment_checks import refuse_id
+from app.domain.payment_checks import refuse_decomposed, refuse_id
 from app.domain.read_models import Account
 from app.domain.refusals import Refusal, RefusalCode
 from app.services.accounts.assets import Assets
@@ -87,7 +87,7 @@ def _refuse(request: AccountRequest) -> Refusal | None:
 
 def account_not_found(account_id: str) -> Refusal:
     """The refusal of an account that does not exist."""
-    return Refusal(
+    return refuse_decomposed("account_id", account_id) or Refusal(
         RefusalCode.ACCOUNT_NOT_FOUND,
         f"There is no account {account_id!r}; create it with POST /v1/accounts.",
         {"account_id": account_id},
