@@ -57,7 +57,10 @@ exactly, or from 2^53 on, is refused: send it as a string. `1E5` comes back as `
 **Identifiers.** Ids have 1 to {MAX_ID_LENGTH} printable characters and no white space at their ends, in
 Unicode Normalization Form C: `é` in another form looks the same and would be another id, so it is refused as
 `invalid_id`. In a path they are
-percent-encoded. The id of an account ends in none of {_listed(RESERVED_ENDINGS)}, which follow ids in paths.
+percent-encoded. The id of an account ends in none of {_listed(RESERVED_ENDINGS)}, which follow ids in paths; and
+between slashes it has no empty segment, `.` or `..`, because proxies and clients rewrite those. An account that has
+such an id, or a decomposed one, from before these rules can still be used. Percent-encode its id, `/` as `%2F`, and ask
+the server itself with a client that leaves dots alone (`curl --path-as-is`); `GET /v1/accounts` lists it.
 
 **Times.** RFC 3339, in answers always UTC with milliseconds. A time in a request needs an offset. It is kept to the
 microsecond; further digits are cut, and so are the microseconds in answers: no time is ever rounded up.

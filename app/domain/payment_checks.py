@@ -8,7 +8,7 @@ from json import dumps
 from unicodedata import is_normalized
 from zlib import crc32
 
-from app.domain.accounts import MAX_ID_LENGTH, AccountFacts, AccountStatus, guarded_account
+from app.domain.accounts import MAX_ID_LENGTH, RESERVED_ENDINGS, AccountFacts, AccountStatus, guarded_account
 from app.domain.money import MAX_MINOR
 from app.domain.payment import Intent, Kind, Leg, PaymentRequest
 from app.domain.refusals import Refusal, RefusalCode
@@ -160,6 +160,22 @@ def refuse_id(name: str, value: str) -> Refusal | None:
             {"field": name},
         )
     return refuse_decomposed(name, value)
+
+
+def refuse_account_id(account_id: str) -> Refusal | None:
+    """Refuse an id for a new account that a path could not carry: something on the way would ask for another account.
+
+    Proxies and clients merge slashes and resolve dots; and what follows an id in our own paths is no part of one.
+    """
+    if refusal := refuse_id("account_id", account_id):
+        return refusal
+    if any(segment in ("", ".", "..") for segment in account_id.split("/")):
+        detail = "account_id must have no empty segment, `.` or `..` between slashes: in a path a proxy rewrites those."
+    elif account_id.endswith(RESERVED_ENDINGS):
+        detail = f"account_id must not end in {' or '.join(RESERVED_ENDINGS)}: in a path that asks for something else."
+    else:
+        return None
+    return Refusal(RefusalCode.INVALID_ID, detail, {"field": "account_id"})
 
 
 def refuse_decomposed(name: str, value: str) -> Refusal | None:

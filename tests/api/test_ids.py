@@ -130,6 +130,23 @@ def test_an_account_from_before_the_rules_stays_reachable(both: World, account_i
     assert account_id in [one["account_id"] for one in both.get("/v1/accounts?limit=1000").get_json()["data"]]
 
 
+@pytest.mark.parametrize(
+    "account_id",
+    [".", "..", "a//b", "/leading", "trailing/", "a/", "/", "//", "a/./b", "a/../b", "../a", "a/..", "a/b//c"],
+)
+def test_an_account_id_that_a_proxy_would_rewrite_is_refused(both: World, account_id: str) -> None:
+    body = {"account_id": account_id, "type": "asset", "currency_code": "EUR"}
+    problem = assert_problem(both.post("/v1/accounts", body), 422, "invalid_id")
+    assert problem["field"] == "account_id"
+    assert "segment" in problem["detail"]
+
+
+@pytest.mark.parametrize("account_id", ["...", "a/b/c", ".a", "a.", "a/.b", "a/b..", "..a", "a\\b", "~", "%2e%2e"])
+def test_an_account_id_that_stays_as_it_is_in_a_path_is_accepted(both: World, account_id: str) -> None:
+    both.account(account_id)
+    assert both.get(path_of(account_id)).get_json()["account_id"] == account_id
+
+
 def test_what_is_no_account_may_hold_slashes_and_dots(both: World) -> None:
     for external_id in ("..", "a//b", "/"):
         assert both.pay(BANK, COMPOSED, external_id=external_id).status_code == 201

@@ -7,9 +7,9 @@ from json import dumps
 from typing import TYPE_CHECKING, Any
 
 from app.domain.account_changes import refuse_limit
-from app.domain.accounts import RESERVED_ENDINGS, AccountType
+from app.domain.accounts import AccountType
 from app.domain.money import unknown_currency
-from app.domain.payment_checks import refuse_decomposed, refuse_id
+from app.domain.payment_checks import refuse_account_id, refuse_decomposed, refuse_id
 from app.domain.read_models import Account
 from app.domain.refusals import Refusal, RefusalCode
 from app.services.accounts.assets import Assets
@@ -73,16 +73,11 @@ def _differs(ours: object, theirs: object) -> bool:
 
 
 def _refuse(request: AccountRequest) -> Refusal | None:
-    for name in ("account_id", "entity_id"):
-        if refusal := refuse_id(name, getattr(request, name)):
-            return refusal
-    if request.account_id.endswith(RESERVED_ENDINGS):
-        return Refusal(
-            RefusalCode.INVALID_ID,
-            f"account_id must not end in {' or '.join(RESERVED_ENDINGS)}: in a path that asks for something else.",
-            {"field": "account_id"},
-        )
-    return refuse_limit(request.overdraft_limit_minor)
+    return (
+        refuse_account_id(request.account_id)
+        or refuse_id("entity_id", request.entity_id)
+        or refuse_limit(request.overdraft_limit_minor)
+    )
 
 
 def account_not_found(account_id: str) -> Refusal:
