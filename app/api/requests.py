@@ -1,7 +1,7 @@
 """Reading requests: bodies, query parameters, headers. Everything refuses with a code."""
 
 import re
-from datetime import datetime, timedelta
+from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from typing import Annotated, Any, Generic, TypeVar
 
@@ -12,10 +12,10 @@ from werkzeug.exceptions import RequestEntityTooLarge
 
 from app.api.responses import Refused
 from app.domain.money import MAX_MINOR
-from app.domain.payment_checks import refuse_decomposed
+from app.domain.payment_checks import refuse_decomposed, refuse_future
 from app.domain.read_models import AsOf, TimeBasis
 from app.domain.refusals import Refusal, RefusalCode
-from app.domain.timestamps import parse_time, rfc3339
+from app.domain.timestamps import parse_time
 
 LONGEST_PAGE = 1_000
 DEFAULT_PAGE = 100
@@ -226,21 +226,10 @@ def in_utc(text: str | None, name: str, hint: str = "") -> datetime | None:
         raise malformed(f"{name} {error}{hint}.", field=name) from None
 
 
-CLOCK_SKEW = timedelta(minutes=1)
-"""How far a caller's clock may run ahead of ours."""
-
-
 def not_in_future(moment: datetime | None, name: str, now: datetime) -> datetime | None:
     """A time at which something has happened: one in the future is refused, beyond what clocks differ by."""
-    if moment is not None and moment > now + CLOCK_SKEW:
-        raise Refused(
-            Refusal(
-                RefusalCode.EFFECTIVE_AT_IN_FUTURE,
-                f"{name} {rfc3339(moment)} lies in the future, and a payment takes effect at once or has already; "
-                "post what is to take effect later as a journal.",
-                {"field": name, "now": rfc3339(now)},
-            )
-        )
+    if moment is not None and (refusal := refuse_future(name, moment, now)):
+        raise Refused(refusal)
     return moment
 
 

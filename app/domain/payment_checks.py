@@ -3,6 +3,7 @@
 import struct
 from binascii import a2b_base64, b2a_base64
 from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
 from hashlib import blake2b
 from json import dumps
 from unicodedata import is_normalized
@@ -13,6 +14,7 @@ from app.domain.money import MAX_MINOR
 from app.domain.payment import Intent, Kind, Leg, PaymentRequest
 from app.domain.refusals import Refusal, RefusalCode
 from app.domain.splits import Destination, resolve_split
+from app.domain.timestamps import rfc3339
 
 FINGERPRINT_LENGTH = 36
 """Characters: 9 bytes of digest and 9 × 2 bytes of field checks, in base64 without padding."""
@@ -311,3 +313,19 @@ def refuse_amount(amount_minor: int) -> Refusal | None:
             {"max_minor": MAX_MINOR},
         )
     return None
+
+
+CLOCK_SKEW = timedelta(minutes=1)
+"""How far a caller's clock may run ahead of ours."""
+
+
+def refuse_future(name: str, moment: datetime, now: datetime) -> Refusal | None:
+    """Refuse a time of effect in the future, beyond what clocks differ by."""
+    if moment <= now + CLOCK_SKEW:
+        return None
+    return Refusal(
+        RefusalCode.EFFECTIVE_AT_IN_FUTURE,
+        f"{name} {rfc3339(moment)} lies in the future, and a payment takes effect at once or has already; "
+        "post what is to take effect later as a journal.",
+        {"field": name, "now": rfc3339(now)},
+    )
