@@ -60,6 +60,8 @@ def read_movements(file: BinaryIO, now: datetime) -> Iterator[Movement]:
                 line,
                 f"{len(values)} values where the header has {len(header)} columns; a value with a comma needs quotes",
             )
+        if any(_holds_a_row(value, header) for value in values):
+            raise MalformedFile(line, "a value in quotes holds what looks like another movement; is its quote closed?")
         yield _movement(dict(zip(header, values, strict=True)), line, now)
 
 
@@ -75,6 +77,15 @@ def _check_header(line: int, header: Sequence[str]) -> None:
     if unknown := [column for column in header if column not in COLUMNS + REMARKS]:
         known = ", ".join(COLUMNS + REMARKS)
         raise MalformedFile(line, f"the header has unknown columns: {_shown(', '.join(unknown))}; known are {known}")
+
+
+def _holds_a_row(value: str, header: Sequence[str]) -> bool:
+    """Whether a value has swallowed a row, from an unclosed quote to a stray one: a date stands where a row has it."""
+    if "\n" not in value and "\r" not in value:
+        return False
+    place = header.index("date")
+    rows = [line.split(",") for line in value.splitlines()[1:]]
+    return any(len(cells) > place and _DAY.match(cells[place]) for cells in rows)
 
 
 def _movement(row: Mapping[str, str], line: int, now: datetime) -> Movement:

@@ -173,6 +173,15 @@ def test_the_line_is_the_physical_one_after_line_breaks_in_quotes() -> None:
     assert complaint(good.format(1), "2,1,1993-01-01,credit,0,", header=header).startswith("line 5: ")
 
 
+@pytest.mark.parametrize("between", [[], ["2,1,1993-01-02,debit,7,"]])
+def test_a_row_is_not_swallowed_between_a_quote_that_is_not_closed_and_a_stray_one(between: list[str]) -> None:
+    rows = ['1,1,1993-01-01,credit,5,"rent', *between, '3,1,1993-01-03,debit,7,5"']
+    said = complaint("0,1,1993-01-01,credit,5,", *rows, header=HEADER + ",purpose")
+    assert said.startswith("line 3: ")
+    assert "another movement" in said
+    assert len(read('1,1,1993-01-01,credit,5,"rent\na, b, c, d, e"', header=HEADER + ",purpose")) == 1
+
+
 def test_the_same_movement_again_is_sent_and_another_under_its_id_is_refused_by_its_line() -> None:
     first, other = "1,a,1993-01-01,credit,5", "2,a,1993-01-01,debit,5"
     rows = [first, other, first, "1,a,1993-01-01,debit,5", "1,b,1993-01-01,credit,5", "1,a,1993-01-01,credit,6", first]
