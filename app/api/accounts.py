@@ -8,7 +8,15 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from app.api.auth import actor, operation
 from app.api.context import services
-from app.api.requests import Body, after_number, checked_metadata, instant, only_parameters, page_limit
+from app.api.requests import (
+    Body,
+    after_number,
+    checked_metadata,
+    instant,
+    only_parameters,
+    page_limit,
+    refuse_decomposed_parameters,
+)
 from app.api.responses import json_response, page_response, problem
 from app.domain.account_refusals import account_not_found
 from app.domain.accounts import DEFAULT_ENTITY, AccountType, default_overdraft_limit
@@ -146,6 +154,8 @@ def list_accounts() -> Response:
         entity_id=request.args.get("entity_id"),
         currency_code=request.args.get("currency_code"),
     )
+    if not accounts:
+        refuse_decomposed_parameters("entity_id")
     cursor = accounts[-1].account_id if accounts else None
     return page_response([account_body(account) for account in accounts], limit, cursor)
 

@@ -1,6 +1,5 @@
 """Journals and refunds: post, read and reverse a journal; refund a payment."""
 
-from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from flask import Blueprint, Response
@@ -9,7 +8,7 @@ from msgspec import Meta, Struct
 from app.api.accounts import LARGEST_METADATA
 from app.api.auth import actor, operation
 from app.api.context import services
-from app.api.requests import Body, checked_metadata, in_utc, is_dry_run
+from app.api.requests import Body, Moment, checked_metadata, in_utc, is_dry_run
 from app.api.responses import json_response, problem
 from app.domain.hash_chain import Entry, LedgerTransaction
 from app.domain.journal_refusals import journal_not_found
@@ -38,7 +37,7 @@ class NewJournal(Struct, forbid_unknown_fields=True):
     external_id: str
     entries: Annotated[list[NewJournalEntry], Meta(min_length=FEWEST_ENTRIES, max_length=MOST_ENTRIES)]
     reason: ReasonText
-    effective_at: datetime | None = None
+    effective_at: Moment | None = None
     metadata: dict[str, Any] | None = None
 
 

@@ -6,7 +6,12 @@ from typing import Annotated, Any, Literal
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from app.api.accounts import LARGEST_METADATA, CurrencyCode
-from app.api.requests import checked_metadata, in_utc, not_in_future
+from app.api.requests import (
+    Moment,
+    checked_metadata,
+    in_utc,
+    not_in_future,
+)
 from app.domain.payment import PaymentRequest
 from app.domain.splits import MOST_DESTINATIONS, Destination
 
@@ -37,7 +42,7 @@ class NewPayment(Struct, forbid_unknown_fields=True):
     destination_account_id: str | None = None
     destinations: Annotated[list[SplitPart], Meta(max_length=MOST_DESTINATIONS)] | None = None
     description: Annotated[str, Meta(max_length=1_000)] | None = None
-    effective_at: datetime | None = None
+    effective_at: Moment | None = None
     expected_version: Annotated[int, Meta(ge=0)] | None = None
     metadata: dict[str, Any] | None = None
     capture: Literal["automatic", "manual"] = "automatic"

@@ -13,6 +13,7 @@ from app.api.requests import (
     malformed,
     only_parameters,
     preferred_wait_s,
+    refuse_decomposed_parameters,
 )
 from app.api.responses import json_response, problem
 from app.domain.accounts import DEFAULT_ENTITY
@@ -87,4 +88,6 @@ def find_payment() -> Response:
     if external_id is None:
         raise malformed("Give the external_id to find.", field="external_id")
     found = services().finder.find_by_external_id(request.args.get("entity_id", DEFAULT_ENTITY), external_id)
+    if found is None:
+        refuse_decomposed_parameters("external_id", "entity_id")
     return json_response({"data": [] if found is None else [payment_body(found, None)], "next": None})

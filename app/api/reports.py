@@ -5,7 +5,7 @@ from msgspec import Struct
 
 from app.api.auth import operation
 from app.api.context import services
-from app.api.requests import instant, only_parameters, page_limit
+from app.api.requests import instant, only_parameters, page_limit, refuse_decomposed_parameters
 from app.api.responses import json_response
 from app.domain.read_models import TrialBalanceLine, TrialBalanceTotal
 from app.domain.timestamps import rfc3339
@@ -71,6 +71,8 @@ def trial_balance() -> Response:
         after=request.args.get("after"),
         as_of=instant("as_of"),
     )
+    if not totals:
+        refuse_decomposed_parameters("entity_id")
     return json_response(
         TrialBalanceBody(
             [_total_body(total) for total in totals],

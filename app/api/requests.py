@@ -1,11 +1,13 @@
 """Reading requests: bodies, query parameters and headers. What cannot be read is refused with a code."""
 
 import re
-from datetime import UTC, datetime, timedelta
-from typing import Any, Generic, TypeVar
+from datetime import datetime
+from decimal import Decimal, InvalidOperation
+from typing import Annotated, Any, Generic, TypeVar
 
 import msgspec
 from flask import request
+from msgspec import Meta
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from app.api.request_refusals import (
@@ -16,10 +18,11 @@ from app.api.request_refusals import (
     unsupported_content_encoding,
 )
 from app.api.responses import Refused
-from app.domain.payment_refusals import effective_at_in_future
+from app.domain.money import MAX_MINOR
+from app.domain.payment_checks import refuse_decomposed, refuse_future
 from app.domain.read_models import AsOf, TimeBasis
 from app.domain.refusals import Refusal
-from app.domain.timestamps import rfc3339
+from app.domain.timestamps import parse_time
 
 LONGEST_PAGE = 1_000
 DEFAULT_PAGE = 100
@@ -30,7 +33,10 @@ LONGEST_WAIT_S = 30.0
 """No request occupies a thread for longer; a longer preference is cut, and Preference-Applied says so."""
 
 NUL = b"\\u0000"
-"""The one character that JSON can spell and Postgres cannot store; a bare one is not JSON."""
+"""The one character that JSON can spell and no ledger can keep; a bare one is not JSON."""
+
+_REAL_NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
+"""The escape itself: an even number of backslashes before it. After an odd number it is the text `\\u0000`."""
 
 T = TypeVar("T")
 
@@ -40,12 +46,30 @@ def malformed(detail: str, **figures: object) -> Refused:
     return Refused(malformed_request(detail, **figures))
 
 
+def exact_number(text: str) -> float:
+    """A number of the metadata with a fraction or an exponent; ValueError where it would not come back as sent.
+
+    Doubles and the ledger's `jsonb` write a large one in different ways, so it has to be below 2^53.
+    """
+    number = float(text)
+    if abs(number) > MAX_MINOR or not _is_exact(text, number):
+        raise ValueError("A number that would not come back as it was sent; send it as a string")
+    return number + 0.0  # a negative zero becomes zero
+
+
+def _is_exact(text: str, number: float) -> bool:
+    try:
+        return Decimal(text) == Decimal(repr(number))
+    except InvalidOperation:  # an exponent beyond all bounds
+        return False
+
+
 class Body(Generic[T]):
     """A decoder for one kind of body: unknown fields, wrong types and missing fields are refused by name."""
 
     def __init__(self, kind: type[T]) -> None:
         self.kind = kind
-        self._decoder = msgspec.json.Decoder(kind, strict=True)
+        self._decoder = msgspec.json.Decoder(kind, strict=True, float_hook=exact_number)
 
     def read(self) -> T:
         """The request's body."""
@@ -58,8 +82,8 @@ class Body(Generic[T]):
 
     def decode(self, raw: bytes) -> T:
         """Decode one JSON document."""
-        if NUL in raw:
-            raise malformed("The body holds a NUL character, which the ledger cannot store.")
+        if NUL in raw and _REAL_NUL.search(raw):
+            raise malformed("The body holds a NUL character, which the ledger cannot keep.")
         return self.decode_clean(raw)
 
     def decode_clean(self, raw: bytes | msgspec.Raw) -> T:
@@ -142,6 +166,13 @@ def only_parameters(*names: str) -> None:
             raise malformed(f"Unknown query parameter {name!r}.", field=name)
 
 
+def refuse_decomposed_parameters(*names: str) -> None:
+    """Refuse ids among the query parameters under which nothing was found, if that may be for their Unicode form."""
+    for name in names:
+        if refusal := refuse_decomposed(name, request.args.get(name, "")):
+            raise Refused(refusal)
+
+
 def is_dry_run() -> bool:
     """`?dry_run=true`: decide and write nothing. A misspelt value is refused, for it would move money."""
     if not request.query_string:
@@ -176,57 +207,42 @@ def preferred_wait_s() -> float | None:
     return None if match is None else min(float(match[1]), LONGEST_WAIT_S)
 
 
-def in_utc(moment: datetime | None, name: str) -> datetime | None:
-    """A time in a body, in UTC; one without an offset is refused, for nobody could say years later what it meant."""
-    if moment is None:
+Moment = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
+"""A time of a body, as text: `in_utc` reads it. A decoder that makes a time of it would round what should be cut."""
+
+
+def in_utc(text: str | None, name: str, hint: str = "") -> datetime | None:
+    """A time of the request; one without offset is refused, for nobody could say years later what it meant."""
+    if text is None:
         return None
-    if moment.tzinfo is None:
-        raise malformed(f"{name} needs an offset, e.g. 2026-01-31T09:30:00Z.", field=name)
     try:
-        return moment.astimezone(UTC)
-    except OverflowError:
-        raise malformed(f"{name} lies outside of the years 1 to 9999.", field=name) from None
-
-
-CLOCK_SKEW = timedelta(minutes=1)
-"""How far a caller's clock may run ahead of ours."""
+        return parse_time(text)
+    except ValueError as error:
+        raise malformed(f"{name} {error}{hint}.", field=name) from None
 
 
 def not_in_future(moment: datetime | None, name: str, now: datetime) -> datetime | None:
-    """The time of something that has happened; one in the future by more than CLOCK_SKEW is refused."""
-    if moment is not None and moment > now + CLOCK_SKEW:
-        raise Refused(effective_at_in_future(name, rfc3339(moment), rfc3339(now)))
+    """A time at which something has happened: one in the future is refused, beyond what clocks differ by."""
+    if moment is not None and (refusal := refuse_future(name, moment, now)):
+        raise Refused(refusal)
     return moment
 
 
 def instant(name: str) -> AsOf | None:
-    """The instant in the query parameter `name`, by the times that `by` names; None if it is not given."""
-    text, by = request.args.get(name), request.args.get("by")
-    if text is None:
+    """The instant in the query parameter `name`, counted by the times that `by` names; None where none is given."""
+    moment, by = in_utc(request.args.get(name), name, "; in a URL, a plus sign is %2B"), request.args.get("by")
+    if moment is None:
         if by is not None:
             raise malformed(f"by says which times count at an instant; give {name} too.", field=name)
         return None
     try:
-        as_of = AsOf(_time(text, name), TimeBasis(by or TimeBasis.EFFECTIVE))
+        as_of = AsOf(moment, TimeBasis(by or TimeBasis.EFFECTIVE))
         _ = as_of.before
     except ValueError:
         raise malformed("by must be effective or posted.", field="by") from None
     except OverflowError:
         raise malformed(f"{name} lies at the end of the calendar.", field=name) from None
     return as_of
-
-
-def _time(text: str, name: str) -> datetime:
-    """A time in the query string, in UTC."""
-    try:
-        moment = in_utc(msgspec.convert(text, datetime), name)
-    except msgspec.ValidationError:
-        raise malformed(
-            f"{name} must be a time as in RFC 3339, e.g. 2026-01-31T09:30:00Z; in a URL, a plus sign is %2B.",
-            field=name,
-        ) from None
-    assert moment is not None
-    return moment
 
 
 def checked_metadata(metadata: dict[str, Any] | None, limit: int) -> dict[str, Any] | None:

@@ -48,14 +48,22 @@ beside this file, and `GET /v1/openapi.json` on a running server. `README.md` ha
 **Content.** Requests and answers are JSON in UTF-8. Unknown fields are refused, and so are unknown query parameters of
 lists and reports: a misspelt filter must not widen an answer. A body has at most {LARGEST_BODY:,} bytes; `metadata`
 at most {LARGEST_METADATA:,}, and {DEEPEST_METADATA} levels. A NUL character is refused everywhere.
+Values in `metadata` come back as they were sent. A number with a fraction or an exponent that a double does not hold
+exactly, or from 2^53 on, is refused: send it as a string. `1E5` comes back as `100000.0`.
 
 **Money.** Amounts are whole numbers of minor units; the names of their fields end in `_minor`. The largest is
 {MAX_MINOR:,} (2^53 − 1): up to it every client counts exactly. Nothing is rounded; more is refused.
 
-**Identifiers.** Ids have 1 to {MAX_ID_LENGTH} printable characters and no white space at their ends. In a path they are
-percent-encoded. The id of an account ends in none of {_listed(RESERVED_ENDINGS)}, which follow ids in paths.
+**Identifiers.** Ids have 1 to {MAX_ID_LENGTH} printable characters and no white space at their ends, in
+Unicode Normalization Form C: `é` in another form looks the same and would be another id, so it is refused as
+`invalid_id`. In a path they are
+percent-encoded. The id of an account ends in none of {_listed(RESERVED_ENDINGS)}, which follow ids in paths; and
+between slashes it has no empty segment, `.` or `..`, because proxies and clients rewrite those. An account that has
+such an id, or a decomposed one, from before these rules can still be used. Percent-encode its id, `/` as `%2F`, and ask
+the server itself with a client that leaves dots alone (`curl --path-as-is`); `GET /v1/accounts` lists it.
 
-**Times.** RFC 3339, in answers always UTC with milliseconds. A time in a request needs an offset.
+**Times.** RFC 3339, in answers always UTC with milliseconds. A time in a request needs an offset. It is kept to the
+microsecond; further digits are cut, and so are the microseconds in answers: no time is ever rounded up.
 
 **Authentication.** `Authorization: Bearer <key>` on every endpoint that names a scope. `python3 -m app keys create`
 makes a key. The scopes are {_listed(scope.value for scope in Scope)}; `{Scope.ADMIN}` includes the others. A revoked

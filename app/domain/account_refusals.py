@@ -4,6 +4,8 @@ A builder takes plain values and returns a refusal: a code, a sentence, and the 
 minor units.
 """
 
+from unicodedata import is_normalized
+
 from app.domain.refusals import Refusal, RefusalCode
 
 
@@ -12,8 +14,19 @@ def invalid_id(field: str, rule: str) -> Refusal:
     return Refusal(RefusalCode.INVALID_ID, f"{field} must {rule}.", {"field": field})
 
 
+def not_composed(field: str) -> Refusal:
+    """An identifier that is not in Unicode's Normalization Form C."""
+    return invalid_id(
+        field,
+        "be in Unicode Normalization Form C, e.g. é as the one character U+00E9: in another form it looks the same and "
+        "is another id",
+    )
+
+
 def account_not_found(account_id: str) -> Refusal:
-    """An account that does not exist."""
+    """An account that does not exist; an id that is not composed may be meant for one that does."""
+    if not is_normalized("NFC", account_id):
+        return not_composed("account_id")
     detail = f"There is no account {account_id!r}; create it first."
     return Refusal(RefusalCode.ACCOUNT_NOT_FOUND, detail, {"account_id": account_id})
 

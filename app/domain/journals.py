@@ -142,13 +142,14 @@ def refuse_reused_by(order: Order, first_fingerprint: str) -> Refusal:
 # From an order to a draft
 
 
-def refuse_journal_ids(request: JournalRequest) -> Refusal | None:
+def refuse_journal_ids(request: JournalRequest, facts: Mapping[str, AccountFacts]) -> Refusal | None:
     """Refuse invalid identifiers, and an account that is listed twice."""
     if refusal := refuse_id("external_id", request.external_id):
         return refusal
     seen: set[str] = set()
     for account_id in request.account_ids:
-        if refusal := refuse_id("account_id", account_id):
+        # An account that exists has a valid id, or had one when it was created.
+        if account_id not in facts and (refusal := refuse_id("account_id", account_id)):
             return refusal
         if account_id in seen:
             return account_listed_twice(account_id)

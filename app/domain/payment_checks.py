@@ -3,18 +3,21 @@
 import struct
 from binascii import a2b_base64, b2a_base64
 from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
 from hashlib import blake2b
 from json import dumps
+from unicodedata import is_normalized
 from zlib import crc32
 
-from app.domain.account_refusals import account_barred, account_not_found, invalid_id
-from app.domain.accounts import MAX_ID_LENGTH, AccountFacts, guarded_account
+from app.domain.account_refusals import account_barred, account_not_found, invalid_id, not_composed
+from app.domain.accounts import MAX_ID_LENGTH, RESERVED_ENDINGS, AccountFacts, guarded_account
 from app.domain.money import MAX_MINOR
 from app.domain.payment import Intent, Kind, Leg, PaymentRequest
 from app.domain.payment_refusals import (
     amount_not_positive,
     amount_out_of_range,
     currency_mismatch,
+    effective_at_in_future,
     entity_mismatch,
     expiry_not_allowed,
     external_id_reused,
@@ -24,6 +27,7 @@ from app.domain.payment_refusals import (
 )
 from app.domain.refusals import Refusal
 from app.domain.splits import Destination, resolve_split
+from app.domain.timestamps import rfc3339
 
 FINGERPRINT_LENGTH = 36
 """Characters: 9 bytes of digest and 9 × 2 bytes of field checks, in base64 without padding."""
@@ -154,10 +158,36 @@ def _legs(request: PaymentRequest) -> list[Leg] | Refusal:
 
 
 def refuse_id(name: str, value: str) -> Refusal | None:
-    """Refuse an identifier that is empty, too long, or holds control characters or outer white space."""
+    """Refuse an identifier that is empty, too long, not composed, or holds control characters or outer white space."""
     if not value or len(value) > MAX_ID_LENGTH or not value.isprintable() or value != value.strip():
         return invalid_id(name, f"have 1 to {MAX_ID_LENGTH} printable characters and no white space at its ends")
+    return refuse_decomposed(name, value)
+
+
+def refuse_account_id(account_id: str) -> Refusal | None:
+    """Refuse an id for a new account that a path could not carry: something on the way would ask for another account.
+
+    Proxies and clients merge slashes and resolve dots; and what follows an id in our own paths is no part of one.
+    """
+    if refusal := refuse_id("account_id", account_id):
+        return refusal
+    if any(segment in ("", ".", "..") for segment in account_id.split("/")):
+        rule = "have no empty segment, `.` or `..` between slashes: in a path a proxy rewrites those"
+        return invalid_id("account_id", rule)
+    if account_id.endswith(RESERVED_ENDINGS):
+        endings = " or ".join(RESERVED_ENDINGS)
+        return invalid_id("account_id", f"not end in {endings}: in a path that asks for something else")
     return None
+
+
+def refuse_decomposed(name: str, value: str) -> Refusal | None:
+    """Refuse an identifier that is not in Unicode's Normalization Form C: it would look like another and be a second.
+
+    None is changed into that form, for the caller would know it by another name than the ledger does.
+    """
+    if is_normalized("NFC", value):
+        return None
+    return not_composed(name)
 
 
 def _check_ids(
@@ -236,3 +266,14 @@ def refuse_amount(amount_minor: int) -> Refusal | None:
     if amount_minor > MAX_MINOR:
         return amount_out_of_range(MAX_MINOR)
     return None
+
+
+CLOCK_SKEW = timedelta(minutes=1)
+"""How far a caller's clock may run ahead of ours."""
+
+
+def refuse_future(name: str, moment: datetime, now: datetime) -> Refusal | None:
+    """Refuse a time of effect in the future, beyond what clocks differ by."""
+    if moment <= now + CLOCK_SKEW:
+        return None
+    return effective_at_in_future(name, rfc3339(moment), rfc3339(now))

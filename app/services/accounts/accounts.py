@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from json import dumps
 from typing import TYPE_CHECKING, Any
 
-from app.domain import account_refusals
 from app.domain.account_changes import refuse_limit
-from app.domain.account_refusals import account_exists, invalid_id, unknown_currency
-from app.domain.accounts import RESERVED_ENDINGS, AccountType
-from app.domain.payment_checks import refuse_id
+from app.domain.account_refusals import account_exists, unknown_currency
+from app.domain.accounts import AccountType
+from app.domain.payment_checks import refuse_account_id, refuse_id
 from app.domain.read_models import Account
 from app.domain.refusals import Refusal
 from app.services.accounts.assets import Assets
@@ -48,7 +48,7 @@ class Accounts:
         wanted = asdict(request)
         account, created = self._register.create(wanted, actor)
         for name, value in wanted.items():
-            if not created and getattr(account, name) != value:
+            if not created and _differs(getattr(account, name), value):
                 return account_exists(account.account_id, name)
         return account, created
 
@@ -61,14 +61,16 @@ class Accounts:
         return self._register.page(limit=limit, after=after, entity_id=entity_id, currency_code=currency_code)
 
 
+def _differs(ours: object, theirs: object) -> bool:
+    """Whether two values of a field differ; metadata by its JSON, for Python takes `true` and 1 for the same."""
+    if isinstance(ours, dict) and isinstance(theirs, dict):
+        return dumps(ours, sort_keys=True) != dumps(theirs, sort_keys=True)
+    return ours != theirs
+
+
 def _check(request: AccountRequest) -> Refusal | None:
-    for name in ("account_id", "entity_id"):
-        if refusal := refuse_id(name, getattr(request, name)):
-            return refusal
-    if request.account_id.endswith(RESERVED_ENDINGS):
-        endings = " or ".join(RESERVED_ENDINGS)
-        return invalid_id("account_id", f"not end in {endings}: in a path that asks for something else")
-    return refuse_limit(request.overdraft_limit_minor)
-
-
-account_not_found = account_refusals.account_not_found
+    return (
+        refuse_account_id(request.account_id)
+        or refuse_id("entity_id", request.entity_id)
+        or refuse_limit(request.overdraft_limit_minor)
+    )

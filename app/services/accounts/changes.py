@@ -24,11 +24,11 @@ from app.domain.account_changes import (
     needs_quiet,
     refuse_change,
 )
+from app.domain.account_refusals import account_not_found
 from app.domain.accounts import AccountStatus
 from app.domain.errors import ConcurrencyRetryExhausted, Fault
 from app.domain.read_models import Account
 from app.domain.refusals import Refusal, RefusalCode
-from app.services.accounts.accounts import account_not_found
 from app.services.accounts.directory import DirectoryPush
 from app.services.accounts.floors import AccountIsCold, CacheFloors
 from app.services.accounts.hydration import Balances

@@ -169,9 +169,10 @@ class Payments:
         if answer is Answer.FULL:
             accepted.turned_away = True
             return accepted
-        return self._look_up(accepted)
+        return self.look_up(accepted)
 
-    def _look_up(self, accepted: Accepted) -> Outcome:
+    def look_up(self, accepted: Accepted) -> Outcome:
+        """What the ledger has made of an accepted payment so far."""
         found = self._finder.find(accepted.payment_id)
         if isinstance(found, PostedPayment):
             outbox_position = parse_payment_id(found.payment_id)

@@ -35,11 +35,9 @@ class Journals:
 
     def post(self, request: JournalRequest, actor: str, *, dry_run: bool = False) -> Done | Refusal:
         """Post a journal, once; a dry run checks everything and writes nothing."""
-        if refusal := refuse_journal_ids(request):
-            return refusal
         account_ids = request.account_ids
         facts = self._directory.snapshot().facts(account_ids)
-        if refusal := refuse_unknown(account_ids, facts):
+        if refusal := refuse_journal_ids(request, facts) or refuse_unknown(account_ids, facts):
             return refusal
         order = journal_order(request, actor)
 
