@@ -10,18 +10,7 @@ ROOT = Path(__file__).resolve().parents[2]
 OFFERED = {"_replace", "_asdict", "_fields", "_make", "_exit"}
 """Public names of the standard library that begin with an underscore."""
 
-STILL_TO_CLEAN = (
-    "tests/api/test_outages.py",
-    "tests/api/test_waiting.py",
-    "tests/cache/test_settle.py",
-    "tests/ledger/test_accounts.py",
-    "tests/services/test_coalescing.py",
-    "tests/services/test_directory.py",
-    "tests/services/test_drain.py",
-    "tests/services/test_hydration.py",
-    "tests/services/test_lifecycle_machine.py",
-    "tests/services/test_optimistic_posting.py",
-)
+STILL_TO_CLEAN = ("tests/cache/test_settle.py",)
 
 
 def is_private(name: object) -> bool:
