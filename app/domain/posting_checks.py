@@ -6,12 +6,24 @@ The cache has accepted these intents already. The ledger checks them again, agai
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
-from app.domain.authorizations import Authorization, AuthorizationState, authorization_not_found, refuse_concluded
+from app.domain.account_refusals import account_not_found
+from app.domain.authorizations import Authorization, AuthorizationState
 from app.domain.ledger_rows import KnownOutcome, LedgerBalance, QueuedIntent
 from app.domain.money import in_range
 from app.domain.payment import Intent, Leg
 from app.domain.payment_checks import differing_field
-from app.domain.refusals import Refusal, RefusalCode
+from app.domain.payment_refusals import (
+    authorization_concluded,
+    authorization_not_found,
+    balance_out_of_range,
+    currency_mismatch,
+    entity_mismatch,
+    external_id_refused,
+    external_id_reused,
+    ledger_below_floor,
+    linked_payment_rejected,
+)
+from app.domain.refusals import Refusal
 
 RowOf = Callable[[str], LedgerBalance | None]
 """Finds an account's row by its id; None if the ledger has no such account."""
@@ -24,11 +36,7 @@ def refuse_legs(intent: Intent, row_of: RowOf) -> Refusal | None:
         if row is not None and _takes(row, intent, leg.amount_minor):
             continue
         if row is not None and row.entity_id == intent.entity_id and row.currency_code != intent.currency_code:
-            return Refusal(
-                RefusalCode.CURRENCY_MISMATCH,
-                f"Account {leg.account_id!r} is in {row.currency_code}.",
-                {"account_id": leg.account_id, "account_currency_code": row.currency_code},
-            )
+            return currency_mismatch(leg.account_id, row.currency_code, intent.currency_code)
         if refusal := refuse_leg(leg, row, intent.entity_id):
             return refusal
     return None
@@ -49,53 +57,25 @@ def _takes(row: LedgerBalance, intent: Intent, amount_minor: int) -> bool:
 def refuse_leg(leg: Leg, row: LedgerBalance | None, entity_id: str) -> Refusal | None:
     """Refuse a leg, in the currency of its account, that the account's row cannot take."""
     if row is None:
-        return Refusal(
-            RefusalCode.ACCOUNT_NOT_FOUND,
-            f"The books have no account {leg.account_id!r}.",
-            {"account_id": leg.account_id},
-        )
+        return account_not_found(leg.account_id)
     if row.entity_id != entity_id:
-        return Refusal(
-            RefusalCode.ENTITY_MISMATCH,
-            f"Account {leg.account_id!r} belongs to entity {row.entity_id!r}.",
-            {"account_id": leg.account_id, "entity_id": row.entity_id},
-        )
+        return entity_mismatch(account_id=leg.account_id, entity_id=row.entity_id)
     change = row.normal_sign * leg.amount_minor
     after = row.balance_minor + change
     if change < 0 and row.floor_minor is not None and after < row.floor_minor:
-        return Refusal(
-            RefusalCode.INSUFFICIENT_FUNDS,
-            f"The books would take account {leg.account_id!r} below its floor.",
-            {
-                "account_id": leg.account_id,
-                "balance_minor": row.balance_minor,
-                "floor_minor": row.floor_minor,
-                "amount_minor": abs(leg.amount_minor),
-            },
-        )
+        return ledger_below_floor(leg.account_id, row.balance_minor, row.floor_minor, abs(leg.amount_minor))
     if not in_range(after):
-        return Refusal(
-            RefusalCode.BALANCE_OUT_OF_RANGE,
-            f"The balance of account {leg.account_id!r} would leave the range of ±(2^53 − 1).",
-            {"account_id": leg.account_id, "balance_minor": row.balance_minor},
-        )
+        figures = {"account_id": leg.account_id, "balance_minor": row.balance_minor}
+        return balance_out_of_range(leg.account_id, figures)
     return None
 
 
 def refuse_known(intent: Intent, outcome: KnownOutcome) -> Refusal:
     """The refusal of an external id under which the ledger has something else, or has refused a payment."""
     if intent.fingerprint != outcome.fingerprint:
-        name = differing_field(intent.fingerprint, outcome.fingerprint)
-        return Refusal(
-            RefusalCode.EXTERNAL_ID_REUSED,
-            f"external_id {intent.external_id!r} belongs to another payment: {name} differs.",
-            {"field": name, "payment_id": outcome.payment_id},
-        )
-    return Refusal(
-        RefusalCode.EXTERNAL_ID_REFUSED,
-        f"external_id {intent.external_id!r} was refused before; send a new one to try again.",
-        {"payment_id": outcome.payment_id},
-    )
+        field = differing_field(intent.fingerprint, outcome.fingerprint)
+        return external_id_reused(intent.external_id, field, payment_id=outcome.payment_id)
+    return external_id_refused(intent.external_id, outcome.payment_id)
 
 
 def refuse_group(
@@ -118,7 +98,7 @@ def refuse_group(
             continue
         refusal = refused.get(payment_id) or _refuse_on(trial, queued.intent, outcome)
         if refusal is not None:
-            linked = refuse_linked(payment_id, refusal)
+            linked = linked_payment_rejected(payment_id, refusal.code.value)
             return {one.outbox_position.payment_id: refusal if one is queued else linked for one in group}
     return {}
 
@@ -137,28 +117,10 @@ def _refuse_on(rows: Mapping[str, LedgerBalance], intent: Intent, outcome: Known
     return None
 
 
-def refuse_linked(failed_payment_id: str, refusal: Refusal) -> Refusal:
-    """The refusal of a payment because the ledger refused another one of its atomic batch."""
-    return Refusal(
-        RefusalCode.LINKED_PAYMENT_FAILED,
-        f"Payment {failed_payment_id} of the same atomic batch was rejected ({refusal.code.value}).",
-        {"failed_payment_id": failed_payment_id, "failed_code": refusal.code.value},
-    )
-
-
 def refuse_conclusion(payment_id: str, authorization: Authorization | None) -> Refusal | None:
     """Refuse to conclude an authorization that does not exist or is concluded already."""
     if authorization is None:
         return authorization_not_found(payment_id)
     if authorization.state is not AuthorizationState.AUTHORIZED:
-        return refuse_concluded(payment_id, authorization.state)
+        return authorization_concluded(payment_id, authorization.state)
     return None
-
-
-def refuse_abandoned_hold(external_id: str) -> Refusal:
-    """The refusal of a journal's hold whose journal was never posted."""
-    return Refusal(
-        RefusalCode.REJECTED_BY_LEDGER,
-        "Its journal was given up before it was posted; the hold is released.",
-        {"external_id": external_id},
-    )

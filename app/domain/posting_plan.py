@@ -14,6 +14,7 @@ from datetime import datetime
 
 from app.domain.authorizations import Authorization, AuthorizationState
 from app.domain.hash_chain import TransactionFacts, canonical_entry, canonical_json, hash_transaction
+from app.domain.journal_refusals import journal_given_up
 from app.domain.ledger_rows import (
     ChainHead,
     Duplicate,
@@ -28,13 +29,7 @@ from app.domain.ledger_rows import (
 )
 from app.domain.payment import CONCLUSIONS, Kind, Leg
 from app.domain.payment_checks import DEFAULT_EXPIRY_S
-from app.domain.posting_checks import (
-    refuse_abandoned_hold,
-    refuse_conclusion,
-    refuse_group,
-    refuse_known,
-    refuse_legs,
-)
+from app.domain.posting_checks import refuse_conclusion, refuse_group, refuse_known, refuse_legs
 from app.domain.refusals import Refusal
 from app.domain.timestamps import from_milliseconds, to_microseconds
 
@@ -321,7 +316,7 @@ class _Decisions:
         if known is not None and known.posted and known.fingerprint == queued.intent.fingerprint:
             self.planner.plan.redelivered.append((queued, True))
         else:
-            self._reject(queued, refuse_abandoned_hold(journal_key(queued)[1]))
+            self._reject(queued, journal_given_up(journal_key(queued)[1]))
 
 
 def authorization_of(queued: QueuedIntent) -> Authorization:

@@ -122,7 +122,7 @@ class LedgerAccounts:
             settings = {row.name: row.value for row in connection.execute(query)}
         if settings["partitions"] != self._partitions:
             raise Misconfigured(
-                f"The books were made with {settings['partitions']} partitions and this program is set to "
+                f"The ledger was made with {settings['partitions']} partitions and this program is set to "
                 f"{self._partitions}; set HOLDFAST_PARTITIONS={settings['partitions']}."
             )
         return int(settings["directory_version"])

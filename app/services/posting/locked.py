@@ -18,8 +18,9 @@ from app.domain.ledger_rows import (
     units,
 )
 from app.domain.payment import CONCLUSIONS, Kind
+from app.domain.payment_refusals import rejected_by_constraint
 from app.domain.posting_plan import plan_posting
-from app.domain.refusals import Refusal, RefusalCode
+from app.domain.refusals import Refusal
 from app.domain.settlement import Notice, settlements_of
 from app.services.posting.contention import RETRIES, Contention, backoff_s
 from app.services.posting.outbox import Batch, DrainReport, OutboxReader, Settler
@@ -108,11 +109,7 @@ class LockedPosting:
         """Find the intents that a constraint rejects, by halves, and post the rest; atomic batches stay whole."""
         parts = list(units(batch.queued))
         if len(parts) == 1:
-            refusal = Refusal(
-                RefusalCode.REJECTED_BY_LEDGER if len(parts[0]) == 1 else RefusalCode.LINKED_PAYMENT_FAILED,
-                f"The books rejected the posting by {violation.constraint or 'a constraint'}: {violation}",
-                {"constraint": violation.constraint},
-            )
+            refusal = rejected_by_constraint(violation.constraint, str(violation), linked=len(parts[0]) > 1)
             return self._post_once(batch, {one.outbox_position.payment_id: refusal for one in batch.queued})
         middle = len(parts) // 2
         report = DrainReport()
