@@ -17,18 +17,6 @@ from app.wiring.verbs import build_replay
 from app.wiring.workers import build_reconciler
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Which file, and how far the customers' accounts may fall."""
-    parser.add_argument("file", type=Path, metavar="FILE.csv", help=f"columns: {', '.join(COLUMNS)} and remarks")
-    parser.add_argument(
-        "--floor",
-        choices=("none", "zero"),
-        default="zero",
-        help="whether the customers' accounts may fall below zero (default %(default)s: they may not)",
-    )
-    parser.add_argument("--currency", default="CZK", metavar="CODE", help="currency of the file (default %(default)s)")
-
-
 def run(arguments: argparse.Namespace) -> int:
     """Replay, then say what was posted and refused, and reconcile."""
     try:

@@ -25,24 +25,6 @@ from app.supervisor import Supervisor
 ROUND_SECONDS = 0.1  # how often the processes are looked after
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Where to listen and how many processes to run."""
-    parser.add_argument("--host", default="127.0.0.1", help="address of the API (default %(default)s)")
-    parser.add_argument("--port", type=int, default=8080, help="port of the API (default %(default)s)")
-    parser.add_argument(
-        "--workers", type=count, default=2, metavar="N", help="processes that post to the ledger (default 2)"
-    )
-    parser.add_argument("--api-workers", type=count, default=2, metavar="N", help="processes of the API (default 2)")
-
-
-def count(text: str) -> int:
-    """At least one."""
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError("must be at least 1")
-    return value
-
-
 def run(arguments: argparse.Namespace) -> int:
     """Starts everything, looks after it until asked to stop, and stops it in order."""
     data_dir = prepare_directory(arguments.data_dir)

@@ -1,6 +1,5 @@
 """The environment: which packages are wanted, when it is up to date, and what is said when it cannot be made."""
 
-import subprocess
 import sys
 from pathlib import Path
 
@@ -102,19 +101,14 @@ def test_the_command_is_split_off(argv: list[str], expected: tuple[str, list[str
     assert command_line.split_command(argv) == expected
 
 
-@pytest.mark.parametrize(
-    ("arguments", "expected"), [([], ".holdfast"), (["--data-dir=x"], "x"), (["-h", "--data-dir", "y"], "y")]
-)
-def test_the_data_directory_is_known_early(arguments: list[str], expected: str) -> None:
-    assert command_line.data_dir_of(arguments) == Path(expected)
-
-
 def test_an_unknown_command_is_answered_with_the_known_ones(capsys: pytest.CaptureFixture[str]) -> None:
     assert command_line.main(["frobnicate"]) == 2
     assert "reconcile" in capsys.readouterr().err
 
 
-def test_help_needs_no_packages() -> None:
-    command = [sys.executable, "-S", "-m", "app", "--help"]
-    result = subprocess.run(command, cwd=command_line.PROJECT, capture_output=True, text=True, check=True)
-    assert "reconcile" in result.stdout
+def test_a_wheelhouse_is_the_only_source_of_packages(tmp_path: Path) -> None:
+    (tmp_path / "requirements.txt").write_text("no-such-package-anywhere==1\n")
+    wheelhouse = tmp_path / "wheels"
+    wheelhouse.mkdir()
+    with pytest.raises(bootstrap.BootstrapError, match=rf"(?s)No matching distribution.*come from {wheelhouse} alone"):
+        bootstrap.prepare([tmp_path / "home"], [tmp_path / "requirements.txt"], wheelhouse)
