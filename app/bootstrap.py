@@ -287,7 +287,8 @@ def read_stamp(home: Path) -> dict[str, str]:
 @contextmanager
 def locked(home: Path) -> Iterator[None]:
     """Lets one start at a time prepare the environment; the others wait, and find it ready."""
-    home.mkdir(parents=True, exist_ok=True)
+    home.parent.mkdir(mode=0o700, parents=True, exist_ok=True)  # it may be the data directory, which is ours alone
+    home.mkdir(exist_ok=True)
     with (home / ".lock").open("a") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -17,7 +17,7 @@ from app.command_line import PROJECT
 from app.commands.api_probe import require_port, wait_until_ready
 from app.commands.processes import api_service, processes
 from app.embedded.attach import External, Running, announce, check_cache, check_database, exclusive
-from app.embedded.credentials import write_private
+from app.embedded.private_files import write_private
 from app.embedded.servers import EmbeddedServers, ServerUrls, prepare_directory
 from app.settings import Settings, settings_from
 from app.supervisor import Supervisor

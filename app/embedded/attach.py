@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
 from app.embedded.child_process import EmbeddedServerError, lock_file
-from app.embedded.credentials import write_private
+from app.embedded.private_files import require_private, write_private
 from app.embedded.servers import EmbeddedServers, ServerUrls
 
 WAIT_SECONDS = 60.0  # for a system that is just starting or stopping, or for another command
@@ -104,6 +104,7 @@ def attached(data_dir: Path) -> Iterator[ServerUrls]:
         return
     data_dir = data_dir.resolve()
     _require_data(data_dir)
+    require_private(data_dir)
     with contextlib.ExitStack() as stack:
         running = _running_or_held(data_dir, stack)
         if running is None:

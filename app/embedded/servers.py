@@ -1,6 +1,5 @@
 """Both embedded servers as one: a real Postgres and a real Valkey that live and die with this process."""
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from app.embedded import credentials
 from app.embedded import run_as as identity
 from app.embedded.child_process import EmbeddedServerError
 from app.embedded.postgres import PostgresServer
+from app.embedded.private_files import require_private
 from app.embedded.run_as import Installation
 from app.embedded.valkey import CacheServer
 
@@ -133,16 +133,12 @@ class EmbeddedServers:
 
 
 def prepare_directory(data_dir: Path) -> Path:
-    """Makes the data directory, for its owner only; returns its absolute path."""
+    """Makes the data directory, for its owner only, or checks that it is; returns its absolute path."""
     data_dir = data_dir.resolve()
     try:
         data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        require_private(data_dir)
         (data_dir / "logs").mkdir(mode=0o700, exist_ok=True)
     except OSError as error:
         raise EmbeddedServerError(f"The data directory {data_dir} cannot be used: {error}.") from error
-    if not os.access(data_dir, os.R_OK | os.W_OK | os.X_OK):
-        raise EmbeddedServerError(
-            f"The data directory {data_dir} belongs to somebody else (user id {data_dir.stat().st_uid}). "
-            "Run as that user, or choose another --data-dir."
-        )
     return data_dir

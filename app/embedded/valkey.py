@@ -18,7 +18,7 @@ from app.embedded.child_process import (
     tail,
     wait_until,
 )
-from app.embedded.credentials import write_private
+from app.embedded.private_files import write_private
 
 READY_SECONDS = 120.0  # loading a large append-only file takes its time
 LOCK_SECONDS = 30.0  # what the remains of a killed predecessor get to finish
