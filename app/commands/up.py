@@ -1,22 +1,20 @@
 """`up`: starts the whole system as one process tree, keeps it running, and stops it in order."""
 
 import argparse
-import importlib
-import importlib.util
 import os
 import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 
 from app.bootstrap import step
 from app.command_line import PROJECT
 from app.commands.api_probe import require_port, wait_until_ready
-from app.commands.processes import api_service, processes
-from app.embedded.attach import External, Running, announce, check_cache, check_database, exclusive
+from app.commands.processes import API, FIRST_DRAIN, processes
+from app.embedded.attach import External, Running, announce, check_cache, check_database, exclusive, plain
 from app.embedded.private_files import write_private
 from app.embedded.servers import EmbeddedServers, ServerUrls, prepare_directory
 from app.settings import Settings, settings_from
@@ -35,8 +33,10 @@ def run(arguments: argparse.Namespace) -> int:
             require_port(arguments.host, arguments.port, wait=has_dead_predecessor)
             with started(arguments, data_dir, interruption) as (supervisor, servers, urls):
                 wait_until_ready(arguments.host, arguments.port, supervisor)
+                seconds = time.monotonic() - began
+                supervisor.start()
                 announce(data_dir, running(arguments, urls))
-                print(banner(arguments, data_dir, urls, time.monotonic() - began), flush=True)
+                print(banner(arguments, data_dir, urls, seconds), flush=True)
                 look_after(supervisor, servers)
     except KeyboardInterrupt:
         print("holdfast: stopped", flush=True)
@@ -65,11 +65,7 @@ class Interruption:
 def started(
     arguments: argparse.Namespace, data_dir: Path, interruption: Interruption
 ) -> Iterator[tuple[Supervisor, EmbeddedServers, ServerUrls]]:
-    """Servers, schema, first key and processes; all stopped in order at the end, whatever ended it.
-
-    The API's processes are started while the databases boot, because they take the longest and connect lazily;
-    not so when the schema may not exist yet.
-    """
+    """Servers, schema, first key and processes; all stopped in order at the end, whatever ended it."""
     external = External.of(os.environ)
     check(external)
     servers = external.embedded(data_dir)
@@ -86,12 +82,10 @@ def started(
         raise
     try:
         if external.database_url is None and not is_first_start:
-            api_service(supervisor).start(environment, PROJECT)
+            start_what_readiness_needs(supervisor, servers)
         servers.finish()
-        settings = settings_from(environment)
-        migrate(settings)
-        create_first_key(settings, data_dir)
-        supervisor.start()
+        prepare_database(settings_from(environment), urls.owner_database_url, data_dir)
+        start_what_readiness_needs(supervisor, servers)
         yield supervisor, servers, urls
     finally:
         print(flush=True)
@@ -108,12 +102,26 @@ def check(external: External) -> None:
         check_cache(external.redis_url)
 
 
+def start_what_readiness_needs(supervisor: Supervisor, servers: EmbeddedServers) -> None:
+    """Starts the API and one drain.
+
+    To import what they need keeps the cores busy for seconds, so the others wait until the API is ready; and on a
+    database that was migrated before, these begin while it boots, because they connect to it only when they use it.
+    """
+    supervisor.start(API)
+    servers.finish_cache()
+    supervisor.start(FIRST_DRAIN)
+
+
 def child_environment(urls: ServerUrls, data_dir: Path) -> dict[str, str]:
-    """The environment of the processes; they read their settings from nothing else."""
+    """The environment of the processes, which read their settings from nothing else.
+
+    The owner's URL is not in it: only migrations need it, and they run in this process.
+    """
+    own = {name: value for name, value in os.environ.items() if name != "HOLDFAST_OWNER_DATABASE_URL"}
     return {
-        **os.environ,
+        **own,
         "DATABASE_URL": urls.database_url,
-        "HOLDFAST_OWNER_DATABASE_URL": urls.owner_database_url,
         "REDIS_URL": urls.redis_url,
         "HOLDFAST_DATA_DIR": str(data_dir),
         "HOLDFAST_SUPERVISED": "1",
@@ -121,18 +129,20 @@ def child_environment(urls: ServerUrls, data_dir: Path) -> dict[str, str]:
     }
 
 
-def migrate(settings: Settings) -> None:
-    """Brings the schema up to date, as its owner."""
-    if importlib.util.find_spec("app.ledger.migrate") is not None:
-        importlib.import_module("app.ledger.migrate").upgrade(settings.owner_database_url, settings.partitions)
+def prepare_database(settings: Settings, owner_database_url: str, data_dir: Path) -> None:
+    """Brings the schema up to date as its owner, and creates an API key if there is none at all.
 
+    A new key is kept in a file, and shown this once. What this takes is imported only where there is something to do.
+    """
+    from app.ledger.preparation import is_prepared
 
-def create_first_key(settings: Settings, data_dir: Path) -> None:
-    """Creates an API key if there is none at all; keeps it in a file and shows it, this once."""
-    if importlib.util.find_spec("app.commands.keys") is None:
+    if is_prepared(plain(settings.database_url)):
         return
-    key = importlib.import_module("app.commands.keys").ensure_first_key(settings)
-    if key:
+    from app.commands.keys import ensure_first_key
+    from app.ledger.migrate import upgrade
+
+    upgrade(owner_database_url, settings.partitions)
+    if key := ensure_first_key(settings):
         write_private(data_dir / "api-key", f"{key}\n")
         say(f"first API key: {key}")
 
@@ -140,8 +150,8 @@ def create_first_key(settings: Settings, data_dir: Path) -> None:
 def look_after(supervisor: Supervisor, servers: EmbeddedServers) -> None:
     """Starts again whatever ends, until interrupted."""
     while True:
-        for name in servers.revive():
-            say(f"{name} had ended and was started again")
+        for name in servers.revive(say):
+            say(f"{name} was started again")
         supervisor.look_after()
         time.sleep(ROUND_SECONDS)
 
@@ -186,4 +196,5 @@ def without_password(url: str) -> str:
 
 def say(message: str) -> None:
     """Prints one line for the operator."""
-    print(f"holdfast: {message}", file=sys.stdout, flush=True)
+    with suppress(OSError):  # nothing that happens to our output may end the system, such as a full disk
+        print(f"holdfast: {message}", file=sys.stdout, flush=True)

@@ -6,11 +6,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from app.embedded import credentials
+from app.embedded import credentials, valkey
+from app.embedded import postgres as postgres_server
 from app.embedded import run_as as identity
 from app.embedded.child_process import EmbeddedServerError
 from app.embedded.postgres import PostgresServer
 from app.embedded.private_files import require_private
+from app.embedded.revival import Revival
 from app.embedded.run_as import Installation
 from app.embedded.valkey import CacheServer
 
@@ -44,6 +46,8 @@ class EmbeddedServers:
         passwords = credentials.load_or_create(self._data_dir / "secrets.json")
         self._postgres = PostgresServer(self._data_dir, passwords, choose=choose) if postgres else None
         self._cache = CacheServer(self._data_dir, passwords.cache_password) if cache else None
+        self._revivals = [Revival("cache", self._cache, valkey.READY_SECONDS)] if self._cache else []
+        self._revivals += [Revival("Postgres", self._postgres, postgres_server.READY_SECONDS)] if self._postgres else []
 
     @property
     def postgres(self) -> PostgresServer:
@@ -91,6 +95,11 @@ class EmbeddedServers:
             self.stop()
             raise
 
+    def finish_cache(self) -> None:
+        """Waits until the cache answers, which takes milliseconds unless it has much to load."""
+        if self._cache is not None:
+            self._cache.finish()
+
     def finish(self) -> None:
         """Waits until the servers answer."""
         try:
@@ -105,16 +114,12 @@ class EmbeddedServers:
         for server in self._all():
             server.stop()
 
-    def revive(self) -> list[str]:
-        """Starts again, at the same port, each server that ended by itself; returns their names."""
-        revived = []
-        for server in self._all():
-            if server.pid is None:
-                server.stop()
-                server.begin()
-                server.finish()
-                revived.append("Postgres" if server is self._postgres else "cache")
-        return revived
+    def revive(self, say: Callable[[str], None] = print) -> list[str]:
+        """One round of starting again, at the same ports, what ended by itself; returns the names of what came back.
+
+        It waits for no server and raises nothing: failures are told to `say`, and tried again in later rounds.
+        """
+        return [revival.name for revival in self._revivals if revival.step(say)]
 
     def __enter__(self) -> Self:
         """Starts and waits."""
