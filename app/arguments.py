@@ -13,6 +13,7 @@ from typing import NoReturn
 
 COMMANDS = {
     "up": "start everything: servers, API and workers (the default)",
+    "status": "tell what runs; exit code 0 when it is ready, 1 when it is not, 3 when nothing runs",
     "test": "lint, check types and run the tests; further arguments go to pytest",
     "migrate": "bring the database schema up to date",
     "reconcile": "prove that the cache and the ledger agree; exit code 1 when they do not",
@@ -24,6 +25,7 @@ COMMANDS = {
 }
 """Each is a module of app/commands with `run(arguments) -> exit code`."""
 
+NEED_NO_PACKAGES = {"status"}
 DEFAULT_COMMAND = "up"
 DEFAULT_DATA_DIR = ".holdfast"
 LONGEST_KEY_NAME = 200
@@ -72,6 +74,10 @@ def _up(parser: Parser) -> None:
     parser.add_argument("--port", type=port, default=8080, help="port of the API (default %(default)s)")
     parser.add_argument("--workers", type=count, default=2, metavar="N", help="processes that post to the ledger (2)")
     parser.add_argument("--api-workers", type=count, default=2, metavar="N", help="processes of the API (2)")
+
+
+def _status(parser: Parser) -> None:
+    parser.add_argument("--json", action="store_true", help="print the status as JSON")
 
 
 def _test(parser: Parser) -> None:
@@ -163,6 +169,7 @@ def _bench(parser: Parser) -> None:
 
 _OPTIONS: dict[str, Callable[[Parser], None]] = {
     "up": _up,
+    "status": _status,
     "test": _test,
     "reconcile": _reconcile,
     "verify": _verify,

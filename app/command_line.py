@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from app import bootstrap
-from app.arguments import COMMANDS, DEFAULT_COMMAND, parse
+from app.arguments import COMMANDS, DEFAULT_COMMAND, NEED_NO_PACKAGES, parse
 
 PROJECT = Path(__file__).resolve().parent.parent
 
@@ -27,14 +27,15 @@ def main(argv: Sequence[str]) -> int:
         return 2
     arguments = parse(name, rest)
     try:
-        bootstrap.ensure(
-            PROJECT,
-            arguments.data_dir,
-            argv,
-            for_tests=name == "test",
-            for_bench=name == "bench",
-            wheelhouse=arguments.wheelhouse,
-        )
+        if name not in NEED_NO_PACKAGES:
+            bootstrap.ensure(
+                PROJECT,
+                arguments.data_dir,
+                argv,
+                for_tests=name == "test",
+                for_bench=name == "bench",
+                wheelhouse=arguments.wheelhouse,
+            )
         return run(name, arguments)
     except bootstrap.BootstrapError as error:
         print(error, file=sys.stderr)
@@ -51,7 +52,7 @@ def split_command(argv: Sequence[str]) -> tuple[str, list[str]]:
 
 
 def run(name: str, arguments: argparse.Namespace) -> int:
-    """Imports the command, which needs installed packages, and runs it; a failure it expects has no traceback."""
+    """Imports the command, which may need installed packages, and runs it; a failure it expects has no traceback."""
     from app.domain.errors import Fault
     from app.embedded.child_process import EmbeddedServerError
 

@@ -99,6 +99,11 @@ class Supervisor:
         """All of them."""
         return [service for group in self.groups for service in group]
 
+    @property
+    def processes(self) -> dict[str, int]:
+        """The process ids of the services that run, by name."""
+        return {one.name: one.child.pid for one in self.services() if one.child is not None and one.alive}
+
     def look_after(self) -> None:
         """One round: notices processes that ended, and restarts those whose pause is over."""
         now = time.monotonic()

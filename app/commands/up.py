@@ -7,6 +7,8 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
 
@@ -35,9 +37,10 @@ def run(arguments: argparse.Namespace) -> int:
                 wait_until_ready(arguments.host, arguments.port, supervisor)
                 seconds = time.monotonic() - began
                 supervisor.start()
-                announce(data_dir, running(arguments, urls))
+                announcement = Announcement(data_dir, running(arguments, urls))
+                announcement.renew({**servers.processes, **supervisor.processes})
                 print(banner(arguments, data_dir, urls, seconds), flush=True)
-                look_after(supervisor, servers)
+                look_after(supervisor, servers, announcement)
     except KeyboardInterrupt:
         print("holdfast: stopped", flush=True)
     return 0
@@ -147,12 +150,30 @@ def prepare_database(settings: Settings, owner_database_url: str, data_dir: Path
         say(f"first API key: {key}")
 
 
-def look_after(supervisor: Supervisor, servers: EmbeddedServers) -> None:
+class Announcement:
+    """What the running system tells other commands, kept up to date."""
+
+    def __init__(self, data_dir: Path, running: Running) -> None:
+        """Nothing is told yet."""
+        self._data_dir = data_dir
+        self._running = running
+
+    def renew(self, processes: dict[str, int]) -> None:
+        """Tells it again where processes have come or gone; a full disk only puts it off."""
+        if processes != self._running.processes:
+            with suppress(OSError):
+                renewed = replace(self._running, processes=processes)
+                announce(self._data_dir, renewed)
+                self._running = renewed
+
+
+def look_after(supervisor: Supervisor, servers: EmbeddedServers, announcement: Announcement) -> None:
     """Starts again whatever ends, until interrupted."""
     while True:
         for name in servers.revive(say):
             say(f"{name} was started again")
         supervisor.look_after()
+        announcement.renew({**servers.processes, **supervisor.processes})
         time.sleep(ROUND_SECONDS)
 
 
@@ -165,6 +186,7 @@ def running(arguments: argparse.Namespace, urls: ServerUrls) -> Running:
         owner_database_url=urls.owner_database_url,
         database_url=urls.database_url,
         redis_url=urls.redis_url,
+        started_at=datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
     )
 
 

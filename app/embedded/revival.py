@@ -33,6 +33,11 @@ class Revival:
         self._due_at = 0.0
         self._ready_by: float | None = None  # while it starts
 
+    @property
+    def pid(self) -> int | None:
+        """The server's process id, or None when it does not run."""
+        return self._server.pid
+
     def step(self, say: Callable[[str], None]) -> bool:
         """Does what is due now and returns at once; True when the server has just come back. Raises nothing."""
         now = time.monotonic()

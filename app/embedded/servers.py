@@ -86,6 +86,11 @@ class EmbeddedServers:
         """All three, when both servers run."""
         return ServerUrls(self.owner_database_url, self.database_url, self.redis_url)
 
+    @property
+    def processes(self) -> dict[str, int]:
+        """The process ids of the servers that run, by name."""
+        return {one.name: one.pid for one in self._revivals if one.pid is not None}
+
     def begin(self) -> None:
         """Spawns the servers. A cluster that does not exist yet is created first: a second or two."""
         try:
