@@ -1,5 +1,8 @@
 """Makes sure that the pinned packages are installed before anything imports them. Standard library only.
 
+Versions are pinned in requirements*.txt; the lock file beside each adds the hashes of the packages, and pip installs
+nothing that has another. .ci/lock writes the lock files.
+
 An interpreter that has every package at its pinned version is used as it is. Otherwise an environment is
 made in `.venv` of the project, or in the data directory when the project cannot be written to, and this
 process continues in it.
@@ -34,7 +37,7 @@ _OLDEST = (3, 11)
 UNREACHABLE = "Packages come from PyPI or the index that PIP_INDEX_URL names: is it reachable? Then start again."
 MISSING_IN_WHEELHOUSE = (
     "Packages come from {wheelhouse} alone. Fill it on a machine with a network, the same Python version and the same "
-    "kind of processor: python3 -m pip download -d {wheelhouse} -r requirements.txt -r requirements-embedded.txt"
+    "kind of processor: python3 -m pip download -d {wheelhouse} -r requirements.lock -r requirements-embedded.lock"
 )
 
 
@@ -140,7 +143,7 @@ def build(home: Path, files: Sequence[Path], wheelhouse: Path | None = None) -> 
         installer = borrowed_pip(home)
     count = sum(len(pins(file.read_text())) for file in files)
     with step(f"installing {count} packages"):
-        options = [option for file in files for option in ("-r", str(file))]
+        options = ["--require-hashes", *(option for file in files for option in ("-r", str(file.with_suffix(".lock"))))]
         source = ["--no-index", "--find-links", str(wheelhouse)] if wheelhouse else []
         advice = MISSING_IN_WHEELHOUSE.format(wheelhouse=wheelhouse) if wheelhouse else UNREACHABLE
         run([*installer, "install", "--no-input", "--disable-pip-version-check", *source, *options], home, advice)
