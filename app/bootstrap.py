@@ -151,10 +151,13 @@ def build(home: Path, files: Sequence[Path], wheelhouse: Path | None = None) -> 
 
 
 def create(home: Path) -> list[str]:
-    """Makes an empty environment; returns the command line of an installer for it."""
+    """Makes an empty environment; returns the command line of an installer for it.
+
+    The pip of this interpreter serves if there is one: to install another takes longer than half the packages do.
+    """
     clear(home)
     python = getattr(sys, "_base_executable", sys.executable)
-    has_own_pip = importlib.util.find_spec("ensurepip") is not None
+    has_own_pip = importlib.util.find_spec("pip") is None and importlib.util.find_spec("ensurepip") is not None
     if not has_own_pip:
         borrowed_pip(home)  # says what to install when there is none to borrow
     version = ".".join(str(part) for part in sys.version_info[:3])
@@ -164,7 +167,7 @@ def create(home: Path) -> list[str]:
 
 
 def borrowed_pip(home: Path) -> list[str]:
-    """The pip of this interpreter, pointed at the environment, for systems that split ensurepip off."""
+    """The pip of this interpreter, pointed at the environment."""
     if importlib.util.find_spec("pip") is None:
         version = f"{sys.version_info[0]}.{sys.version_info[1]}"
         raise BootstrapError(
