@@ -7,6 +7,7 @@ from pathlib import Path
 from app.supervisor import Service, Supervisor
 
 API = "api"
+FIRST_DRAIN = "drain-1"
 API_THREADS = 64  # a request that waits for its posting holds a thread, so there are more than cores could use
 API_DRAIN_SECONDS = 3  # requests in progress at a stop; a client that is cut off repeats with its external_id
 WORKER_SECONDS = 15.0  # a worker finishes its batch first

@@ -19,10 +19,6 @@ from app.commands.api_markdown import api_markdown
 DOCS = PROJECT / "docs"
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """None of its own."""
-
-
 def run(arguments: argparse.Namespace) -> int:  # noqa: ARG001
     """Write both files, and say where."""
     DOCS.mkdir(exist_ok=True)
