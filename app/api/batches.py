@@ -1,23 +1,20 @@
 """Batches of payments: one JSON document, or a stream of lines."""
 
-import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
-from flask import Blueprint, Response, request
 from msgspec import Raw, Struct
 
-from app.api.auth import actor, operation
-from app.api.context import services
-from app.api.openapi import NDJSON
+from app.api.gate import NDJSON
+from app.api.json_body import JsonBody, malformed
+from app.api.parameters import DRY_RUN
 from app.api.payment_schema import AcknowledgedPayment, NewPayment, requested
 from app.api.payment_views import acknowledged, acknowledged_status
-from app.api.payments import new_payment
-from app.api.requests import NUL, Body, is_dry_run, malformed, raw_body, refuse_encoding
-from app.api.responses import Refused, json_response, problem, problem_members, refusal_of, status_of, unexpected
+from app.api.responses import Answer, Refused, json_answer, problem, problem_members, refusal_of, status_of, unexpected
+from app.api.routes import Body, Call, Lines, Routes, Source
 from app.domain.errors import Fault
 from app.domain.payment import PaymentRequest
 from app.domain.refusals import Refusal, RefusalCode
@@ -32,12 +29,6 @@ LONGEST_LINE = 64 * 1024
 
 LINES_AT_ONCE = 500
 """Lines handed on together: enough that a round trip to the cache weighs little."""
-
-
-class Source(Protocol):
-    """What bytes come from."""
-
-    def read(self, size: int, /) -> bytes: ...
 
 
 @dataclass(slots=True)
@@ -71,7 +62,7 @@ def _groups(lines: list[Line]) -> Iterator[list[Line]]:
         yield written[start : start + LINES_AT_ONCE]
 
 
-blueprint = Blueprint("batches", __name__)
+routes = Routes()
 
 LARGEST_BATCH_BODY = 16 * 1024 * 1024
 """Bytes: room for 5,000 payments with three kilobytes each; with more in each, send fewer or a stream."""
@@ -127,44 +118,41 @@ class _Outline(Struct, forbid_unknown_fields=True):
     atomic: bool = False
 
 
-_outline = Body(_Outline)
+_payment = JsonBody(NewPayment)
 _encode_lines = msgspec.json.Encoder().encode_lines
 
 Wanted = PaymentRequest | Refusal
 """A payment as asked for, or why it could not be read."""
 
 
-@blueprint.post("/v1/payments/batch")
-@operation(
+@routes.add(
+    "POST",
+    "/v1/payments/batch",
     f"Make up to {LARGEST_BATCH:,} payments, answered one by one; as NDJSON any number, streamed both ways",
     scope=Scope.PAYMENTS_WRITE,
-    body=NewBatch,
+    body=Body(NewBatch, read_as=_Outline, largest=LARGEST_BATCH_BODY),
     answers={200: BatchBody},
-    parameters=("dry_run",),
-    lines=(NewPayment, BatchLine),
+    parameters=(DRY_RUN,),
+    lines=Lines(NewPayment, BatchLine),
 )
-def submit_batch() -> Response:
+def submit_batch(call: Call[_Outline]) -> Answer:
     """Decide many payments, each as if sent alone, or all or none."""
-    dry_run = is_dry_run()
-    if "If-Match" in request.headers:
-        raise malformed("If-Match speaks of one payment; give each its expected_version.", field="If-Match")
-    if request.mimetype == NDJSON:
-        return _stream(dry_run)
-    request.max_content_length = LARGEST_BATCH_BODY
-    raw = raw_body()
-    outline = _outline.decode_clean(raw)
+    if call.stream is not None:
+        return _stream(call, call.stream)
+    outline, dry_run, batches = call.body, call[DRY_RUN], call.here.batches
     if not outline.payments:
         raise malformed("A batch needs at least one payment.", field="payments")
     if len(outline.payments) > LARGEST_BATCH:
         raise Refused(_too_large(len(outline.payments)))
-    now, may_hold_nul = services().now(), NUL in raw
-    wanted = [_wanted(payment, now, may_hold_nul=may_hold_nul) for payment in outline.payments]
+    now = call.here.now()
+    wanted = [_wanted(payment, now) for payment in outline.payments]
     if outline.atomic:
-        outcomes: Sequence[Outcome] = services().batches.submit_atomically(wanted, actor(), dry_run=dry_run)
+        outcomes: Sequence[Outcome] = batches.submit_atomically(wanted, call.actor, dry_run=dry_run)
     else:
-        outcomes = _each(wanted, actor(), dry_run=dry_run)
-    durability = services().readiness.durability()
-    return json_response(BatchBody([BatchItem(*_answer(outcome, durability)) for outcome in outcomes]))
+        requests = [one for one in wanted if isinstance(one, PaymentRequest)]
+        outcomes = _in_place(wanted, batches.submit(requests, call.actor, dry_run=dry_run))
+    durability = call.here.readiness.durability()
+    return json_answer(BatchBody([BatchItem(*_answer(outcome, durability)) for outcome in outcomes]))
 
 
 def _too_large(count: int) -> Refusal:
@@ -176,19 +164,18 @@ def _too_large(count: int) -> Refusal:
     )
 
 
-def _wanted(raw: bytes | Raw, now: datetime, *, may_hold_nul: bool) -> Wanted:
+def _wanted(raw: bytes | Raw, now: datetime) -> Wanted:
     """One payment of a batch, or the refusal of what cannot be read as one."""
     try:
-        body = new_payment.decode(bytes(raw)) if may_hold_nul else new_payment.decode_clean(raw)
+        body = _payment.decode(bytes(raw))
         return requested(body, body.expected_version, now)
     except Refused as refused:
         return refused.refusal
 
 
-def _each(wanted: Sequence[Wanted], actor: str, *, dry_run: bool) -> list[Outcome]:
-    """Decide what could be read; the rest answers with its refusal, in its place."""
-    requests = [one for one in wanted if isinstance(one, PaymentRequest)]
-    outcomes = iter(services().batches.submit(requests, actor, dry_run=dry_run))
+def _in_place(wanted: Sequence[Wanted], decided: Sequence[Any]) -> list[Any]:
+    """What was decided, and the refusals of what could not be read, each in its place."""
+    outcomes = iter(decided)
     return [one if isinstance(one, Refusal) else next(outcomes) for one in wanted]
 
 
@@ -206,39 +193,40 @@ def _answer(
 # Streams
 
 
-def _stream(dry_run: bool) -> Response:
-    """Answer a stream of lines while it comes."""
-    if dry_run:
+def _stream(call: Call[Any], source: Source) -> Answer:
+    """Answer a stream of lines while it arrives."""
+    if call[DRY_RUN]:
         raise malformed(
             "A stream has no dry run: later lines would not see what earlier ones leave. Send batches.",
             field="dry_run",
         )
-    refuse_encoding()
-    slots = services().batches.streams
-    if not slots.acquire(blocking=False):
+    if not call.here.batches.streams.acquire(blocking=False):
         detail = f"This process serves {STREAMS} streams already. Try again, or send batches."
         return problem(Refusal(RefusalCode.TOO_MANY_STREAMS, detail, {"max_streams": STREAMS}))
-    request.max_content_length = sys.maxsize  # lines are bounded, their number is not; None would be the default limit
-    stream = _Stream(services().batches, actor(), services().readiness.durability(), services().now)
-    response = Response(stream.answers(request.stream), content_type=NDJSON)
-    response.call_on_close(slots.release)
-    return response
+    return Answer(200, _Stream(call, source), [("content-type", NDJSON)])
 
 
-class _Stream:
-    """One stream of payments; it outlives the request's context, so it brings with it what it needs."""
+class _Stream(Iterator[bytes]):
+    """The answers to one stream of payments, some lines at a time, as these arrive. Whoever sends them closes it."""
 
-    def __init__(self, batches: Batches, actor: str, durability: str, now: Callable[[], datetime]) -> None:
-        self._batches = batches
-        self._actor = actor
-        self._durability = durability
-        self._now = now
+    def __init__(self, call: Call[Any], source: Source) -> None:
+        self._batches: Batches = call.here.batches
+        self._actor = call.actor
+        self._durability = call.here.readiness.durability()
+        self._now = call.here.now
         self._patience = Patience()
+        self._lines = line_groups(source)
+        self._is_open = True
 
-    def answers(self, source: Source) -> Iterator[bytes]:
-        """The answers to some lines at a time, as these come."""
-        for lines in line_groups(source):
-            yield self._answer(lines)
+    def __next__(self) -> bytes:
+        """The answers to the next lines."""
+        return self._answer(next(self._lines))
+
+    def close(self) -> None:
+        """Give the stream's place back."""
+        if self._is_open:
+            self._is_open = False
+            self._batches.streams.release()
 
     def _answer(self, lines: Sequence[Line]) -> bytes:
         try:
@@ -254,12 +242,11 @@ class _Stream:
         now = self._now()
         wanted = [_wanted_line(line, now) for line in lines]
         requests = [one for one in wanted if isinstance(one, PaymentRequest)]
-        outcomes = iter(self._batches.submit_patiently(requests, self._actor, self._patience))
-        return [one if isinstance(one, Refusal) else next(outcomes) for one in wanted]
+        return _in_place(wanted, self._batches.submit_patiently(requests, self._actor, self._patience))
 
 
 def _wanted_line(line: Line, now: datetime) -> Wanted:
     if line.text is None:
         detail = f"The line is longer than {LONGEST_LINE} bytes and was passed over."
         return Refusal(RefusalCode.PAYLOAD_TOO_LARGE, detail, {"max_bytes": LONGEST_LINE})
-    return _wanted(line.text, now, may_hold_nul=NUL in line.text)
+    return _wanted(line.text, now)

@@ -1,11 +1,10 @@
 """Payments as the API shows them: acknowledged, and at any moment."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 
 from msgspec import UNSET
 
-from app.api.context import services
 from app.api.payment_schema import AcknowledgedPayment, DestinationBody, FundsAfter, PaymentBody, PaymentEntry, Reason
 from app.domain.authorizations import Authorization, AuthorizationState
 from app.domain.ledger_rows import QueuedIntent
@@ -97,12 +96,15 @@ def acknowledged_status(accepted: Accepted) -> int:
 
 
 def payment_body(
-    found: QueuedIntent | PostedPayment | RejectedPayment | Authorization | RefusedPayment, asked_id: str | None
+    found: QueuedIntent | PostedPayment | RejectedPayment | Authorization | RefusedPayment,
+    asked_id: str | None,
+    durability: Callable[[], str],
 ) -> PaymentBody:
+    """A payment wherever it was found; `durability` tells what the cache's word survives."""
     if isinstance(found, Authorization):
-        return authorization_body(found, services().readiness.durability())
+        return authorization_body(found, durability())
     if isinstance(found, QueuedIntent):
-        return _pending_body(found)
+        return _pending_body(found, durability())
     if isinstance(found, PostedPayment):
         return _posted_body(found, asked_id)
     if isinstance(found, RejectedPayment):
@@ -110,14 +112,14 @@ def payment_body(
     return PaymentBody(None, found.external_id, "rejected", reason=_reason(found.refusal))
 
 
-def _pending_body(queued: QueuedIntent) -> PaymentBody:
+def _pending_body(queued: QueuedIntent, durability: str) -> PaymentBody:
     intent = queued.intent
     accepted_at = from_milliseconds(queued.outbox_position.accepted_at_ms)
     return PaymentBody(
         payment_id=queued.outbox_position.payment_id,
         external_id=intent.external_id,
         status="pending",
-        durability=services().readiness.durability(),
+        durability=durability,
         source_account_id=intent.source_account_id,
         destination_account_id=intent.destination_account_id,
         amount_minor=intent.amount_minor,

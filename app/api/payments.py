@@ -1,93 +1,87 @@
 """Payments: submit, read, find."""
 
-from flask import Blueprint, Response, request
-
-from app.api.auth import actor, operation
-from app.api.context import services
+from app.api.parameters import DRY_RUN, EXTERNAL_ID, IF_MATCH, OF_ENTITY, PREFER, expected_version
 from app.api.payment_schema import AcknowledgedPayment, NewPayment, PaymentBody, requested
 from app.api.payment_views import acknowledged, acknowledged_status, payment_body
-from app.api.requests import (
-    Body,
-    expected_version,
-    is_dry_run,
-    malformed,
-    only_parameters,
-    preferred_wait_s,
-)
-from app.api.responses import json_response, problem
-from app.domain.accounts import DEFAULT_ENTITY
+from app.api.responses import REPLAYED, Answer, json_answer, problem
+from app.api.routes import Body, Call, Routes
 from app.domain.refusals import Refusal, RefusalCode
 from app.services.access.api_keys import Scope
 from app.services.payments.outcomes import Accepted
 
-blueprint = Blueprint("payments", __name__)
-
-new_payment = Body(NewPayment)
+routes = Routes()
 
 
-@blueprint.post("/v1/payments")
-@operation(
+@routes.add(
+    "POST",
+    "/v1/payments",
     "Make a payment; a replay of the same external_id answers 200",
     scope=Scope.PAYMENTS_WRITE,
-    body=NewPayment,
+    body=Body(NewPayment),
     answers={201: AcknowledgedPayment, 200: AcknowledgedPayment},
-    parameters=("dry_run",),
-    headers=("Prefer", "If-Match"),
+    parameters=(DRY_RUN,),
+    headers=(PREFER, IF_MATCH),
 )
-def submit_payment() -> Response:
+def submit_payment(call: Call[NewPayment]) -> Answer:
     """Reserve, and where asked wait for the books; or only say what would be."""
-    here, dry_run = services(), is_dry_run()
-    body = new_payment.read()
-    payment = requested(body, expected_version(body.expected_version), here.now())
+    here, body, dry_run = call.here, call.body, call[DRY_RUN]
     payments = here.payments
-    wait_s = None if dry_run else preferred_wait_s()
+    wait_s = None if dry_run else call[PREFER]
+    payment = requested(body, expected_version(call, body.expected_version), here.now())
     payment.awaited = wait_s is not None
     if dry_run:
-        [outcome] = payments.submit([payment], actor(), dry_run=True)
+        [outcome] = payments.submit([payment], call.actor, dry_run=True)
     else:
-        outcome = payments.submit_one(payment, actor())
+        outcome = payments.submit_one(payment, call.actor)
     if wait_s is not None and isinstance(outcome, Accepted):
         outcome = payments.wait(outcome, wait_s)
-    response = problem(outcome) if isinstance(outcome, Refusal) else _acknowledge(outcome)
+    answer = problem(outcome) if isinstance(outcome, Refusal) else _acknowledge(call, outcome)
     if wait_s is not None and not (isinstance(outcome, Accepted) and outcome.turned_away):
-        response.headers["Preference-Applied"] = f"wait={wait_s:.0f}"
-    return response
+        answer.headers.append(("preference-applied", f"wait={wait_s:.0f}"))
+    return answer
 
 
-def _acknowledge(accepted: Accepted) -> Response:
-    body = acknowledged(accepted, services().readiness.durability())
-    response = json_response(body, acknowledged_status(accepted))
+def _acknowledge(call: Call[NewPayment], accepted: Accepted) -> Answer:
+    body = acknowledged(accepted, call.here.readiness.durability())
+    answer = json_answer(body, acknowledged_status(accepted))
     if not accepted.is_rehearsed:
-        response.headers["Location"] = f"/v1/payments/{accepted.payment_id}"
+        answer.headers.append(("location", f"/v1/payments/{accepted.payment_id}"))
     if accepted.replayed:
-        response.headers["Idempotent-Replayed"] = "true"
-    return response
+        answer.headers.append(REPLAYED)
+    return answer
 
 
-@blueprint.get("/v1/payments/<payment_id>")
-@operation("Read a payment, from the moment of its acknowledgement on", scope=Scope.READ, answers={200: PaymentBody})
-def get_payment(payment_id: str) -> Response:
+@routes.add(
+    "GET",
+    "/v1/payments/{payment_id}",
+    "Read a payment, from the moment of its acknowledgement on",
+    scope=Scope.READ,
+    answers={200: PaymentBody},
+)
+def get_payment(call: Call[None]) -> Answer:
     """One payment."""
-    found = services().payments.find(payment_id)
+    payment_id = call.path["payment_id"]
+    found = call.here.payments.find(payment_id)
     if found is None:
         return problem(
             Refusal(RefusalCode.PAYMENT_NOT_FOUND, f"There is no payment {payment_id!r}.", {"payment_id": payment_id})
         )
-    return json_response(payment_body(found, payment_id))
+    return json_answer(payment_body(found, payment_id, call.here.readiness.durability))
 
 
-@blueprint.get("/v1/payments")
-@operation(
+@routes.add(
+    "GET",
+    "/v1/payments",
     "Find a payment by external_id",
     scope=Scope.READ,
     answers={200: PaymentBody},
-    parameters=("external_id", "entity_id"),
+    parameters=(EXTERNAL_ID, OF_ENTITY),
+    paged=True,
 )
-def find_payment() -> Response:
+def find_payment(call: Call[None]) -> Answer:
     """The payment of an external id, as a list of none or one."""
-    only_parameters("external_id", "entity_id", "limit", "after")
-    external_id = request.args.get("external_id")
-    if external_id is None:
-        raise malformed("Give the external_id to find.", field="external_id")
-    found = services().payments.find_by_external_id(request.args.get("entity_id", DEFAULT_ENTITY), external_id)
-    return json_response({"data": [] if found is None else [payment_body(found, None)], "next": None})
+    external_id = call[EXTERNAL_ID]
+    assert external_id is not None
+    found = call.here.payments.find_by_external_id(call[OF_ENTITY], external_id)
+    data = [] if found is None else [payment_body(found, None, call.here.readiness.durability)]
+    return json_answer({"data": data, "next": None})

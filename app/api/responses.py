@@ -1,17 +1,11 @@
-"""JSON responses, and problem+json (RFC 9457) for refusals and faults: the one table from codes to HTTP."""
+"""Answers: JSON, and problem+json (RFC 9457) for refusals and faults; the one table from codes to HTTP."""
 
-from typing import TYPE_CHECKING, Any, TypeVar
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
 
 import msgspec
-from flask import Response
-from werkzeug.datastructures import Headers
-
-if TYPE_CHECKING:
-    from _typeshed.wsgi import WSGIEnvironment
-import logging
-
-from flask import Flask
-from werkzeug.exceptions import HTTPException
 
 from app.domain.errors import (
     CacheUnavailable,
@@ -25,33 +19,31 @@ from app.domain.refusals import Refusal, RefusalCode
 
 _encode = msgspec.json.Encoder().encode
 
-T = TypeVar("T")
+JSON = ("content-type", "application/json")
+PROBLEM = ("content-type", "application/problem+json")
+REPLAYED = ("idempotent-replayed", "true")
 
 
-class _ReadyResponse(Response):
-    """A response whose headers are complete and plain ASCII as they are set, and whose content is one piece.
+@dataclass(slots=True)
+class Answer:
+    """What a view answers: values, which each server sends in its own way. Header names are in lower case.
 
-    Werkzeug would look through the headers once more, for a length to add and a Location to quote, and wrap the content
-    for closing; granian sends a list at once, but takes anything else for a stream.
+    `body` is one piece, or pieces that are made while they are sent.
     """
 
-    def get_wsgi_headers(self, environ: "WSGIEnvironment") -> Headers:  # noqa: ARG002 - of the interface
-        """The headers as they are."""
-        return self.headers
-
-    def get_app_iter(self, environ: "WSGIEnvironment") -> list[bytes]:
-        """The content, which needs no closing."""
-        return [] if environ["REQUEST_METHOD"] == "HEAD" else self.response  # type: ignore[return-value]
+    status: int
+    body: bytes | Iterator[bytes]
+    headers: list[tuple[str, str]] = field(default_factory=list)
 
 
-def json_response(body: Any, status: int = 200, *, content_type: str = "application/json") -> Response:
-    """A response with a JSON body."""
-    return _ReadyResponse(_encode(body), status, content_type=content_type)
+def json_answer(body: Any, status: int = 200, *headers: tuple[str, str]) -> Answer:
+    """An answer with a JSON body."""
+    return Answer(status, _encode(body), [JSON, *headers])
 
 
-def page_response(data: list[Any], limit: int, cursor: str | None) -> Response:
+def page_answer(data: list[Any], limit: int, cursor: str | None) -> Answer:
     """A page: `next` is the cursor of the next page, null on the last one."""
-    return json_response({"data": data, "next": cursor if len(data) == limit else None})
+    return json_answer({"data": data, "next": cursor if len(data) == limit else None})
 
 
 log = logging.getLogger(__name__)
@@ -65,7 +57,9 @@ _HTTP: dict[RefusalCode, tuple[int, bool, str]] = {
     RefusalCode.NOT_FOUND: (404, False, "No such resource"),
     RefusalCode.METHOD_NOT_ALLOWED: (405, False, "Method not allowed here"),
     RefusalCode.PAYLOAD_TOO_LARGE: (413, False, "Request body too large"),
+    RefusalCode.REQUEST_TIMEOUT: (408, True, "The request took too long to arrive"),
     RefusalCode.UNSUPPORTED_CONTENT_ENCODING: (415, False, "Content-Encoding not supported"),
+    RefusalCode.SERVER_BUSY: (503, True, "Too many requests at once"),
     RefusalCode.TOO_MANY_STREAMS: (503, True, "Too many streams at once"),
     RefusalCode.MALFORMED_REQUEST: (400, False, "Malformed request"),
     RefusalCode.BATCH_TOO_LARGE: (413, False, "Too many payments in one batch"),
@@ -141,17 +135,20 @@ def problem_members(refusal: Refusal) -> dict[str, Any]:
     return members | dict(refusal.figures) | members  # a figure never takes the place of a member of the standard
 
 
-def problem(refusal: Refusal) -> Response:
-    """A refusal as a response."""
+def problem(refusal: Refusal) -> Answer:
+    """A refusal as an answer."""
     status = status_of(refusal.code)
-    response = json_response(problem_members(refusal), status, content_type="application/problem+json")
-    if status == 503:
-        response.headers["Retry-After"] = str(RETRY_AFTER_S)
+    headers = [PROBLEM]
+    if status in (408, 429, 503):
+        headers.append(("retry-after", str(RETRY_AFTER_S)))
     if status == 401:
-        response.headers["WWW-Authenticate"] = 'Bearer realm="holdfast"'
+        headers.append(("www-authenticate", 'Bearer realm="holdfast"'))
+    if status == 405:
+        allowed = refusal.figures.get("allowed")
+        headers.append(("allow", ", ".join(allowed) if isinstance(allowed, list) else ""))
     if refusal.replayed:
-        response.headers["Idempotent-Replayed"] = "true"
-    return response
+        headers.append(REPLAYED)
+    return Answer(status, _encode(problem_members(refusal)), headers)
 
 
 class Refused(Exception):
@@ -182,18 +179,12 @@ _FAULTS: dict[type[Exception], tuple[RefusalCode, str]] = {
 }
 
 
-def install_error_handlers(application: Flask) -> None:
-    """Turn everything that can go wrong into a problem response."""
-    application.register_error_handler(Refused, lambda refused: problem(refused.refusal))
-    for fault in _FAULTS:
-        application.register_error_handler(fault, _answer_fault)
-    application.register_error_handler(HTTPException, _answer_http)
-    application.register_error_handler(Exception, _answer_unexpected)
+_UNKNOWN_FAULT = (RefusalCode.INTERNAL_ERROR, "A fault on our side; the log has it. Retry is safe.")
 
 
 def refusal_of(fault: Exception) -> Refusal:
     """The refusal that tells a client of a fault."""
-    code, detail = _FAULTS[type(fault)]
+    code, detail = next((_FAULTS[kind] for kind in type(fault).__mro__ if kind in _FAULTS), _UNKNOWN_FAULT)
     log.warning("%s: %s", code.value, fault)
     return Refusal(code, detail)
 
@@ -204,27 +195,18 @@ def unexpected(error: Exception) -> Refusal:
     return Refusal(RefusalCode.INTERNAL_ERROR, "An error on our side; the log has it. Retry is safe.")
 
 
-def _answer_fault(fault: Exception) -> Response:
+def problem_of(fault: Exception) -> Answer:
+    """A fault as an answer."""
     return problem(refusal_of(fault))
 
 
-_HTTP_CODES = {
-    404: RefusalCode.NOT_FOUND,
-    405: RefusalCode.METHOD_NOT_ALLOWED,
-    413: RefusalCode.PAYLOAD_TOO_LARGE,
-}
+def body_too_large(limit: int) -> Refused:
+    """The refusal of a body over the limit, in bytes."""
+    detail = f"The body is longer than {limit} bytes, which is the most that this request takes."
+    return Refused(Refusal(RefusalCode.PAYLOAD_TOO_LARGE, detail, {"max_bytes": limit}))
 
 
-def _answer_http(error: HTTPException) -> Response:
-    if (error.code or 500) >= 500:
-        return _answer_unexpected(error)
-    code = _HTTP_CODES.get(error.code or 400, RefusalCode.MALFORMED_REQUEST)
-    response = problem(Refusal(code, error.description or code.value))
-    valid_methods = getattr(error, "valid_methods", None)
-    if valid_methods:
-        response.headers["Allow"] = ", ".join(valid_methods)
-    return response
-
-
-def _answer_unexpected(error: Exception) -> Response:
-    return problem(unexpected(error))
+def cut_off() -> Refused:
+    """The refusal of a body that ended early."""
+    detail = "The body ended before it was complete; nothing was done. Send it again with the same external_id."
+    return Refused(Refusal(RefusalCode.MALFORMED_REQUEST, detail, {"field": "body"}))

@@ -5,7 +5,6 @@ import json
 import pytest
 
 from app.api.batches import LARGEST_BATCH_BODY
-from app.api.context import EXTENSION
 from app.services.payments import batches as pacing
 from app.services.payments.batches import LARGEST_BATCH
 from tests.api.world import assert_problem, payment
@@ -131,7 +130,7 @@ def test_a_large_batch_waits_while_the_books_are_behind_and_a_rehearsal_does_not
     world.account("bob")
     slept: list[float] = []
     brake = pacing.Pacing(world.drain.cache.outbox.backlog, slept.append)
-    monkeypatch.setattr(world.application.extensions[EXTENSION].batches, "_pacing", brake)
+    monkeypatch.setattr(world.services.batches, "_pacing", brake)
     monkeypatch.setattr(pacing, "EASY", 50)
     many = [payment("alice", "bob", 1) for _ in range(pacing.LARGE)]
     assert {item["status"] for item in world.batch(many)} == {201}
