@@ -15,7 +15,7 @@ if settings.supervised:
     die_with_parent()
 wake_without_haste()
 
-application = Server(build_api(settings), all_routes())
+application = Server(build_api(settings), all_routes(), body_deadline_s=settings.body_deadline_s)
 
 gc.freeze()
 gc.set_threshold(5_000, 20, 50)

@@ -23,9 +23,6 @@ THREADS = 64
 """Requests of one process at work at once. One that waits for the ledger holds a thread, so there are more than cores
 could use."""
 
-BODY_DEADLINE_S = 20.0
-"""From the request's head to the last byte of its body: a megabyte at half a megabit a second."""
-
 LONGEST_SILENCE_S = 30.0
 """Between two pieces of a stream of lines, which may last for hours."""
 
@@ -56,8 +53,10 @@ class RsgiRequest:
 class Server:
     """The application that granian calls, one in each of its processes."""
 
-    def __init__(self, here: ApiServices, routes: Iterable[Route]) -> None:
+    def __init__(self, here: ApiServices, routes: Iterable[Route], *, body_deadline_s: int) -> None:
+        """A body must arrive within `body_deadline_s` after its request's head."""
         self._here = here
+        self._body_deadline_s = body_deadline_s
         self._gate = Gate(here, routes)
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="request")
         self._held = 0
@@ -75,7 +74,10 @@ class Server:
                 admitted = self._gate.admit(request)
                 await _send(protocol, request, self._gate.answer(admitted, b""))
                 return
-            admitted = await loop.run_in_executor(self._threads, self._gate.admit, request)
+            if self._gate.admits_at_once(request):
+                admitted = self._gate.admit(request)
+            else:
+                admitted = await loop.run_in_executor(self._threads, self._gate.admit, request)
             if admitted.takes_lines:
                 await self._stream(request, admitted, protocol)
                 return
@@ -96,10 +98,10 @@ class Server:
         if length is not None and int(length) > limit:
             raise body_too_large(limit)
         try:
-            async with asyncio.timeout(BODY_DEADLINE_S):
+            async with asyncio.timeout(self._body_deadline_s):
                 raw = await self._read(protocol, limit)
         except TimeoutError:
-            detail = f"The body did not arrive within {BODY_DEADLINE_S:.0f} seconds; nothing was done."
+            detail = f"The body did not arrive within {self._body_deadline_s} seconds; nothing was done."
             raise Refused(Refusal(RefusalCode.REQUEST_TIMEOUT, detail)) from None
         if length is not None and len(raw) != int(length):
             raise cut_off()
