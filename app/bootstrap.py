@@ -1,4 +1,4 @@
-"""Sees to it that the pinned packages are there before anything imports them. Standard library only.
+"""Makes sure that the pinned packages are installed before anything imports them. Standard library only.
 
 An interpreter that has every package at its pinned version is used as it is. Otherwise an environment is
 made in `.venv` of the project, or in the data directory when the project cannot be written to, and this
@@ -25,7 +25,7 @@ EMBEDDED = "requirements-embedded.txt"
 TESTS = "requirements-dev.txt"
 BENCH = "requirements-bench.txt"
 
-_CONTINUED = "HOLDFAST_BOOTSTRAP_PID"  # exec keeps the pid: tells a second round from an inherited variable
+_CONTINUED = "HOLDFAST_BOOTSTRAP_PID"  # exec keeps the pid, so our own value differs from an inherited one
 _PIN = re.compile(r"^(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*)(\[[^\]]*\])?==(?P<version>[^\s;#]+)\s*(#.*)?$")
 _OLDEST = (3, 11)
 
@@ -98,14 +98,14 @@ def prepare(candidates: Sequence[Path], files: Sequence[Path]) -> Path:
 
 
 def first_writable(candidates: Sequence[Path]) -> Path:
-    """The best place that we may change."""
+    """The first of the candidates that we can write to."""
     for home in candidates:
         if is_writable(home):
             return home
-    places = " nor ".join(str(one) for one in candidates)
+    directories = " nor ".join(str(one) for one in candidates)
     raise BootstrapError(
-        f"The packages are not installed, and neither {places} can be written to. "
-        "Name a place that can with --data-dir."
+        f"The packages are not installed, and neither {directories} can be written to. "
+        "Name a directory that can with --data-dir."
     )
 
 
@@ -170,13 +170,13 @@ def run(command: Sequence[str], home: Path) -> None:
 
 
 def clean_environment() -> dict[str, str]:
-    """The environment without what would lead pip or Python to packages elsewhere."""
+    """Our environment without the variables that send pip or Python to packages elsewhere."""
     misleading = {"PYTHONPATH", "PYTHONHOME", "PIP_TARGET", "PIP_PREFIX", "PIP_ROOT", "__PYVENV_LAUNCHER__"}
     return {**{key: value for key, value in os.environ.items() if key not in misleading}, "PIP_USER": "0"}
 
 
 def continue_in(python: Path, project: Path, argv: Sequence[str]) -> None:
-    """Becomes the same command under another interpreter; never returns."""
+    """Replaces this process by the same command under another interpreter; never returns."""
     environment = clean_environment()
     environment.pop("PIP_USER")
     environment[_CONTINUED] = str(os.getpid())
@@ -216,7 +216,7 @@ def packages(home: Path, version: str) -> Path:
 
 def is_writable(home: Path) -> bool:
     """Whether the environment can be made or changed there."""
-    nearest = next(place for place in (home, *home.parents) if place.exists())
+    nearest = next(directory for directory in (home, *home.parents) if directory.exists())
     return os.access(nearest, os.W_OK | os.X_OK)
 
 
@@ -232,7 +232,7 @@ def clear(home: Path) -> None:
 
 
 def stamp(home: Path, files: Sequence[Path]) -> None:
-    """Notes what was installed, beside what was noted before and still holds."""
+    """Records what was installed, in addition to what was recorded before."""
     noted = {**read_stamp(home), **digests(files)}
     draft = home / ".stamp.new"
     draft.write_text(json.dumps(noted, indent=2) + "\n")
@@ -253,7 +253,7 @@ def digests(files: Sequence[Path]) -> dict[str, str]:
 
 
 def read_stamp(home: Path) -> dict[str, str]:
-    """What was installed; nothing, if there is no readable note."""
+    """What was installed; nothing if there is no readable record."""
     try:
         noted = json.loads((home / ".stamp.json").read_text())
     except (OSError, ValueError):
@@ -263,7 +263,7 @@ def read_stamp(home: Path) -> dict[str, str]:
 
 @contextmanager
 def locked(home: Path) -> Iterator[None]:
-    """Lets one start at a time prepare the environment; the others wait and find it done."""
+    """Lets one start at a time prepare the environment; the others wait, and find it ready."""
     home.mkdir(parents=True, exist_ok=True)
     with (home / ".lock").open("a") as lock:
         try:
@@ -276,7 +276,7 @@ def locked(home: Path) -> Iterator[None]:
 
 @contextmanager
 def step(text: str) -> Iterator[None]:
-    """Says what is done, and how long it took when it is."""
+    """Prints what is being done, and then how long it took."""
     print(f"holdfast: {text} ...", end="", flush=True)
     start = time.monotonic()
     try:

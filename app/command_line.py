@@ -1,4 +1,4 @@
-"""Finds the command, sees to its environment, runs it. Standard library only."""
+"""Finds the command, makes sure that its packages are installed, and runs it. Standard library only."""
 
 import argparse
 import importlib
@@ -18,8 +18,8 @@ COMMANDS = {
     "up": "start everything: servers, API and workers (the default)",
     "test": "lint, check types and run the tests; further arguments go to pytest",
     "migrate": "bring the database schema up to date",
-    "reconcile": "prove that the cache and the books agree; exit code 1 when they do not",
-    "verify": "recompute the hash chains of the books",
+    "reconcile": "prove that the cache and the ledger agree; exit code 1 when they do not",
+    "verify": "recompute the hash chains of the ledger",
     "keys": "create, list and revoke API keys",
     "replay": "play a file of bank movements through the running system",
     "reference": "write docs/API.md and docs/openapi.json from the routes",
@@ -62,7 +62,7 @@ def data_dir_of(arguments: Sequence[str]) -> Path:
 
 
 def run(name: str, rest: Sequence[str]) -> int:
-    """Parses the arguments and runs the command; what went wrong around it is told without a trace."""
+    """Parses the arguments and runs the command; an expected failure is printed without a traceback."""
     from app.domain.errors import Fault
     from app.embedded.child_process import EmbeddedServerError
 

@@ -13,9 +13,9 @@ class Settings:
     """Everything that can be set. Each field names its variable."""
 
     database_url: str
-    """DATABASE_URL: the books, Postgres 15 or later."""
+    """DATABASE_URL: the ledger, Postgres 15 or later."""
     owner_database_url: str
-    """HOLDFAST_OWNER_DATABASE_URL: the books with the right to migrate; DATABASE_URL where it is not set."""
+    """HOLDFAST_OWNER_DATABASE_URL: the ledger with the right to migrate; DATABASE_URL where it is not set."""
     redis_url: str
     """REDIS_URL: the cache, Redis or Valkey 7 or later."""
     queue_url: str
@@ -25,11 +25,11 @@ class Settings:
     idempotency_window_s: int = 24 * 3600
     """HOLDFAST_IDEMPOTENCY_WINDOW_S: how long the cache remembers an external_id; the ledger remembers for ever."""
     backlog_limit: int = 100_000
-    """HOLDFAST_BACKLOG_LIMIT: intents a partition may have waiting for the books, before it answers 503."""
+    """HOLDFAST_BACKLOG_LIMIT: how many intents of a partition may wait for the ledger before new payments get 503."""
     cache_deadline_s: int = 1
-    """HOLDFAST_CACHE_DEADLINE_S: how long a request waits for the cache; then nobody knows the outcome."""
+    """HOLDFAST_CACHE_DEADLINE_S: how long a request waits for the cache; after that its outcome is unknown."""
     body_deadline_s: int = 20
-    """HOLDFAST_BODY_DEADLINE_S: how long a request's body may take to arrive; then it is answered with 408."""
+    """HOLDFAST_BODY_DEADLINE_S: how long a request's body may take to arrive; after that it is answered with 408."""
     allow_unsafe_cache: bool = False
     """HOLDFAST_ALLOW_UNSAFE_CACHE=1: run on a cache without append-only file, or one that evicts."""
     data_dir: Path = Path(".holdfast")

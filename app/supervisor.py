@@ -1,4 +1,4 @@
-"""Keeps the processes of the system running: starts them, starts again what dies, stops all in order."""
+"""Keeps the processes of the system running: starts them, restarts those that end, and stops all in order."""
 
 import contextlib
 import os
@@ -13,7 +13,7 @@ from app.embedded.child_process import open_log, start_child
 
 FIRST_BACKOFF_SECONDS = 0.25
 LONGEST_BACKOFF_SECONDS = 10.0
-STEADY_SECONDS = 30.0  # who lived this long has recovered: its next end starts a new count
+STEADY_SECONDS = 30.0  # a process that ran this long has recovered; its next end starts a new count
 
 
 @dataclass
@@ -23,7 +23,7 @@ class Service:
     name: str
     command: Sequence[str]
     log_path: Path
-    patience_seconds: float  # what it gets to finish its work before it is killed
+    patience_seconds: float  # how long it may finish its work before it is killed
     child: subprocess.Popen[bytes] | None = None
     started_at: float = 0.0
     due_at: float | None = None  # when to start again; None while it runs
@@ -42,7 +42,7 @@ class Service:
         return self.child is not None and self.child.poll() is None
 
     def note_end(self, now: float) -> float:
-        """Removes what is left of a process that ended, and decides when to start again; returns the delay."""
+        """Kills what is left of a process that ended, and decides when to start it again; returns the delay."""
         self.kill_group()
         self.failures = 1 if now - self.started_at > STEADY_SECONDS else self.failures + 1
         delay: float = min(FIRST_BACKOFF_SECONDS * 2 ** (self.failures - 1), LONGEST_BACKOFF_SECONDS)
@@ -55,9 +55,9 @@ class Service:
             self.child.terminate()
 
     def stop(self) -> None:
-        """Waits for the end that was asked for, and makes sure of it.
+        """Waits for the process to end, and kills it when its time is up.
 
-        It is asked once only: to a worker a second signal means that it shall drop its work.
+        It is asked only once: a second signal tells a worker to drop its work.
         """
         if self.child is not None:
             with contextlib.suppress(subprocess.TimeoutExpired):
@@ -93,7 +93,7 @@ class Supervisor:
         return [service for group in self.groups for service in group]
 
     def look_after(self) -> None:
-        """One round: notices ends, starts again what is due."""
+        """One round: notices processes that ended, and restarts those whose pause is over."""
         now = time.monotonic()
         for service in self.services():
             if service.child is None or service.alive:
@@ -106,7 +106,7 @@ class Supervisor:
                 service.start(self.environment, self.directory)
 
     def stop(self) -> None:
-        """Stops group by group, the last one first, so that nobody loses the one it depends on."""
+        """Stops group by group, the last one first, so that no process outlives one that it depends on."""
         for group in reversed(self.groups):
             for service in group:
                 service.ask_to_stop()
@@ -114,7 +114,7 @@ class Supervisor:
                 service.stop()
 
     def hasten(self) -> None:
-        """Ends what is still finishing its work."""
+        """Kills what is still finishing its work."""
         for service in self.services():
             service.kill_group()
 

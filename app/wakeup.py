@@ -1,4 +1,4 @@
-"""Waking a drain: the one place that puts jobs into RQ's queues."""
+"""Wakes the workers. Nothing else puts jobs into RQ's queues."""
 
 import logging
 from collections.abc import Callable
@@ -21,7 +21,7 @@ FAILURE_KEPT_S = 24 * 3600
 
 
 class WakeUps:
-    """Sends wake-ups. A lost one costs at most a second: the sweep finds what waits."""
+    """Sends wake-ups. A lost one costs at most a second: the scheduler's sweep finds what waits."""
 
     def __init__(self, queue_url: str) -> None:
         connection = blocking_client(queue_url, decode_responses=False)
@@ -39,14 +39,14 @@ class WakeUps:
             log.warning("wake-up %s not sent: %s", job, error)
 
     def waiting(self, queue: str) -> int:
-        """How many jobs nobody has taken yet."""
+        """How many jobs no worker has taken yet."""
         return len(self._queues[queue])
 
 
 class Bell:
     """Sends wake-ups from a thread of its own, so that no payment waits for the queues' server.
 
-    Those that are asked for while one is being sent are one.
+    Rings that arrive while a wake-up is being sent cause one more wake-up together.
     """
 
     def __init__(self, wake: Callable[[], None]) -> None:

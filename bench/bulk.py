@@ -1,4 +1,4 @@
-"""Large books, quickly: accounts by COPY, payments by the project's own planning and posting, so chains are valid."""
+"""Fills a ledger quickly: accounts by COPY, payments by the project's own planning and posting, so chains are valid."""
 
 import random
 from collections.abc import Callable, Sequence
@@ -49,7 +49,7 @@ def add_accounts(system: System, prefix: str, count: int) -> list[str]:
 def load_payments(system: System, accounts: int, payments: int, say: Callable[[str], None]) -> None:
     """Posts `payments`: first each wallet gets money from the bank once, then the wallets trade among themselves.
 
-    The positions lie in the past, and count up from one batch to the next, as the outbox's would have.
+    The positions lie in the past, and count up from one batch to the next, as those of the outbox do.
     """
     settings = system.settings
     ledger = PostingSession(settings.database_url)
@@ -61,7 +61,7 @@ def load_payments(system: System, accounts: int, payments: int, say: Callable[[s
         requests = [_request(number, accounts, draw) for number in numbers]
         _post(system, ledger, register, requests, int(first.timestamp() * 1000) + start // BATCH)
         if start // BATCH % 25 == 0:
-            say(f"growth: {start:,} of {payments:,} payments are in the books")
+            say(f"growth: {start:,} of {payments:,} payments are in the ledger")
     ledger.close()
     system.database.execute("VACUUM ANALYZE")
 
@@ -88,8 +88,8 @@ def _post(
         queued.append(QueuedIntent(OutboxPosition(partition, f"{at_ms}-{sequence}"), intent))
     with ledger.posting(sorted({one.outbox_position.partition for one in queued})) as posting:
         balances, contended = posting.lock_balances(sorted(wanted))
-        assert not contended, "nobody else posts while the books are loaded"
+        assert not contended, "nobody else posts while the ledger is loaded"
         posted_at = posting.posting_time(balances)
         plan = plan_posting(queued, {}, set(), balances, posting.heads, posted_at)
         assert not plan.rejections, plan.rejections[0]
-        posting.write(plan, balances, posted_at)
+        posting.write(plan)

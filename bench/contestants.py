@@ -99,12 +99,12 @@ class Rival:
         self.name = name
         self.title = TITLES[name]
         self.address = server.address
-        self._ledger = RivalBooks(server, name) if name in KEPT_IN_POSTGRES else None
+        self.ledger = RivalBooks(server, name) if name in KEPT_IN_POSTGRES else None
 
     def prepare(self, workload: Workload) -> None:
         """Starts from empty tables."""
-        if self._ledger is not None:
-            self._ledger.reset(workload.accounts)
+        if self.ledger is not None:
+            self.ledger.reset(workload.accounts)
 
     def payments(self, run: str, workload: Workload, **headers: str) -> PaymentSource:
         """Single payments."""
@@ -120,8 +120,8 @@ class Rival:
 
     def finish(self, run: str, workload: Workload, outcome: Outcome, seconds: float) -> None:  # noqa: ARG002
         """Its answers mean posted, so there is nothing to wait for."""
-        if self._ledger is not None:
-            self._ledger.come_to_rest()
-            outcome.round.problems += self._ledger.auditor.audit(run, workload, outcome.acknowledged)
+        if self.ledger is not None:
+            self.ledger.come_to_rest()
+            outcome.round.problems += self.ledger.auditor.audit(run, workload, outcome.acknowledged)
         elif self.name == "tigerbeetle":
             outcome.round.notes.append("its books are its own business: not audited here")

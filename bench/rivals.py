@@ -9,8 +9,8 @@ import psycopg
 from psycopg import sql
 
 from app.command_line import PROJECT
-from app.commands.readiness import wait_until_ready
-from app.commands.services import api
+from app.commands.api_probe import wait_until_ready
+from app.commands.processes import api
 from app.embedded.child_process import free_port
 from app.supervisor import Service, Supervisor
 from bench.audit import Auditor, Books
@@ -91,9 +91,13 @@ class RivalBooks:
         self._schema = name
         self.auditor = Auditor(Books(self.posted, self.balances, self.entry_sums))
 
+    def use(self) -> None:
+        """Turn the connection, which all baselines share, to this one's tables."""
+        self._database.execute(sql.SQL("SET search_path = {}").format(sql.Identifier(self._schema)))
+
     def reset(self, accounts: int) -> None:
         """Empty tables and freshly funded accounts: every round of a baseline starts alike, at its best."""
-        self._use()
+        self.use()
         self._database.execute("TRUNCATE account, payment, hold, entry")
         rows = [
             (account_id(number), CURRENCY, HOT_OPENING_MINOR if number == 0 else OPENING_MINOR)
@@ -113,7 +117,7 @@ class RivalBooks:
 
     def come_to_rest(self) -> None:
         """Wait until no more payments come: a generator leaves its last requests behind."""
-        self._use()
+        self.use()
         before, now = -1, self._count()
         while now != before:
             pause_for_settling()
@@ -125,23 +129,20 @@ class RivalBooks:
 
     def posted(self, run: str) -> list[str]:
         """External ids of a run."""
-        self._use()
+        self.use()
         query = "SELECT external_id FROM payment WHERE external_id >= %s AND external_id < %s"
         return [row[0] for row in self._database.execute(query, (f"{run}-", f"{run}."))]
 
     def balances(self) -> dict[str, int]:
         """All balances."""
-        self._use()
+        self.use()
         return dict(self._database.execute("SELECT account_id, balance_minor FROM account").fetchall())
 
     def entry_sums(self) -> dict[str, int]:
         """All entries, added up."""
-        self._use()
+        self.use()
         rows = self._database.execute("SELECT account_id, sum(amount_minor) FROM entry GROUP BY 1")
         return {account: int(total) for account, total in rows}
-
-    def _use(self) -> None:
-        self._database.execute(sql.SQL("SET search_path = {}").format(sql.Identifier(self._schema)))
 
 
 def pause_for_settling(seconds: float = 0.2) -> None:

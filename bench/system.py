@@ -14,9 +14,9 @@ import psycopg
 import redis
 
 from app.command_line import PROJECT
+from app.commands.api_probe import wait_until_ready
 from app.commands.keys import ensure_first_key
-from app.commands.readiness import wait_until_ready
-from app.commands.services import processes
+from app.commands.processes import processes
 from app.commands.up import child_environment
 from app.domain.breaks import ProofReport
 from app.embedded.child_process import free_port

@@ -1,24 +1,24 @@
 -- conclude: end an authorization, once: capture it, void it, or let it expire.
 --
--- Whoever comes first removes the authorization's hold, so exactly one conclusion wins. A capture puts the captured part
--- back as the hold of its own outbox entry, until the books have it; the rest is free at once. Safe to repeat: a repeat
--- is told what was concluded.
+-- The first conclusion removes the authorization's hold, so exactly one wins. A capture puts the captured part back as
+-- the hold of its own intent, until the ledger has posted it; the rest is free at once. Safe to repeat: a repeat is
+-- answered with what was concluded.
 --
 -- KEYS  1 outbox   2 directory   3 awake   4 tally   5 account   6 conclusion
 -- ARGV  1 directory version the caller knows      2 window in which a repeat is answered, ms
---       3 backlog limit, entries                  4 position of the authorization
+--       3 backlog limit, entries                  4 stream id of the authorization
 --       5 amount to capture, minor units (0 to release all)
 --       6 when: 'before' the expiry or 'after' it    7 expiry, ms since 1970
 --       8 what is concluded, e.g. captured|500    9 intent (JSON)
 --       10 whether the authorization holds nothing, because the balance rises (1, else 0)
 --
 -- Reply  {'STALE', directory version or ''}
---     or {'CONCLUDED_BEFORE', conclusion}: as argument 8 of the first, with its position behind it
+--     or {'CONCLUDED_BEFORE', conclusion}: argument 8 of the first call, then '|' and the stream id of its intent
 --     or {'COLD'}                     the account must be hydrated first
---     or {'GONE'}                     there is no such hold: look into the books
+--     or {'GONE'}                     there is no such hold: the ledger knows why
 --     or {'EXPIRED', now} or {'NOT_DUE', now}
 --     or {'BACKLOGGED'}
---     or {'CONCLUDED', wake, position, version}
+--     or {'CONCLUDED', wake (1: no drain is at work), stream id, version}
 
 local outbox, directory, awake, tally, account, conclusion = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local known_directory, window_ms, backlog_limit = tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[3])
@@ -55,7 +55,7 @@ if rule == 'after' and now < expires_at then
 end
 local backlog = redis.call('XLEN', outbox)
 if backlog >= backlog_limit and not string.match(outcome, '|0$') then
-  return { 'BACKLOGGED' } -- what captures nothing is let through: it only gives back
+  return { 'BACKLOGGED' } -- a conclusion that captures nothing only frees funds, so it passes
 end
 
 local new_position = redis.call('XADD', outbox, '*', 'intent', intent)

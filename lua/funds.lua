@@ -1,10 +1,10 @@
 -- funds: how an account's funds are kept, in one field: version|balance|held|floor|changed at.
 --
--- The floor is '' where there is none. The last part is a time in ms since 1970, or the position of the change, which
--- begins with one.
+-- The floor is '' if the account has none. The last part is a time in ms since 1970, or the stream id of the change,
+-- which starts with such a time.
 --
--- Not a script: app/cache/keys.py puts it in front of those about funds. The same text stands in the account, in
--- the record of a refusal and in the reply, so a payment reads one field and writes one.
+-- Not a script: app/cache/keys.py prepends it to the scripts that handle funds. The account, the record of a refusal
+-- and the reply all use this text, so a payment reads one field and writes one.
 
 local MAX_MINOR = 9007199254740991 -- 2^53 - 1: doubles are exact up to here
 
@@ -12,7 +12,7 @@ local function integer(number)
   return string.format('%.0f', number) -- tostring would round to 14 digits
 end
 
--- Balance and floor stay text: they are assigned as they came and never computed.
+-- Balance and floor stay text: no script computes them, they are stored as they arrived.
 local function funds_of(version, balance, held, floor, changed_at)
   return string.format('%.0f|%s|%.0f|%s|%s', version, balance, held, floor, changed_at)
 end
@@ -22,7 +22,7 @@ local function parts_of(funds)
   return tonumber(version), balance, tonumber(held), floor, changed_at
 end
 
--- Beside its funds an account has fields of fixed names, and its holds, named by their position in the outbox.
+-- Besides its funds, an account's hash has a few fields with fixed names, and its holds, named by their stream ids.
 local function is_position(field)
   return string.find(field, '^%d') ~= nil
 end

@@ -1,20 +1,19 @@
 -- hydrate: bring one account's state from the ledger into the cache.
 --
--- The caller read the ledger before this call, and a settle may have come in between, so each part is guarded: the
--- balance by its entry number, the floor by the directory version at which it was read. Hydrating twice, or with
--- what is already old, changes nothing. The race is closed by a placeholder: before it reads the ledger the caller
--- sets entry_count to -1 where the account is absent, so a settle after that leaves there what it knows instead of
--- passing by.
+-- The caller reads the ledger before this call, and a settlement may happen in between. So each part has a guard: the
+-- balance its entry number, the floor the directory version at which it was read. Hydrating twice, or with old data,
+-- changes nothing. A placeholder closes the race: before the caller reads the ledger, it sets entry_count to -1 if the
+-- account is absent, and a settlement that finds the placeholder leaves its entry number and version there.
 --
--- Open authorizations come back with the account. They have no entry number, so a cold account takes them only
--- together with a version that no settle has overtaken.
+-- Open authorizations come back with the account. They have no entry number, so a cold account accepts them only with
+-- a version that no settlement has overtaken.
 --
 -- KEYS  1 account
 -- ARGV  1 balance   2 entry count   3 version   4 floor or '' for none   5 directory version   6 changed at (ms)
---       then for each open authorization of the account: position, amount held
+--       then for each open authorization of the account: stream id, amount held
 --
 -- Reply: {funds, entry count} as cached afterwards,
---     or {'BEHIND'}: a settle came in between; read the ledger again.
+--     or {'BEHIND'}: a settlement happened in between; read the ledger again.
 
 local account = KEYS[1]
 local balance, entry_count, version = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])

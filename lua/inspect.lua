@@ -3,8 +3,8 @@
 -- KEYS  1 outbox   then accounts
 -- ARGV  none
 --
--- Reply: for each account {funds, entry count, holds}, where holds is a flat list of position, amount, '1' if the outbox
--- still has the intent, else '0'. Missing fields come as false.
+-- Reply: for each account {funds, entry count, holds}. holds is a flat list of stream id, amount, and '1' if the outbox
+-- still has the intent, else '0'. A missing field is false.
 
 local outbox = KEYS[1]
 local FIXED_KEYS = 1

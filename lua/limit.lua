@@ -1,17 +1,17 @@
 -- limit: give an account another floor, in one step with the check against what is in use.
 --
--- The cache must never be looser than the books. So while a change is being written to them the stricter of both
--- floors is guarded ('check', 'force'), and once it is decided the books' floor is assigned ('assign').
--- Guarded by the directory version in which a floor becomes true; a repeat changes nothing.
+-- The cache must never be looser than the ledger. So while a change is being written to the ledger, the cache enforces
+-- the stricter of the two floors ('check', 'force'); once the ledger has decided, the cache takes its floor ('assign').
+-- The directory version in which a floor takes effect guards the order; a repeat changes nothing.
 --
 -- KEYS  1 account
 -- ARGV  1 floor or '' for none   2 directory version
---       3 'check': refuse a floor above balance − held   'force': take it all the same   'assign': take it as it is
+--       3 'check': refuse a floor above balance − held   'force': skip that check   'assign': take the ledger's floor
 --
 -- Reply {'COLD'}: the account must be hydrated first.
 --    or {'BELOW_USE', funds}     the new floor would lie above balance − held; nothing done
---    or {'SUPERSEDED', funds}    a later change has been here; nothing done
---    or {'ASSIGNED', funds}      as they were before
+--    or {'SUPERSEDED', funds}    a later change was here first; nothing done
+--    or {'ASSIGNED', funds}      the funds before this call
 
 local account = KEYS[1]
 local floor, directory_version, mode = ARGV[1], tonumber(ARGV[2]), ARGV[3]
@@ -38,7 +38,7 @@ end
 
 local guarded = mode == 'assign' and floor or stricter(cached_floor, floor)
 if guarded ~= cached_floor then
-  version = version + 1 -- what is available has changed, so what was read is out of date
+  version = version + 1 -- the available amount changes, so a version read earlier is out of date
 end
 redis.call('HSET', account, 'funds', funds_of(version, balance, held, guarded, changed_at), 'floor_as_of', ARGV[2])
 return { 'ASSIGNED', funds }

@@ -1,10 +1,10 @@
--- open: make a partition ready, on first use, after the loss of the cache, and when the directory has changed.
+-- open: make a partition ready: on first use, after the loss of the cache, and when the directory has changed.
 --
 -- KEYS  1 outbox   2 directory   3 tally
--- ARGV  1 directory version   2 last position the ledger has posted in this partition, or ''
+-- ARGV  1 directory version   2 last stream id that the ledger has posted in this partition, or ''
 --
--- New positions must lie behind every posted one even if the cache was lost and its clock runs back: a position is
--- part of the payment id.
+-- A payment id contains the stream id of its intent. So new stream ids must be greater than every posted one, even if
+-- the cache was lost or its clock was set back.
 --
 -- Reply: the directory version in force.
 
@@ -33,7 +33,7 @@ if last_posted ~= '' then
   if before(last_given, last_posted) then
     redis.call('XADD', outbox, last_posted, 'intent', '')
     redis.call('XDEL', outbox, last_posted)
-    redis.call('HINCRBY', tally, 'set_behind', 1) -- an entry of the outbox that was no payment
+    redis.call('HINCRBY', tally, 'set_behind', 1) -- counts an entry of the outbox that was no payment
   end
 end
 

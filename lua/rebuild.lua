@@ -1,19 +1,19 @@
--- rebuild: assign an account anew from the ledger, as a repair does.
+-- rebuild: assign an account's state from the ledger, for a repair.
 --
--- The caller looks at the account, then reads the ledger, then calls. If the account has changed since that look, the
--- ledger may be behind it and nothing is done. Otherwise all that the cache had heard of was in the ledger when it was
--- read, so balance, entry count and floor are assigned, whatever stands here, even if that is ahead of the ledger.
--- Of the holds stay those whose intent is in the outbox, because the ledger does not know them yet, and those of open
--- authorizations; what else is held, nothing explains.
+-- The caller looks at the account, then reads the ledger, then calls. If the account has changed since that look, what
+-- the caller read may be out of date, and nothing is done. Otherwise the ledger, when it was read, had every entry that
+-- the cache knew of. So balance, entry count and floor are assigned, even if the cache is ahead of the ledger.
+-- Two kinds of hold stay: those whose intent is in the outbox, because the ledger does not know them yet, and those of
+-- open authorizations. Nothing explains any other hold, so it goes.
 --
 -- KEYS  1 outbox   2 account
 -- ARGV  1 version and 2 entry count as the caller saw them, both '' for a cold account
 --       3 balance   4 entry count   5 version   6 floor or '' for none   7 directory version   8 changed at (ms)
 --       9 H, the number of open authorizations
---       then H times position, amount held
---       then for each waiting intent whose hold is wrong: position, amount that it holds
+--       then H times stream id, amount held
+--       then for each waiting intent whose hold is wrong: stream id, the amount it should hold
 --
--- Reply: {'BEHIND'}: look again; or {'REBUILT'}. A cold account stays cold and gets its intents' holds only.
+-- Reply: {'BEHIND'}: look again; or {'REBUILT'}. A cold account stays cold and only gets the holds of its intents.
 
 local outbox, account = KEYS[1], KEYS[2]
 local seen_version, seen_entry_count, balance, entry_count = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
@@ -59,7 +59,7 @@ for n = 1, #fields, 2 do
     end
   end
 end
-local next_version = math.max(version, cached_version) + 1 -- who waits for a version must see that the funds changed
+local next_version = math.max(version, cached_version) + 1 -- so that an expected version shows the change
 redis.call(
   'HSET', account, 'funds', funds_of(next_version, balance, held, floor, changed_at), 'entry_count', entry_count,
   'floor_as_of', directory_version

@@ -1,22 +1,22 @@
 -- reserve: decide a batch of payments against their guarded accounts, and record every accepted one.
 --
--- Balance check, hold, idempotency record and outbox entry are written by this one call, so there is no moment
--- at which money is held and the intent to post it is not recorded. Safe to repeat: a repeat is a replay.
+-- This one call checks the balance and writes hold, idempotency record and intent, so there is no moment at which money
+-- is held and the intent to post it is not recorded. Safe to repeat: a repeat is a replay.
 --
 -- KEYS  1 outbox   2 awake   3 tally   4 directory
 --       then for each of N payments:  idempotency record
 --       then for each of A accounts:  account
 -- ARGV  1 directory version the caller knows      2 idempotency window, ms
 --       3 backlog limit, entries                  4 '1': atomic, all payments or none
---       5 '1': dry run, decide and write nothing, not even the tally
+--       5 '1': dry run: decide, but write nothing, not even the tally
 --       then for each of N payments:
---         account (1..A)   amount to hold, minor units (0 where the balance rises)
+--         account (1..A)   amount to hold, minor units (0 if the balance rises)
 --         expected version or ''   fingerprint   intent (JSON)
 --
 -- Reply {'STALE', directory version or ''}: the caller's facts are older than the partition's; nothing was done.
---    or {'FAILED', n, outcome n}: the batch is atomic and its nth payment, the first such, is neither reserved nor a
---       replay of an accepted one. Nothing was written, not even a refusal: no payment was decided alone.
---    or {'DECIDED', wake (1: nobody is draining), outcome 1, ... outcome N}, each outcome a text, the first that applies:
+--    or {'FAILED', n, outcome n}: the batch is atomic, and payment n is its first that is neither reserved nor a replay
+--       of an accepted one. Nothing was written, not even a refusal, because no payment was decided by itself.
+--    or {'DECIDED', wake (1: no drain is at work), outcome 1, ... outcome N}; each a text, the first that applies:
 --       'REPLAYED'|record                      the same external_id and content was seen before
 --       'REUSED'|record                        the same external_id with other content
 --       'COLD'|                                the account must be hydrated first
@@ -24,17 +24,17 @@
 --       'INSUFFICIENT_FUNDS'|funds             recorded: a later retry gets the same answer
 --       'BALANCE_OUT_OF_RANGE'|funds
 --       'BACKLOGGED'|funds
---       'RESERVED'|position|version            the account's version after it; in a dry run '' and the funds after it
+--       'RESERVED'|stream id|version           the account's version after it; a dry run: '' and the funds after it
 --
--- Record: the fingerprint, of fixed length, and behind it, with nothing between
---         A position|version                   accepted; as a repeat within a call that wrote nothing, as its outcome
+-- Record: the fingerprint, of fixed length, followed without a separator by
+--         A stream id|version                  accepted; a repeat within a call that wrote nothing: like its outcome
 --         R funds                              refused for lack of funds
---         X position                           rejected by the ledger (settle writes it)
+--         X stream id                          rejected by the ledger (settle writes it)
 --         D payment id                         already posted under this id (settle writes it)
--- Funds:  of the account, as `funds.lua` says
+-- Funds:  of the account, in the form of `funds.lua`
 --
--- Two things here are for speed, and measured: no function that sees other locals and no table for each payment, for
--- making and collecting them was most of the script's own time; and `text + 0` in place of tonumber, which reads it twice.
+-- Two habits here are for speed, and measured. There is no closure and no table per payment: making and collecting them
+-- took most of the script's own time. And `text + 0` replaces tonumber, which parses the text twice.
 
 local outbox, awake, tally, directory = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local known_directory, window_ms, backlog_limit = ARGV[1], ARGV[2], ARGV[3] + 0
@@ -42,10 +42,10 @@ local is_atomic, is_dry_run = ARGV[4] == '1', ARGV[5] == '1'
 
 local FIXED_KEYS, FIXED_ARGS, ARGS_PER_PAYMENT = 4, 5, 5
 local ACCOUNT, HOLD, EXPECTED_VERSION, FINGERPRINT, INTENT = 1, 2, 3, 4, 5
-local KEYS, ARGV, call = KEYS, ARGV, redis.call -- a global is looked up at each use
+local KEYS, ARGV, call = KEYS, ARGV, redis.call -- locals, because Lua looks a global up at each use
 local payment_count = (#ARGV - FIXED_ARGS) / ARGS_PER_PAYMENT
 
--- The directory and all records by one command. Lua's stack holds 8,000 values, and a batch 5,000 payments.
+-- One command reads the directory and all records. Lua's stack holds 8,000 values; a batch has at most 5,000 payments.
 local found = call('MGET', unpack(KEYS, FIXED_KEYS, FIXED_KEYS + payment_count))
 local stored_directory = found[1]
 if stored_directory ~= known_directory then
@@ -54,17 +54,17 @@ if stored_directory ~= known_directory then
   end
 end
 
--- First decide everything, then write everything: Redis does not undo.
+-- Decide everything first, then write: Redis does not undo.
 
 local backlog_before = call('XLEN', outbox)
 local backlog = backlog_before
-local accounts = {} -- those met so far, by their number among the keys; false where cold
-local codes, facts = {}, {} -- of each payment: its code, and what the reply says behind it
+local accounts = {} -- by their number among the keys, as far as read; false if cold
+local codes, facts = {}, {} -- of each payment: its code, and what the reply adds to it
 local decided_here = {} -- record key → the payment of this call that decided it
-local earlier = {} -- of a payment that repeats another of this call: that one
+local earlier = {} -- repeating payment → the payment of this call that it repeats
 local first_failure
 
-local at = FIXED_ARGS -- where the arguments of the nth payment begin
+local at = FIXED_ARGS -- the arguments of payment n start after this one
 for n = 1, payment_count do
   local record_key, record, fingerprint = KEYS[FIXED_KEYS + n], found[n + 1], ARGV[at + FINGERPRINT]
   local number, hold, expected_version = ARGV[at + ACCOUNT], ARGV[at + HOLD] + 0, ARGV[at + EXPECTED_VERSION]
@@ -93,7 +93,7 @@ for n = 1, payment_count do
   elseif not account then
     code, fact = 'COLD', ''
   else
-    -- Exact: `left` is exact down to -2^53, and what rounds below that is below every floor.
+    -- Doubles suffice: `left` is exact down to -2^53, and anything that rounds below that is below every floor.
     local held, left = account.held + hold, account.balance - account.held - hold
     local floor = account.floor
     local lowest = floor == '' and -MAX_MINOR or floor + 0
@@ -117,13 +117,13 @@ for n = 1, payment_count do
     elseif is_dry_run then
       fact = '|' .. funds_of(account.version, account.balance, held, floor, account.changed_at)
     else
-      fact = '|' .. integer(account.version) -- its position will stand in front
+      fact = '|' .. integer(account.version) -- the second pass prepends the stream id
     end
   end
 
   codes[n], facts[n] = code, fact
   if is_atomic and not first_failure and code ~= 'RESERVED' then
-    -- A replay is as good as a reservation only if the recorded payment was accepted, and not rejected since.
+    -- A replay counts as a reservation only if the recorded payment was accepted and not rejected since.
     local state = record and string.sub(record, #fingerprint + 1, #fingerprint + 1) or 'A'
     if code ~= 'REPLAYED' or state ~= 'A' and state ~= 'D' then
       first_failure = n
@@ -144,7 +144,7 @@ for n = 1, payment_count do
   elseif writes and code == 'RESERVED' then
     local account, hold = accounts[ARGV[at + ACCOUNT]], ARGV[at + HOLD]
     local position = call('XADD', outbox, '*', 'intent', ARGV[at + INTENT])
-    -- Several payments of an account: its funds are written once, with the last of them.
+    -- If an account has several payments in this call, the last of them writes its funds.
     local funds = account.last == n
       and funds_of(account.version, account.balance, account.held, account.floor, position)
     if funds and hold ~= '0' then
@@ -161,7 +161,7 @@ for n = 1, payment_count do
     call('SET', record_key, fingerprint .. 'R' .. fact, 'PX', window_ms)
   end
   if writes and code ~= 'RESERVED' then
-    call('HINCRBY', tally, code, 1) -- what was reserved is counted by the outbox itself
+    call('HINCRBY', tally, code, 1) -- the outbox itself counts what was reserved
   end
   reply[n + 2] = code .. '|' .. fact
   at = at + ARGS_PER_PAYMENT

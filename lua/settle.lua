@@ -1,20 +1,20 @@
 -- settle: make one partition's cache agree with what the ledger has committed, and trim the outbox.
 --
--- State-based: a balance is assigned at its entry number, never added to, and a hold is removed by its position,
--- so doing this twice, late or out of order is harmless.
+-- State-based: it assigns the balance at an entry number and never adds to it, and it removes a hold by its stream id.
+-- So a settlement that runs twice, late or out of order does no harm.
 --
 -- KEYS  1 outbox
 --       then for each of A accounts:  account
 --       then for each of R records:   idempotency record
--- ARGV  1 position up to which the outbox is done, or '' to delete the listed positions only
---       2 A   3 R   4 number of listed positions D   5 notices for waiters, or ''   6 channel
+-- ARGV  1 stream id up to which the outbox is done, or '' to delete only the listed stream ids
+--       2 A   3 R   4 number of listed stream ids D   5 notices for waiters, or ''   6 channel
 --       then for each account:  balance, entry count, version, changed at (ms),
---                               number of posted positions, number of released positions, the positions in this order
---       then for each record:   its new outcome (the part behind the fingerprint)
---       then D positions to delete
+--                               number of posted stream ids, number of released ones, then the stream ids in this order
+--       then for each record:   its new outcome (what follows the fingerprint)
+--       then D stream ids to delete
 --
--- A posted position became an entry; a released one was rejected, voided or a duplicate.
--- No check that an account is cached: a cold one stays cold, a placeholder learns that a settle has been here.
+-- A posted intent became an entry; a released one was rejected, voided or a duplicate.
+-- There is no check that an account is cached: a cold one stays cold, and a placeholder notes this settlement.
 --
 -- Reply: the number of accounts whose balance was assigned.
 
@@ -26,8 +26,8 @@ local FIXED_KEYS, FIXED_ARGS, ARGS_PER_ACCOUNT = 1, 6, 6
 local FINGERPRINT_LENGTH = 36
 local UNPACK_LIMIT = 1000 -- Lua's stack holds some thousands of values
 
--- Remove an account's holds at ARGV[first..last], those behind `last_posted` being released ones, and say what the
--- account has: funds, entry count, the amount that was held there, and how many released holds that were still there.
+-- Remove the holds named in ARGV[first..last] from an account; those after `last_posted` are the released ones. Returns
+-- the account's funds and entry count, the amount these holds held, and how many released holds were still there.
 local function take_holds(account, first, last_posted, last)
   local funds, entry_count
   local freed, released = 0, 0
@@ -65,7 +65,7 @@ for n = 1, account_count do
   local newer = cached_entry_count and entry_count > cached_entry_count
   if funds then
     local cached_version, cached_balance, held, floor, cached_changed_at = parts_of(funds)
-    -- The version counts what changes the funds: a posted hold changed them when it was reserved.
+    -- The version counts changes of the funds. A posted hold changed them when it was reserved, so it adds nothing now.
     local credits = newer and math.max(0, entry_count - cached_entry_count - posted_count) or 0
     local next_version = math.max(cached_version + released + credits, version)
     if newer then
@@ -79,7 +79,7 @@ for n = 1, account_count do
       end
     end
   elseif newer or cached_entry_count and version > (tonumber(redis.call('HGET', account, 'settled_version')) or -1) then
-    -- A placeholder: a hydration that read the ledger before this settle must see that it is behind.
+    -- A placeholder: a hydration that read the ledger before this settlement must notice that it is out of date.
     redis.call('HSET', account, 'entry_count', entry_count_text, 'settled_version', integer(version))
   end
 end

@@ -1,12 +1,12 @@
 -- witness: which of some waiting intents lack their holds, for the reconciler.
 --
--- An intent that is held as it should be costs one look-up: it need not be in the outbox any more. Only where the hold
--- differs the outbox is asked whether the intent still stands, or settled meanwhile.
+-- An intent whose hold is right costs one look-up, whether or not it is still in the outbox. Only if the hold differs,
+-- the script looks into the outbox: the intent may have been settled in the meantime.
 --
 -- KEYS  1 outbox   then each intent's guarded account
--- ARGV  for each intent its position and the amount that it holds, minor units
+-- ARGV  for each intent its stream id and the amount that it should hold, minor units
 --
--- Reply: a flat list of the number of an intent, from 1, and the amount held in place of its own.
+-- Reply: a flat list: the number of an intent, from 1, then the amount that is held instead.
 
 local outbox = KEYS[1]
 local FIXED_KEYS = 1

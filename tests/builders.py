@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import psycopg
 import redis
 
+from app.cache import keys
 from app.cache.cache import Cache
 from app.cache.client import request_client
 from app.domain.accounts import AccountFacts, AccountStatus, AccountType, default_overdraft_limit
@@ -23,26 +24,27 @@ from app.domain.refusals import Refusal
 from app.domain.reservations import CachedBalance
 from app.embedded.servers import ServerUrls
 from app.ledger.accounts import LedgerAccounts
-from app.ledger.assets import LedgerAssets
-from app.ledger.engine import engine_for
 from app.ledger.history import History
 from app.ledger.posting_session import PostingSession
 from app.ledger.reconciliation import LedgerReconciliation
 from app.ledger.transactions import LedgerAuthorizations
 from app.services.accounts.accounts import AccountRequest, Accounts
-from app.services.accounts.assets import Assets
 from app.services.accounts.directory import AccountDirectory
 from app.services.accounts.hydration import Balances
-from app.services.payments.durable_wait import DurableWait, WaitingRoom
+from app.services.payments.authorizations import Authorizations
+from app.services.payments.durable_wait import WaitingRoom
+from app.services.payments.find import PaymentFinder
 from app.services.payments.outcomes import Accepted
 from app.services.payments.submit import Payments
-from app.services.posting.contention import Contention
 from app.services.posting.drain import BATCH_LIMIT, Drain
 from app.services.posting.outbox import DrainReport
 from app.services.proofs.chain_verification import ChainVerifier
 from app.services.proofs.reconciliation import Reconciler
-from app.wiring.verbs import iso_currencies
-from tests.patience import CACHE_DEADLINE_S
+from app.settings import Settings
+from app.wiring.cache import build_cache
+from app.wiring.verbs import PaymentServices, build_assets, build_balances, build_engine, compose_payments
+from app.wiring.workers import build_drain, build_reconciler, build_verifier
+from tests.installation import settings_for
 
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
 NOON_MS = 1_769_860_800_000
@@ -51,6 +53,8 @@ PARTITIONS = 4
 """Few, so that accounts meet in one partition and payments still cross from one to another."""
 
 _UNSET: Any = object()
+
+R = TypeVar("R", PostingSession, LedgerReconciliation, psycopg.Connection[Any])
 
 
 # Values
@@ -119,7 +123,7 @@ def queued(sequence: int, what: Intent | None = None, *, partition: int = 0, at_
 
 
 def wallet(account_id: str, balance_minor: int = 0, **more: Any) -> LedgerBalance:
-    """A wallet's row in the books: credit-normal, floor 0."""
+    """A wallet's row in the ledger: credit-normal, floor 0."""
     return ledger_row(account_id, balance_minor, **({"floor_minor": 0} | more))
 
 
@@ -135,7 +139,7 @@ def ledger_row(
     currency_code: str = "EUR",
     updated_at: datetime = NOON,
 ) -> LedgerBalance:
-    """Any account's row in the books."""
+    """Any account's row in the ledger."""
     return LedgerBalance(
         account_id,
         entity_id,
@@ -185,33 +189,40 @@ class StepClock:
 
 @dataclass
 class World:
-    """Cache, books and services, all real, over one test's own database and cache."""
+    """Cache, ledger and services, all real, over one test's own database and cache."""
 
     urls: ServerUrls
-    backlog_limit: int = 10_000
     clock: StepClock = field(default_factory=StepClock)
     wakes: list[str] = field(default_factory=list)
     _closers: list[Callable[[], None]] = field(default_factory=list)
     _numbers: Iterator[int] = field(default_factory=lambda: iter(range(1, 1_000_000)))
+
+    @cached_property
+    def settings(self) -> Settings:
+        return settings_for(self.urls, partitions=PARTITIONS, idempotency_window_s=WINDOW_MS // 1000)
 
     # Adapters
 
     @cached_property
     def client(self) -> redis.Redis:
         """The raw client of the cache, for looking and tampering."""
-        return self._new_client()
+        client = request_client(self.settings.redis_url, self.settings.cache_deadline_s)
+        self._closers.append(client.connection_pool.disconnect)
+        return client
 
     @cached_property
     def cache(self) -> Cache:
         return self.new_cache()
 
     def new_cache(self) -> Cache:
-        """A gateway with connections of its own."""
-        return Cache(self._new_client(), partitions=PARTITIONS, window_ms=WINDOW_MS, backlog_limit=self.backlog_limit)
+        """A cache with connections of its own."""
+        cache = build_cache(self.settings)
+        self._closers.append(cache.client.redis.connection_pool.disconnect)
+        return cache
 
     @cached_property
     def engine(self) -> Any:
-        engine = engine_for(self.urls.database_url, application_name="holdfast test")
+        engine = build_engine(self.settings, "test")
         self._closers.append(engine.dispose)
         return engine
 
@@ -220,32 +231,36 @@ class World:
         return LedgerAccounts(self.engine, PARTITIONS)
 
     @cached_property
+    def ledger_authorizations(self) -> LedgerAuthorizations:
+        return LedgerAuthorizations(self.engine)
+
+    @cached_property
     def history(self) -> History:
         return History(self.engine)
 
     def new_posting_session(self) -> PostingSession:
-        """The books for posting, over a connection of its own."""
-        return self._closing(PostingSession(self.urls.database_url))
+        """The ledger for posting, over a connection of its own."""
+        return self._closing(PostingSession(self.settings.database_url))
 
     def new_ledger_reconciliation(self) -> LedgerReconciliation:
-        """The books for proving, over a connection of its own."""
-        return self._closing(LedgerReconciliation(self.urls.database_url))
+        """The ledger for proving, over a connection of its own."""
+        return self._closing(LedgerReconciliation(self.settings.database_url))
 
     def connect(self, *, owner: bool = True) -> psycopg.Connection[Any]:
         """A connection of its own, committing each statement unless in a transaction."""
-        url = self.urls.owner_database_url if owner else self.urls.database_url
+        url = self.settings.owner_database_url if owner else self.settings.database_url
         return self._closing(psycopg.connect(url, autocommit=True))
 
     @cached_property
     def owner(self) -> psycopg.Connection[Any]:
-        """The owner of the books, who may do what the app may not."""
+        """The owner of the ledger, who may do what the app may not."""
         return self.connect()
 
     # Services
 
     @cached_property
     def accounts(self) -> Accounts:
-        return Accounts(self.ledger_accounts, Assets(LedgerAssets(self.engine), iso_currencies()))
+        return Accounts(self.ledger_accounts, build_assets(self.engine))
 
     @cached_property
     def directory(self) -> AccountDirectory:
@@ -253,29 +268,47 @@ class World:
 
     @cached_property
     def balances(self) -> Balances:
-        return Balances(self.cache, self.ledger_accounts, self.directory)
+        return self.new_balances()
+
+    def new_balances(self, *, cache: Any = None, ledger: Any = None) -> Balances:
+        """Balances as in a process of its own; `cache` and `ledger` may stand in for the real ones."""
+        return build_balances(cache or self.cache, ledger or self.ledger_accounts)
 
     @cached_property
     def waiting(self) -> WaitingRoom:
         return WaitingRoom(8)
 
     @cached_property
-    def ledger_authorizations(self) -> LedgerAuthorizations:
-        return LedgerAuthorizations(self.engine)
-
-    @cached_property
     def payments(self) -> Payments:
-        return self.new_payments()
+        return self.paying.payments
+
+    @property
+    def finder(self) -> PaymentFinder:
+        return self.paying.finder
+
+    @property
+    def authorizations(self) -> Authorizations:
+        return self.paying.authorizations
 
     def new_payments(self, cache: Cache | None = None) -> Payments:
-        """The verbs of payments, as in a process of its own."""
-        cache = cache or self.cache
-        directory = AccountDirectory(self.ledger_accounts)
-        balances = Balances(cache, self.ledger_accounts, directory)
-        wake = lambda: self.wakes.append("drain")  # noqa: E731
-        wait = DurableWait(cache.outbox, self.waiting)
-        return Payments(
-            cache, self.ledger_accounts, self.history, self.ledger_authorizations, directory, balances, wait, wake
+        """Payments as in a process of their own."""
+        return self.new_payment_services(cache).payments
+
+    @cached_property
+    def paying(self) -> PaymentServices:
+        """Payments and their neighbours in one process."""
+        return self.new_payment_services()
+
+    def new_payment_services(self, cache: Cache | None = None, *, ledger_authorizations: Any = None) -> PaymentServices:
+        """Payments and their neighbours, as in a process of their own."""
+        return compose_payments(
+            cache or self.cache,
+            self.ledger_accounts,
+            self.history,
+            ledger_authorizations or self.ledger_authorizations,
+            AccountDirectory(self.ledger_accounts),
+            self.waiting,
+            lambda: self.wakes.append("drain"),
         )
 
     @cached_property
@@ -286,27 +319,23 @@ class World:
         self, *, cache: Any = None, ledger: Any = None, batch_limit: int = BATCH_LIMIT, clock: Any = None
     ) -> Drain:
         """A drain as in a process of its own; without a `clock` of its own, time passes only as it sleeps."""
-        return Drain(
-            cache or self.new_cache(),
-            ledger or self.new_posting_session(),
-            Contention(clock or self.clock, lambda: 1.0),
+        return build_drain(
+            self.settings,
+            cache=cache or self.new_cache(),
+            ledger=ledger or self.new_posting_session(),
+            batch_limit=batch_limit,
+            monotonic=clock or self.clock,
             sleep=self.clock.sleep,
             jitter=lambda: 1.0,
-            batch_limit=batch_limit,
         )
 
     @cached_property
     def reconciler(self) -> Reconciler:
-        return Reconciler(
-            self.new_cache(),
-            self.new_ledger_reconciliation(),
-            ChainVerifier(self.new_ledger_reconciliation(), self.clock),
-            self.clock,
-        )
+        return build_reconciler(self.settings, monotonic=self.clock)
 
     @cached_property
     def verifier(self) -> ChainVerifier:
-        return ChainVerifier(self.new_ledger_reconciliation(), self.clock)
+        return build_verifier(self.settings, monotonic=self.clock)
 
     # Verbs
 
@@ -377,7 +406,7 @@ class World:
         return self.reconciler.run(full=full)
 
     def assert_proven(self) -> None:
-        """Cache and books must agree in every way that the proofs know, with nothing left in flight."""
+        """Cache and ledger must agree in every way that the proofs know, with nothing left in flight."""
         assert self.cache.outbox.backlog() == dict.fromkeys(range(PARTITIONS), 0)
         assert self.reconcile().breaks == []
         assert self.verifier.run().breaks == []
@@ -389,11 +418,11 @@ class World:
     # Looking
 
     def rows(self, query: str, *parameters: Any) -> list[tuple[Any, ...]]:
-        """Rows of the books, as their owner sees them."""
+        """Rows of the ledger, as its owner sees them."""
         return self.owner.execute(query, parameters or None).fetchall()
 
     def booked(self, account_id: str) -> int:
-        """An account's balance in the books."""
+        """An account's balance in the ledger."""
         [(balance,)] = self.rows("SELECT balance_minor FROM account_balance WHERE account_id = %s", account_id)
         return int(balance)
 
@@ -411,12 +440,10 @@ class World:
 
     def account_key(self, account_id: str) -> str:
         """The cache's key of an account."""
-        from app.cache import keys
-
         return keys.account(self.cache.partition_of(account_id), account_id)
 
     def posted_external_ids(self) -> list[str]:
-        """Every external id in the books, with repeats if there were any."""
+        """Every external id in the ledger, with repeats if there were any."""
         return [row[0] for row in self.rows("SELECT external_id FROM ledger_transaction ORDER BY external_id")]
 
     def conflicts(self) -> dict[str, tuple[int, int]]:
@@ -427,7 +454,7 @@ class World:
     # Tampering
 
     def tamper(self, *statements: str) -> None:
-        """Change the books as somebody with the owner's rights could who switches the guards off."""
+        """Change the ledger as somebody with the owner's rights could who switches the guards off."""
         with self.owner.transaction():
             self.owner.execute("SET LOCAL session_replication_role = replica")
             for statement in statements:
@@ -442,12 +469,7 @@ class World:
         while self._closers:
             self._closers.pop()()
 
-    def _new_client(self) -> redis.Redis:
-        client = request_client(self.urls.redis_url, CACHE_DEADLINE_S)
-        self._closers.append(client.connection_pool.disconnect)
-        return client
-
-    def _closing(self, resource: Any) -> Any:
+    def _closing(self, resource: R) -> R:
         self._closers.append(resource.close)
         return resource
 

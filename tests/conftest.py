@@ -85,7 +85,7 @@ def fresh_urls(few_partitions: Databases, empty_cache: str) -> Iterator[ServerUr
 
 @pytest.fixture
 def world(fresh_urls: ServerUrls) -> Iterator[World]:
-    """Cache, books and services, all real and empty."""
+    """Cache, ledger and services, all real and empty."""
     world = World(fresh_urls)
     yield world
     world.close()

@@ -1,4 +1,4 @@
-"""Migrated databases for tests: each is lent to one test at a time and emptied behind it.
+"""Migrated databases for tests: each is lent to one test at a time and emptied after it.
 
 To copy a database costs a busy machine some hundred milliseconds and its first connections as much again, to empty one
 a tenth of that. One whose schema a test has changed, or that has grown large, is not lent again.
@@ -29,7 +29,7 @@ _WEIGHT = """
     WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace
 """
 
-# Every change of the schema writes a row of one of these; reading, writing, VACUUM and ANALYZE write none of them anew.
+# Every change of the schema writes a row of one of these; reading, writing, VACUUM and ANALYZE leave them alone.
 _SCHEMA = """
     WITH relation AS (SELECT oid, xmin FROM pg_class WHERE relnamespace = 'public'::regnamespace),
     part (of, id, version) AS (
@@ -65,7 +65,7 @@ def with_database(url: str, name: str) -> str:
 
 @dataclass(frozen=True)
 class Lendable:
-    """A database as it was migrated, and what tells and makes that it is so again."""
+    """A migrated database, and what it takes to make it so again, or to see that this is not possible."""
 
     name: str
     keeper: psycopg.Connection
@@ -136,7 +136,7 @@ class Databases:
             one.keeper.close()
 
     def _new(self) -> Lendable:
-        name = f"books_{secrets.token_hex(6)}"
+        name = f"ledger_{secrets.token_hex(6)}"
         template = self._migrated()
         self._administer(f"CREATE DATABASE {name} TEMPLATE {template}")
         return Lendable.of(name, self._connected(name))

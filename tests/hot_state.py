@@ -1,4 +1,4 @@
-"""An account's hash in the cache, taken apart: for tests that look behind the gateway, and for those that tamper."""
+"""An account's hash in the cache, taken apart: for tests that look into the cache itself, and for those that tamper."""
 
 import re
 from typing import Any
@@ -14,13 +14,13 @@ def parts(client: redis.Redis, key: str) -> dict[str, str]:
     fields: dict[str, Any] = client.hgetall(key)  # type: ignore[assignment]
     funds = fields.pop("funds", None)
     taken = {} if funds is None else dict(zip(PARTS, funds.split("|"), strict=True))
-    return taken | {name: value for name, value in fields.items() if not _is_position(name)}
+    return taken | {name: value for name, value in fields.items() if not _is_stream_id(name)}
 
 
 def holds(client: redis.Redis, key: str) -> dict[str, str]:
-    """The account's holds by position."""
+    """The account's holds by stream id."""
     fields: dict[str, Any] = client.hgetall(key)  # type: ignore[assignment]
-    return {name: value for name, value in fields.items() if _is_position(name)}
+    return {name: value for name, value in fields.items() if _is_stream_id(name)}
 
 
 def put(client: redis.Redis, key: str, **values: Any) -> None:
@@ -39,8 +39,8 @@ def add(client: redis.Redis, key: str, **differences: int) -> None:
 def lose_funds(client: redis.Redis, key: str) -> None:
     """Tamper: leave nothing of the account but its holds."""
     fields: dict[str, Any] = client.hgetall(key)  # type: ignore[assignment]
-    client.hdel(key, *(name for name in fields if not _is_position(name)))
+    client.hdel(key, *(name for name in fields if not _is_stream_id(name)))
 
 
-def _is_position(name: str) -> bool:
+def _is_stream_id(name: str) -> bool:
     return re.fullmatch(r"\d+-\d+", name) is not None

@@ -1,4 +1,4 @@
-"""The maintenance worker: reconciles, and leaves the cores to the payments that go on meanwhile."""
+"""The maintenance worker: reconciles in the background, with pauses that leave the cores to payments."""
 
 import logging
 import time
@@ -20,7 +20,7 @@ def _reconciler() -> Reconciler:
 
 
 def reconcile() -> None:
-    """One incremental reconciliation; a job of RQ."""
+    """Run one incremental reconciliation; a job of RQ."""
     try:
         report = _reconciler().run(full=False)
     except Fault as fault:

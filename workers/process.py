@@ -1,6 +1,5 @@
-"""What every worker process does at its start."""
+"""What the RQ workers share: settings, logging, and the loop that serves one queue."""
 
-import gc
 import logging
 import os
 from functools import cache
@@ -26,7 +25,8 @@ def configure_logging() -> None:
 
 
 WORKER_TTL_S = 20
-"""An idle worker shows itself every five seconds (RQ: fifteen before this is over), a killed one is forgotten soon."""
+"""An idle worker sends a sign of life every five seconds (RQ sends it fifteen seconds before this time is over), and a
+killed one is forgotten soon."""
 
 
 class ListedWorker(SimpleWorker):
@@ -38,23 +38,11 @@ class ListedWorker(SimpleWorker):
         register(self, pipeline)
 
 
-COLLECT_EVERY = 50_000
-"""New objects between two looks for cycles. A round makes tens of thousands, and leaves no cycles: with Python's 700
-these looks cost a drain a quarter of its time."""
-
-
-def collect_seldom() -> None:
-    """Look for cycles seldom, and never among what was imported; for a process that makes objects by the thousand."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(COLLECT_EVERY, 20, 20)
-
-
 def work(queue_name: str) -> None:
-    """Serve one queue, until told to stop.
+    """Serve one queue until told to stop.
 
-    One queue a worker: on several, a kill −9 may lose the job between them. SimpleWorker runs jobs in the process,
-    two milliseconds each where a fork costs ten.
+    One queue per worker: on several, a kill −9 may lose the job between them. SimpleWorker runs jobs in its own
+    process, which costs two milliseconds a job where a fork costs ten.
     """
     configure_logging()
     connection = blocking_client(settings().queue_url, decode_responses=False)

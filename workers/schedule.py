@@ -1,6 +1,6 @@
-"""The scheduler: the clock. Each second it looks for intents that nobody is draining, and sends wake-ups.
+"""The scheduler: each second it wakes the drains if intents wait, and does what is due.
 
-What is due to the second it does itself: no queue stands between an authorization's time and its release.
+It expires authorizations itself, so that no queue delays their release.
 """
 
 import logging
@@ -21,14 +21,14 @@ from workers.process import configure_logging
 log = logging.getLogger(__name__)
 
 SWEEP_S = 1.0
-"""A lost wake-up costs at most this long."""
+"""The longest delay that a lost wake-up causes."""
 
 RECONCILE_S = 10.0
 RECONCILE_JOB = "workers.maintain.reconcile"
 
 
 class Schedule:
-    """What is due, and when it was done last."""
+    """What is done each second, and when the last reconciliation was asked for."""
 
     def __init__(
         self,
@@ -36,20 +36,20 @@ class Schedule:
         wakes: WakeUps,
         push: Callable[[], object],
         expire: Callable[[], object],
-        mend: Callable[[], object],
+        recover: Callable[[], object],
     ) -> None:
         self._backlog = backlog
         self._push = push
         self._expire = expire
-        self._mend = mend
+        self._recover = recover
         self._wakes = wakes
         self._reconciled_at = float("-inf")
 
     def run_once(self, now: float) -> None:
-        """Release what has expired, send the wake-ups due at `now` (seconds, monotonic), and see to changed accounts.
+        """Expire authorizations, send the wake-ups due at `now` (monotonic seconds), and recover account changes.
 
-        One wake-up that waits already is enough. Changes are pushed where their makers could not, and mended where
-        they broke off.
+        A wake-up that waits already is enough. Account changes that a request could not push to the cache are pushed,
+        and those that a killed process left half done are finished.
         """
         self._expire()
         if any(self._backlog().values()) and not self._wakes.waiting(DRAIN_QUEUE):
@@ -58,11 +58,11 @@ class Schedule:
             self._wakes.enqueue(MAINTENANCE_QUEUE, RECONCILE_JOB)
             self._reconciled_at = now
         self._push()
-        self._mend()
+        self._recover()
 
 
 def main() -> None:
-    """Sweep each second until told to stop."""
+    """Run the schedule each second until told to stop."""
     configure_logging()
     stopped = Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -74,7 +74,7 @@ def main() -> None:
         WakeUps(settings.queue_url),
         build_push(settings).run_once,
         expire=lambda: authorizations.expire_due(datetime.now(UTC)),
-        mend=build_recovery(settings).run_once,
+        recover=build_recovery(settings).run_once,
     )
     while not stopped.wait(SWEEP_S):
         try:

@@ -1,4 +1,4 @@
-"""Changing accounts, and the changes on record."""
+"""Account changes: make one, and list those on record."""
 
 from typing import Annotated, Any, Literal
 
@@ -11,11 +11,11 @@ from app.api.parameters import AFTER_NUMBER, LIMIT
 from app.api.responses import Answer, json_answer, page_answer, problem
 from app.api.routes import Body, Call, Routes
 from app.domain.account_changes import AccountChange, AccountPatch
+from app.domain.account_refusals import account_not_found
 from app.domain.accounts import AccountStatus
 from app.domain.refusals import Refusal
 from app.domain.timestamps import rfc3339
 from app.services.access.api_keys import Scope
-from app.services.accounts.accounts import account_not_found
 
 routes = Routes()
 
@@ -26,9 +26,9 @@ Reason = Annotated[str, Meta(min_length=1, max_length=1_000)]
 
 
 class ChangeOfAccount(Struct, forbid_unknown_fields=True):
-    """What is to become of an account; what is left out stays. A limit or a status needs a `reason`.
+    """Changes to an account; fields that are left out stay. A new limit or status needs a `reason`.
 
-    `overdraft_limit_minor`: minor units below zero; null is no floor. Below what is in use it needs `force`.
+    `overdraft_limit_minor`: minor units below zero; null is no floor. A limit below what is in use needs `force`.
     `metadata` is replaced as a whole.
     """
 
@@ -41,7 +41,7 @@ class ChangeOfAccount(Struct, forbid_unknown_fields=True):
 
 
 class ChangeBody(Struct):
-    """A change on record: who, when, why, and the changed fields before and after."""
+    """A recorded change: who, when, why, and the changed fields before and after."""
 
     change_id: int
     account_id: str
@@ -63,7 +63,8 @@ class ChangeBody(Struct):
 )
 def change_account(call: Call[ChangeOfAccount]) -> Answer:
     """Change an account and record the change."""
-    outcome = call.here.changes.change(call.path["account_id"], _wanted(call.body), call.actor)
+    account_id = call.path["account_id"]
+    outcome = call.here.changes.change(account_id, _wanted(call.body), call.actor)
     return problem(outcome) if isinstance(outcome, Refusal) else json_answer(account_body(outcome))
 
 
@@ -97,7 +98,8 @@ def _wanted(body: ChangeOfAccount) -> AccountPatch:
 )
 def list_changes(call: Call[None]) -> Answer:
     """One page of an account's changes."""
-    account_id, limit, after = call.path["account_id"], call[LIMIT], call[AFTER_NUMBER]
+    account_id = call.path["account_id"]
+    limit, after = call[LIMIT], call[AFTER_NUMBER]
     changes = call.here.changes.page(account_id, limit=limit, after=after)
     if not changes and call.here.accounts.get(account_id) is None:
         return problem(account_not_found(account_id))

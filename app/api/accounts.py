@@ -1,4 +1,4 @@
-"""Accounts: create, read, balance now and at any instant, entries."""
+"""Accounts: create and read them, their balance now or at any instant, and their entries."""
 
 from typing import Annotated, Any
 from urllib.parse import quote
@@ -6,15 +6,28 @@ from urllib.parse import quote
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from app.api.metadata import checked_metadata
-from app.api.parameters import AFTER, AFTER_NUMBER, AT, BY, CURRENCY, ENTITY, IF_NONE_MATCH, LIMIT, as_of, none_match
+from app.api.parameters import (
+    AFTER,
+    AFTER_NUMBER,
+    AT,
+    BY,
+    CURRENCY,
+    ENTITY,
+    IF_NONE_MATCH,
+    LIMIT,
+    as_of,
+    none_match,
+    refuse_decomposed_parameters,
+)
 from app.api.responses import Answer, json_answer, page_answer, problem
 from app.api.routes import Body, Call, Routes
+from app.domain.account_refusals import account_not_found
 from app.domain.accounts import DEFAULT_ENTITY, AccountType, default_overdraft_limit
 from app.domain.read_models import Account, AccountEntry, AsOf, TimeBasis
 from app.domain.refusals import Refusal
 from app.domain.timestamps import rfc3339
 from app.services.access.api_keys import Scope
-from app.services.accounts.accounts import AccountRequest, account_not_found
+from app.services.accounts.accounts import AccountRequest
 
 routes = Routes()
 
@@ -67,7 +80,7 @@ class BalanceBody(Struct):
 
 
 class BalanceAtBody(Struct):
-    """An account's balance in the books at an instant, in minor units, by effective or by posted time."""
+    """An account's balance in the ledger at an instant, in minor units, by effective or by posted time."""
 
     account_id: str
     entity_id: str
@@ -78,7 +91,7 @@ class BalanceAtBody(Struct):
 
 
 class EntryBody(Struct):
-    """One immutable line of an account, on one side, with the balance it left behind; minor units."""
+    """One immutable line of an account, on one side, with the balance after it; minor units."""
 
     entry_number: int
     direction: str
@@ -142,11 +155,19 @@ def list_accounts(call: Call[None]) -> Answer:
         entity_id=call[ENTITY],
         currency_code=call[CURRENCY],
     )
+    if not accounts:
+        refuse_decomposed_parameters(call, ENTITY)
     cursor = accounts[-1].account_id if accounts else None
     return page_answer([account_body(account) for account in accounts], limit, cursor)
 
 
-@routes.add("GET", "/v1/accounts/{account_id}", "Read an account", scope=Scope.READ, answers={200: AccountBody})
+@routes.add(
+    "GET",
+    "/v1/accounts/{account_id}",
+    "Read an account",
+    scope=Scope.READ,
+    answers={200: AccountBody},
+)
 def get_account(call: Call[None]) -> Answer:
     """One account."""
     account_id = call.path["account_id"]
@@ -159,15 +180,16 @@ def get_account(call: Call[None]) -> Answer:
 @routes.add(
     "GET",
     "/v1/accounts/{account_id}/balance",
-    "Read an account's balance, whose ETag is its version; with `at` the balance in the books at that instant",
+    "Read an account's balance, whose ETag is its version; with `at` the balance in the ledger at that instant",
     scope=Scope.READ,
     answers={200: (BalanceBody, BalanceAtBody), 304: None},
     parameters=(AT, BY),
     headers=(IF_NONE_MATCH,),
 )
 def get_balance(call: Call[None]) -> Answer:
-    """The funds of an account at this moment, or its balance at another."""
-    account_id, instant = call.path["account_id"], as_of(call, AT)
+    """The funds of an account now, or its balance at another instant."""
+    account_id = call.path["account_id"]
+    instant = as_of(call, AT)
     if instant is not None:
         return _balance_at(call, account_id, instant)
     balance = call.here.balances.get(account_id)
@@ -220,7 +242,8 @@ def _balance_at(call: Call[None], account_id: str, instant: AsOf) -> Answer:
 )
 def list_entries(call: Call[None]) -> Answer:
     """One page of an account's history."""
-    account_id, limit, after = call.path["account_id"], call[LIMIT], call[AFTER_NUMBER]
+    account_id = call.path["account_id"]
+    limit, after = call[LIMIT], call[AFTER_NUMBER]
     entries = call.here.history.entries(account_id, limit=limit, after=after)
     if not entries and call.here.accounts.get(account_id) is None:
         return problem(account_not_found(account_id))

@@ -23,7 +23,8 @@ from app.api import (
 )
 from app.api.context import ApiServices
 from app.api.gate import Admitted, Gate, refused
-from app.api.responses import Answer, body_too_large, cut_off
+from app.api.request_refusals import body_cut_off, body_too_large
+from app.api.responses import Answer, Refused
 from app.api.routes import Route
 
 RESOURCES = (accounts, account_changes, assets, payments, authorizations, batches, journals, reports, ops, openapi)
@@ -77,13 +78,16 @@ def _whole_body(admitted: Admitted) -> bytes:
     request.max_content_length = None
     limit = max(admitted.largest_body, 1)
     if (request.content_length or 0) > limit:
-        raise body_too_large(limit)
+        raise Refused(body_too_large(limit))
     try:
         raw = b"".join(_pieces(limit + 1))
     except ClientDisconnected:
-        raise cut_off() from None
+        raise Refused(body_cut_off()) from None
     if len(raw) > limit:
-        raise body_too_large(limit)
+        raise Refused(body_too_large(limit))
+    length = request.content_length
+    if len(raw) < length if length is not None else not raw and "HTTP_TRANSFER_ENCODING" in request.environ:
+        raise Refused(body_cut_off())
     return raw
 
 

@@ -1,4 +1,4 @@
-"""Assets: register and read what accounts may be kept in."""
+"""Assets: register and read the currencies and other units that accounts are kept in."""
 
 from typing import Annotated
 
@@ -6,10 +6,11 @@ from msgspec import Meta, Struct
 
 from app.api.accounts import CurrencyCode
 from app.api.parameters import AFTER, LIMIT
+from app.api.request_refusals import asset_not_found
 from app.api.responses import Answer, json_answer, page_answer, problem
 from app.api.routes import Body, Call, Routes
 from app.domain.money import MOST_MINOR_UNITS, Asset
-from app.domain.refusals import Refusal, RefusalCode
+from app.domain.refusals import Refusal
 from app.domain.timestamps import rfc3339
 from app.services.access.api_keys import Scope
 
@@ -25,7 +26,7 @@ class NewAsset(Struct, forbid_unknown_fields=True):
 
 
 class AssetBody(Struct):
-    """What accounts may be kept in: a currency of ISO 4217, or an asset that somebody registered."""
+    """A unit that accounts are kept in: a currency of ISO 4217, or a registered asset."""
 
     currency_code: str
     minor_units: int
@@ -57,7 +58,7 @@ def register_asset(call: Call[NewAsset]) -> Answer:
 @routes.add(
     "GET",
     "/v1/assets",
-    "List registered assets; those of ISO 4217 are answered one by one",
+    "List registered assets; currencies of ISO 4217 are read one by one",
     scope=Scope.READ,
     answers={200: AssetBody},
     parameters=(LIMIT, AFTER),
@@ -83,13 +84,7 @@ def get_asset(call: Call[None]) -> Answer:
     currency_code = call.path["currency_code"]
     asset = call.here.assets.get(currency_code)
     if asset is None:
-        return problem(
-            Refusal(
-                RefusalCode.NOT_FOUND,
-                f"{currency_code!r} is neither a currency of ISO 4217 with minor units nor a registered asset.",
-                {"currency_code": currency_code},
-            )
-        )
+        return problem(asset_not_found(currency_code))
     return json_answer(_asset_body(asset))
 
 

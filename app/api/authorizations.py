@@ -1,4 +1,4 @@
-"""Authorizations: capture and void."""
+"""Authorizations: capture or void one."""
 
 from typing import Any
 
@@ -22,7 +22,7 @@ class NoFields(Struct, forbid_unknown_fields=True):
 
 
 class NewCapture(Struct, forbid_unknown_fields=True):
-    """How much to capture, in minor units; all of it where nothing is said."""
+    """How much to capture, in minor units; `{}` or no body is all of it."""
 
     amount_minor: int | None = None
 
@@ -32,14 +32,14 @@ class NewCapture(Struct, forbid_unknown_fields=True):
     "/v1/payments/{payment_id}/capture",
     "Capture an authorization, once, all or part; the rest is released",
     scope=Scope.PAYMENTS_WRITE,
-    body=Body(NewCapture),
+    body=Body(NewCapture, optional=True),
     answers={200: PaymentBody},
     headers=(PREFER,),
 )
 def capture_payment(call: Call[NewCapture]) -> Answer:
-    """Capture."""
-    outcome = call.here.authorizations.capture(call.path["payment_id"], call.body.amount_minor, call.actor)
-    return _answer(call, outcome)
+    """Capture, and wait for the ledger if asked to."""
+    payment_id = call.path["payment_id"]
+    return _answer(call, call.here.authorizations.capture(payment_id, call.body.amount_minor, call.actor))
 
 
 @routes.add(
@@ -52,8 +52,9 @@ def capture_payment(call: Call[NewCapture]) -> Answer:
     headers=(PREFER,),
 )
 def void_payment(call: Call[NoFields]) -> Answer:
-    """Void."""
-    return _answer(call, call.here.authorizations.void(call.path["payment_id"], call.actor))
+    """Void, and wait for the ledger if asked to."""
+    payment_id = call.path["payment_id"]
+    return _answer(call, call.here.authorizations.void(payment_id, call.actor))
 
 
 def _answer(call: Call[Any], outcome: Concluded | Refusal) -> Answer:

@@ -13,13 +13,15 @@ from app.api.json_body import JsonBody, malformed
 from app.api.parameters import DRY_RUN
 from app.api.payment_schema import AcknowledgedPayment, NewPayment, requested
 from app.api.payment_views import acknowledged, acknowledged_status
+from app.api.request_refusals import batch_too_large, line_too_long, too_many_streams
 from app.api.responses import Answer, Refused, json_answer, problem, problem_members, refusal_of, status_of, unexpected
 from app.api.routes import Body, Call, Lines, Routes, Source
 from app.domain.errors import Fault
 from app.domain.payment import PaymentRequest
-from app.domain.refusals import Refusal, RefusalCode
+from app.domain.refusals import Refusal
 from app.services.access.api_keys import Scope
-from app.services.payments.batches import LARGEST_BATCH, STREAMS, Batches, Outcome, Patience
+from app.services.payments.batches import LARGEST_BATCH, STREAMS, Batches, Patience
+from app.services.payments.outcomes import Outcome
 
 BLOCK = 64 * 1024
 """Bytes read at once. A server may give nothing before so many have come, so no answer is due before either."""
@@ -71,11 +73,11 @@ LARGEST_BATCH_BODY = 16 * 1024 * 1024
 class NewBatch(Struct, forbid_unknown_fields=True):
     """Payments to make, in order, up to 5,000.
 
-    `atomic`: all or none, which one guarded account's partition must be able to do. If one fails nothing is written,
-    not even a refusal, so the same batch may be sent again; the failed one answers with its own code, the others with
-    `linked_payment_failed`, and `failed_index` (from 0) names it. The books too post all or reject all.
+    `atomic`: all or none, which needs all guarded accounts in one partition. If one fails nothing is written, not even
+    a refusal, so the same batch may be sent again; the failed payment answers with its own code, the others with
+    `linked_payment_failed`, and `failed_index` (from 0) names it. The ledger too posts all or rejects all.
 
-    While the books are behind, a large batch waits before it is decided, up to 5 s. Nothing has been moved until then.
+    While the ledger is behind, a large batch waits up to 5 s before it is decided. Nothing is moved until then.
     """
 
     payments: list[NewPayment]
@@ -94,12 +96,13 @@ class BatchItem(Struct, omit_defaults=True):
 class BatchLine(BatchItem, omit_defaults=True):
     """The answer to one line of a stream (`application/x-ndjson`: one payment a line), by its number from 1.
 
-    Blank lines have none. Answers come while lines are sent, some hundred at a time: read while you send, and do not
-    wait for an answer before 64 KiB more are sent or the stream has ended. While the books are behind, or the cache
+    Blank lines have no answer. Answers come while lines are sent, some hundred at a time: read while you send, and do
+    not wait for an answer before 64 KiB more are sent or the stream has ended. While the ledger is behind, or the cache
     does not answer, the stream waits, up to 30 s without progress; then what is left answers 503. After a break send
-    the same lines again: what was done is answered as a replay. A stream has no `atomic`, and no dry run
-    either: its lines are decided some hundred at a time, and a dry run would leave nothing for the later ones to see.
-    Rehearse them as batches.
+    the same lines again: what was done is answered as a replay.
+
+    A stream has no `atomic` and no dry run: its lines are decided some hundred at a time, and in a dry run the later
+    ones would not see the earlier ones. Rehearse them as batches.
     """
 
     line: int = 0
@@ -143,7 +146,7 @@ def submit_batch(call: Call[_Outline]) -> Answer:
     if not outline.payments:
         raise malformed("A batch needs at least one payment.", field="payments")
     if len(outline.payments) > LARGEST_BATCH:
-        raise Refused(_too_large(len(outline.payments)))
+        raise Refused(batch_too_large(len(outline.payments), LARGEST_BATCH, NDJSON))
     now = call.here.now()
     wanted = [_wanted(payment, now) for payment in outline.payments]
     if outline.atomic:
@@ -153,15 +156,6 @@ def submit_batch(call: Call[_Outline]) -> Answer:
         outcomes = _in_place(wanted, batches.submit(requests, call.actor, dry_run=dry_run))
     durability = call.here.readiness.durability()
     return json_answer(BatchBody([BatchItem(*_answer(outcome, durability)) for outcome in outcomes]))
-
-
-def _too_large(count: int) -> Refusal:
-    return Refusal(
-        RefusalCode.BATCH_TOO_LARGE,
-        f"A batch has at most {LARGEST_BATCH} payments, this one has {count}. Send several, or a stream of lines as "
-        f"{NDJSON}.",
-        {"max_payments": LARGEST_BATCH, "payments": count},
-    )
 
 
 def _wanted(raw: bytes | Raw, now: datetime) -> Wanted:
@@ -201,8 +195,7 @@ def _stream(call: Call[Any], source: Source) -> Answer:
             field="dry_run",
         )
     if not call.here.batches.streams.acquire(blocking=False):
-        detail = f"This process serves {STREAMS} streams already. Try again, or send batches."
-        return problem(Refusal(RefusalCode.TOO_MANY_STREAMS, detail, {"max_streams": STREAMS}))
+        return problem(too_many_streams(STREAMS))
     return Answer(200, _Stream(call, source), [("content-type", NDJSON)])
 
 
@@ -247,6 +240,5 @@ class _Stream(Iterator[bytes]):
 
 def _wanted_line(line: Line, now: datetime) -> Wanted:
     if line.text is None:
-        detail = f"The line is longer than {LONGEST_LINE} bytes and was passed over."
-        return Refusal(RefusalCode.PAYLOAD_TOO_LARGE, detail, {"max_bytes": LONGEST_LINE})
+        return line_too_long(LONGEST_LINE)
     return _wanted(line.text, now)

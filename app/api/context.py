@@ -11,9 +11,12 @@ from app.services.access.api_keys import Gatekeeper
 from app.services.accounts.accounts import Accounts
 from app.services.accounts.assets import Assets
 from app.services.accounts.changes import AccountChanges
+from app.services.accounts.directory import AccountDirectory
 from app.services.accounts.hydration import Balances
 from app.services.payments.authorizations import Authorizations
 from app.services.payments.batches import Batches
+from app.services.payments.durable_wait import DurableWait
+from app.services.payments.find import PaymentFinder
 from app.services.payments.refunds import Refunds
 from app.services.payments.submit import Payments
 from app.services.posting.journals import Journals
@@ -26,13 +29,16 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class ApiServices:
-    """What the API needs; `now` tells the time in UTC, `start` begins to listen for what the books answer."""
+    """What the API needs; `now` tells the time in UTC, `start` begins to listen for the ledger's answers."""
 
     accounts: Accounts
     changes: AccountChanges
     assets: Assets
+    directory: AccountDirectory
     balances: Balances
     payments: Payments
+    finder: PaymentFinder
+    durable_wait: DurableWait
     authorizations: Authorizations
     batches: Batches
     journals: Journals

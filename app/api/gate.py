@@ -14,10 +14,16 @@ from urllib.parse import parse_qsl
 
 from app.api.context import ApiServices
 from app.api.json_body import JsonBody, malformed
+from app.api.request_refusals import (
+    forbidden,
+    method_not_allowed,
+    nothing_here,
+    unauthenticated,
+    unsupported_content_encoding,
+)
 from app.api.responses import Answer, Refused, problem, problem_of, unexpected
 from app.api.routes import Call, Route, Source
 from app.domain.errors import Fault
-from app.domain.refusals import Refusal, RefusalCode
 from app.services.access.api_keys import Caller, Scope
 
 log = logging.getLogger(__name__)
@@ -97,8 +103,7 @@ class Gate:
         route = by_method.get("GET" if method == "HEAD" else method)
         if route is None:
             allowed = _allowed(by_method)
-            detail = f"{method} is not possible here; {', '.join(allowed)} would be."
-            raise Refused(Refusal(RefusalCode.METHOD_NOT_ALLOWED, detail, {"allowed": allowed}))
+            raise Refused(method_not_allowed(method, allowed))
         return route, variables
 
     def _find(self, path: str) -> tuple[dict[str, Route], dict[str, str]]:
@@ -109,9 +114,7 @@ class Gate:
             match = pattern.fullmatch(path)
             if match:
                 return by_method, match.groupdict()
-        raise Refused(
-            Refusal(RefusalCode.NOT_FOUND, f"There is nothing at {path!r}; the reference lists what there is.")
-        )
+        raise Refused(nothing_here(path))
 
     def admits_at_once(self, request: Request) -> bool:
         """Whether `admit` need not wait for the ledger to check the key."""
@@ -124,15 +127,9 @@ class Gate:
         key = _key(request)
         caller = self.here.gatekeeper.caller(key) if key else None
         if caller is None:
-            raise Refused(
-                Refusal(
-                    RefusalCode.UNAUTHENTICATED,
-                    "Send `Authorization: Bearer <key>` with a valid API key; `python3 -m app keys create` makes one.",
-                )
-            )
+            raise Refused(unauthenticated())
         if not caller.may(scope):
-            detail = f"This key lacks the scope {scope.value!r}."
-            raise Refused(Refusal(RefusalCode.FORBIDDEN, detail, {"scope": scope.value}))
+            raise Refused(forbidden(scope.value))
         return caller
 
     # Answering
@@ -189,7 +186,7 @@ def _pattern(path: str) -> re.Pattern[str]:
 
 def _refuse_nul(request: Request) -> None:
     if "\x00" in request.path or "%00" in request.query:
-        raise malformed("The URL holds a NUL character, which no ledger can keep.")
+        raise malformed("The URL holds a NUL character, which the ledger cannot keep.")
 
 
 def _key(request: Request) -> str:
@@ -254,5 +251,4 @@ def _refuse_encoding(request: Request) -> None:
     """Refuse a compressed body: nobody could bound what it unpacks to."""
     encoding = request.header("Content-Encoding") or ""
     if encoding.strip().lower() not in ("", "identity"):
-        detail = f"Content-Encoding {encoding!r} is not supported; send the body as it is."
-        raise Refused(Refusal(RefusalCode.UNSUPPORTED_CONTENT_ENCODING, detail, {"field": "Content-Encoding"}))
+        raise Refused(unsupported_content_encoding(encoding))

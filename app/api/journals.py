@@ -1,22 +1,21 @@
-"""Journals and refunds: post, read, reverse, take a payment back."""
+"""Journals and refunds: post, read and reverse a journal; refund a payment."""
 
-from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct
 
 from app.api.accounts import LARGEST_METADATA
 from app.api.metadata import checked_metadata
-from app.api.parameters import DRY_RUN, in_utc
+from app.api.parameters import DRY_RUN, Moment, in_utc
 from app.api.responses import REPLAYED, Answer, json_answer, problem
 from app.api.routes import Body, Call, Routes
 from app.domain.hash_chain import Entry, LedgerTransaction
+from app.domain.journal_refusals import journal_not_found
 from app.domain.journals import FEWEST_ENTRIES, MOST_ENTRIES, JournalLine, JournalRequest
 from app.domain.refusals import Refusal
 from app.domain.timestamps import rfc3339
 from app.services.access.api_keys import Scope
 from app.services.posting.journal_posting import Done
-from app.services.posting.journals import journal_not_found
 
 routes = Routes()
 
@@ -37,7 +36,7 @@ class NewJournal(Struct, forbid_unknown_fields=True):
     external_id: str
     entries: Annotated[list[NewJournalEntry], Meta(min_length=FEWEST_ENTRIES, max_length=MOST_ENTRIES)]
     reason: ReasonText
-    effective_at: datetime | None = None
+    effective_at: Moment | None = None
     metadata: dict[str, Any] | None = None
 
 
@@ -49,7 +48,7 @@ class NewReversal(Struct, forbid_unknown_fields=True):
 
 
 class JournalEntry(Struct):
-    """One entry in the books, with the balance it left behind; minor units."""
+    """One entry in the ledger, with the balance after it; minor units."""
 
     account_id: str
     entry_number: int
@@ -60,7 +59,7 @@ class JournalEntry(Struct):
 
 
 class JournalBody(Struct):
-    """A journal or a reversal in the books. In a dry run there is none: no id, no times, the status `dry_run`."""
+    """A journal or a reversal in the ledger. A dry run writes none: no id, no times, the status `dry_run`."""
 
     journal_id: str | None
     external_id: str
@@ -87,7 +86,8 @@ class JournalBody(Struct):
     parameters=(DRY_RUN,),
 )
 def post_journal(call: Call[NewJournal]) -> Answer:
-    """Post, or only say what would be."""
+    """Post; a dry run only says what would happen."""
+    dry_run = call[DRY_RUN]
     body = call.body
     wanted = JournalRequest(
         external_id=body.external_id,
@@ -96,11 +96,15 @@ def post_journal(call: Call[NewJournal]) -> Answer:
         effective_at=in_utc(body.effective_at, "effective_at"),
         metadata=checked_metadata(body.metadata, LARGEST_METADATA),
     )
-    return _answer(call, call.here.journals.post(wanted, call.actor, dry_run=call[DRY_RUN]))
+    return _answer(call, call.here.journals.post(wanted, call.actor, dry_run=dry_run))
 
 
 @routes.add(
-    "GET", "/v1/journals/{journal_id}", "Read a journal or a reversal", scope=Scope.READ, answers={200: JournalBody}
+    "GET",
+    "/v1/journals/{journal_id}",
+    "Read a journal or a reversal",
+    scope=Scope.READ,
+    answers={200: JournalBody},
 )
 def get_journal(call: Call[None]) -> Answer:
     """One journal."""
@@ -119,38 +123,40 @@ def get_journal(call: Call[None]) -> Answer:
     parameters=(DRY_RUN,),
 )
 def reverse_journal(call: Call[NewReversal]) -> Answer:
-    """Reverse, or only say what would be."""
-    journal_id, body = call.path["journal_id"], call.body
-    outcome = call.here.journals.reverse(journal_id, body.external_id, body.reason, call.actor, dry_run=call[DRY_RUN])
+    """Reverse; a dry run only says what would happen."""
+    journal_id = call.path["journal_id"]
+    dry_run = call[DRY_RUN]
+    body = call.body
+    outcome = call.here.journals.reverse(journal_id, body.external_id, body.reason, call.actor, dry_run=dry_run)
     return _answer(call, outcome)
 
 
 def _answer(call: Call[Any], outcome: Done | Refusal) -> Answer:
     if isinstance(outcome, Refusal):
         return problem(outcome)
-    if outcome.rehearsed:
-        return json_answer(_journal_body(call, outcome.transaction, is_rehearsed=True))
+    if outcome.is_dry_run:
+        return json_answer(_journal_body(call, outcome.transaction, is_dry_run=True))
     location = ("location", f"/v1/journals/{outcome.transaction.payment_id}")
     body = _journal_body(call, outcome.transaction)
     return json_answer(body, 200, location, REPLAYED) if outcome.replayed else json_answer(body, 201, location)
 
 
-def _journal_body(call: Call[Any], found: LedgerTransaction, *, is_rehearsed: bool = False) -> JournalBody:
-    reversal = None if is_rehearsed else call.here.journals.reversal_of(found.payment_id)
+def _journal_body(call: Call[Any], found: LedgerTransaction, *, is_dry_run: bool = False) -> JournalBody:
+    reversal = None if is_dry_run else call.here.journals.reversal_of(found.payment_id)
     return JournalBody(
-        journal_id=None if is_rehearsed else found.payment_id,
+        journal_id=None if is_dry_run else found.payment_id,
         external_id=found.external_id,
-        status="dry_run" if is_rehearsed else "posted",
+        status="dry_run" if is_dry_run else "posted",
         kind=found.kind,
         entity_id=found.entity_id,
         reason=found.description,
         entries=[entry_body(entry) for entry in found.entries],
-        effective_at=None if is_rehearsed else rfc3339(found.effective_at),
-        posted_at=None if is_rehearsed else rfc3339(found.posted_at),
+        effective_at=None if is_dry_run else rfc3339(found.effective_at),
+        posted_at=None if is_dry_run else rfc3339(found.posted_at),
         metadata=found.metadata,
         reverses=found.relates_to,
         reversed_by=None if reversal is None else reversal.payment_id,
-        ledger_transaction=None if is_rehearsed else f"{found.partition}/{found.chain_seq}",
+        ledger_transaction=None if is_dry_run else f"{found.partition}/{found.chain_seq}",
     )
 
 
@@ -167,7 +173,7 @@ def entry_body(entry: Entry) -> JournalEntry:
 
 
 class NewRefund(Struct, forbid_unknown_fields=True):
-    """How much of a payment to take back, in minor units; all that remains where nothing is said."""
+    """How much of a payment to take back, in minor units; all that remains by default."""
 
     external_id: str
     amount_minor: int | None = None
@@ -175,7 +181,7 @@ class NewRefund(Struct, forbid_unknown_fields=True):
 
 
 class RefundBody(Struct):
-    """A refund in the books; minor units. In a dry run there is none: no id, no time, the status `dry_run`."""
+    """A refund in the ledger; minor units. A dry run writes none: no id, no time, the status `dry_run`."""
 
     refund_id: str | None
     payment_id: str
@@ -199,15 +205,17 @@ class RefundBody(Struct):
     parameters=(DRY_RUN,),
 )
 def refund_payment(call: Call[NewRefund]) -> Answer:
-    """Refund, or only say what would be."""
-    payment_id, body = call.path["payment_id"], call.body
+    """Refund; a dry run only says what would happen."""
+    payment_id = call.path["payment_id"]
+    dry_run = call[DRY_RUN]
+    body = call.body
     outcome = call.here.refunds.refund(
-        payment_id, body.external_id, body.amount_minor, body.reason, call.actor, dry_run=call[DRY_RUN]
+        payment_id, body.external_id, body.amount_minor, body.reason, call.actor, dry_run=dry_run
     )
     if isinstance(outcome, Refusal):
         return problem(outcome)
-    if outcome.rehearsed:
-        return json_answer(_refund_body(outcome.transaction, is_rehearsed=True))
+    if outcome.is_dry_run:
+        return json_answer(_refund_body(outcome.transaction, is_dry_run=True))
     refund = _refund_body(outcome.transaction)
     return json_answer(refund, 200, REPLAYED) if outcome.replayed else json_answer(refund, 201)
 
@@ -222,23 +230,24 @@ def refund_payment(call: Call[NewRefund]) -> Answer:
 )
 def list_refunds(call: Call[None]) -> Answer:
     """All refunds of one payment."""
-    found = call.here.refunds.list(call.path["payment_id"])
+    payment_id = call.path["payment_id"]
+    found = call.here.refunds.list(payment_id)
     if isinstance(found, Refusal):
         return problem(found)
     return json_answer({"data": [_refund_body(one) for one in found], "next": None})
 
 
-def _refund_body(found: LedgerTransaction, *, is_rehearsed: bool = False) -> RefundBody:
+def _refund_body(found: LedgerTransaction, *, is_dry_run: bool = False) -> RefundBody:
     source = found.entries[-1]
     return RefundBody(
-        refund_id=None if is_rehearsed else found.payment_id,
+        refund_id=None if is_dry_run else found.payment_id,
         payment_id=found.relates_to or "",
         external_id=found.external_id,
         amount_minor=-source.amount_minor,
         currency_code=source.currency_code,
-        status="dry_run" if is_rehearsed else "posted",
+        status="dry_run" if is_dry_run else "posted",
         reason=found.description,
         entries=[entry_body(entry) for entry in found.entries],
-        posted_at=None if is_rehearsed else rfc3339(found.posted_at),
-        ledger_transaction=None if is_rehearsed else f"{found.partition}/{found.chain_seq}",
+        posted_at=None if is_dry_run else rfc3339(found.posted_at),
+        ledger_transaction=None if is_dry_run else f"{found.partition}/{found.chain_seq}",
     )

@@ -6,22 +6,49 @@ bytes before anything is decoded, in every place where JSON enters: bodies, the 
 
 import json
 import re
+from decimal import Decimal, InvalidOperation
 from typing import Any, Generic, TypeVar
 
 import msgspec
 
+from app.api.request_refusals import amount_not_integer, amount_unreadable, malformed_request
 from app.api.responses import Refused
-from app.domain.refusals import Refusal, RefusalCode
+from app.domain.money import MAX_MINOR
+from app.domain.refusals import Refusal
 
 DEEPEST = 40
 """Levels of arrays and objects: what metadata may have, and what stands around it."""
+
+NUL = b"\\u0000"
+"""The one character that JSON can spell and no ledger can keep; a bare one is not JSON."""
+
+_REAL_NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
+"""The escape itself: an even number of backslashes before it. After an odd number it is the text `\\u0000`."""
 
 T = TypeVar("T")
 
 
 def malformed(detail: str, **figures: object) -> Refused:
     """A malformed_request refusal, to be raised."""
-    return Refused(Refusal(RefusalCode.MALFORMED_REQUEST, detail, figures))
+    return Refused(malformed_request(detail, **figures))
+
+
+def exact_number(text: str) -> float:
+    """A number of the metadata with a fraction or an exponent; ValueError where it would not come back as sent.
+
+    Doubles and the ledger's `jsonb` write a large one in different ways, so it has to be below 2^53.
+    """
+    number = float(text)
+    if abs(number) > MAX_MINOR or not _is_exact(text, number):
+        raise ValueError("A number that would not come back as it was sent; send it as a string")
+    return number + 0.0  # a negative zero becomes zero
+
+
+def _is_exact(text: str, number: float) -> bool:
+    try:
+        return Decimal(text) == Decimal(repr(number))
+    except InvalidOperation:  # an exponent beyond all bounds
+        return False
 
 
 class JsonBody(Generic[T]):
@@ -30,13 +57,15 @@ class JsonBody(Generic[T]):
     def __init__(self, kind: type[T], *, in_parts: bool = False) -> None:
         """`in_parts`: inner documents are left to be decoded one by one, and searched for repeated keys then."""
         self._in_parts = in_parts
-        self._decoder = msgspec.json.Decoder(kind, strict=True)
+        self._decoder = msgspec.json.Decoder(kind, strict=True, float_hook=exact_number)
         fields = msgspec.structs.fields(kind)  # type: ignore[arg-type]
         self._names = [f'"{one.encode_name}"'.encode() for one in fields]
 
     def decode(self, raw: bytes) -> T:
         """Decode one document; raises Refused with the reason."""
         require_shallow(raw)
+        if not self._in_parts and NUL in raw and _REAL_NUL.search(raw):
+            raise malformed("The body holds a NUL character, which the ledger cannot keep.")
         try:
             found = self._decoder.decode(raw)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -73,15 +102,13 @@ def _depth(raw: bytes) -> int:
 
 
 def look_for_repeated_keys(raw: bytes, *, outermost_only: bool = False) -> None:
-    """Refuse a document in which an object has a key twice, and one with a NUL character in a text."""
+    """Refuse a document in which an object, or the outermost object, has a key twice."""
     repeated: list[str | None] = []
-    document = json.loads(raw, object_pairs_hook=lambda pairs: _noted(pairs, repeated), parse_int=str, parse_float=str)
+    json.loads(raw, object_pairs_hook=lambda pairs: _noted(pairs, repeated), parse_int=str, parse_float=str)
     # Inner objects end before outer ones, so the outermost is noted last.
     for key in repeated[-1:] if outermost_only else repeated:
         if key is not None:
             raise malformed(f"The key {key!r} stands twice in one JSON object; nothing was done.", field=key)
-    if not outermost_only and b"\\u0000" in raw and _holds_nul(document):
-        raise malformed("The body holds a NUL character, which no ledger can keep.")
 
 
 def _noted(pairs: list[tuple[str, Any]], repeated: list[str | None]) -> dict[str, Any]:
@@ -95,24 +122,12 @@ def _first_repeated(pairs: list[tuple[str, Any]]) -> str:
     return next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
 
 
-def _holds_nul(value: Any) -> bool:
-    if isinstance(value, str):
-        return "\x00" in value
-    if isinstance(value, dict):
-        return any("\x00" in key or _holds_nul(one) for key, one in value.items())
-    return isinstance(value, list) and any(map(_holds_nul, value))
-
-
 _AMOUNT_PATH = re.compile(r"at `\$[^`]*amount_minor`|overdraft_limit_minor`")
 
 
 def _refusal(message: str) -> Refusal:
     if _AMOUNT_PATH.search(message) and message.startswith("Expected `int"):
-        return Refusal(
-            RefusalCode.AMOUNT_NOT_INTEGER,
-            f"Amounts are whole numbers of minor units. {message}",
-            {"field": "amount_minor"},
-        )
+        return amount_not_integer(message)
     if _AMOUNT_PATH.search(message) and "out of range" in message:
-        return Refusal(RefusalCode.AMOUNT_OUT_OF_RANGE, message)
-    return Refusal(RefusalCode.MALFORMED_REQUEST, message)
+        return amount_unreadable(message)
+    return malformed_request(message)

@@ -15,7 +15,7 @@ from app.services.access.api_keys import Scope
 routes = Routes()
 
 HOTTEST = 50
-"""Accounts named with their conflict retries: a metric must not grow with the number of accounts."""
+"""Accounts with a conflict metric of their own: metrics must not grow with the number of accounts."""
 
 
 class Alive(Struct):
@@ -25,16 +25,16 @@ class Alive(Struct):
 
 
 class CheckBody(Struct):
-    """One thing that must be in order."""
+    """One condition of readiness."""
 
     ok: bool
     detail: str
 
 
 class Ready(Struct):
-    """Whether payments can be taken, and what an acknowledgement means here.
+    """Whether payments can be accepted, and what an acknowledgement survives.
 
-    `backlog` is how many intents wait for the books, null while the cache does not tell.
+    `backlog` is how many intents wait for the ledger, null while the cache does not answer.
     """
 
     status: str
@@ -43,15 +43,27 @@ class Ready(Struct):
     checks: dict[str, CheckBody]
 
 
-@routes.add("GET", "/healthz", "Whether the process is alive", scope=None, answers={200: Alive})
+@routes.add(
+    "GET",
+    "/healthz",
+    "Whether the process is alive",
+    scope=None,
+    answers={200: Alive},
+)
 def alive(call: Call[None]) -> Answer:  # noqa: ARG001 - it asks nothing
-    """Always yes, while it answers."""
+    """Always yes, while the process answers."""
     return json_answer(Alive("alive"))
 
 
-@routes.add("GET", "/readyz", "Whether payments can be taken", scope=None, answers={200: Ready, 503: Ready})
+@routes.add(
+    "GET",
+    "/readyz",
+    "Whether payments can be accepted",
+    scope=None,
+    answers={200: Ready, 503: Ready},
+)
 def ready(call: Call[None]) -> Answer:
-    """Look at cache, books, migrations and workers."""
+    """Check the cache, the ledger, its migrations and the workers."""
     readiness = call.here.readiness.look()
     checks = {name: CheckBody(check.ok, check.detail) for name, check in readiness.checks.items()}
     body = Ready("ready" if readiness.ready else "not_ready", readiness.durability, readiness.backlog, checks)
@@ -59,20 +71,20 @@ def ready(call: Call[None]) -> Answer:
 
 
 class _FiguresCollector(Collector):
-    """Turns the figures of one moment into metrics; nothing is counted in this process."""
+    """Reads every figure when it is asked; this process counts nothing."""
 
     def __init__(self, here: ApiServices) -> None:
         self._here = here
 
     def collect(self) -> Iterator[Metric]:
-        """One family a figure."""
+        """One metric family per figure."""
         outcomes = CounterMetricFamily(
             "holdfast_reserve_outcomes", "Payments by outcome of the script", labels=["outcome"]
         )
         for outcome, count in sorted(self._here.cache.inspection.tallies().items()):
             outcomes.add_metric([outcome.lower()], count)
         yield outcomes
-        backlog = GaugeMetricFamily("holdfast_backlog", "Intents waiting for the books", labels=["partition"])
+        backlog = GaugeMetricFamily("holdfast_backlog", "Intents waiting for the ledger", labels=["partition"])
         for partition, length in self._here.cache.outbox.backlog().items():
             backlog.add_metric([str(partition)], length)
         yield backlog
@@ -89,10 +101,14 @@ class _FiguresCollector(Collector):
 
 
 @routes.add(
-    "GET", "/metrics", "Figures for monitoring, in the text format of Prometheus", scope=Scope.READ, answers={200: None}
+    "GET",
+    "/metrics",
+    "Figures for monitoring, in the text format of Prometheus",
+    scope=Scope.READ,
+    answers={200: None},
 )
 def metrics(call: Call[None]) -> Answer:
-    """Every figure, read now."""
+    """Every figure as it stands now."""
     registry = CollectorRegistry()
     registry.register(_FiguresCollector(call.here))
     return Answer(200, generate_latest(registry), [("content-type", CONTENT_TYPE_LATEST)])

@@ -2,18 +2,19 @@
 
 import re
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
-from typing import Any
+from datetime import datetime
+from typing import Annotated, Any
 
-import msgspec
+from msgspec import Meta
 
 from app.api.json_body import malformed
+from app.api.request_refusals import invalid_cursor
 from app.api.responses import Refused
 from app.api.routes import Call, Header, Parameter
 from app.domain.accounts import DEFAULT_ENTITY
+from app.domain.payment_checks import refuse_decomposed, refuse_future
 from app.domain.read_models import AsOf, TimeBasis
-from app.domain.refusals import Refusal, RefusalCode
-from app.domain.timestamps import rfc3339
+from app.domain.timestamps import parse_time
 
 LONGEST_PAGE = 1_000
 DEFAULT_PAGE = 100
@@ -26,19 +27,15 @@ def _text(text: str) -> str:
     return text
 
 
-def _invalid_cursor(detail: str, name: str) -> Refused:
-    return Refused(Refusal(RefusalCode.INVALID_CURSOR, detail, {"field": name}))
-
-
 def _page_limit(text: str) -> int:
     if not _is_number(text, 4) or not 1 <= int(text) <= LONGEST_PAGE:
-        raise _invalid_cursor(f"limit must be a number from 1 to {LONGEST_PAGE}.", "limit")
+        raise Refused(invalid_cursor("limit", f"be a number from 1 to {LONGEST_PAGE}"))
     return int(text)
 
 
 def _after_number(text: str) -> int:
     if not _is_number(text, 18):
-        raise _invalid_cursor("after must be a cursor from `next`.", "after")
+        raise Refused(invalid_cursor("after", "be a cursor from `next`"))
     return int(text)
 
 
@@ -64,46 +61,31 @@ def _time_basis(text: str) -> TimeBasis:
 
 def _instant(name: str) -> Callable[[str], datetime]:
     def read(text: str) -> datetime:
-        try:
-            moment = in_utc(msgspec.convert(text, datetime), name)
-        except msgspec.ValidationError:
-            raise malformed(
-                f"{name} must be a time as in RFC 3339, e.g. 2026-01-31T09:30:00Z; in a URL, a plus sign is %2B.",
-                field=name,
-            ) from None
-        assert moment is not None
-        return moment
+        return _time(text, name, "; in a URL, a plus sign is %2B")
 
     return read
 
 
-def in_utc(moment: datetime | None, name: str) -> datetime | None:
-    """A time of a request; one without an offset is refused, for nobody could say years later what it meant."""
-    if moment is None:
-        return None
-    if moment.tzinfo is None:
-        raise malformed(f"{name} needs an offset, e.g. 2026-01-31T09:30:00Z.", field=name)
+Moment = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
+"""A time of a body, as text: `in_utc` reads it. A decoder that makes a time of it would round what should be cut."""
+
+
+def in_utc(text: str | None, name: str) -> datetime | None:
+    """A time of a body; one without an offset is refused, for nobody could say years later what it meant."""
+    return None if text is None else _time(text, name)
+
+
+def _time(text: str, name: str, hint: str = "") -> datetime:
     try:
-        return moment.astimezone(UTC)
-    except OverflowError:
-        raise malformed(f"{name} lies outside of the years 1 to 9999.", field=name) from None
-
-
-CLOCK_SKEW = timedelta(minutes=1)
-"""How far a caller's clock may run ahead of ours."""
+        return parse_time(text)
+    except ValueError as error:
+        raise malformed(f"{name} {error}{hint}.", field=name) from None
 
 
 def not_in_future(moment: datetime | None, name: str, now: datetime) -> datetime | None:
     """A time at which something has happened: one in the future is refused, beyond what clocks differ by."""
-    if moment is not None and moment > now + CLOCK_SKEW:
-        raise Refused(
-            Refusal(
-                RefusalCode.EFFECTIVE_AT_IN_FUTURE,
-                f"{name} {rfc3339(moment)} lies in the future, and a payment takes effect at once or has already; "
-                "post what is to take effect later as a journal.",
-                {"field": name, "now": rfc3339(now)},
-            )
-        )
+    if moment is not None and (refusal := refuse_future(name, moment, now)):
+        raise Refused(refusal)
     return moment
 
 
@@ -210,3 +192,10 @@ def none_match(call: Call[Any], etag: str) -> bool:
     if text is None:
         return False
     return text.strip() == "*" or etag in (one.strip().removeprefix("W/") for one in text.split(","))
+
+
+def refuse_decomposed_parameters(call: Call[Any], *ids: Parameter[Any]) -> None:
+    """Refuse ids among the query parameters under which nothing was found, if that may be for their Unicode form."""
+    for one in ids:
+        if refusal := refuse_decomposed(one.name, call[one] or ""):
+            raise Refused(refusal)

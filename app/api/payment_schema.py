@@ -1,4 +1,4 @@
-"""The bodies of payments, and what one of them asks for."""
+"""The bodies of payments, asked and answered, and the request that a body stands for."""
 
 from datetime import datetime
 from typing import Annotated, Any, Literal
@@ -7,7 +7,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from app.api.accounts import LARGEST_METADATA, CurrencyCode
 from app.api.metadata import checked_metadata
-from app.api.parameters import in_utc, not_in_future
+from app.api.parameters import Moment, in_utc, not_in_future
 from app.domain.payment import PaymentRequest
 from app.domain.splits import MOST_DESTINATIONS, Destination
 
@@ -27,7 +27,8 @@ class SplitPart(Struct, forbid_unknown_fields=True):
 class NewPayment(Struct, forbid_unknown_fields=True):
     """A payment to make: debit the source, credit the destination or several. `amount_minor` in minor units.
 
-    With `capture: "manual"` the funds are only held, until captured, voided, or `expires_in_s` seconds are over.
+    With `capture: "manual"` the funds are only held, until the payment is captured, voided, or expires after
+    `expires_in_s` seconds.
     """
 
     external_id: str
@@ -37,7 +38,7 @@ class NewPayment(Struct, forbid_unknown_fields=True):
     destination_account_id: str | None = None
     destinations: Annotated[list[SplitPart], Meta(max_length=MOST_DESTINATIONS)] | None = None
     description: Annotated[str, Meta(max_length=1_000)] | None = None
-    effective_at: datetime | None = None
+    effective_at: Moment | None = None
     expected_version: Annotated[int, Meta(ge=0)] | None = None
     metadata: dict[str, Any] | None = None
     capture: Literal["automatic", "manual"] = "automatic"
@@ -104,7 +105,7 @@ class Reason(Struct):
 
 
 class PaymentBody(Struct, omit_defaults=True):
-    """A payment at this moment: pending, posted or rejected; or authorized, captured, voided or expired."""
+    """A payment as it stands now: pending, posted or rejected; or authorized, captured, voided or expired."""
 
     payment_id: str | None
     external_id: str
@@ -130,8 +131,10 @@ class PaymentBody(Struct, omit_defaults=True):
     reason: Reason | None = None
 
 
-def requested(body: NewPayment, expected_version: int | None, now: datetime) -> PaymentRequest:
-    """What a body asks for; raises Refused where a field cannot be."""
+def requested(
+    body: NewPayment, expected_version: int | None, now: datetime, *, awaited: bool = False
+) -> PaymentRequest:
+    """The request in a body; raises Refused if a field is not valid. `awaited`: the caller waits for the ledger."""
     return PaymentRequest(
         external_id=body.external_id,
         source_account_id=body.source_account_id,
@@ -145,6 +148,7 @@ def requested(body: NewPayment, expected_version: int | None, now: datetime) -> 
         destinations=_destinations(body),
         manual_capture=body.capture == "manual",
         expires_in_s=body.expires_in_s,
+        awaited=awaited,
     )
 
 

@@ -1,9 +1,8 @@
-"""Payments as the API shows them: acknowledged, and at any moment."""
+"""Payments as the API shows them: in the answer to a submission, and whenever they are read."""
 
 from collections.abc import Callable, Sequence
-from functools import lru_cache
 
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
 
 from app.api.payment_schema import AcknowledgedPayment, DestinationBody, FundsAfter, PaymentBody, PaymentEntry, Reason
 from app.domain.authorizations import Authorization, AuthorizationState
@@ -13,16 +12,17 @@ from app.domain.posting_plan import authorization_of
 from app.domain.read_models import PostedPayment, RejectedPayment
 from app.domain.refusals import Refusal
 from app.domain.timestamps import from_milliseconds, rfc3339
-from app.services.payments.outcomes import Accepted, RefusedPayment
+from app.services.payments.find import RefusedPayment
+from app.services.payments.outcomes import Accepted
 from app.services.proofs.readiness import DURABLE_IN_LEDGER
 
 
 def acknowledged(accepted: Accepted, durability: str) -> AcknowledgedPayment:
-    """An accepted payment as the API shows it; `durability` is what the cache's word survives."""
-    intent = accepted.intent
-    if accepted.is_rehearsed:
+    """An accepted payment; `durability` is what an acknowledgement by the cache survives."""
+    if accepted.is_dry_run:
         return _rehearsed(accepted)
-    accepted_at = _time_text(accepted.outbox_position.accepted_at_ms)
+    intent = accepted.intent
+    accepted_at = rfc3339(from_milliseconds(accepted.outbox_position.accepted_at_ms))
     return AcknowledgedPayment(
         payment_id=accepted.payment_id,
         external_id=intent.external_id,
@@ -38,16 +38,15 @@ def acknowledged(accepted: Accepted, durability: str) -> AcknowledgedPayment:
         metadata=intent.metadata,
         accepted_at=accepted_at,
         destinations=split_of(intent.legs) or UNSET,
-        expires_at=UNSET
-        if intent.expires_in_s is None and intent.kind != Kind.AUTHORIZATION
-        else rfc3339(authorization_of(QueuedIntent(accepted.outbox_position, intent)).expires_at),
+        expires_at=_expires_at(accepted),
     )
 
 
-@lru_cache(maxsize=1_024)
-def _time_text(milliseconds: int) -> str:
-    """A time of acceptance as the API shows it; the payments of a batch share a few."""
-    return rfc3339(from_milliseconds(milliseconds))
+def _expires_at(accepted: Accepted) -> str | UnsetType:
+    """When an authorization expires; other payments do not."""
+    if accepted.intent.expires_in_s is None and accepted.intent.kind != Kind.AUTHORIZATION:
+        return UNSET
+    return rfc3339(authorization_of(QueuedIntent(accepted.outbox_position, accepted.intent)).expires_at)
 
 
 def _acknowledged_state(accepted: Accepted) -> str:
@@ -57,7 +56,7 @@ def _acknowledged_state(accepted: Accepted) -> str:
 
 
 def split_of(legs: Sequence[Leg]) -> list[DestinationBody] | None:
-    """The destinations of a split; None for a payment that has only one."""
+    """The destinations of a split; None for a payment with only one."""
     if len(legs) == 2:
         return None
     return [DestinationBody(leg.account_id, -leg.amount_minor) for leg in legs[1:]]
@@ -91,8 +90,8 @@ def _rehearsed(accepted: Accepted) -> AcknowledgedPayment:
 
 
 def acknowledged_status(accepted: Accepted) -> int:
-    """The HTTP status of an accepted payment: 201 where it is new."""
-    return 200 if accepted.replayed or accepted.is_rehearsed else 201
+    """The HTTP status of an accepted payment: 201 if it is new, 200 for a replay or a dry run."""
+    return 200 if accepted.replayed or accepted.is_dry_run else 201
 
 
 def payment_body(
@@ -100,7 +99,7 @@ def payment_body(
     asked_id: str | None,
     durability: Callable[[], str],
 ) -> PaymentBody:
-    """A payment wherever it was found; `durability` tells what the cache's word survives."""
+    """A payment as it stands now; `asked_id` is the id that a client asked for, which may be that of a duplicate."""
     if isinstance(found, Authorization):
         return authorization_body(found, durability())
     if isinstance(found, QueuedIntent):
@@ -133,7 +132,7 @@ def _pending_body(queued: QueuedIntent, durability: str) -> PaymentBody:
 
 
 def authorization_body(authorization: Authorization, durability: str) -> PaymentBody:
-    """An authorization at this moment."""
+    """An authorization as it stands now."""
     split = split_of(authorization.legs)
     return PaymentBody(
         payment_id=authorization.payment_id,

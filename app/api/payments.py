@@ -1,11 +1,20 @@
-"""Payments: submit, read, find."""
+"""Payments: submit one, read one by its id, find one by its external id."""
 
-from app.api.parameters import DRY_RUN, EXTERNAL_ID, IF_MATCH, OF_ENTITY, PREFER, expected_version
+from app.api.parameters import (
+    DRY_RUN,
+    EXTERNAL_ID,
+    IF_MATCH,
+    OF_ENTITY,
+    PREFER,
+    expected_version,
+    refuse_decomposed_parameters,
+)
 from app.api.payment_schema import AcknowledgedPayment, NewPayment, PaymentBody, requested
 from app.api.payment_views import acknowledged, acknowledged_status, payment_body
 from app.api.responses import REPLAYED, Answer, json_answer, problem
 from app.api.routes import Body, Call, Routes
-from app.domain.refusals import Refusal, RefusalCode
+from app.domain.payment_refusals import payment_not_found
+from app.domain.refusals import Refusal
 from app.services.access.api_keys import Scope
 from app.services.payments.outcomes import Accepted
 
@@ -23,28 +32,26 @@ routes = Routes()
     headers=(PREFER, IF_MATCH),
 )
 def submit_payment(call: Call[NewPayment]) -> Answer:
-    """Reserve, and where asked wait for the books; or only say what would be."""
+    """Reserve the funds, and wait for the ledger if asked to; a dry run only says what would happen."""
     here, body, dry_run = call.here, call.body, call[DRY_RUN]
-    payments = here.payments
     wait_s = None if dry_run else call[PREFER]
-    payment = requested(body, expected_version(call, body.expected_version), here.now())
-    payment.awaited = wait_s is not None
+    payment = requested(body, expected_version(call, body.expected_version), here.now(), awaited=wait_s is not None)
     if dry_run:
-        [outcome] = payments.submit([payment], call.actor, dry_run=True)
+        [outcome] = here.payments.submit([payment], call.actor, dry_run=True)
     else:
-        outcome = payments.submit_one(payment, call.actor)
+        outcome = here.payments.submit_one(payment, call.actor)
     if wait_s is not None and isinstance(outcome, Accepted):
-        outcome = payments.wait(outcome, wait_s)
-    answer = problem(outcome) if isinstance(outcome, Refusal) else _acknowledge(call, outcome)
+        outcome = here.payments.wait(outcome, wait_s)
+    answer = problem(outcome) if isinstance(outcome, Refusal) else _acknowledgement(call, outcome)
     if wait_s is not None and not (isinstance(outcome, Accepted) and outcome.turned_away):
         answer.headers.append(("preference-applied", f"wait={wait_s:.0f}"))
     return answer
 
 
-def _acknowledge(call: Call[NewPayment], accepted: Accepted) -> Answer:
+def _acknowledgement(call: Call[NewPayment], accepted: Accepted) -> Answer:
     body = acknowledged(accepted, call.here.readiness.durability())
     answer = json_answer(body, acknowledged_status(accepted))
-    if not accepted.is_rehearsed:
+    if not accepted.is_dry_run:
         answer.headers.append(("location", f"/v1/payments/{accepted.payment_id}"))
     if accepted.replayed:
         answer.headers.append(REPLAYED)
@@ -61,11 +68,9 @@ def _acknowledge(call: Call[NewPayment], accepted: Accepted) -> Answer:
 def get_payment(call: Call[None]) -> Answer:
     """One payment."""
     payment_id = call.path["payment_id"]
-    found = call.here.payments.find(payment_id)
+    found = call.here.finder.find(payment_id)
     if found is None:
-        return problem(
-            Refusal(RefusalCode.PAYMENT_NOT_FOUND, f"There is no payment {payment_id!r}.", {"payment_id": payment_id})
-        )
+        return problem(payment_not_found(payment_id))
     return json_answer(payment_body(found, payment_id, call.here.readiness.durability))
 
 
@@ -82,6 +87,8 @@ def find_payment(call: Call[None]) -> Answer:
     """The payment of an external id, as a list of none or one."""
     external_id = call[EXTERNAL_ID]
     assert external_id is not None
-    found = call.here.payments.find_by_external_id(call[OF_ENTITY], external_id)
+    found = call.here.finder.find_by_external_id(call[OF_ENTITY], external_id)
+    if found is None:
+        refuse_decomposed_parameters(call, EXTERNAL_ID, OF_ENTITY)
     data = [] if found is None else [payment_body(found, None, call.here.readiness.durability)]
     return json_answer({"data": data, "next": None})

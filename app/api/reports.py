@@ -2,7 +2,7 @@
 
 from msgspec import Struct
 
-from app.api.parameters import AFTER, AS_OF, BY, CURRENCY, ENTITY, LIMIT, as_of
+from app.api.parameters import AFTER, AS_OF, BY, CURRENCY, ENTITY, LIMIT, as_of, refuse_decomposed_parameters
 from app.api.responses import Answer, json_answer
 from app.api.routes import Call, Routes
 from app.domain.read_models import TrialBalanceLine, TrialBalanceTotal
@@ -13,7 +13,7 @@ routes = Routes()
 
 
 class TrialBalanceTotalBody(Struct):
-    """One currency's totals in minor units; balanced books have a difference of zero."""
+    """One currency's totals in minor units; a balanced ledger has a difference of zero."""
 
     currency_code: str
     debit_minor: int
@@ -24,7 +24,7 @@ class TrialBalanceTotalBody(Struct):
 
 
 class TrialBalanceLineBody(Struct):
-    """One account, its balance on the side where it stands; minor units."""
+    """One account, its balance on its own side; minor units."""
 
     account_id: str
     entity_id: str
@@ -43,7 +43,7 @@ class TrialBalanceBody(Struct):
 
 
 class ConflictBody(Struct):
-    """How often posting had to try an account again, and how often its tries were used up."""
+    """How often posting had to retry for an account, and how often it ran out of retries."""
 
     account_id: str
     retries: int
@@ -60,7 +60,7 @@ class ConflictBody(Struct):
     parameters=(ENTITY, CURRENCY, LIMIT, AFTER, AS_OF, BY),
 )
 def trial_balance(call: Call[None]) -> Answer:
-    """The trial balance of this moment or of another."""
+    """The trial balance now or as of another instant."""
     limit = call[LIMIT]
     totals, lines = call.here.history.trial_balance(
         entity_id=call[ENTITY],
@@ -69,6 +69,8 @@ def trial_balance(call: Call[None]) -> Answer:
         after=call[AFTER],
         as_of=as_of(call, AS_OF),
     )
+    if not totals:
+        refuse_decomposed_parameters(call, ENTITY)
     return json_answer(
         TrialBalanceBody(
             [_total_body(total) for total in totals],
@@ -101,7 +103,7 @@ def _line_body(line: TrialBalanceLine) -> TrialBalanceLineBody:
     paged=True,
 )
 def conflicts(call: Call[None]) -> Answer:
-    """Hot rows, hottest first."""
+    """The accounts with the most retries, most first."""
     counts = call.here.history.conflicts(call[LIMIT])
     data = [ConflictBody(count.account_id, count.retries, count.exhausted, rfc3339(count.last_at)) for count in counts]
     return json_answer({"data": data, "next": None})

@@ -198,15 +198,3 @@ def unexpected(error: Exception) -> Refusal:
 def problem_of(fault: Exception) -> Answer:
     """A fault as an answer."""
     return problem(refusal_of(fault))
-
-
-def body_too_large(limit: int) -> Refused:
-    """The refusal of a body over the limit, in bytes."""
-    detail = f"The body is longer than {limit} bytes, which is the most that this request takes."
-    return Refused(Refusal(RefusalCode.PAYLOAD_TOO_LARGE, detail, {"max_bytes": limit}))
-
-
-def cut_off() -> Refused:
-    """The refusal of a body that ended early."""
-    detail = "The body ended before it was complete; nothing was done. Send it again with the same external_id."
-    return Refused(Refusal(RefusalCode.MALFORMED_REQUEST, detail, {"field": "body"}))

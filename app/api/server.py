@@ -13,9 +13,9 @@ from typing import Any
 
 from app.api.context import ApiServices
 from app.api.gate import Admitted, Gate, refused
-from app.api.responses import Answer, Refused, body_too_large, cut_off
+from app.api.request_refusals import body_cut_off, body_too_large, body_too_slow, too_many_bodies
+from app.api.responses import Answer, Refused
 from app.api.routes import Route
-from app.domain.refusals import Refusal, RefusalCode
 
 log = logging.getLogger(__name__)
 
@@ -96,15 +96,14 @@ class Server:
             return b""
         limit = max(admitted.largest_body, 1)
         if length is not None and int(length) > limit:
-            raise body_too_large(limit)
+            raise Refused(body_too_large(limit))
         try:
             async with asyncio.timeout(self._body_deadline_s):
                 raw = await self._read(protocol, limit)
         except TimeoutError:
-            detail = f"The body did not arrive within {self._body_deadline_s} seconds; nothing was done."
-            raise Refused(Refusal(RefusalCode.REQUEST_TIMEOUT, detail)) from None
-        if length is not None and len(raw) != int(length):
-            raise cut_off()
+            raise Refused(body_too_slow(self._body_deadline_s)) from None
+        if len(raw) != int(length) if length is not None else not raw:
+            raise Refused(body_cut_off())
         return raw
 
     async def _read(self, protocol: Any, limit: int) -> bytes:
@@ -115,12 +114,12 @@ class Server:
                 size += len(piece)
                 self._held += len(piece)
                 if size > limit:
-                    raise body_too_large(limit)
+                    raise Refused(body_too_large(limit))
                 if self._held > BODIES_IN_MEMORY:
-                    raise _too_busy()
+                    raise Refused(too_many_bodies())
                 pieces.append(piece)
         except (RuntimeError, OSError):  # the client has gone, or broken the protocol
-            raise cut_off() from None
+            raise Refused(body_cut_off()) from None
         finally:
             self._held -= size
         return b"".join(pieces)
@@ -192,8 +191,3 @@ async def _send(protocol: Any, request: RsgiRequest, answer: Answer, *, closes: 
         protocol.response_empty(answer.status, headers)
     else:
         protocol.response_bytes(answer.status, headers, answer.body)
-
-
-def _too_busy() -> Refused:
-    detail = "This process holds as many bodies in memory as it may; nothing was done. Try again."
-    return Refused(Refusal(RefusalCode.SERVER_BUSY, detail))

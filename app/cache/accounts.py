@@ -1,25 +1,25 @@
-"""Accounts in the cache: brought from the ledger, read, given another floor; and the directory to be known."""
+"""Accounts in the cache: loaded from the ledger, read and given a new floor; and the directory versions."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from app.cache import keys
-from app.cache import keys as scripts
 from app.cache.client import CacheClient, Call
+from app.cache.codec import parse_changed_at, parse_funds
 from app.domain.account_changes import LimitCode, LimitReply
 from app.domain.ledger_rows import LedgerBalance
-from app.domain.reservations import CachedBalance, InspectedAccount, parse_changed_at, parse_funds
+from app.domain.reservations import CachedBalance, InspectedAccount
 from app.domain.timestamps import to_milliseconds
 
 
 class CachedAccounts:
-    """The cache, for what it keeps of accounts."""
+    """The accounts of the cache."""
 
     def __init__(self, client: CacheClient) -> None:
         self._client = client
 
     def place_holder(self, account_ids: Iterable[str]) -> None:
-        """Make sure that a settle finds these accounts, before the ledger is read for their hydration."""
+        """Make sure that a settle finds these accounts, before the ledger is read to hydrate them."""
         names = [keys.account(self._client.partition_of(account_id), account_id) for account_id in account_ids]
         self._client.run([], after=[("HSETNX", name, "entry_count", "-1") for name in names])
 
@@ -29,17 +29,17 @@ class CachedAccounts:
         directory_version: int,
         open_holds: Mapping[str, Mapping[str, int]] | None = None,
     ) -> list[CachedBalance | None]:
-        """Bring accounts' state from the ledger; the cache keeps whatever is newer.
+        """Load accounts from the ledger; the cache keeps whatever is newer.
 
-        `open_holds` are the open authorizations by account and position. None stands for an account whose row was
-        behind the cache: read the ledger again.
+        `open_holds` are the holds of open authorizations by account and stream id. The answer for an account is None if
+        its row was older than the cache: read the ledger again.
         """
         calls: list[Call] = []
         for row in rows:
             partition = self._client.partition_of(row.account_id)
             names = [keys.account(partition, row.account_id)]
             args = [*_ledger_arguments(row, directory_version), *_flat((open_holds or {}).get(row.account_id, {}))]
-            calls.append((scripts.HYDRATE, names, args))
+            calls.append((keys.HYDRATE, names, args))
         return [None if reply[0] == "BEHIND" else _cached_balance(reply) for reply in self._client.run(calls)]
 
     def rebuild(
@@ -50,20 +50,20 @@ class CachedAccounts:
         authorizations: Mapping[str, int],
         intents: Mapping[str, int],
     ) -> bool:
-        """Assign an account anew from the ledger; False when it has changed since it was `seen`, before that was read.
+        """Rebuild an account from the ledger; False if it changed after it was `seen`, which was before the ledger.
 
-        `authorizations` are the holds, by position, of open ones that no waiting intent concludes; `intents` those of
-        waiting intents whose hold is wrong. An account that was seen cold stays so.
+        `authorizations` are the holds, by stream id, of open authorizations that no pending intent concludes; `intents`
+        those of pending intents whose hold is wrong. An account that was seen cold stays cold.
         """
         partition = self._client.partition_of(row.account_id)
         names = [keys.outbox(partition), keys.account(partition, row.account_id)]
         as_seen = ["", ""] if seen is None else [seen.funds.version, seen.entry_count]
         args = [*as_seen, *_ledger_arguments(row, directory_version), len(authorizations)]
-        [reply] = self._client.run([(scripts.REBUILD, names, [*args, *_flat(authorizations), *_flat(intents)])])
+        [reply] = self._client.run([(keys.REBUILD, names, [*args, *_flat(authorizations), *_flat(intents)])])
         return bool(reply[0] == "REBUILT")
 
     def forget(self, account_id: str) -> None:
-        """Drop an account that the books do not know, with all that is held on it."""
+        """Drop an account that the ledger does not know, with all its holds."""
         with self._client.translated():
             self._client.redis.delete(keys.account(self._client.partition_of(account_id), account_id))
 
@@ -75,30 +75,30 @@ class CachedAccounts:
         return None if reply[0] is None else _cached_balance(reply)
 
     def limit(self, account_id: str, floor_minor: int | None, directory_version: int, mode: str) -> LimitReply:
-        """Give an account another floor, in minor units; the modes `check`, `force`, `assign` are the script's."""
+        """Give an account a new floor, in minor units; `lua/limit.lua` has the modes `check`, `force`, `assign`."""
         names = [keys.account(self._client.partition_of(account_id), account_id)]
         floor = "" if floor_minor is None else floor_minor
-        [reply] = self._client.run([(scripts.LIMIT, names, [floor, directory_version, mode])])
+        [reply] = self._client.run([(keys.LIMIT, names, [floor, directory_version, mode])])
         return _limit_reply(reply)
 
     def directory_version(self, partition: int) -> int | None:
-        """The directory version that callers of a partition must know; None where it has not been made ready."""
+        """The directory version that callers of a partition must know; None if the partition is not open."""
         with self._client.translated():
             version: Any = self._client.redis.get(keys.directory(partition))
         return None if version is None else int(version)
 
     def open_all(self, directory_version: int, last_posted: Mapping[int, str]) -> None:
-        """Make all partitions ready, and have them ask for this directory version; `last_posted` by partition."""
+        """Open partitions and have them require this directory version; `last_posted` are stream ids by partition."""
         self._client.run(
             [
-                (scripts.OPEN, _open_keys(partition), [directory_version, stream_id])
+                (keys.OPEN, _open_keys(partition), [directory_version, stream_id])
                 for partition, stream_id in last_posted.items()
             ]
         )
 
     def open(self, partition: int, directory_version: int, last_posted: str) -> int:
-        """Make a partition ready; returns the directory version in force there."""
-        [reply] = self._client.run([(scripts.OPEN, _open_keys(partition), [directory_version, last_posted])])
+        """Open a partition; returns the directory version in force there."""
+        [reply] = self._client.run([(keys.OPEN, _open_keys(partition), [directory_version, last_posted])])
         return int(reply)
 
 

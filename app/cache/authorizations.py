@@ -1,15 +1,14 @@
-"""Concluding: the end of an authorization, by `lua/conclude.lua`."""
+"""Authorizations in the cache: `lua/conclude.lua` captures, voids or expires them."""
 
 from collections.abc import Sequence
 from typing import Any
 
 from app.cache import keys
-from app.cache import keys as scripts
 from app.cache.client import CacheClient
-from app.cache.codec import encode_intent
+from app.cache.codec import encode_intent, parse_conclusion
 from app.domain.authorizations import AuthorizationState
 from app.domain.payment import Intent, OutboxPosition
-from app.domain.reservations import ConcludeCode, ConcludeReply, Conclusion, Stale, parse_conclusion
+from app.domain.reservations import ConcludeCode, ConcludeReply, Conclusion, Stale
 
 _WHEN = {
     AuthorizationState.CAPTURED: "before",
@@ -19,7 +18,7 @@ _WHEN = {
 
 
 class CachedAuthorizations:
-    """The cache, for ending authorizations."""
+    """The ends of authorizations in the cache."""
 
     def __init__(self, client: CacheClient) -> None:
         self._client = client
@@ -33,9 +32,9 @@ class CachedAuthorizations:
         directory_version: int,
         holds_nothing: bool = False,
     ) -> ConcludeReply | Stale:
-        """End the authorization at `place` by `intent`: captured or voided before its expiry, or expired after it.
+        """End the authorization at `outbox_position` by `intent`: capture or void it before its expiry, or expire it.
 
-        `holds_nothing` is said of an authorization that lets the balance rise.
+        `holds_nothing` says that the authorization lets the balance rise.
         """
         partition = outbox_position.partition
         names = [
@@ -59,11 +58,11 @@ class CachedAuthorizations:
             encode_intent(intent),
             int(holds_nothing),
         ]
-        [reply] = self._client.run([(scripts.CONCLUDE, names, args)])
+        [reply] = self._client.run([(keys.CONCLUDE, names, args)])
         return _conclude_reply(reply)
 
     def conclusion(self, outbox_position: OutboxPosition) -> Conclusion | None:
-        """How the authorization at a position ended, inside the window."""
+        """How the authorization at a position ended; None if it is open or ended before the idempotency window."""
         with self._client.translated():
             text: Any = self._client.redis.get(keys.conclusion(outbox_position.partition, outbox_position.stream_id))
         return None if text is None else parse_conclusion(text)

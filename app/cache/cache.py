@@ -1,4 +1,4 @@
-"""The cache as the services see it: one Redis (or Valkey) server, and the verbs of each part of it."""
+"""The cache as the services see it: one Redis (or Valkey) server, in parts by what they are asked for."""
 
 import redis
 
@@ -11,7 +11,7 @@ from app.cache.reservations import Reservations
 
 
 class Cache:
-    """The hot state behind one client."""
+    """The hot state, reached by one client."""
 
     def __init__(self, client: redis.Redis, *, partitions: int, window_ms: int, backlog_limit: int) -> None:
         """`window_ms` is how long an external id is remembered; a partition has at most `backlog_limit` intents."""

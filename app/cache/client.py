@@ -1,6 +1,4 @@
-"""The client of the cache: connections with deadlines, round trips of several commands, and its errors as the
-project's own.
-"""
+"""The client of the cache: connections with deadlines, round trips of several commands, and errors as faults."""
 
 from collections import deque
 from collections.abc import Sequence
@@ -21,7 +19,7 @@ from app.domain.payment import partition_of
 
 CONNECT_DEADLINE_S = 0.5
 BLOCKING_DEADLINE_S = 30.0
-"""For clients that wait on purpose: the subscriber and RQ."""
+"""For the clients that block on purpose: the subscriber and RQ."""
 
 
 class CacheUnreachable(redis.ConnectionError):
@@ -29,7 +27,7 @@ class CacheUnreachable(redis.ConnectionError):
 
 
 class _TellsUnreachable(redis.connection.AbstractConnection):
-    """A connection whose failure to connect can be told from a failure to answer, and that reads several replies."""
+    """A connection that tells a failure to connect from a failure to answer, and reads several replies at once."""
 
     def connect(self, *args: Any, **kwargs: Any) -> None:
         """Connect, or raise CacheUnreachable."""
@@ -39,9 +37,9 @@ class _TellsUnreachable(redis.connection.AbstractConnection):
             raise CacheUnreachable(str(error)) from error
 
     def read_replies(self, count: int) -> list[Any]:
-        """Read so many replies; an error reply stands in its place as an exception.
+        """Read `count` replies; an error reply is returned as an exception, not raised.
 
-        The parser does the reading; what `read_response` does around it, for each reply, costs as much again.
+        This calls the parser directly; what `read_response` does around it, for each reply, costs as much again.
         """
         read = self._parser.read_response
         try:
@@ -62,14 +60,14 @@ class _UnixConnection(_TellsUnreachable, redis.UnixDomainSocketConnection):
     pass
 
 
-# Named here, because a connection class given to a pool replaces the one that its URL asks for.
+# Chosen here, because a connection class given to a pool replaces the one that the URL implies.
 _CONNECTIONS = {"redis": _PlainConnection, "rediss": _TlsConnection, "unix": _UnixConnection}
 
 
 def request_client(redis_url: str, deadline_s: float) -> redis.Redis:
-    """A client for the request path, which waits for an answer until the deadline and half of it for a connection.
+    """A client for the request path. It waits for an answer until the deadline, and half of it for a connection.
 
-    It does not retry by itself: a retry is the caller's decision.
+    It does not retry: that is the caller's decision.
     """
     pool = redis.ConnectionPool.from_url(
         redis_url,
@@ -84,9 +82,9 @@ def request_client(redis_url: str, deadline_s: float) -> redis.Redis:
 
 
 class RoundTrips:
-    """Round trips of several commands, on connections that stay with it between two of them.
+    """Round trips of several commands, on connections that it keeps.
 
-    What a pipeline does, at less than half its cost: nothing here is watched, retried or turned into other types.
+    It does what a pipeline does at less than half the cost: it does not watch, retry or convert replies.
     """
 
     def __init__(self, pool: redis.ConnectionPool) -> None:
@@ -94,9 +92,9 @@ class RoundTrips:
         self._idle: deque[Any] = deque()
 
     def make(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
-        """Send commands together and read their replies; an error reply stands in its place as an exception.
+        """Send commands together and read their replies; an error reply is returned as an exception, not raised.
 
-        Whatever else goes wrong is raised, and the connection is closed: an answer may still be on its way.
+        Any other error is raised, and closes the connection: an answer may still be on its way.
         """
         connection = self._connection()
         try:
@@ -110,7 +108,7 @@ class RoundTrips:
             self._idle.append(connection)
 
     def _connection(self) -> Any:
-        """A connection that is open and has nothing left to read."""
+        """A connection that is open and has nothing to read."""
         try:
             connection = self._idle.pop()
         except IndexError:
@@ -137,7 +135,7 @@ def _is_clean(connection: Any) -> bool:
 
 
 def blocking_client(redis_url: str, *, decode_responses: bool) -> redis.Redis:
-    """A client for subscribers and for RQ, which wait for their answers on purpose."""
+    """A client for subscribers and RQ, which block on purpose."""
     return redis.Redis.from_url(
         redis_url,
         decode_responses=decode_responses,
@@ -150,16 +148,16 @@ _NOT_RUN = ("OOM", "READONLY", "MISCONF", "LOADING", "MASTERDOWN", "BUSY", "CLUS
 
 
 def refused_before_running(error: redis.RedisError) -> bool:
-    """Whether the server refused a command without running it, for a reason that passes.
+    """Whether the server refused a command without running it, for a temporary reason.
 
-    Where redis-py has a class for an error code it cuts the code off the message.
+    If redis-py has a class for an error code, it cuts the code off the message.
     """
     code = getattr(error, "status_code", None) or str(error).partition(" ")[0]
     return code in _NOT_RUN or "max number of clients" in str(error)
 
 
 def durability_of(client: redis.Redis) -> tuple[str, str]:
-    """What an acknowledgement by this server survives, and its eviction policy.
+    """What an acknowledgement by this server survives, and the server's eviction policy.
 
     The first is `always` (on disk), `everysec` (may lose a second), `no` (memory only) or `unknown`.
     """
@@ -180,7 +178,7 @@ Call = tuple[Script, list[str], list[Any]]
 
 
 class CacheClient:
-    """One Redis (or Valkey) client, and what all that is said to it has in common."""
+    """One Redis (or Valkey) client, with the settings and the error handling of all calls."""
 
     def __init__(self, client: redis.Redis, *, partitions: int, window_ms: int, backlog_limit: int) -> None:
         """`window_ms` is how long an external id is remembered; a partition has at most `backlog_limit` intents."""
@@ -191,33 +189,33 @@ class CacheClient:
         self.backlog_limit = backlog_limit
 
     def partition_of(self, account_id: str) -> int:
-        """The partition that holds this account."""
+        """The partition of this account."""
         return partition_of(account_id, self.partitions)
 
     def run(self, calls: Sequence[Call], after: Sequence[Command] = ()) -> list[Any]:
-        """Run scripts in one round trip, after some plain commands; a server that lost the scripts gets them again."""
+        """Run scripts in one round trip, after some plain commands; a server that lost a script gets it again."""
         with self.translated():
             replies = self._round_trips.make([*after, *[script.command(*rest) for script, *rest in calls]])
             failed = [index for index, reply in enumerate(replies) if isinstance(reply, redis.RedisError)]
             for index in failed:
                 if isinstance(replies[index], NoScriptError):
-                    replies[index] = self._run_anew(*calls[index - len(after)])
+                    replies[index] = self._load_and_run(*calls[index - len(after)])
             errors = [replies[index] for index in failed if isinstance(replies[index], redis.RedisError)]
             if errors and len(errors) < len(replies) and refused_before_running(errors[0]):
-                raise OutcomeUnknown(f"a part of one round trip ran, another did not: {errors[0]}")
+                raise OutcomeUnknown(f"one part of a round trip ran, another did not: {errors[0]}")
             if errors:
                 raise errors[0]
         return replies
 
     def look(self, commands: Sequence[Command]) -> list[Any]:
-        """Run commands that only look, in one round trip."""
+        """Run commands that only read, in one round trip."""
         replies = self._round_trips.make(commands)
         for reply in replies:
             if isinstance(reply, Exception):
                 raise reply
         return replies
 
-    def _run_anew(self, script: Script, names: list[str], args: list[Any]) -> Any:
+    def _load_and_run(self, script: Script, names: list[str], args: list[Any]) -> Any:
         _, reply = self._round_trips.make([("SCRIPT", "LOAD", script.source), script.command(names, args)])
         return reply
 
@@ -227,8 +225,8 @@ class CacheClient:
 
 
 class _Translation(AbstractContextManager[None]):
-    """Turns the client's errors into the project's faults. A class: it stands around every call, and a generator costs
-    four times as much."""
+    """Turns the client's errors into the project's faults. It is a class because it wraps every call, and a generator
+    costs four times as much."""
 
     def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
         if isinstance(error, CacheUnreachable):

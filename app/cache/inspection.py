@@ -1,4 +1,4 @@
-"""Looking at the cache from outside: for the reconciler, the metrics, and whether it is fit for money."""
+"""Inspection of the cache: for reconciliation, repair, metrics and readiness."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -7,17 +7,17 @@ from typing import Any
 import redis
 
 from app.cache import keys
-from app.cache import keys as scripts
 from app.cache.client import CacheClient, durability_of
+from app.cache.codec import parse_funds
 from app.domain.ledger_rows import QueuedIntent
-from app.domain.reservations import InspectedAccount, ReserveCode, parse_funds
+from app.domain.reservations import InspectedAccount, ReserveCode
 
-_NO_PAYMENTS = ("concluded", "set_behind")
-"""Entries of an outbox that the reserve script did not make; the others are what was reserved."""
+_NOT_RESERVED = ("concluded", "set_behind")
+"""Tallies of outbox entries that the reserve script did not add; all other entries were reserved payments."""
 
 
 class Inspection:
-    """The cache, for those who only look."""
+    """Reads that change nothing."""
 
     def __init__(self, client: CacheClient) -> None:
         self._client = client
@@ -27,10 +27,10 @@ class Inspection:
         found: dict[int, list[str]] = {}
         with self._client.translated():
             for key in self._client.redis.scan_iter(match=keys.pattern(keys.ACCOUNT), count=batch):
-                outbox_position = keys.account_of(key)
-                if outbox_position is None:
+                account = keys.account_of(key)
+                if account is None:
                     continue
-                partition, account_id = outbox_position
+                partition, account_id = account
                 listed = found.setdefault(partition, [])
                 listed.append(account_id)
                 if len(listed) >= batch:
@@ -40,7 +40,7 @@ class Inspection:
     def inspect(self, partition: int, account_ids: Sequence[str]) -> list[InspectedAccount]:
         """One consistent look at accounts of one partition; cold ones are left out."""
         names = [keys.outbox(partition), *(keys.account(partition, account_id) for account_id in account_ids)]
-        [reply] = self._client.run([(scripts.INSPECT, names, [])])
+        [reply] = self._client.run([(keys.INSPECT, names, [])])
         inspected = []
         for account_id, (funds, entry_count, flat) in zip(account_ids, reply, strict=True):
             if funds is None:
@@ -50,17 +50,17 @@ class Inspection:
         return inspected
 
     def witness(self, partition: int, intents: Sequence[QueuedIntent]) -> list[tuple[QueuedIntent, int]]:
-        """Those of these intents that still wait and are not held as they should be, with the amount held instead."""
+        """The pending ones of these intents whose hold is wrong, with the amount that is held instead."""
         names = [keys.outbox(partition)]
         args: list[Any] = []
         for queued in intents:
             names.append(keys.account(partition, queued.intent.guarded_account_id))
             args += (queued.outbox_position.stream_id, queued.intent.hold_minor)
-        [reply] = self._client.run([(scripts.WITNESS, names, args)])
+        [reply] = self._client.run([(keys.WITNESS, names, args)])
         return [(intents[reply[n] - 1], int(reply[n + 1])) for n in range(0, len(reply), 2)]
 
     def tallies(self) -> dict[str, int]:
-        """Reserve outcomes counted since the cache was new."""
+        """Counts of reserve outcomes since the cache was empty."""
         with self._client.translated():
             pipeline = self._client.redis.pipeline(transaction=False)
             for partition in range(self._client.partitions):
@@ -71,7 +71,7 @@ class Inspection:
             for tally, outbox in zip(replies[::2], replies[1::2], strict=True):
                 counted = Counter({} if _is_missing(tally) else {name: int(count) for name, count in tally.items()})
                 entries = 0 if _is_missing(outbox) else outbox["entries-added"]
-                counted[ReserveCode.RESERVED] = entries - sum(counted.pop(name, 0) for name in _NO_PAYMENTS)
+                counted[ReserveCode.RESERVED] = entries - sum(counted.pop(name, 0) for name in _NOT_RESERVED)
                 totals += counted
             return dict(totals)
 
@@ -87,7 +87,7 @@ class Inspection:
 
 
 def _is_missing(reply: Any) -> bool:
-    """Whether a command failed for want of its key; any other failure is raised."""
+    """Whether a command failed because its key is missing; any other failure is raised."""
     if isinstance(reply, redis.RedisError) and "no such key" not in str(reply):
         raise reply
     return isinstance(reply, redis.RedisError)

@@ -1,6 +1,5 @@
-"""Names of the keys, and the scripts of `lua/` that work on them; `lua/README.md` is the map with types and meaning."""
+"""The names of the keys, and the scripts of `lua/` that use them; `lua/README.md` lists the keys with their types."""
 
-from functools import lru_cache
 from hashlib import sha1
 from pathlib import Path
 from typing import Any
@@ -8,7 +7,7 @@ from typing import Any
 SETTLED_CHANNEL = "hf:settled"
 
 ACCOUNT, RECORD, CLAIM = "a", "r", "c"
-"""The kinds with letters."""
+"""Kinds of keys that exist once per id; short, because there are millions."""
 
 
 def outbox(partition: int) -> str:
@@ -22,7 +21,7 @@ def directory(partition: int) -> str:
 
 
 def awake(partition: int) -> str:
-    """The mark of a drain at work."""
+    """The mark of a running drain."""
     return f"hf:{{{partition}}}:awake"
 
 
@@ -33,11 +32,11 @@ def tally(partition: int) -> str:
 
 def account(partition: int, account_id: str) -> str:
     """An account's hot state."""
-    return _partition(partition, ACCOUNT) + account_id
+    return f"hf:{{{partition}}}:{ACCOUNT}:{account_id}"
 
 
 def pattern(kind: str) -> str:
-    """What matches all keys of a kind, for a scan; and keys of other kinds whose ids look like it."""
+    """A pattern for a scan: all keys of a kind, and keys of other kinds whose ids happen to look like it."""
     return f"hf:{{*}}:{kind}:*"
 
 
@@ -49,41 +48,34 @@ def account_of(key: str) -> tuple[int, str] | None:
 
 def record(partition: int, entity_id: str, external_id: str) -> str:
     """The idempotency record of a payment."""
-    return _entity(partition, RECORD, entity_id) + external_id
+    return f"hf:{{{partition}}}:{RECORD}:{_escaped(entity_id)}:{external_id}"
 
 
 def claim(partition: int, entity_id: str, external_id: str) -> str:
-    """The directory entry of an external id."""
-    return _entity(partition, CLAIM, entity_id) + external_id
+    """The partition that claimed an external id first."""
+    return f"hf:{{{partition}}}:{CLAIM}:{_escaped(entity_id)}:{external_id}"
 
 
 def conclusion(partition: int, stream_id: str) -> str:
-    """What became of the authorization at a position."""
+    """How the authorization at a position ended."""
     return f"hf:{{{partition}}}:conclusion:{stream_id}"
 
 
-@lru_cache(maxsize=1_024)
-def _partition(partition: int, kind: str) -> str:
-    """How the keys of a kind begin; the same few are needed for every payment."""
-    return f"hf:{{{partition}}}:{kind}:"
-
-
-@lru_cache(maxsize=1_024)
-def _entity(partition: int, kind: str, entity_id: str) -> str:
-    """How an entity's keys begin; its id has no colon here, so it cannot be read together with what is behind it."""
-    return _partition(partition, kind) + entity_id.replace("%", "%25").replace(":", "%3A") + ":"
+def _escaped(entity_id: str) -> str:
+    """An entity id without colons, so that the external id after it cannot be taken for a part of it."""
+    return entity_id.replace("%", "%25").replace(":", "%3A")
 
 
 LUA_FOLDER = Path(__file__).resolve().parents[2] / "lua"
 SHARED = "funds"
-"""The part that the scripts about funds share. Redis has no modules, so it stands in front of each of them."""
+"""The part that the scripts about funds share. Redis has no modules, so it is put in front of each of them."""
 
 
 class Script:
     """One script of `lua/`."""
 
     def __init__(self, verb: str, *parts: str) -> None:
-        """`parts` are the files that stand in front of it."""
+        """`parts` are the files put in front of it."""
         self.verb = verb
         self.source = "".join((LUA_FOLDER / f"{part}.lua").read_text() for part in (*parts, verb))
         self.sha = sha1(self.source.encode(), usedforsecurity=False).hexdigest()

@@ -1,4 +1,4 @@
-"""The one subscriber of a process: hears what has been settled and passes it on."""
+"""The one subscriber of a process: it receives notices of what was settled and passes them on."""
 
 import logging
 from collections.abc import Callable
@@ -14,19 +14,19 @@ log = logging.getLogger(__name__)
 
 _decode_notices = msgspec.json.Decoder(list[Notice]).decode
 _LISTEN_S = 1.0
-"""How long one look for a message blocks; also how soon a stop is noticed."""
+"""How long one call for a message blocks, and so how soon a stop is noticed."""
 _RECONNECT_S = 0.2
 
 
 class Subscriber:
-    """A thread that hears notices."""
+    """A thread that receives notices."""
 
     def __init__(
         self, client: redis.Redis, on_notice: Callable[[Notice], None], on_begin: Callable[[int], None]
     ) -> None:
-        """`on_begin` is called when it begins to hear, with the time of the cache's clock in ms since 1970.
+        """`on_begin` is called when the subscription begins, with the cache's time in ms since 1970.
 
-        It may be called again: some notices may have been missed then.
+        It is called again after a lost connection: notices may have been missed.
         """
         self._client = client
         self._on_notice = on_notice
@@ -39,9 +39,8 @@ class Subscriber:
         self._thread.start()
 
     def stop(self) -> None:
-        """Stop listening and wait for the thread."""
+        """Stop listening; the thread ends within a second."""
         self._stopped.set()
-        self._thread.join(timeout=2 * _LISTEN_S)
 
     def _run(self) -> None:
         while not self._stopped.is_set():
@@ -59,7 +58,8 @@ class Subscriber:
                 if message is None:
                     continue
                 if message["type"] == "subscribe":
-                    seconds, microseconds = self._client.time()  # behind the subscription, so nothing lies between
+                    # Asked after the subscription began, so that no notice is missed in between.
+                    seconds, microseconds = self._client.time()
                     self._on_begin(int(seconds) * 1000 + int(microseconds) // 1000)
                 elif message["type"] == "message":
                     for notice in _decode_notices(message["data"]):

@@ -1,4 +1,4 @@
-"""The outboxes: what waits for the books, and the settling of what they have posted by `lua/settle.lua`."""
+"""The outboxes: the intents that wait for the ledger, and `lua/settle.lua`, which settles them once posted."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -7,7 +7,6 @@ from typing import Any
 import msgspec
 
 from app.cache import keys
-from app.cache import keys as scripts
 from app.cache.client import CacheClient, Call
 from app.cache.codec import decode_intent
 from app.domain.ledger_rows import QueuedIntent
@@ -17,17 +16,17 @@ from app.domain.settlement import AccountSettlement, Notice, PartitionSettlement
 _encode_notices = msgspec.json.Encoder().encode
 
 AWAKE_MS = 1_000
-"""How long the mark of a drain outlives it: after a kill, the next wake-up or the sweep takes over."""
+"""How long the mark of a drain outlives it: after a kill, the next wake-up or sweep takes over."""
 
 INTENTS_PER_PAGE = 500
-"""How many are looked at in one call: a long one blocks the server."""
+"""Intents read in one call: a long call blocks the server."""
 
 SETTLE_ACCOUNTS_PER_CALL = 100
 """A script blocks the server: this many accounts keep a call near a millisecond."""
 
 
 class Outbox:
-    """The cache, for draining."""
+    """The outboxes of all partitions."""
 
     def __init__(self, client: CacheClient) -> None:
         self._client = client
@@ -41,7 +40,7 @@ class Outbox:
             return dict(enumerate(pipeline.execute()))
 
     def mark_awake(self) -> None:
-        """Say that a drain is at work, so that nobody need wake one."""
+        """Say that a drain is running, so that nobody wakes one."""
         with self._client.translated():
             pipeline = self._client.redis.pipeline(transaction=False)
             for partition in range(self._client.partitions):
@@ -49,7 +48,7 @@ class Outbox:
             pipeline.execute()
 
     def mark_asleep(self) -> None:
-        """Take the mark away, before the last look of a drain that ends."""
+        """Remove the mark, before a drain that ends looks for the last time."""
         with self._client.translated():
             pipeline = self._client.redis.pipeline(transaction=False)
             for partition in range(self._client.partitions):
@@ -57,14 +56,14 @@ class Outbox:
             pipeline.execute()
 
     def read(self, partition: int, after: str = "0", limit: int = 1_000) -> list[QueuedIntent]:
-        """Up to `limit` intents of a partition, oldest first, those behind position `after`."""
+        """Up to `limit` intents of a partition, oldest first, those after the stream id `after`."""
         return self.read_many({partition: after}, limit)[partition]
 
     def read_many(self, after: Mapping[int, str], limit: int) -> dict[int, list[QueuedIntent]]:
-        """Up to `limit` intents of each of these partitions, those behind its position in `after`.
+        """Up to `limit` intents of each of these partitions, those after its stream id in `after`.
 
-        One command for all: it is what a drain asks most often. On a cluster it would be one a partition. It is sent
-        as it is, for redis-py would make a dict of each intent.
+        One command for all, because a drain sends it most often; a cluster would need one per partition. It bypasses
+        redis-py, which would make a dict of each intent.
         """
         partitions = {keys.outbox(partition): partition for partition in after}
         with self._client.translated():
@@ -76,7 +75,7 @@ class Outbox:
         return pages
 
     def pages(self, partition: int) -> Iterator[Sequence[QueuedIntent]]:
-        """All intents of a partition in order, some at a time; one that arrives meanwhile is among them or not."""
+        """All intents of a partition in order, some at a time; one that arrives meanwhile may be missing."""
         after = "0"
         while page := self.read(partition, after, INTENTS_PER_PAGE):
             yield page
@@ -112,10 +111,11 @@ class Outbox:
         self.settle_all([PartitionSettlement(partition, accounts, records or {}, done_up_to, done, notice)])
 
     def settle_all(self, settlements: Sequence[PartitionSettlement]) -> None:
-        """Assign the ledger's balances, drop holds, and then trim the outboxes and wake the waiters.
+        """Assign the ledger's balances, drop holds, then trim the outboxes and notify the waiters.
 
-        Two round trips: nothing is trimmed before all that trims nothing was answered without an error. The last
-        script tells the waiters of all partitions: each message costs every API process more than what it says.
+        There are two round trips, so that nothing is trimmed before every call that trims nothing has succeeded. The
+        last script notifies for all partitions, because receiving a message costs every API process more than its
+        content.
         """
         first: list[PartitionSettlement] = []
         last: list[PartitionSettlement] = []
@@ -126,17 +126,17 @@ class Outbox:
         notices = [settlement.notice for settlement in settlements if settlement.notice]
         trips = [parts for parts in (first, last) if parts]
         for parts in trips:
-            told = notices if parts is trips[-1] else []
-            self._client.run([*map(_settle_call, parts[:-1]), _settle_call(parts[-1], told)])
+            announced = notices if parts is trips[-1] else []
+            self._client.run([*map(_settle_call, parts[:-1]), _settle_call(parts[-1], announced)])
 
     def announce(self, notice: Notice) -> None:
-        """Tell the waiters something without settling."""
+        """Notify the waiters without settling."""
         with self._client.translated():
             self._client.redis.publish(keys.SETTLED_CHANNEL, _encode_notices([notice]))
 
 
 def _chunks(settlement: PartitionSettlement) -> list[PartitionSettlement]:
-    """The same in parts of so many accounts; the last part does the rest."""
+    """The settlement in parts of SETTLE_ACCOUNTS_PER_CALL accounts; the last part also has everything else."""
     accounts, size = settlement.accounts, SETTLE_ACCOUNTS_PER_CALL
     last = max(0, len(accounts) - 1) // size * size
     parts = [PartitionSettlement(settlement.partition, accounts[at : at + size]) for at in range(0, last, size)]
@@ -170,7 +170,7 @@ def _settle_call(settlement: PartitionSettlement, notices: Sequence[Notice] = ()
         names.append(keys.record(partition, entity_id, external_id))
         args.append(outcome)
     args += settlement.done
-    return scripts.SETTLE, names, args
+    return keys.SETTLE, names, args
 
 
 def _queued(partition: int, stream_id: str, text: str) -> QueuedIntent:

@@ -1,12 +1,11 @@
-"""Reserving: payments decided by `lua/reserve.lua`, and the claims and records of their external ids."""
+"""Reservations: payments decided by `lua/reserve.lua`, and the claims and records of their external ids."""
 
 from collections.abc import Sequence
 from typing import Any, Protocol
 
 from app.cache import keys
-from app.cache import keys as scripts
 from app.cache.client import CacheClient, Call, Command
-from app.cache.codec import encode_intent
+from app.cache.codec import encode_intent, parse_decision, parse_record
 from app.domain.payment import Intent, partition_of
 from app.domain.reservations import (
     Elsewhere,
@@ -15,8 +14,6 @@ from app.domain.reservations import (
     ReserveItem,
     ReserveReply,
     Stale,
-    parse_decision,
-    parse_record,
 )
 
 Group = tuple[int, Sequence[ReserveItem]]
@@ -24,7 +21,7 @@ Group = tuple[int, Sequence[ReserveItem]]
 
 
 class HasIntent(Protocol):
-    """A payment to decide, or one that stands in the outbox."""
+    """A payment to decide, or one in the outbox."""
 
     @property
     def intent(self) -> Intent: ...
@@ -33,24 +30,21 @@ class HasIntent(Protocol):
 Claim = tuple[str, int, tuple[str, str]]
 """A claim: its key, the partition that claims, entity and external id."""
 
-_SET = b"SET"
-"""What is the same in every claim is given in bytes: packing text and numbers takes twice as long."""
-
 
 class Reservations:
-    """The cache, for deciding payments."""
+    """Decisions about payments, and what the cache remembers of external ids."""
 
     def __init__(self, client: CacheClient) -> None:
         self._client = client
 
     def reserve(self, groups: Sequence[Group], directory_version: int) -> tuple[list[ReserveReply | Stale], Elsewhere]:
-        """Decide payments grouped by partition, each alone, in one round trip; a group is one script call.
+        """Decide payments one by one in one round trip, with one script call per partition.
 
         Also claims their external ids; returns the claims that another partition made before.
         """
         calls = self._reserve_calls(groups, directory_version, atomic=False, dry_run=False)
         claims = self._claims(groups)
-        # The claims go first: a drain that sees an intent must see who claimed its external id.
+        # The claims go first: a drain that sees an intent must also see the claim of its external id.
         replies = self._client.run(calls, after=self._claim_commands(claims))
         decided = [reply for reply in map(_reserve_reply, replies[len(claims) :]) if not isinstance(reply, Failed)]
         return decided, _elsewhere(claims, replies)
@@ -58,8 +52,8 @@ class Reservations:
     def reserve_unclaimed(
         self, groups: Sequence[Group], directory_version: int, *, atomic: bool = False, dry_run: bool = False
     ) -> list[ReserveReply | Failed | Stale]:
-        """Decide as `reserve` does, but claim nothing. `atomic`: each group whole or not at all; `dry_run`: write
-        nothing, and answer what would have been."""
+        """Decide as `reserve` does, but claim nothing. `atomic`: each group as a whole or not at all; `dry_run`: write
+        nothing, and answer what would have happened."""
         calls = self._reserve_calls(groups, directory_version, atomic=atomic, dry_run=dry_run)
         return [_reserve_reply(reply) for reply in self._client.run(calls)]
 
@@ -69,12 +63,13 @@ class Reservations:
         return _elsewhere(claims, self._client.run([], after=self._claim_commands(claims)))
 
     def claimed_elsewhere(self, groups: Sequence[tuple[int, Sequence[HasIntent]]]) -> Elsewhere:
-        """What `claim` would return, claiming nothing."""
+        """What `claim` would return, without claiming."""
         claims = self._claims(groups)
         if not claims:
             return {}
         with self._client.translated():
-            [firsts] = self._client.look([("MGET", *(name for name, _, _ in claims))])  # on a cluster, one a partition
+            # A cluster would need one command per partition.
+            [firsts] = self._client.look([("MGET", *(name for name, _, _ in claims))])
         return _elsewhere(claims, firsts)
 
     def _reserve_calls(
@@ -84,13 +79,13 @@ class Reservations:
         calls: list[Call] = []
         for partition, items in groups:
             names, payment_args = self._reserve_arguments(partition, items)
-            calls.append((scripts.RESERVE, names, fixed + payment_args))
+            calls.append((keys.RESERVE, names, fixed + payment_args))
         return calls
 
     def _claim_commands(self, claims: Sequence[Claim]) -> list[Command]:
-        """Set each claim that is not there, and answer the one that is."""
-        unless_claimed = (b"NX", b"GET", b"PX", b"%d" % self._client.window_ms)
-        return [(_SET, name, partition, *unless_claimed) for name, partition, _ in claims]
+        """Set each claim that does not exist yet, and answer the one that does."""
+        window_ms = self._client.window_ms
+        return [("SET", name, partition, "NX", "GET", "PX", window_ms) for name, partition, _ in claims]
 
     def _reserve_arguments(self, partition: int, items: Sequence[ReserveItem]) -> tuple[list[str], list[Any]]:
         account_index: dict[str, int] = {}
@@ -110,7 +105,7 @@ class Reservations:
         return fixed_keys + record_keys + account_keys, payment_args
 
     def _claims(self, groups: Sequence[tuple[int, Sequence[HasIntent]]]) -> list[Claim]:
-        """The claims of some payments' external ids, in the payments' order."""
+        """The claims of the external ids of payments, in their order."""
         claims: list[Claim] = []
         for partition, items in groups:
             for item in items:
@@ -120,21 +115,21 @@ class Reservations:
         return claims
 
     def claimed_partition(self, entity_id: str, external_id: str) -> int | None:
-        """The partition in which an external id was first seen, inside the window."""
+        """The partition that first saw an external id; None if that was before the idempotency window."""
         home = partition_of(external_id, self._client.partitions)
         with self._client.translated():
             claimed: Any = self._client.redis.get(keys.claim(home, entity_id, external_id))
         return None if claimed is None else int(claimed)
 
     def record(self, partition: int, entity_id: str, external_id: str) -> Record | None:
-        """The idempotency record of an external id."""
+        """The idempotency record of an external id; None if there is none in the window."""
         with self._client.translated():
             text: Any = self._client.redis.get(keys.record(partition, entity_id, external_id))
         return None if text is None else parse_record(text)
 
 
 def _elsewhere(claims: Sequence[Claim], firsts: Sequence[Any]) -> Elsewhere:
-    """Those of some claims that another partition made before; `firsts` begin with what each key had, None if new."""
+    """The claims that another partition made before; `firsts` begins with the old value of each key, None if new."""
     return {
         key: int(first)
         for (_, partition, key), first in zip(claims, firsts, strict=False)

@@ -1,4 +1,4 @@
-"""`bench`: measure Holdfast beside the usual ways to keep balances, on servers of its own, and write a report."""
+"""`bench`: measure Holdfast against the usual ways to keep balances, on servers of its own, and write a report."""
 
 import argparse
 import importlib
@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Run the scenarios. Exit code 1 when the books of Holdfast were wrong after any of them."""
+    """Run the scenarios. Exit code 1 when Holdfast's ledger was wrong after any of them."""
     scenarios = importlib.import_module("bench.scenarios").SCENARIOS
     if arguments.scenarios == ["list"]:
         print("\n".join(scenarios))

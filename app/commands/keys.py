@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from app.commands.session import connected
+from app.commands.connection import connected
 from app.domain.timestamps import rfc3339
 from app.ledger.api_keys import LedgerApiKeys
 from app.services.access.api_keys import Scope, create_key
@@ -28,12 +28,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     revoke = actions.add_parser("revoke", help="end a key; takes effect within five seconds")
     revoke.add_argument("key_id", help="the id that `keys list` shows")
     for action in actions.choices.values():
-        # Also behind the action, where one would type it; the parser above has the default.
+        # Accepted after the action too, where people type it; the parser above has the default.
         action.add_argument("--data-dir", type=Path, default=argparse.SUPPRESS, help=argparse.SUPPRESS)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Do it."""
+    """Runs the action."""
     with connected(arguments.data_dir) as settings:
         ledger = LedgerApiKeys(build_engine(settings, "keys"))
         if arguments.action == "create":

@@ -1,8 +1,8 @@
-"""`migrate`: bring the books' schema up to date."""
+"""`migrate`: bring the database schema up to date."""
 
 import argparse
 
-from app.commands.session import connected
+from app.commands.connection import connected
 from app.ledger.migrate import upgrade
 
 
@@ -14,5 +14,5 @@ def run(arguments: argparse.Namespace) -> int:
     """Migrate, and say so."""
     with connected(arguments.data_dir) as settings:
         upgrade(settings.owner_database_url, settings.partitions)
-    print("The books' schema is up to date.")
+    print("The database schema is up to date.")
     return 0

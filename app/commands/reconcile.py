@@ -1,23 +1,23 @@
-"""`reconcile`: prove that cache and books agree. Exit code 1 while a break is open, for cron."""
+"""`reconcile`: prove that the cache and the ledger agree. Exit code 1 while a break is open, for cron."""
 
 import argparse
 import sys
 
+from app.commands.connection import connected
 from app.commands.keys import ACTOR
-from app.commands.proofs import as_json, as_text, repair_as_text
-from app.commands.session import connected
+from app.commands.proof_output import as_json, as_text, repair_as_text
 from app.wiring.verbs import build_repair
 from app.wiring.workers import build_reconciler
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """How much to look at, what to do about it, and how to tell."""
-    parser.add_argument("--full", action="store_true", help="look at everything, not only at what is new")
+    """How much to check, whether to repair, and how to report."""
+    parser.add_argument("--full", action="store_true", help="check everything, not only what is new")
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
     parser.add_argument(
         "--repair",
         metavar="REASON",
-        help="look at everything, make what is wrong in the cache anew from the books, and look again; the reason is "
+        help="check everything, rebuild from the ledger what is wrong in the cache, and check again; the reason is "
         "kept in the audit trail",
     )
 

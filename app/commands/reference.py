@@ -12,7 +12,7 @@ from typing import Any
 from app.api.application import all_routes
 from app.api.openapi import document
 from app.command_line import PROJECT
-from app.commands.handbook import handbook
+from app.commands.api_markdown import api_markdown
 
 DOCS = PROJECT / "docs"
 
@@ -35,7 +35,7 @@ def files() -> dict[Path, str]:
     openapi = openapi_document()
     return {
         DOCS / "openapi.json": json.dumps(openapi, indent=2, ensure_ascii=False) + "\n",
-        DOCS / "API.md": handbook(openapi),
+        DOCS / "API.md": api_markdown(openapi),
     }
 
 

@@ -1,25 +1,38 @@
 """`replay`: play a file of bank movements through the running system as payments."""
 
 import argparse
-import csv
 import sys
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 from tqdm import tqdm
 
-from app.commands.proofs import as_text
-from app.commands.session import connected
-from app.domain.bank_file import COLUMNS, Movement, read_movement
+from app.commands.connection import connected
+from app.commands.proof_output import as_text
+from app.domain.bank_file import COLUMNS, REMARKS, Movement, read_movements
+from app.domain.csv_file import MalformedFile
 from app.services.statements.replay import ReplayReport
 from app.settings import Settings
 from app.wiring.verbs import build_replay
 from app.wiring.workers import build_reconciler
 
+MOST_SHOWN = 20
+"""Refused movements shown one by one; their number is in the totals."""
+
+FORMAT = f"""\
+FILE.csv is CSV in UTF-8, separated by commas, with a header. It must have {", ".join(COLUMNS)}; it may have
+{", ".join(REMARKS)}, and no other column. A date is a day (in UTC) or a time of RFC 3339 with its offset, not in the
+future; a direction is credit or debit. If one line is wrong, nothing is sent. Exit codes: 0 when each movement is in
+the ledger or was refused for insufficient_funds; 1 when one was refused for anything else, or a break is open; 2 when
+the file was refused.
+"""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Which file, and how far the customers' accounts may fall."""
-    parser.add_argument("file", type=Path, metavar="FILE.csv", help=f"columns: {', '.join(COLUMNS)} and remarks")
+    parser.epilog = FORMAT
+    parser.add_argument("file", type=Path, metavar="FILE.csv", help="the movements")
     parser.add_argument(
         "--floor",
         choices=("none", "zero"),
@@ -32,27 +45,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Replay, then say what was posted and refused, and reconcile."""
     try:
-        movements = _read(arguments.file)
-    except (OSError, ValueError, csv.Error) as error:
+        with arguments.file.open("rb") as file:
+            movements = list(read_movements(file, datetime.now(UTC)))
+    except (OSError, MalformedFile) as error:
         print(f"{arguments.file}: {error}. Nothing was sent.", file=sys.stderr)
         return 2
     with connected(arguments.data_dir) as settings:
-        _replay(settings, movements, arguments)
+        report = _replay(settings, movements, arguments)
         proof = build_reconciler(settings).run(full=False)
     print(as_text(proof))
-    return 1 if proof.open_breaks else 0
+    return 1 if report.refused_for_content or proof.open_breaks else 0
 
 
-def _read(path: Path) -> list[Movement]:
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = csv.DictReader(file)
-        missing = [column for column in COLUMNS if column not in (rows.fieldnames or ())]
-        if missing:
-            raise ValueError(f"the header lacks {', '.join(missing)}")
-        return [read_movement(row, line) for line, row in enumerate(rows, start=2)]
-
-
-def _replay(settings: Settings, movements: list[Movement], arguments: argparse.Namespace) -> None:
+def _replay(settings: Settings, movements: list[Movement], arguments: argparse.Namespace) -> ReplayReport:
     replay = build_replay(settings, arguments.currency)
     accounts = dict.fromkeys(movement.account_id for movement in movements)
     replay.open_accounts(tqdm(accounts, desc="accounts", unit=""), 0 if arguments.floor == "zero" else None)
@@ -61,11 +66,19 @@ def _replay(settings: Settings, movements: list[Movement], arguments: argparse.N
         for number, so_far in replay.run(movements):
             report = so_far
             progress.update(number)
-    _tell(report, len(movements), time.monotonic() - started)
+    _tell(report, time.monotonic() - started)
+    return report
 
 
-def _tell(report: ReplayReport, total: int, seconds: float) -> None:
+def _tell(report: ReplayReport, seconds: float) -> None:
+    total = report.movements
     print(f"{total:,} movements in {seconds:.1f} s, {total / max(seconds, 0.001):,.0f} a second")
-    print(f"  {report.posted:>12,} in the books, {report.repeated:,} of them from an earlier run")
+    refused = report.refused.total()
+    print(f"{report.posted:,} posted + {report.repeated:,} repeated + {refused:,} refused = {total:,} movements")
+    print(f"  {len(report.in_ledger):>12,} transactions of the file are in the ledger")
     for code, number in report.refused.most_common():
         print(f"  {number:>12,} refused: {code}")
+    for line, refusal in report.refused_for_content[:MOST_SHOWN]:
+        print(f"line {line}: {refusal.code}: {refusal.detail}", file=sys.stderr)
+    if len(report.refused_for_content) > MOST_SHOWN:
+        print(f"and {len(report.refused_for_content) - MOST_SHOWN:,} more", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""`up`: the whole system in one process tree, from nothing to an API that answers."""
+"""`up`: starts the whole system as one process tree, keeps it running, and stops it in order."""
 
 import argparse
 import importlib
@@ -14,8 +14,8 @@ from types import FrameType
 
 from app.bootstrap import step
 from app.command_line import PROJECT
-from app.commands.readiness import require_port, wait_until_ready
-from app.commands.services import api_service, processes
+from app.commands.api_probe import require_port, wait_until_ready
+from app.commands.processes import api_service, processes
 from app.embedded.attach import External, Running, announce, check_cache, check_database, exclusive
 from app.embedded.credentials import write_private
 from app.embedded.servers import EmbeddedServers, ServerUrls, prepare_directory
@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--host", default="127.0.0.1", help="address of the API (default %(default)s)")
     parser.add_argument("--port", type=int, default=8080, help="port of the API (default %(default)s)")
     parser.add_argument(
-        "--workers", type=count, default=2, metavar="N", help="processes that post to the books (default 2)"
+        "--workers", type=count, default=2, metavar="N", help="processes that post to the ledger (default 2)"
     )
     parser.add_argument("--api-workers", type=count, default=2, metavar="N", help="processes of the API (default 2)")
 
@@ -127,7 +127,7 @@ def check(external: External) -> None:
 
 
 def child_environment(urls: ServerUrls, data_dir: Path) -> dict[str, str]:
-    """What the processes are told; they read nothing else."""
+    """The environment of the processes; they read their settings from nothing else."""
     return {
         **os.environ,
         "DATABASE_URL": urls.database_url,
@@ -156,7 +156,7 @@ def create_first_key(settings: Settings, data_dir: Path) -> None:
 
 
 def look_after(supervisor: Supervisor, servers: EmbeddedServers) -> None:
-    """Until interrupted: starts again whatever ends."""
+    """Starts again whatever ends, until interrupted."""
     while True:
         for name in servers.revive():
             say(f"{name} had ended and was started again")
@@ -177,7 +177,7 @@ def running(arguments: argparse.Namespace, urls: ServerUrls) -> Running:
 
 
 def banner(arguments: argparse.Namespace, data_dir: Path, urls: ServerUrls, seconds: float) -> str:
-    """Where everything is, without secrets."""
+    """The addresses and files of the system, without secrets."""
     host = f"[{arguments.host}]" if ":" in arguments.host else arguments.host
     api = f"http://{host}:{arguments.port}"
     return f"""
@@ -203,5 +203,5 @@ def without_password(url: str) -> str:
 
 
 def say(message: str) -> None:
-    """One line to whoever watches."""
+    """Prints one line for the operator."""
     print(f"holdfast: {message}", file=sys.stdout, flush=True)

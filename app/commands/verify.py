@@ -9,8 +9,8 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from app.commands.proofs import as_json, as_text
-from app.commands.session import connected
+from app.commands.connection import connected
+from app.commands.proof_output import as_json, as_text
 from app.services.proofs.chain_verification import Head
 from app.wiring.workers import build_verifier
 

@@ -1,22 +1,24 @@
 """Changes of accounts: what may change, when a change is refused, and what is recorded of it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from app.domain import account_refusals
+from app.domain.account_refusals import account_closed_for_good, limit_out_of_range
 from app.domain.accounts import AccountStatus
 from app.domain.money import MAX_MINOR
 from app.domain.read_models import Account
-from app.domain.refusals import Refusal, RefusalCode
+from app.domain.refusals import Refusal
 from app.domain.reservations import Funds
 
 ACTION = "account.change"
 """What the audit trail calls a change of an account."""
 
 MENDED = "account.floor.mended"
-"""And a floor put back in the cache, after a change that never came to the books."""
+"""What the audit trail calls the repair of a floor in the cache, after a change that never reached the ledger."""
 
 _FACTS = frozenset({"status", "overdraft_limit_minor"})
 
@@ -36,7 +38,10 @@ class AccountPatch:
 
 @dataclass(slots=True, frozen=True)
 class UnfinishedChange:
-    """A change that somebody has begun; `former_status` and `frozen_in` where it froze the account for a moment."""
+    """A change that was begun and not finished.
+
+    If it froze the account, `former_status` is the status before that and `frozen_in` the change that froze it.
+    """
 
     unfinished_change_id: int
     account_id: str
@@ -70,7 +75,7 @@ class LimitCode(StrEnum):
 
 @dataclass(slots=True, frozen=True)
 class LimitReply:
-    """What the cache said to another floor, and the account's funds before it; None where it is cold."""
+    """The cache's answer to a new floor, and the account's funds before it; None if the account is cold."""
 
     code: LimitCode
     funds: Funds | None
@@ -82,15 +87,15 @@ def changed_fields(account: Account, wanted: Mapping[str, Any]) -> dict[str, Any
 
 
 def changes_facts(changed: Mapping[str, Any]) -> bool:
-    """Whether a change touches what payments are decided by."""
+    """Whether a change affects decisions about payments."""
     return not _FACTS.isdisjoint(changed)
 
 
 def needs_quiet(account: Account, changed: Mapping[str, Any], *, force: bool) -> bool:
-    """Whether what is on its way to the books must arrive before the change.
+    """Whether every pending payment of the account must reach the ledger before the change.
 
-    Closing asks for a balance of zero for good. A first floor was not there to hold what is on its way, and a forced
-    limit may lie above what is: the books would refuse what has been acknowledged.
+    A closed account must keep a balance of zero. Pending payments were not checked against a first floor, and a forced
+    limit may lie above the floor they were checked against: the ledger would reject payments that were acknowledged.
     """
     if changed.get("status") is AccountStatus.CLOSED:
         return True
@@ -102,13 +107,9 @@ def needs_quiet(account: Account, changed: Mapping[str, Any], *, force: bool) ->
 
 
 def refuse_change(account: Account, changed: Mapping[str, Any]) -> Refusal | None:
-    """Refuse what no account may become; balances are not looked at."""
+    """Refuse a change that no balance could allow: one of a closed account, or a limit out of range."""
     if account.status is AccountStatus.CLOSED and changes_facts(changed):
-        return Refusal(
-            RefusalCode.ACCOUNT_CLOSED,
-            f"Account {account.account_id!r} is closed for good; only its name and metadata can change.",
-            {"account_id": account.account_id, "account_status": account.status.value},
-        )
+        return account_closed_for_good(account.account_id)
     return refuse_limit(changed.get("overdraft_limit_minor"))
 
 
@@ -116,54 +117,29 @@ def refuse_limit(overdraft_limit_minor: int | None) -> Refusal | None:
     """Refuse an overdraft limit (minor units; None is no floor) that cannot be counted."""
     if overdraft_limit_minor is None or 0 <= overdraft_limit_minor <= MAX_MINOR:
         return None
-    return Refusal(
-        RefusalCode.AMOUNT_OUT_OF_RANGE,
-        f"overdraft_limit_minor must lie between 0 and {MAX_MINOR}.",
-        {"field": "overdraft_limit_minor", "max_minor": MAX_MINOR},
-    )
+    return limit_out_of_range(MAX_MINOR)
 
 
 def limit_below_use(account_id: str, overdraft_limit_minor: int, funds: Funds) -> Refusal:
     """The refusal of a limit below what is in use; figures in minor units."""
-    lowest_limit = max(0, funds.held_minor - funds.balance_minor)
-    return Refusal(
-        RefusalCode.LIMIT_BELOW_USE,
-        f"Account {account_id!r} uses {lowest_limit} of its overdraft, more than the new limit of "
-        f"{overdraft_limit_minor}. Send force: true to set it all the same; nothing can then be spent until the "
-        "balance has risen.",
-        {
-            "account_id": account_id,
-            "overdraft_limit_minor": overdraft_limit_minor,
-            "lowest_limit_minor": lowest_limit,
-            "balance_minor": funds.balance_minor,
-            "held_minor": funds.held_minor,
-            "version": funds.version,
-        },
+    return account_refusals.limit_below_use(
+        account_id, overdraft_limit_minor, funds.balance_minor, funds.held_minor, funds.version
     )
 
 
 def limit_below_promised(account_id: str, overdraft_limit_minor: int, funds: Funds) -> Refusal:
     """The refusal of a forced limit that would break open authorizations; figures in minor units."""
-    detail = (
-        f"Open authorizations hold {funds.held_minor} of account {account_id!r} and could not be captured under a "
-        f"limit of {overdraft_limit_minor}. Capture or void them first; force does not break them."
+    return account_refusals.limit_below_authorizations(
+        account_id, overdraft_limit_minor, funds.balance_minor, funds.held_minor, funds.version
     )
-    return replace(limit_below_use(account_id, overdraft_limit_minor, funds), detail=detail)
 
 
-def authorizations_hold_nothing(account_id: str, count: int) -> Refusal:
-    """The refusal of a first limit while authorizations that were made without one are open."""
-    return Refusal(
-        RefusalCode.LIMIT_BELOW_USE,
-        f"{count} open authorizations will lower the balance of account {account_id!r} and hold nothing on it, for it "
-        "had no limit when they were made. Capture or void them first.",
-        {"account_id": account_id, "open_authorizations": count},
-    )
+authorizations_hold_nothing = account_refusals.authorizations_hold_nothing
 
 
 @dataclass(slots=True, frozen=True)
 class Remainder:
-    """What still keeps an account from being closed; amounts in minor units."""
+    """What keeps an account from being closed; amounts in minor units."""
 
     balance_minor: int
     held_minor: int
@@ -172,22 +148,16 @@ class Remainder:
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing does."""
+        """Whether nothing is left."""
         return not (self.balance_minor or self.held_minor or self.pending_payments or self.open_authorizations)
 
 
 def account_not_empty(account_id: str, left: Remainder) -> Refusal:
     """The refusal to close an account, with what is left on it."""
-    return Refusal(
-        RefusalCode.ACCOUNT_NOT_EMPTY,
-        f"Account {account_id!r} cannot be closed: its balance is {left.balance_minor}, {left.held_minor} are held, "
-        f"{left.pending_payments} payments that touch it are on their way to the books, "
-        f"{left.open_authorizations} authorizations are open.",
-        {
-            "account_id": account_id,
-            "balance_minor": left.balance_minor,
-            "held_minor": left.held_minor,
-            "pending_payments": left.pending_payments,
-            "open_authorizations": left.open_authorizations,
-        },
+    return account_refusals.account_not_empty(
+        account_id,
+        balance_minor=left.balance_minor,
+        held_minor=left.held_minor,
+        pending_payments=left.pending_payments,
+        open_authorizations=left.open_authorizations,
     )

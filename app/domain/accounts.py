@@ -1,18 +1,17 @@
-"""Accounts: their types, their normal side, and which account of a payment guards it."""
+"""Accounts: their types and statuses, their normal side, and which account of a payment guards it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 DEFAULT_ENTITY = "default"
-"""The legal entity that owns the books where a caller names none."""
+"""The legal entity of an account for which the caller names none."""
 
 MAX_ID_LENGTH = 128
-"""Longest identifier, in characters: ids are keys in the cache and in every index of the books."""
-
+"""Longest identifier, in characters: ids are keys in the cache and in every index of the ledger."""
 
 RESERVED_ENDINGS = ("/balance", "/changes", "/entries")
-"""What follows an account's id in a path: an id that ends so would be taken for a question about another account."""
+"""What can follow an account's id in a path: an id with such an ending would be read as a shorter id."""
 
 
 class AccountType(StrEnum):
@@ -49,15 +48,15 @@ _DEBIT_NORMAL = frozenset({AccountType.ASSET, AccountType.EXPENSE})
 
 
 def normal_sign(account_type: AccountType) -> int:
-    """+1 where a debit raises the balance (asset, expense), −1 where a credit does.
+    """+1 if a debit raises the balance (asset, expense), −1 if a credit does.
 
-    Entries are stored debit-positive; `normal_sign × Σ entries` is the balance people read.
+    Entries are stored debit-positive; `normal_sign × Σ entries` is the balance that people read.
     """
     return 1 if account_type in _DEBIT_NORMAL else -1
 
 
 def default_overdraft_limit(account_type: AccountType) -> int | None:
-    """Wallets (liabilities) may not fall below zero unless told; other types have no floor unless given one."""
+    """Wallets (liabilities) may not fall below zero by default; other types have no floor by default."""
     return 0 if account_type is AccountType.LIABILITY else None
 
 
@@ -68,10 +67,7 @@ def floor_of(overdraft_limit_minor: int | None) -> int | None:
 
 @dataclass(slots=True, frozen=True)
 class AccountFacts:
-    """What a payment must know of an account beside its balance; changes rarely.
-
-    What follows from it is worked out once, and not for every payment.
-    """
+    """What a payment needs to know about an account apart from its balance; it rarely changes."""
 
     account_id: str
     entity_id: str
@@ -79,37 +75,42 @@ class AccountFacts:
     currency_code: str
     status: AccountStatus
     has_floor: bool
-    falls_by_debit: bool = field(init=False)
-    """Whether a debit lowers the balance."""
-    guards_debits: bool = field(init=False)
-    """Whether a debit lowers the balance towards a floor."""
-    guards_credits: bool = field(init=False)
-    """Whether a credit lowers the balance towards a floor."""
-    bars_debits: bool = field(init=False)
-    bars_credits: bool = field(init=False)
 
-    def __post_init__(self) -> None:
-        """Work out what follows."""
-        falls_by_debit = self.type not in _DEBIT_NORMAL
-        for name, value in (
-            ("falls_by_debit", falls_by_debit),
-            ("guards_debits", self.has_floor and falls_by_debit),
-            ("guards_credits", self.has_floor and not falls_by_debit),
-            ("bars_debits", self.status.bars_debits),
-            ("bars_credits", self.status.bars_credits),
-        ):
-            object.__setattr__(self, name, value)  # the class is frozen
+    @property
+    def falls_by_debit(self) -> bool:
+        """Whether a debit lowers the balance."""
+        return self.type not in _DEBIT_NORMAL
+
+    @property
+    def guards_debits(self) -> bool:
+        """Whether a debit lowers the balance towards a floor."""
+        return self.has_floor and self.falls_by_debit
+
+    @property
+    def guards_credits(self) -> bool:
+        """Whether a credit lowers the balance towards a floor."""
+        return self.has_floor and not self.falls_by_debit
+
+    @property
+    def bars_debits(self) -> bool:
+        """Whether a debit is refused."""
+        return self.status.bars_debits
+
+    @property
+    def bars_credits(self) -> bool:
+        """Whether a credit is refused."""
+        return self.status.bars_credits
 
     def as_open(self) -> "AccountFacts":
-        """The same account if nothing barred it."""
+        """The same account with the status open."""
         return replace(self, status=AccountStatus.OPEN)
 
 
 def guarded_account(source: AccountFacts, destinations: Sequence[AccountFacts]) -> tuple[AccountFacts, bool] | None:
     """The account whose partition decides the payment, and whether its balance falls.
 
-    It is the one whose balance falls and has a floor; where none has, the source. None where several would have to be
-    guarded at once: no single script can decide that.
+    The guarded account is the one whose balance falls and has a floor; if none has, the source. None if there are
+    several: no single script call can check accounts of different partitions.
     """
     guarded = [source] if source.guards_debits else []
     guarded += [account for account in destinations if account.guards_credits]

@@ -1,6 +1,6 @@
-"""Holds: funds set aside by an authorization until it is captured, voided, or expires.
+"""Authorizations: payments whose funds are held until they are captured, voided, or expire.
 
-authorized → captured | voided | expired. The script decides which comes first, and the books decide it again.
+authorized → captured | voided | expired. The cache decides which end comes first, and the ledger checks it again.
 """
 
 from dataclasses import dataclass, replace
@@ -8,8 +8,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from app.domain import payment_refusals
 from app.domain.payment import Leg
-from app.domain.refusals import Refusal, RefusalCode
 
 
 class AuthorizationState(StrEnum):
@@ -23,7 +23,7 @@ class AuthorizationState(StrEnum):
 
 @dataclass(slots=True)
 class Authorization:
-    """An authorization as the books keep it; amounts in minor units. `concluded_by` is the intent that ended it."""
+    """An authorization as the ledger keeps it; amounts in minor units. `concluded_by` is the intent that ended it."""
 
     payment_id: str
     entity_id: str
@@ -51,30 +51,9 @@ class Authorization:
         return self.legs[0].amount_minor
 
     def concluded_as(self, state: AuthorizationState, captured_minor: int) -> "Authorization":
-        """The same authorization as the cache has concluded it, ahead of the books."""
+        """The same authorization as the cache has concluded it, before the ledger has."""
         return replace(self, state=state, captured_minor=captured_minor or None)
 
 
-_CONCLUDED = {
-    AuthorizationState.CAPTURED: RefusalCode.HOLD_ALREADY_CAPTURED,
-    AuthorizationState.VOIDED: RefusalCode.HOLD_ALREADY_VOIDED,
-    AuthorizationState.EXPIRED: RefusalCode.HOLD_EXPIRED,
-}
-
-
-def refuse_concluded(payment_id: str, state: AuthorizationState) -> Refusal:
-    """The refusal of whoever comes second."""
-    return Refusal(
-        _CONCLUDED[state],
-        f"The authorization {payment_id} is {state.value} already.",
-        {"payment_id": payment_id, "state": state.value},
-    )
-
-
-def authorization_not_found(payment_id: str) -> Refusal:
-    """The refusal where there is no authorization to conclude."""
-    return Refusal(
-        RefusalCode.HOLD_NOT_FOUND,
-        f"Payment {payment_id!r} is not an authorization, or there is none of this id.",
-        {"payment_id": payment_id},
-    )
+authorization_not_found = payment_refusals.authorization_not_found
+refuse_concluded = payment_refusals.authorization_concluded

@@ -1,4 +1,4 @@
-"""Breaks: differences that must not be, as values."""
+"""Breaks: differences that reconciliation or chain verification finds, as values."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ class BreakKind(StrEnum):
     """The kinds of difference that a reconciliation or a verification finds."""
 
     BALANCE_NOT_SUM = "balance_not_sum"
-    """An account's balance in the books is not the sum of its entries."""
+    """An account's balance in the ledger is not the sum of its entries."""
     ENTRY_GAP = "entry_gap"
     """An account's entry numbers have a gap, or its count is wrong."""
     ENTRY_RUNNING_BALANCE = "entry_running_balance"
@@ -22,9 +22,9 @@ class BreakKind(StrEnum):
     TRIAL_BALANCE = "trial_balance"
     """Debits and credits of a currency differ."""
     CACHE_BALANCE = "cache_balance"
-    """The cache's balance is not the ledger's at the same entry number."""
+    """The cache's balance differs from the ledger's at the same entry number."""
     CACHE_AHEAD = "cache_ahead"
-    """The cache has seen entries that the ledger does not have."""
+    """The cache knows entries that the ledger does not have."""
     CACHE_FLOOR = "cache_floor"
     """The cache guards another floor than the ledger."""
     HELD_NOT_SUM = "held_not_sum"
@@ -54,12 +54,12 @@ OF_THE_CACHE = frozenset(
         BreakKind.INTENT_WITHOUT_HOLD,
     }
 )
-"""What is wrong in the cache alone and can be made anew from the books; the other kinds are about the books."""
+"""Breaks of the cache alone, which can be rebuilt from the ledger; the other kinds are about the ledger."""
 
 
 @dataclass(slots=True)
 class Break:
-    """One difference: its kind, what it is about, and both sides' figures."""
+    """One difference: its kind, its subject, and the figures of both sides."""
 
     kind: BreakKind
     subject: str
@@ -83,7 +83,7 @@ class ChainRange:
 
 @dataclass(slots=True, frozen=True)
 class RecomputedRange:
-    """What the database made of a range: how many transactions and entries, the last hash, how many are in order."""
+    """A range as the database recomputed it: its transactions and entries, the last hash, and how many are in order."""
 
     transactions: int
     entries: int
@@ -93,7 +93,7 @@ class RecomputedRange:
 
 @dataclass(slots=True)
 class ProofReport:
-    """What a run looked at, and the breaks it found."""
+    """What a run checked, and the breaks it found."""
 
     mode: str
     checked: dict[str, int] = field(default_factory=dict)
@@ -103,11 +103,11 @@ class ProofReport:
     seconds: float = 0.0
 
     def add(self, other: "ProofReport") -> None:
-        """Take over what another part of the run looked at and found."""
+        """Add what another part of the run checked and found."""
         for what, number in other.checked.items():
             self.count(what, number)
         self.breaks += other.breaks
 
     def count(self, what: str, number: int) -> None:
-        """Add to what was looked at."""
+        """Add to what was checked."""
         self.checked[what] = self.checked.get(what, 0) + number

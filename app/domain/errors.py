@@ -1,4 +1,4 @@
-"""Faults: what goes wrong around a request, as opposed to a refusal, which is an answer to it."""
+"""Faults: failures around a request. A refusal, by contrast, is an answer to the request."""
 
 
 class Fault(Exception):
@@ -14,15 +14,15 @@ class OutcomeUnknown(Fault):
 
 
 class LedgerUnavailable(Fault):
-    """The books could not be reached or did not answer in time."""
+    """The ledger could not be reached or did not answer in time."""
 
 
 class ConcurrencyConflict(Fault):
-    """The books aborted a transaction because of a concurrent one; trying again may succeed."""
+    """The ledger aborted a transaction because of a concurrent one; a retry may succeed."""
 
 
 class RowsChanged(Fault):
-    """Rows of the books are not as they were remembered; nothing was written."""
+    """Rows of the ledger differ from the remembered ones; nothing was written."""
 
 
 class ConcurrencyRetryExhausted(Fault):
@@ -30,7 +30,7 @@ class ConcurrencyRetryExhausted(Fault):
 
 
 class LedgerConstraintViolated(Fault):
-    """The books rejected a posting by one of their own constraints."""
+    """A constraint of the database rejected a posting."""
 
     def __init__(self, constraint: str, message: str) -> None:
         super().__init__(message)
@@ -38,4 +38,4 @@ class LedgerConstraintViolated(Fault):
 
 
 class Misconfigured(Fault):
-    """A setting or a server contradicts what Holdfast needs; it does not start like this."""
+    """A setting or a server contradicts what Holdfast needs; Holdfast does not start with it."""

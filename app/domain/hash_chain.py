@@ -1,25 +1,29 @@
-"""Ledger transactions and their entries, and the hash that chains them."""
+"""Ledger transactions and their entries, and the hash that chains the transactions of a partition.
+
+Posting writes rows: tuples, for there is one for each payment. Whoever reads or verifies the ledger gets a
+`LedgerTransaction`. Both forms are hashed by the same function.
+"""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
-from json import JSONEncoder
+from json import JSONEncoder, loads
 from json.encoder import encode_basestring as _text
 from typing import Any
 
-from app.domain.timestamps import to_microseconds
+from app.domain.timestamps import from_microseconds, to_microseconds
 
 GENESIS_HASH = bytes(32)
-"""What the first transaction of a partition names as its predecessor's hash."""
+"""The hash that the first transaction of a partition names as its predecessor's."""
 
 canonical_json = JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode
-"""JSON in the one form that is hashed; metadata is kept in this form, so that SQL can recompute the hash too."""
+"""JSON in the one form that is hashed. Metadata is kept in this form, so that SQL can recompute the hash too."""
 
 
 @dataclass(slots=True)
 class Entry:
-    """One immutable line of an account: signed amount, debit positive, and the balance it left behind."""
+    """One immutable line of an account: its signed amount, debit positive, and the account's balance after it."""
 
     account_id: str
     entry_number: int
@@ -51,6 +55,21 @@ class LedgerTransaction:
     hash: bytes = b""
 
 
+TransactionFacts = tuple[
+    int, int, str, str, str, str, str | None, str, str, str | None, str | None, int, int, int
+]  # fmt: skip
+"""A transaction without its hashes: partition, chain_seq, entity_id, external_id, kind, payment_id, relates_to,
+fingerprint, actor, description, metadata (canonical JSON), accepted_at, effective_at, posted_at (microseconds since
+1970 UTC)."""
+
+TransactionRow = tuple[TransactionFacts, bytes, bytes]
+"""A transaction as it is written: its facts, the predecessor's hash, its own hash."""
+
+EntryRow = tuple[str, int, int, int, int, int, int, str, int]
+"""An entry as it is written: account_id, entry_number, partition, chain_seq, leg, amount_minor, balance_minor,
+currency_code, posted_at (microseconds since 1970 UTC)."""
+
+
 def chain_hash(transaction: LedgerTransaction) -> bytes:
     """SHA-256 of the predecessor's hash and the canonical form.
 
@@ -61,27 +80,10 @@ def chain_hash(transaction: LedgerTransaction) -> bytes:
         canonical_entry(e.account_id, e.entry_number, e.amount_minor, e.balance_minor, e.currency_code)
         for e in transaction.entries
     ]
-    return hash_behind(transaction.previous_hash, facts_of(transaction), ",".join(entries))
+    return hash_transaction(transaction.previous_hash, _facts_of(transaction), ",".join(entries))
 
 
-TransactionFacts = tuple[
-    int, int, str, str, str, str, str | None, str, str, str | None, str | None, int, int, int
-]  # fmt: skip
-"""A transaction without its hashes: partition, chain_seq, entity_id, external_id, kind, payment_id, relates_to,
-fingerprint, actor, description, metadata (canonical JSON), accepted_at, effective_at, posted_at (microseconds since
-1970 UTC). A tuple, for there is one a payment."""
-
-TransactionRow = tuple[TransactionFacts, bytes, bytes]
-"""What is written of a transaction: the facts, the predecessor's hash, its own hash."""
-
-EntryRow = tuple[str, int, int, int, int, int, int, str, int]
-"""What is written of an entry: account_id, entry_number, partition, chain_seq, leg, amount_minor, balance_minor,
-currency_code, posted_at (microseconds since 1970 UTC)."""
-
-
-def facts_of(t: LedgerTransaction) -> TransactionFacts:
-    """The facts that are hashed and written."""
-    accepted_at_us = to_microseconds(t.accepted_at)
+def _facts_of(t: LedgerTransaction) -> TransactionFacts:
     return (
         t.partition,
         t.chain_seq,
@@ -94,31 +96,16 @@ def facts_of(t: LedgerTransaction) -> TransactionFacts:
         t.actor,
         t.description,
         None if t.metadata is None else canonical_json(t.metadata),
-        accepted_at_us,
-        accepted_at_us if t.effective_at is t.accepted_at else to_microseconds(t.effective_at),
+        to_microseconds(t.accepted_at),
+        to_microseconds(t.effective_at),
         to_microseconds(t.posted_at),
     )
 
 
-def rows_of(transactions: Iterable[LedgerTransaction]) -> tuple[list[TransactionRow], list[EntryRow]]:
-    """What is written of transactions and their entries."""
-    written: list[TransactionRow] = []
-    lines: list[EntryRow] = []
-    for t in transactions:
-        facts = facts_of(t)
-        written.append((facts, t.previous_hash, t.hash))
-        lines += [
-            (e.account_id, e.entry_number, t.partition, t.chain_seq, leg, e.amount_minor, e.balance_minor,
-             e.currency_code, facts[-1])
-            for leg, e in enumerate(t.entries)
-        ]  # fmt: skip
-    return written, lines
+def hash_transaction(previous_hash: bytes, facts: TransactionFacts, entries: str) -> bytes:
+    """The hash of a transaction; `entries` are the canonical forms of its entries, joined by commas.
 
-
-def hash_behind(previous_hash: bytes, facts: TransactionFacts, entries: str) -> bytes:
-    """The hash of a transaction; `entries` are their canonical forms, joined by commas.
-
-    The array of `chain_hash` is put together by hand: at a fifth of the encoder's cost, for every payment posted.
+    It writes the array of `chain_hash` by hand, which costs a fifth of the JSON encoder: it runs for every payment.
     """
     (
         partition, chain_seq, entity_id, external_id, kind, payment_id, relates_to, fingerprint,
@@ -138,3 +125,26 @@ def canonical_entry(
 ) -> str:
     """An entry as it is hashed."""
     return f"[{_text(account_id)},{entry_number},{amount_minor},{balance_minor},{_text(currency_code)}]"
+
+
+def transactions_from(rows: Iterable[TransactionRow], entry_rows: Iterable[EntryRow]) -> list[LedgerTransaction]:
+    """Written transactions with their entries, as readers see them."""
+    entries: dict[tuple[int, int], list[Entry]] = {}
+    for account_id, number, partition, chain_seq, _, amount_minor, balance_minor, currency_code, _ in entry_rows:
+        entry = Entry(account_id, number, amount_minor, balance_minor, currency_code)
+        entries.setdefault((partition, chain_seq), []).append(entry)
+    return [_transaction_from(row, entries[row[0][:2]]) for row in rows]
+
+
+def _transaction_from(row: TransactionRow, entries: list[Entry]) -> LedgerTransaction:
+    (*texts, metadata, accepted_at_us, effective_at_us, posted_at_us), previous_hash, own_hash = row
+    times = [from_microseconds(one) for one in (accepted_at_us, effective_at_us, posted_at_us)]
+    fields: list[Any] = [
+        *texts,
+        None if metadata is None else loads(metadata),
+        *times,
+        entries,
+        previous_hash,
+        own_hash,
+    ]
+    return LedgerTransaction(*fields)

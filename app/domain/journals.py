@@ -1,4 +1,8 @@
-"""Journals, reversals and refunds: movements of many legs that are posted at once, while the caller waits."""
+"""Journals, reversals and refunds: movements of many legs that are posted while the caller waits.
+
+An `Order` is what a caller asks for. Checked against the accounts it becomes a `Draft`. Intents hold the draft's funds
+in the cache, and `plan_journal` decides it over the rows that the posting transaction has locked.
+"""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -7,8 +11,9 @@ from json import dumps
 from typing import Any
 
 from app.domain.accounts import AccountFacts
-from app.domain.hash_chain import LedgerTransaction
-from app.domain.ledger_rows import HOLD_SEPARATOR, ChainHead, Delta, LedgerBalance, PostingPlan
+from app.domain.hash_chain import LedgerTransaction, TransactionFacts, canonical_json
+from app.domain.journal_refusals import account_listed_twice, journal_unbalanced, refund_exceeds_payment
+from app.domain.ledger_rows import HOLD_SEPARATOR, ChainHead, LedgerBalance, PostingPlan
 from app.domain.payment import Intent, Kind, Leg
 from app.domain.payment_checks import (
     differing_field,
@@ -18,10 +23,13 @@ from app.domain.payment_checks import (
     refuse_id,
     refuse_unknown,
 )
-from app.domain.posting_plan import advance_balance, advance_head, refuse_leg
+from app.domain.payment_refusals import entity_mismatch, external_id_reused
+from app.domain.posting_checks import refuse_leg
+from app.domain.posting_plan import Planner
 from app.domain.read_models import PostedPayment
-from app.domain.refusals import Refusal, RefusalCode
+from app.domain.refusals import Refusal
 from app.domain.splits import allocate
+from app.domain.timestamps import to_microseconds
 
 FEWEST_ENTRIES = 2
 MOST_ENTRIES = 200
@@ -38,7 +46,7 @@ _FIELDS = {
 
 @dataclass(slots=True, frozen=True)
 class Order:
-    """What a caller asks for, before anything is looked up: enough to recognise a repeat."""
+    """What a caller asks for, before any look-up: enough to recognise a repeat."""
 
     kind: Kind
     external_id: str
@@ -81,7 +89,7 @@ class JournalRequest:
 
 @dataclass(slots=True)
 class Draft:
-    """An order with its legs, checked against the facts; balances are the cache's and the books' business."""
+    """An order with its legs, checked against the accounts; the cache and the ledger check the balances."""
 
     order: Order
     entity_id: str
@@ -128,30 +136,23 @@ def _order(
 def refuse_reused_by(order: Order, first_fingerprint: str) -> Refusal:
     """The refusal of an external id that belongs to something else; names the field that differs."""
     name = differing_field(order.fingerprint, first_fingerprint, _FIELDS[order.kind])
-    return Refusal(
-        RefusalCode.EXTERNAL_ID_REUSED,
-        f"external_id {order.external_id!r} was used before for something else: {name} differs. Nothing was moved.",
-        {"field": name, "external_id": order.external_id},
-    )
+    return external_id_reused(order.external_id, name, used_for="something else")
 
 
 # From an order to a draft
 
 
-def refuse_journal_ids(request: JournalRequest) -> Refusal | None:
-    """Refuse identifiers that cannot be, and an account that stands twice."""
+def refuse_journal_ids(request: JournalRequest, facts: Mapping[str, AccountFacts]) -> Refusal | None:
+    """Refuse invalid identifiers, and an account that is listed twice."""
     if refusal := refuse_id("external_id", request.external_id):
         return refusal
     seen: set[str] = set()
     for account_id in request.account_ids:
-        if refusal := refuse_id("account_id", account_id):
+        # An account that exists has a valid id, or had one when it was created.
+        if account_id not in facts and (refusal := refuse_id("account_id", account_id)):
             return refusal
         if account_id in seen:
-            return Refusal(
-                RefusalCode.ACCOUNTS_EQUAL,
-                f"Account {account_id!r} stands twice; net its entries into one.",
-                {"account_id": account_id},
-            )
+            return account_listed_twice(account_id)
         seen.add(account_id)
     return None
 
@@ -162,7 +163,7 @@ def draft_journal(request: JournalRequest, order: Order, facts: Mapping[str, Acc
     refusal = refuse_accounts(legs, facts)
     if refusal is None:
         refusal = next((found for line in request.lines if (found := refuse_amount(line.amount_minor))), None)
-    refusal = refusal or _refuse_unbalanced(legs, facts)
+    refusal = refusal or _check_balanced(legs, facts)
     if refusal is not None:
         return refusal
     return Draft(order, facts[legs[0].account_id].entity_id, legs, request.effective_at, request.metadata)
@@ -180,28 +181,20 @@ def refuse_accounts(legs: Sequence[Leg], facts: Mapping[str, AccountFacts]) -> R
     for leg in legs:
         account = facts[leg.account_id]
         if account.entity_id != first.entity_id:
-            return Refusal(
-                RefusalCode.ENTITY_MISMATCH,
-                "The accounts belong to the books of different entities.",
-                {"account_id": account.account_id, "entity_id": account.entity_id, "first_entity_id": first.entity_id},
+            return entity_mismatch(
+                account_id=account.account_id, entity_id=account.entity_id, first_entity_id=first.entity_id
             )
     return None
 
 
-def _refuse_unbalanced(legs: Sequence[Leg], facts: Mapping[str, AccountFacts]) -> Refusal | None:
+def _check_balanced(legs: Sequence[Leg], facts: Mapping[str, AccountFacts]) -> Refusal | None:
     differences: dict[str, int] = {}
     for leg in legs:
         currency = facts[leg.account_id].currency_code
         differences[currency] = differences.get(currency, 0) + leg.amount_minor
     for currency, difference in differences.items():
         if difference:
-            side = "debits" if difference > 0 else "credits"
-            return Refusal(
-                RefusalCode.JOURNAL_UNBALANCED,
-                f"In {currency} the {side} are higher by {abs(difference)}; debits and credits must be equal in each "
-                "currency.",
-                {"currency_code": currency, "difference_minor": difference},
-            )
+            return journal_unbalanced(currency, difference)
     return None
 
 
@@ -211,14 +204,14 @@ def draft_reversal(order: Order, original: LedgerTransaction, facts: Mapping[str
     return refuse_accounts(legs, facts) or Draft(order, original.entity_id, legs)
 
 
-# Holding
+# From a draft to its holds
 
 
 def hold_intents(draft: Draft, facts: Mapping[str, AccountFacts], attempt: str) -> list[Intent]:
-    """What is held while a draft is posted: an intent for each guarded leg, unique to this `attempt`.
+    """The intents that hold a draft's funds while it is posted: one for each guarded leg, unique to this `attempt`.
 
-    The first carries all legs, so that whoever finds it left behind knows every account that may have to be settled.
-    Where no leg is guarded there is one all the same, which holds nothing.
+    The first carries all legs, so recovery after a kill knows every account that may need settling. If no leg is
+    guarded, there is still one intent; it holds nothing.
     """
     guarded = [leg for leg in draft.legs if _is_guarded(leg, facts[leg.account_id])]
     intents = [_hold(draft, leg, facts, attempt, abs(leg.amount_minor)) for leg in guarded]
@@ -252,32 +245,35 @@ def _hold(draft: Draft, leg: Leg, facts: Mapping[str, AccountFacts], attempt: st
 def plan_journal(
     draft: Draft, balances: dict[str, LedgerBalance], head: ChainHead, posted_at: datetime
 ) -> PostingPlan | Refusal:
-    """Decide a draft over the rows that its transaction has locked; `balances` and `head` are advanced."""
+    """Decide a draft over the rows that its transaction has locked; `balances` are advanced."""
     for leg in draft.legs:
         if refusal := refuse_leg(leg, balances.get(leg.account_id), draft.entity_id):
             return refusal
-    order = draft.order
-    deltas: dict[str, Delta] = {}
-    transaction = LedgerTransaction(
-        partition=head.partition,
-        chain_seq=head.chain_seq + 1,
-        entity_id=draft.entity_id,
-        external_id=order.external_id,
-        kind=order.kind.value,
-        payment_id=f"{_ID_PREFIX[order.kind]}_{head.chain_seq + 1}",
-        relates_to=order.relates_to,
-        fingerprint=order.fingerprint,
-        actor=order.actor,
-        description=order.reason,
-        metadata=draft.metadata,
-        accepted_at=posted_at,
-        effective_at=draft.effective_at or posted_at,
-        posted_at=posted_at,
-        entries=[advance_balance(leg, balances[leg.account_id], deltas, posted_at) for leg in draft.legs],
-        previous_hash=head.chain_hash,
+    planner = Planner(balances, {head.partition: head}, posted_at)
+    planner.append(_facts_of(draft, head, posted_at), draft.legs)
+    balances.update(planner.plan.balances)
+    return planner.plan
+
+
+def _facts_of(draft: Draft, head: ChainHead, posted_at: datetime) -> TransactionFacts:
+    """The transaction that a draft becomes. It is accepted when it is posted."""
+    order, posted_at_us = draft.order, to_microseconds(posted_at)
+    return (
+        head.partition,
+        head.chain_seq + 1,
+        draft.entity_id,
+        order.external_id,
+        order.kind.value,
+        f"{_ID_PREFIX[order.kind]}_{head.chain_seq + 1}",
+        order.relates_to,
+        order.fingerprint,
+        order.actor,
+        order.reason,
+        None if draft.metadata is None else canonical_json(draft.metadata),
+        posted_at_us,
+        posted_at_us if draft.effective_at is None else to_microseconds(draft.effective_at),
+        posted_at_us,
     )
-    advance_head(head, transaction)
-    return PostingPlan(transactions=[transaction], deltas=deltas)
 
 
 def draft_refund(
@@ -287,7 +283,7 @@ def draft_refund(
     amount_minor: int | None,
     facts: Mapping[str, AccountFacts],
 ) -> Draft | Refusal:
-    """Take back a payment, all that remains or a part, from its destinations in proportion of what remains of each."""
+    """Take back a payment, all that remains or a part, from its destinations in proportion to what remains of each."""
     source, *destinations = original.legs
     remaining = remaining_of(original, earlier)
     left = sum(remaining)
@@ -295,18 +291,7 @@ def draft_refund(
     if amount_minor is not None and (refusal := refuse_amount(amount_minor)):
         return refusal
     if amount > left or not left:
-        return Refusal(
-            RefusalCode.REFUND_EXCEEDS_PAYMENT,
-            f"{left} of {source.amount_minor} remain to be refunded"
-            + ("." if amount_minor is None else f", not {amount_minor}."),
-            {
-                "payment_id": original.payment_id,
-                "amount_minor": amount_minor,
-                "posted_minor": source.amount_minor,
-                "refunded_minor": source.amount_minor - left,
-                "remaining_minor": left,
-            },
-        )
+        return refund_exceeds_payment(original.payment_id, amount_minor, source.amount_minor, left)
     parts = zip(destinations, allocate(amount, remaining), strict=True)
     legs = [*(Leg(one.account_id, part) for one, part in parts if part), Leg(source.account_id, -amount)]
     return refuse_accounts(legs, facts) or Draft(order, original.entity_id, legs)

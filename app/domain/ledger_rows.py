@@ -1,36 +1,37 @@
-"""The rows that posting works on: intents out of the outbox, accounts and chains as the books have them, and the plan.
+"""The values that posting works on: intents from the outbox, rows of the ledger, and the plan of what to write.
 
-`app/domain/posting_plan.py` makes the plan. Nothing here writes.
+`app/domain/posting_plan.py` makes the plan, `app/ledger/` writes it.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from app.domain.authorizations import Authorization
-from app.domain.hash_chain import LedgerTransaction
+from app.domain.hash_chain import EntryRow, TransactionRow
 from app.domain.payment import Intent, Kind, OutboxPosition
 from app.domain.refusals import Refusal
+from app.domain.timestamps import EPOCH
 
 HOLD_SEPARATOR = "\x1f"
-"""Stands in the external id of a journal's hold; no caller can send it, for it is not printable."""
+"""Separates the parts of the external id of a journal's hold. No caller can send it, because it is not printable."""
 
 
 @dataclass(slots=True)
 class QueuedIntent:
-    """An intent and where it stands in the outbox."""
+    """An intent and its position in the outbox."""
 
     outbox_position: OutboxPosition
     intent: Intent
 
     @property
     def key(self) -> tuple[str, str]:
-        """What is unique for ever: entity and external id."""
+        """Entity and external id: together they are unique forever."""
         return self.intent.entity_id, self.intent.external_id
 
     @property
     def payment_id(self) -> str:
-        """The payment it belongs to: the authorization that it concludes, or itself."""
+        """The payment that the intent belongs to: the authorization that it concludes, or itself."""
         return self.intent.payment_id or self.outbox_position.payment_id
 
     @property
@@ -46,7 +47,7 @@ class QueuedIntent:
 
 @dataclass(slots=True)
 class LedgerBalance:
-    """An account's row in the books: balance on its normal side after `entry_count` entries, minor units."""
+    """An account's row in the ledger: its balance on the normal side after `entry_count` entries, in minor units."""
 
     account_id: str
     entity_id: str
@@ -72,7 +73,7 @@ class ChainHead:
 
 @dataclass(slots=True)
 class KnownOutcome:
-    """What the books already say of an external id."""
+    """What the ledger already has under an external id."""
 
     payment_id: str
     fingerprint: str
@@ -81,7 +82,7 @@ class KnownOutcome:
 
 @dataclass(slots=True)
 class Rejection:
-    """An acknowledged intent that the books refuse."""
+    """An acknowledged intent that the ledger refuses."""
 
     queued: QueuedIntent
     refusal: Refusal
@@ -89,39 +90,86 @@ class Rejection:
 
 @dataclass(slots=True)
 class Duplicate:
-    """A late repeat of what is posted already."""
+    """A late repeat of a payment that is posted already."""
 
     queued: QueuedIntent
     original_payment_id: str
 
 
 @dataclass(slots=True)
-class Delta:
-    """What a batch adds to an account: to its balance on the normal side, to its entries, to its version."""
-
-    change_minor: int = 0
-    entries: int = 0
-    versions: int = 0
-
-
-@dataclass(slots=True)
 class PostingPlan:
     """What is to be written for a batch, all or nothing."""
 
-    transactions: list[LedgerTransaction] = field(default_factory=list)
+    posted_at: datetime
+    transactions: list[TransactionRow] = field(default_factory=list)
+    entries: list[EntryRow] = field(default_factory=list)
+    balances: dict[str, LedgerBalance] = field(default_factory=dict)
+    """The rows of the accounts that change, as they are after the batch."""
+    balances_before: list[LedgerBalance] = field(default_factory=list)
+    """The same rows before the batch, in the same order."""
+    heads: dict[int, ChainHead] = field(default_factory=dict)
+    """The heads of the chains that grow, as they are after the batch."""
+    heads_before: list[ChainHead] = field(default_factory=list)
+    """The same heads before the batch, in the same order."""
     rejections: list[Rejection] = field(default_factory=list)
     duplicates: list[Duplicate] = field(default_factory=list)
     redelivered: list[tuple[QueuedIntent, bool]] = field(default_factory=list)
-    """Intents whose outcome is in the books already, and whether that is a posting; only their settle is due."""
+    """Intents whose outcome is in the ledger already, and whether that is a posting; they only need settling."""
     authorized: list[Authorization] = field(default_factory=list)
     concluded: list[Authorization] = field(default_factory=list)
-    deltas: dict[str, Delta] = field(default_factory=dict)
+
+
+REMEMBERED_ACCOUNTS = 50_000
+"""Rows kept from one turn to the next, some 400 bytes each."""
+
+
+@dataclass(slots=True)
+class RememberedRows:
+    """The rows of accounts and chains as a drain last knew them. Rows are replaced, never changed."""
+
+    balances: dict[str, LedgerBalance] = field(default_factory=dict)
+    heads: dict[int, ChainHead] = field(default_factory=dict)
+    latest: datetime = EPOCH
+    """The latest time in any of these rows."""
+
+    def learn(self, balances: Mapping[str, LedgerBalance], heads: Mapping[int, ChainHead]) -> None:
+        """Remember rows as they are in the ledger."""
+        self.balances.update(balances)
+        self.heads.update(heads)
+        seen = [row.updated_at for row in balances.values()] + [head.last_posted_at for head in heads.values()]
+        self.latest = max(self.latest, *seen)
+
+    def apply(self, plan: PostingPlan) -> None:
+        """Remember rows as they will be when a plan is written."""
+        self.balances.update(plan.balances)
+        self.heads.update(plan.heads)
+        self.latest = plan.posted_at
+
+    def forget(self) -> None:
+        """Forget every row: one was not as remembered, or a plan was not written."""
+        self.balances.clear()
+        self.heads.clear()
+        self.latest = EPOCH
+
+    def forget_if_large(self) -> None:
+        """Forget every row if there are too many."""
+        if len(self.balances) > REMEMBERED_ACCOUNTS:
+            self.forget()
+
+    def knows_chains(self, batch: Sequence[QueuedIntent]) -> bool:
+        """Whether the heads of all chains that a batch advances are remembered."""
+        return {queued.outbox_position.partition for queued in batch} <= self.heads.keys()
+
+    def unknown_accounts(self, batch: Sequence[QueuedIntent]) -> set[str]:
+        """The accounts of a batch whose rows are not remembered."""
+        touched = {leg.account_id for queued in batch for leg in queued.intent.legs}
+        return touched - self.balances.keys()
 
 
 def units(batch: Iterable[QueuedIntent]) -> Iterator[list[QueuedIntent]]:
-    """What must be posted or rejected as one: each intent, or all of an atomic batch, which stand together.
+    """The groups that must be posted or rejected as one: a single intent, or all of an atomic batch.
 
-    An intent that is not linked is given out before the next one is asked for.
+    The intents of an atomic batch follow one another. A single intent is yielded before the next one is read.
     """
     group: list[QueuedIntent] = []
     for queued in batch:
@@ -145,5 +193,5 @@ def by_partition(queued: Iterable[QueuedIntent]) -> dict[int, list[QueuedIntent]
 
 
 def journal_key(queued: QueuedIntent) -> tuple[str, str]:
-    """Entity and external id of the journal that a journal's hold was made for."""
+    """Entity and external id of the journal for which a journal's hold was made."""
     return queued.intent.entity_id, queued.intent.external_id.partition(HOLD_SEPARATOR)[0]

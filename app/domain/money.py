@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from app.domain.refusals import Refusal, RefusalCode
+from app.domain.account_refusals import asset_code_reserved
+from app.domain.refusals import Refusal
 
 MAX_MINOR = 2**53 - 1
 """The largest amount or balance, in minor units: Lua numbers and JSON clients are doubles, exact up to here."""
@@ -39,20 +40,5 @@ class Asset:
 
 
 def refuse_registration(wanted: Asset, reserved_codes: Mapping[str, Asset | None]) -> Refusal | None:
-    """Refuse an asset under a code of ISO 4217, or with minor units that cannot be counted."""
-    if wanted.currency_code in reserved_codes:
-        return Refusal(
-            RefusalCode.ASSET_EXISTS,
-            f"{wanted.currency_code} is a code of ISO 4217; choose one of your own.",
-            {"currency_code": wanted.currency_code, "iso_4217": True},
-        )
-    return None
-
-
-def unknown_currency(currency_code: str) -> Refusal:
-    """The refusal of a code that is neither in ISO 4217 nor registered."""
-    return Refusal(
-        RefusalCode.UNKNOWN_CURRENCY,
-        f"{currency_code} is neither a currency of ISO 4217 nor a registered asset; register one with POST /v1/assets.",
-        {"currency_code": currency_code},
-    )
+    """Refuse an asset that takes a code of ISO 4217."""
+    return asset_code_reserved(wanted.currency_code) if wanted.currency_code in reserved_codes else None

@@ -1,4 +1,4 @@
-"""Payments: what is asked, what is intended, and the outbox position that a payment id names."""
+"""Payments: what a client asks for, the intent it becomes, and the outbox position that a payment id names."""
 
 import re
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ from zlib import crc32
 from app.domain.splits import Destination
 
 DEFAULT_PARTITIONS = 16
-"""Enough for a cluster of sixteen masters; fixed at the first migration, because ids carry the partition."""
+"""Enough for a cluster of sixteen masters; fixed at the first migration, because payment ids name the partition."""
 
 
 def partition_of(key: str, partitions: int) -> int:
@@ -23,10 +23,10 @@ _PAYMENT_ID = re.compile(r"pay_(\d{1,5})_(\d{1,15})_(\d{1,10})", re.ASCII)
 
 @dataclass(slots=True, frozen=True)
 class OutboxPosition:
-    """Where a payment's intent stands: its partition and its position in that partition's outbox.
+    """The place of an intent: its partition, and its stream id in the outbox of that partition.
 
-    The position is the stream id `<milliseconds>-<sequence>`, so the payment id needs no index while the payment
-    is pending, sorts by acceptance within its partition, and says when the payment was accepted.
+    The stream id is `<milliseconds>-<sequence>`. So a pending payment is found by its id without an index, ids sort by
+    acceptance within a partition, and an id says when the payment was accepted.
     """
 
     partition: int
@@ -44,15 +44,22 @@ class OutboxPosition:
 
 
 def parse_payment_id(payment_id: str) -> OutboxPosition | None:
-    """The position behind a payment id; None where the text is not one."""
+    """The outbox position that a payment id names; None if the text is not a payment id."""
     match = _PAYMENT_ID.fullmatch(payment_id)
     if match is None:
         return None
     return OutboxPosition(int(match[1]), f"{match[2]}-{match[3]}")
 
 
+def stream_id_of(payment_id: str) -> str:
+    """The stream id in a payment id, which must be one."""
+    outbox_position = parse_payment_id(payment_id)
+    assert outbox_position is not None
+    return outbox_position.stream_id
+
+
 def stream_id_order(stream_id: str) -> tuple[int, int]:
-    """A sort key for outbox positions: text order is not stream order."""
+    """A sort key for stream ids: the order of the texts is not the order of the stream."""
     milliseconds, _, sequence = stream_id.partition("-")
     return int(milliseconds), int(sequence)
 
@@ -69,7 +76,7 @@ class Kind(StrEnum):
     REVERSAL = "reversal"
     REFUND = "refund"
     JOURNAL_HOLD = "journal_hold"
-    """Holds funds for a journal, reversal or refund while it is posted; itself it is never posted."""
+    """Holds funds for a journal, reversal or refund while that is posted; it is never posted itself."""
 
 
 HOLD_ONLY = frozenset({Kind.AUTHORIZATION, Kind.VOID, Kind.EXPIRY, Kind.JOURNAL_HOLD})
@@ -96,7 +103,7 @@ class PaymentRequest:
     manual_capture: bool = False
     expires_in_s: int | None = None
     awaited: bool = False
-    """Whether the caller waits for the books. No part of the content: it only asks for haste."""
+    """Whether the caller waits for the ledger. Not part of the content: it only shortens the drain's pause."""
 
     @property
     def destination_ids(self) -> tuple[str, ...]:
@@ -116,9 +123,9 @@ class Leg:
 
 @dataclass(slots=True)
 class Intent:
-    """A decided movement, as the outbox keeps it: every input that posting needs is in here.
+    """A decided movement as the outbox keeps it, with everything that posting needs.
 
-    `hold_minor` is what was held on the guarded account until the books have the entry; 0 where its balance rises.
+    `hold_minor` is held on the guarded account until the intent is settled; 0 if the balance rises.
     """
 
     entity_id: str
@@ -137,9 +144,9 @@ class Intent:
     payment_id: str | None = None
     """The authorization that a capture, void or expiry concludes."""
     linked: str | None = None
-    """The group of an atomic batch, contiguous in the outbox: the books post all of it or reject all of it."""
+    """The group of an atomic batch, contiguous in the outbox: the ledger posts all of it or rejects all of it."""
     awaited: bool = False
-    """Whether somebody waits for the books to answer it, so that a drain does not rest."""
+    """Whether somebody waits until it is posted, so that the drain does not pause."""
 
     @property
     def source_account_id(self) -> str:
@@ -148,12 +155,12 @@ class Intent:
 
     @property
     def destination_account_id(self) -> str | None:
-        """The credited account; None where there are several."""
+        """The credited account; None if there are several."""
         return self.legs[1].account_id if len(self.legs) == 2 else None
 
     @property
     def moves_money(self) -> bool:
-        """Whether it becomes entries; an authorization, a void and an expiry only change what is held."""
+        """Whether it becomes entries; an authorization, a void or an expiry only changes what is held."""
         return self.kind not in HOLD_ONLY
 
     @property

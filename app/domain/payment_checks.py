@@ -1,17 +1,33 @@
-"""The checks of a payment that need no balance, the fingerprint of its content, and the intent that it becomes."""
+"""The checks of a payment that need no balance, its fingerprint, and the intent that it becomes."""
 
 import struct
 from binascii import a2b_base64, b2a_base64
 from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
 from hashlib import blake2b
 from json import dumps
+from unicodedata import is_normalized
 from zlib import crc32
 
-from app.domain.accounts import MAX_ID_LENGTH, AccountFacts, AccountStatus, guarded_account
+from app.domain.account_refusals import account_barred, account_not_found, invalid_id, not_composed
+from app.domain.accounts import MAX_ID_LENGTH, RESERVED_ENDINGS, AccountFacts, guarded_account
 from app.domain.money import MAX_MINOR
 from app.domain.payment import Intent, Kind, Leg, PaymentRequest
-from app.domain.refusals import Refusal, RefusalCode
+from app.domain.payment_refusals import (
+    amount_not_positive,
+    amount_out_of_range,
+    currency_mismatch,
+    effective_at_in_future,
+    entity_mismatch,
+    expiry_not_allowed,
+    external_id_reused,
+    needs_one_destination,
+    source_is_destination,
+    two_guarded_accounts,
+)
+from app.domain.refusals import Refusal
 from app.domain.splits import Destination, resolve_split
+from app.domain.timestamps import rfc3339
 
 FINGERPRINT_LENGTH = 36
 """Characters: 9 bytes of digest and 9 × 2 bytes of field checks, in base64 without padding."""
@@ -34,8 +50,8 @@ _FIELDS = (
 def fingerprint(request: PaymentRequest) -> str:
     """A digest of a payment's content that can also tell which field differs.
 
-    The first 9 bytes decide equality; the checks behind them only name the field. `expected_version` is a
-    precondition and not content: a retry may carry a newer one.
+    The first 9 bytes decide equality; the checks after them only name the field. `expected_version` is a precondition
+    and not content: a retry may carry a newer one.
     """
     values = (
         request.source_account_id,
@@ -80,27 +96,23 @@ def _check(text: str, index: int) -> bytes:
 def refuse_reused(intent: Intent, first_fingerprint: str) -> Refusal:
     """The refusal of an external id that belongs to another payment; names the field that differs."""
     name = differing_field(intent.fingerprint, first_fingerprint)
-    return Refusal(
-        RefusalCode.EXTERNAL_ID_REUSED,
-        f"external_id {intent.external_id!r} was used before for another payment: {name} differs. Nothing was moved.",
-        {"field": name, "external_id": intent.external_id},
-    )
+    return external_id_reused(intent.external_id, name)
 
 
 SHORTEST_EXPIRY_S = 1
 LONGEST_EXPIRY_S = 30 * 24 * 3600
 DEFAULT_EXPIRY_S = 7 * 24 * 3600
-"""Seconds that an authorization may stand; card schemes let one stand for a week to a month."""
+"""Seconds until an authorization expires; card schemes allow a week to a month."""
 
 
 def prepare(request: PaymentRequest, facts: Mapping[str, AccountFacts], actor: str) -> Intent | Refusal:
-    """Check a payment against the accounts' facts and turn it into an intent; balances are the script's business."""
+    """Check a payment against the accounts' facts and turn it into an intent; the cache checks the balance later."""
     destination_ids = request.destination_ids
     refusal = (
-        _refuse_ids(request, destination_ids, facts)
-        or _refuse_accounts(request, destination_ids, facts)
+        _check_ids(request, destination_ids, facts)
+        or _check_accounts(request, destination_ids, facts)
         or refuse_amount(request.amount_minor)
-        or _refuse_expiry(request)
+        or _check_expiry(request)
     )
     if refusal is not None:
         return refusal
@@ -110,12 +122,7 @@ def prepare(request: PaymentRequest, facts: Mapping[str, AccountFacts], actor: s
     source = facts[request.source_account_id]
     guard = guarded_account(source, [facts[account_id] for account_id in destination_ids])
     if guard is None:
-        return Refusal(
-            RefusalCode.TWO_GUARDED_ACCOUNTS,
-            "Several balances would fall and have a floor, so no single check can decide this payment; "
-            "post it as a journal.",
-            {"source_account_id": source.account_id},
-        )
+        return two_guarded_accounts(source.account_id)
     guarded, falls = guard
     held = 0
     if falls:
@@ -151,25 +158,43 @@ def _legs(request: PaymentRequest) -> list[Leg] | Refusal:
 
 
 def refuse_id(name: str, value: str) -> Refusal | None:
-    """Refuse an identifier that is empty, too long, or holds control characters or outer white space."""
+    """Refuse an identifier that is empty, too long, not composed, or holds control characters or outer white space."""
     if not value or len(value) > MAX_ID_LENGTH or not value.isprintable() or value != value.strip():
-        return Refusal(
-            RefusalCode.INVALID_ID,
-            f"{name} must have 1 to {MAX_ID_LENGTH} printable characters and no white space at its ends.",
-            {"field": name},
-        )
+        return invalid_id(name, f"have 1 to {MAX_ID_LENGTH} printable characters and no white space at its ends")
+    return refuse_decomposed(name, value)
+
+
+def refuse_account_id(account_id: str) -> Refusal | None:
+    """Refuse an id for a new account that a path could not carry: something on the way would ask for another account.
+
+    Proxies and clients merge slashes and resolve dots; and what follows an id in our own paths is no part of one.
+    """
+    if refusal := refuse_id("account_id", account_id):
+        return refusal
+    if any(segment in ("", ".", "..") for segment in account_id.split("/")):
+        rule = "have no empty segment, `.` or `..` between slashes: in a path a proxy rewrites those"
+        return invalid_id("account_id", rule)
+    if account_id.endswith(RESERVED_ENDINGS):
+        endings = " or ".join(RESERVED_ENDINGS)
+        return invalid_id("account_id", f"not end in {endings}: in a path that asks for something else")
     return None
 
 
-def _refuse_ids(
+def refuse_decomposed(name: str, value: str) -> Refusal | None:
+    """Refuse an identifier that is not in Unicode's Normalization Form C: it would look like another and be a second.
+
+    None is changed into that form, for the caller would know it by another name than the ledger does.
+    """
+    if is_normalized("NFC", value):
+        return None
+    return not_composed(name)
+
+
+def _check_ids(
     request: PaymentRequest, destination_ids: Sequence[str], facts: Mapping[str, AccountFacts]
 ) -> Refusal | None:
     if (request.destination_account_id is None) == (not request.destinations):
-        return Refusal(
-            RefusalCode.MALFORMED_REQUEST,
-            "A payment needs exactly one of destination_account_id and destinations.",
-            {"field": "destinations"},
-        )
+        return needs_one_destination()
     if refusal := refuse_id("external_id", request.external_id):
         return refusal
     source_id = request.source_account_id
@@ -180,15 +205,11 @@ def _refuse_ids(
         if account_id not in facts and (refusal := refuse_id("destination_account_id", account_id)):
             return refusal
         if source_id == account_id:
-            return Refusal(
-                RefusalCode.ACCOUNTS_EQUAL,
-                "Source and destination are the same account; a payment moves money between two.",
-                {"account_id": account_id},
-            )
+            return source_is_destination(account_id)
     return None
 
 
-def _refuse_accounts(
+def _check_accounts(
     request: PaymentRequest, destination_ids: Sequence[str], facts: Mapping[str, AccountFacts]
 ) -> Refusal | None:
     if refusal := refuse_unknown((request.source_account_id, *destination_ids), facts):
@@ -201,7 +222,7 @@ def _refuse_accounts(
         if destination.bars_credits:
             return refuse_barred(destination)
     for destination in destinations:
-        if refusal := _refuse_mismatch(request, source, destination):
+        if refusal := _check_match(request, source, destination):
             return refusal
     return None
 
@@ -210,72 +231,49 @@ def refuse_unknown(account_ids: Sequence[str], facts: Mapping[str, AccountFacts]
     """Refuse the first of these accounts that does not exist."""
     for account_id in account_ids:
         if account_id not in facts:
-            return Refusal(
-                RefusalCode.ACCOUNT_NOT_FOUND,
-                f"There is no account {account_id!r}; create it with POST /v1/accounts.",
-                {"account_id": account_id},
-            )
+            return account_not_found(account_id)
     return None
 
 
-def _refuse_expiry(request: PaymentRequest) -> Refusal | None:
+def _check_expiry(request: PaymentRequest) -> Refusal | None:
     if request.expires_in_s is None:
         return None
     if not request.manual_capture:
-        return Refusal(
-            RefusalCode.EXPIRY_NOT_ALLOWED,
-            'Only an authorization (capture: "manual") can expire.',
-            {"field": "expires_in_s"},
-        )
+        return expiry_not_allowed('Only an authorization (capture: "manual") can expire.')
     if not SHORTEST_EXPIRY_S <= request.expires_in_s <= LONGEST_EXPIRY_S:
-        return Refusal(
-            RefusalCode.EXPIRY_NOT_ALLOWED,
-            f"expires_in_s must lie between {SHORTEST_EXPIRY_S} and {LONGEST_EXPIRY_S}.",
-            {"field": "expires_in_s"},
-        )
+        return expiry_not_allowed(f"expires_in_s must lie between {SHORTEST_EXPIRY_S} and {LONGEST_EXPIRY_S}.")
     return None
 
 
 def refuse_barred(account: AccountFacts) -> Refusal:
     """The refusal of an account that is frozen for this side, or closed."""
-    closed = account.status is AccountStatus.CLOSED
-    return Refusal(
-        RefusalCode.ACCOUNT_CLOSED if closed else RefusalCode.ACCOUNT_FROZEN,
-        f"Account {account.account_id!r} is {account.status.value}; nothing was moved.",
-        {"account_id": account.account_id, "account_status": account.status.value},
-    )
+    return account_barred(account.account_id, account.status.value)
 
 
-def _refuse_mismatch(request: PaymentRequest, source: AccountFacts, destination: AccountFacts) -> Refusal | None:
+def _check_match(request: PaymentRequest, source: AccountFacts, destination: AccountFacts) -> Refusal | None:
     if source.entity_id != destination.entity_id:
-        return Refusal(
-            RefusalCode.ENTITY_MISMATCH,
-            "The accounts belong to the books of different entities.",
-            {"source_entity_id": source.entity_id, "destination_entity_id": destination.entity_id},
-        )
+        return entity_mismatch(source_entity_id=source.entity_id, destination_entity_id=destination.entity_id)
     for account in (source, destination):
         if account.currency_code != request.currency_code:
-            return Refusal(
-                RefusalCode.CURRENCY_MISMATCH,
-                f"Account {account.account_id!r} is in {account.currency_code}, "
-                f"the payment in {request.currency_code}; a payment never crosses currencies.",
-                {"account_id": account.account_id, "account_currency_code": account.currency_code},
-            )
+            return currency_mismatch(account.account_id, account.currency_code, request.currency_code)
     return None
 
 
 def refuse_amount(amount_minor: int) -> Refusal | None:
     """Refuse an amount (minor units) that is not positive or cannot be counted exactly."""
     if amount_minor <= 0:
-        return Refusal(
-            RefusalCode.AMOUNT_NOT_POSITIVE,
-            "amount_minor must be greater than zero.",
-            {"amount_minor": amount_minor},
-        )
+        return amount_not_positive(amount_minor)
     if amount_minor > MAX_MINOR:
-        return Refusal(
-            RefusalCode.AMOUNT_OUT_OF_RANGE,
-            f"amount_minor is above {MAX_MINOR}, the largest amount that every client counts exactly.",
-            {"max_minor": MAX_MINOR},
-        )
+        return amount_out_of_range(MAX_MINOR)
     return None
+
+
+CLOCK_SKEW = timedelta(minutes=1)
+"""How far a caller's clock may run ahead of ours."""
+
+
+def refuse_future(name: str, moment: datetime, now: datetime) -> Refusal | None:
+    """Refuse a time of effect in the future, beyond what clocks differ by."""
+    if moment <= now + CLOCK_SKEW:
+        return None
+    return effective_at_in_future(name, rfc3339(moment), rfc3339(now))

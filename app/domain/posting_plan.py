@@ -1,177 +1,59 @@
-"""What one intent that is fit to be posted does to the plan, to the rows of its accounts and to its chain."""
+"""Planning what posting a batch writes to the ledger.
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+There are two ways to plan a batch, and both end in the same rows:
+
+- `plan_optimistically` plans ordinary payments on rows that the drain remembers, without reading or locking them first.
+  It refuses nothing: if the ledger might refuse a payment, there is no plan. A remembered row may be stale, so the
+  posting compares every row with what the plan began from, and writes nothing if one differs.
+- `plan_posting` decides every intent on rows that the posting has locked.
+"""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 
-from app.domain.authorizations import Authorization, AuthorizationState, authorization_not_found, refuse_concluded
-from app.domain.hash_chain import Entry, LedgerTransaction, chain_hash
+from app.domain.authorizations import Authorization, AuthorizationState
+from app.domain.hash_chain import TransactionFacts, canonical_entry, canonical_json, hash_transaction
+from app.domain.journal_refusals import journal_given_up
 from app.domain.ledger_rows import (
     ChainHead,
-    Delta,
     Duplicate,
     KnownOutcome,
     LedgerBalance,
     PostingPlan,
     QueuedIntent,
     Rejection,
+    RememberedRows,
     journal_key,
     units,
 )
-from app.domain.money import in_range
-from app.domain.payment import CONCLUSIONS, Intent, Kind, Leg
-from app.domain.payment_checks import DEFAULT_EXPIRY_S, differing_field
-from app.domain.refusals import Refusal, RefusalCode
-from app.domain.timestamps import from_milliseconds
+from app.domain.payment import CONCLUSIONS, Kind, Leg
+from app.domain.payment_checks import DEFAULT_EXPIRY_S
+from app.domain.posting_checks import refuse_conclusion, refuse_group, refuse_known, refuse_legs
+from app.domain.refusals import Refusal
+from app.domain.timestamps import from_milliseconds, to_microseconds
 
-_STATE_AFTER = {
-    Kind.CAPTURE: AuthorizationState.CAPTURED,
-    Kind.VOID: AuthorizationState.VOIDED,
-    Kind.EXPIRY: AuthorizationState.EXPIRED,
-}
+_PAYMENT = Kind.PAYMENT.value
 
 
-def advance(
-    plan: PostingPlan,
-    queued: QueuedIntent,
-    balances: dict[str, LedgerBalance],
-    head: ChainHead,
-    authorizations: dict[str, Authorization],
-    posted_at: datetime,
-) -> None:
-    """Advance everything by one intent that is fit to be posted."""
-    intent = queued.intent
-    if intent.moves_money:
-        plan.transactions.append(_append(queued, plan.deltas, balances, head, posted_at))
-    else:
-        _touch(plan.deltas, balances[intent.guarded_account_id], posted_at)
-    if intent.kind == Kind.AUTHORIZATION:
-        authorization = authorization_of(queued)
-        authorizations[authorization.payment_id] = authorization
-        plan.authorized.append(authorization)
-    elif intent.kind in CONCLUSIONS:
-        _conclude(plan, queued, authorizations[queued.payment_id], _STATE_AFTER[Kind(intent.kind)])
-    head.last_position = queued.outbox_position.stream_id
+def is_ordinary(batch: Sequence[QueuedIntent]) -> bool:
+    """Whether a batch has only payments that are captured at once and not linked to others."""
+    return all(queued.intent.kind == _PAYMENT and queued.intent.linked is None for queued in batch)
 
 
-def release_rejected(
-    plan: PostingPlan,
-    queued: QueuedIntent,
-    balances: dict[str, LedgerBalance],
-    authorizations: Mapping[str, Authorization],
-    posted_at: datetime,
-) -> None:
-    """Void the authorization of a capture that the books refuse: the cache has let go of its funds already."""
-    authorization, row = authorizations.get(queued.payment_id), balances.get(queued.intent.guarded_account_id)
-    if authorization is None or row is None or authorization.state is not AuthorizationState.AUTHORIZED:
-        return
-    _conclude(plan, queued, authorization, AuthorizationState.VOIDED)
-    _touch(plan.deltas, row, posted_at)
+def plan_optimistically(batch: Sequence[QueuedIntent], memory: RememberedRows, now: datetime) -> PostingPlan | None:
+    """Plan ordinary payments, in order; None if the ledger might refuse one, or a row is not remembered.
 
-
-def _conclude(plan: PostingPlan, queued: QueuedIntent, authorization: Authorization, state: AuthorizationState) -> None:
-    authorization.state = state
-    authorization.captured_minor = queued.intent.amount_minor if state is AuthorizationState.CAPTURED else None
-    authorization.concluding_actor = queued.intent.actor
-    authorization.concluded_by = queued.outbox_position.payment_id
-    authorization.concluded_at = from_milliseconds(queued.outbox_position.accepted_at_ms)
-    plan.concluded.append(authorization)
-
-
-def _touch(deltas: dict[str, Delta], row: LedgerBalance, posted_at: datetime) -> None:
-    """A change of what is held: no entry, but a new version."""
-    row.version += 1
-    row.updated_at = posted_at
-    deltas.setdefault(row.account_id, Delta()).versions += 1
-
-
-def _append(
-    queued: QueuedIntent,
-    deltas: dict[str, Delta],
-    balances: dict[str, LedgerBalance],
-    head: ChainHead,
-    posted_at: datetime,
-) -> LedgerTransaction:
-    intent = queued.intent
-    entries = [advance_balance(leg, balances[leg.account_id], deltas, posted_at) for leg in intent.legs]
-    accepted_at = from_milliseconds(queued.outbox_position.accepted_at_ms)
-    transaction = LedgerTransaction(
-        partition=head.partition,
-        chain_seq=head.chain_seq + 1,
-        entity_id=intent.entity_id,
-        external_id=intent.external_id,
-        kind=intent.kind,
-        payment_id=queued.payment_id,
-        relates_to=None,
-        fingerprint=intent.fingerprint,
-        actor=intent.actor,
-        description=intent.description,
-        metadata=intent.metadata,
-        accepted_at=accepted_at,
-        effective_at=intent.effective_at or accepted_at,
-        posted_at=posted_at,
-        entries=entries,
-        previous_hash=head.chain_hash,
-    )
-    advance_head(head, transaction)
-    return transaction
-
-
-def advance_balance(leg: Leg, row: LedgerBalance, deltas: dict[str, Delta], posted_at: datetime) -> Entry:
-    """Advance an account's row by one leg; the entry that the leg becomes."""
-    account_id, amount_minor = leg.account_id, leg.amount_minor
-    change = row.normal_sign * amount_minor
-    row.balance_minor += change
-    row.entry_count += 1
-    row.version += 1
-    row.updated_at = posted_at
-    delta = deltas.get(account_id)
-    if delta is None:
-        delta = deltas[account_id] = Delta()
-    delta.change_minor += change
-    delta.entries += 1
-    delta.versions += 1
-    return Entry(account_id, row.entry_count, amount_minor, row.balance_minor, row.currency_code)
-
-
-def advance_head(head: ChainHead, transaction: LedgerTransaction) -> None:
-    """Hash a transaction that names the head as its predecessor, and make it the head."""
-    transaction.hash = chain_hash(transaction)
-    head.chain_seq = transaction.chain_seq
-    head.chain_hash = transaction.hash
-    head.last_posted_at = transaction.posted_at
-
-
-def authorization_of(queued: QueuedIntent) -> Authorization:
-    """The authorization that an intent of this kind becomes."""
-    intent = queued.intent
-    accepted_at = from_milliseconds(queued.outbox_position.accepted_at_ms)
-    return Authorization(
-        payment_id=queued.outbox_position.payment_id,
-        entity_id=intent.entity_id,
-        external_id=intent.external_id,
-        fingerprint=intent.fingerprint,
-        guarded_account_id=intent.guarded_account_id,
-        hold_minor=intent.hold_minor,
-        currency_code=intent.currency_code,
-        legs=intent.legs,
-        state=AuthorizationState.AUTHORIZED,
-        expires_at=expires_at(queued),
-        captured_minor=None,
-        concluded_by=None,
-        actor=intent.actor,
-        description=intent.description,
-        effective_at=intent.effective_at,
-        metadata=intent.metadata,
-        accepted_at=accepted_at,
-        concluded_at=None,
-    )
-
-
-def expires_at(queued: QueuedIntent) -> datetime:
-    """When an authorization expires, by the clock of the cache that accepted it."""
-    seconds = queued.intent.expires_in_s or DEFAULT_EXPIRY_S
-    return from_milliseconds(queued.outbox_position.accepted_at_ms + 1000 * seconds)
+    `now` is the ledger's time. The plan's time is never before a time in a remembered row.
+    """
+    if not memory.knows_chains(batch):
+        return None
+    planner = Planner(memory.balances, memory.heads, max(now, memory.latest))
+    for queued in batch:
+        if refuse_legs(queued.intent, planner.row) is not None:
+            return None
+        planner.append_payment(queued)
+    return planner.plan
 
 
 def plan_posting(
@@ -184,214 +66,279 @@ def plan_posting(
     authorizations: dict[str, Authorization] | None = None,
     refused: Mapping[str, Refusal] | None = None,
 ) -> PostingPlan:
-    """Decide each intent in order, an atomic batch as a whole; `rejected_before` and the keys of `refused` are
-    payment ids.
+    """Decide each intent in order, and an atomic batch as a whole.
 
-    `refused` are intents that a constraint of the books turned out to reject. `holds` are the
-    authorizations that the batch concludes. `balances`, `heads` and `holds` are advanced to the state after the batch.
+    `balances` and `heads` are the locked rows; `authorizations` are those that the batch concludes. All three are
+    advanced to their state after the batch. `known` is what the ledger has under the external ids. `rejected_before`
+    are payment ids that the ledger has rejected. `refused` says, by payment id, which intents must be rejected
+    whatever their rows say.
     """
-    plan = PostingPlan()
-    outcomes = dict(known)
-    authorizations = {} if authorizations is None else authorizations
-    refused = dict(refused or {})
-    for queued in _linked_refused_first(batch, outcomes, balances, refused):
-        intent = queued.intent
-        if rejected_before and queued.outbox_position.payment_id in rejected_before:
-            plan.redelivered.append((queued, False))
-            continue
-        if intent.kind == Kind.JOURNAL_HOLD:
-            _answer_journal_hold(plan, queued, outcomes)
-            continue
-        key = queued.key
-        concludes = intent.kind in CONCLUSIONS
-        outcome = outcomes.get(key)
-        if outcome is not None and not concludes:
-            _answer_known(plan, queued, outcome)
-            continue
-        if concludes and _is_redelivered(plan, queued, authorizations):
-            continue
-        refusal = refused.get(queued.outbox_position.payment_id) if refused else None
-        refusal = refusal or _refuse(queued, balances, authorizations)
-        if refusal is not None:
-            plan.rejections.append(Rejection(queued, refusal))
-            if concludes:
-                release_rejected(plan, queued, balances, authorizations, posted_at)
-            continue
-        advance(plan, queued, balances, heads[queued.outbox_position.partition], authorizations, posted_at)
-        if not concludes:
-            outcomes[key] = KnownOutcome(queued.outbox_position.payment_id, intent.fingerprint, posted=True)
+    decisions = _Decisions(
+        Planner(balances, heads, posted_at),
+        dict(known),
+        rejected_before,
+        {} if authorizations is None else authorizations,
+        dict(refused or {}),
+    )
+    for unit in units(batch):
+        if len(unit) > 1:
+            decisions.refuse_as_one(unit)
+        for queued in unit:
+            decisions.decide(queued)
+    plan = decisions.planner.plan
+    balances.update(plan.balances)
+    heads.update(plan.heads)
     return plan
 
 
-def _linked_refused_first(
-    batch: Iterable[QueuedIntent],
-    outcomes: Mapping[tuple[str, str], KnownOutcome],
-    balances: Mapping[str, LedgerBalance],
-    refused: dict[str, Refusal],
-) -> Iterator[QueuedIntent]:
-    """The intents in order; when the turn comes to an atomic batch that must be refused, all of it is in `refused`."""
-    for unit in units(batch):
-        if len(unit) > 1:
-            refused.update(_refuse_linked(unit, outcomes, balances, refused))
-        yield from unit
+class Planner:
+    """Turns transactions into rows, and advances copies of the balances and heads that they change."""
+
+    def __init__(
+        self, balances: Mapping[str, LedgerBalance], heads: Mapping[int, ChainHead], posted_at: datetime
+    ) -> None:
+        self.plan = PostingPlan(posted_at)
+        self._balances = balances
+        self._heads = heads
+        self._posted_at_us = to_microseconds(posted_at)
+
+    def row(self, account_id: str) -> LedgerBalance | None:
+        """An account's row as the plan leaves it so far; None if there is none. Not for changing."""
+        return self.plan.balances.get(account_id) or self._balances.get(account_id)
+
+    def append_payment(self, queued: QueuedIntent) -> None:
+        """Append the transaction of an intent that moves money."""
+        intent, outbox_position = queued.intent, queued.outbox_position
+        head = self._head(outbox_position.partition)
+        accepted_at_us = outbox_position.accepted_at_ms * 1_000
+        facts = (
+            head.partition,
+            head.chain_seq + 1,
+            intent.entity_id,
+            intent.external_id,
+            intent.kind,
+            queued.payment_id,
+            None,
+            intent.fingerprint,
+            intent.actor,
+            intent.description,
+            None if intent.metadata is None else canonical_json(intent.metadata),
+            accepted_at_us,
+            accepted_at_us if intent.effective_at is None else to_microseconds(intent.effective_at),
+            self._posted_at_us,
+        )
+        self.append(facts, intent.legs)
+        head.last_position = outbox_position.stream_id
+
+    def append(self, facts: TransactionFacts, legs: Iterable[Leg]) -> None:
+        """Append a transaction, and an entry for each leg."""
+        head = self._head(facts[0])
+        entries = self._append_entries(head, legs)
+        transaction_hash = hash_transaction(head.chain_hash, facts, entries)
+        self.plan.transactions.append((facts, head.chain_hash, transaction_hash))
+        head.chain_seq += 1
+        head.chain_hash = transaction_hash
+        head.last_posted_at = self.plan.posted_at
+
+    def _append_entries(self, head: ChainHead, legs: Iterable[Leg]) -> str:
+        """Append an entry for each leg and advance its account; returns the canonical forms, joined by commas."""
+        rows, lines, posted_at_us = self.plan.balances, self.plan.entries, self._posted_at_us
+        partition, chain_seq = head.partition, head.chain_seq + 1
+        texts = []
+        for number, leg in enumerate(legs):
+            account_id, amount_minor = leg.account_id, leg.amount_minor
+            row = rows.get(account_id) or self._copy_row(account_id)
+            row.balance_minor = balance_minor = row.balance_minor + row.normal_sign * amount_minor
+            row.entry_count = entry_number = row.entry_count + 1
+            row.version += 1
+            currency = row.currency_code
+            lines.append(
+                (account_id, entry_number, partition, chain_seq, number, amount_minor, balance_minor, currency,
+                 posted_at_us)
+            )  # fmt: skip
+            texts.append(canonical_entry(account_id, entry_number, amount_minor, balance_minor, currency))
+        return ",".join(texts)
+
+    def change_hold(self, account_id: str) -> None:
+        """Note that what is held on an account changes: there is no entry, but a new version."""
+        row = self.plan.balances.get(account_id) or self._copy_row(account_id)
+        row.version += 1
+
+    def pass_position(self, queued: QueuedIntent) -> None:
+        """Note in the head of a chain that an intent without a transaction is decided."""
+        self._head(queued.outbox_position.partition).last_position = queued.outbox_position.stream_id
+
+    def _copy_row(self, account_id: str) -> LedgerBalance:
+        """The plan's own copy of a row, which will be changed at the plan's time."""
+        row = self._balances[account_id]
+        self.plan.balances_before.append(row)
+        copy = self.plan.balances[account_id] = LedgerBalance(
+            account_id,
+            row.entity_id,
+            row.currency_code,
+            row.normal_sign,
+            row.balance_minor,
+            row.floor_minor,
+            row.version,
+            row.entry_count,
+            self.plan.posted_at,
+        )
+        return copy
+
+    def _head(self, partition: int) -> ChainHead:
+        """The plan's own copy of a head."""
+        copy = self.plan.heads.get(partition)
+        if copy is None:
+            self.plan.heads_before.append(self._heads[partition])
+            copy = self.plan.heads[partition] = replace(self._heads[partition])
+        return copy
 
 
-def _refuse_linked(
-    group: Sequence[QueuedIntent],
-    outcomes: Mapping[tuple[str, str], KnownOutcome],
-    balances: Mapping[str, LedgerBalance],
-    refused: Mapping[str, Refusal],
-) -> dict[str, Refusal]:
-    """Try an atomic batch on copies of the balances; if one must be refused, the refusals of all, by payment id."""
-    trial = {leg: replace(balances[leg]) for one in group for leg in one.account_ids if leg in balances}
-    for queued in group:
-        outcome = outcomes.get(queued.key)
-        if outcome is not None and outcome.payment_id == queued.outbox_position.payment_id:
-            return {}  # decided before, and with it all the others
-        if outcome is not None and outcome.posted and outcome.fingerprint == queued.intent.fingerprint:
-            continue
-        refusal = refused.get(queued.outbox_position.payment_id)
-        refusal = refusal or (_refuse(queued, trial, {}) if outcome is None else refuse_known(queued.intent, outcome))
+_STATE_AFTER = {
+    Kind.CAPTURE: AuthorizationState.CAPTURED,
+    Kind.VOID: AuthorizationState.VOIDED,
+    Kind.EXPIRY: AuthorizationState.EXPIRED,
+}
+
+
+@dataclass(slots=True)
+class _Decisions:
+    """What becomes of the intents of a batch, one after the other; the fields are the arguments of `plan_posting`."""
+
+    planner: Planner
+    outcomes: dict[tuple[str, str], KnownOutcome]
+    rejected_before: Collection[str]
+    authorizations: dict[str, Authorization]
+    refused: dict[str, Refusal]
+
+    def decide(self, queued: QueuedIntent) -> None:
+        """Post an intent, reject it, or find that the ledger has its outcome already."""
+        if queued.outbox_position.payment_id in self.rejected_before:
+            self.planner.plan.redelivered.append((queued, False))
+        elif queued.intent.kind == Kind.JOURNAL_HOLD:
+            self._decide_journal_hold(queued)
+        elif queued.intent.kind in CONCLUSIONS:
+            self._decide_conclusion(queued)
+        else:
+            self._decide_payment(queued)
+
+    def _decide_payment(self, queued: QueuedIntent) -> None:
+        """Decide a payment or an authorization."""
+        known = self.outcomes.get(queued.key)
+        if known is not None:
+            self._answer_known(queued, known)
+            return
+        refusal = self._refuse(queued)
         if refusal is not None:
-            linked = refuse_linked(queued.outbox_position.payment_id, refusal)
-            return {one.outbox_position.payment_id: refusal if one is queued else linked for one in group}
+            self._reject(queued, refusal)
+            return
         if queued.intent.moves_money:
-            for leg in queued.intent.legs:
-                trial[leg.account_id].balance_minor += trial[leg.account_id].normal_sign * leg.amount_minor
-    return {}
+            self.planner.append_payment(queued)
+        else:
+            self._authorize(queued)
+        payment_id = queued.outbox_position.payment_id
+        self.outcomes[queued.key] = KnownOutcome(payment_id, queued.intent.fingerprint, posted=True)
+
+    def _answer_known(self, queued: QueuedIntent, known: KnownOutcome) -> None:
+        plan = self.planner.plan
+        if known.payment_id == queued.outbox_position.payment_id:
+            plan.redelivered.append((queued, True))
+        elif known.posted and known.fingerprint == queued.intent.fingerprint:
+            plan.duplicates.append(Duplicate(queued, known.payment_id))
+        else:
+            self._reject(queued, refuse_known(queued.intent, known))
+
+    def _refuse(self, queued: QueuedIntent) -> Refusal | None:
+        refusal = self.refused.get(queued.outbox_position.payment_id)
+        if refusal is None and queued.intent.kind in CONCLUSIONS:
+            refusal = refuse_conclusion(queued.payment_id, self.authorizations.get(queued.payment_id))
+        if refusal is None and queued.intent.moves_money:
+            refusal = refuse_legs(queued.intent, self.planner.row)
+        return refusal
+
+    def _reject(self, queued: QueuedIntent, refusal: Refusal) -> None:
+        self.planner.plan.rejections.append(Rejection(queued, refusal))
+
+    # Authorizations
+
+    def _authorize(self, queued: QueuedIntent) -> None:
+        authorization = authorization_of(queued)
+        self.authorizations[authorization.payment_id] = authorization
+        self.planner.plan.authorized.append(authorization)
+        self.planner.change_hold(queued.intent.guarded_account_id)
+        self.planner.pass_position(queued)
+
+    def _decide_conclusion(self, queued: QueuedIntent) -> None:
+        """Decide a capture, a void or an expiry."""
+        authorization = self.authorizations.get(queued.payment_id)
+        if authorization is not None and authorization.concluded_by == queued.outbox_position.payment_id:
+            self.planner.plan.redelivered.append((queued, True))
+            return
+        refusal = self._refuse(queued)
+        if refusal is not None:
+            self._reject(queued, refusal)
+            self._release(queued, authorization)
+            return
+        assert authorization is not None
+        if queued.intent.moves_money:
+            self.planner.append_payment(queued)
+        else:
+            self.planner.change_hold(queued.intent.guarded_account_id)
+            self.planner.pass_position(queued)
+        self._conclude(queued, authorization, _STATE_AFTER[Kind(queued.intent.kind)])
+
+    def _release(self, queued: QueuedIntent, authorization: Authorization | None) -> None:
+        """Void the authorization of a rejected capture: the cache has let go of its funds already."""
+        account_id = queued.intent.guarded_account_id
+        if authorization is None or self.planner.row(account_id) is None:
+            return
+        if authorization.state is AuthorizationState.AUTHORIZED:
+            self._conclude(queued, authorization, AuthorizationState.VOIDED)
+            self.planner.change_hold(account_id)
+
+    def _conclude(self, queued: QueuedIntent, authorization: Authorization, state: AuthorizationState) -> None:
+        authorization.state = state
+        authorization.captured_minor = queued.intent.amount_minor if state is AuthorizationState.CAPTURED else None
+        authorization.concluding_actor = queued.intent.actor
+        authorization.concluded_by = queued.outbox_position.payment_id
+        authorization.concluded_at = from_milliseconds(queued.outbox_position.accepted_at_ms)
+        self.planner.plan.concluded.append(authorization)
+
+    # Atomic batches and journals
+
+    def refuse_as_one(self, group: Sequence[QueuedIntent]) -> None:
+        """Refuse all of an atomic batch if one of it must be refused."""
+        self.refused |= refuse_group(group, self.outcomes, self.refused, self.planner.row)
+
+    def _decide_journal_hold(self, queued: QueuedIntent) -> None:
+        """Decide a hold that its journal did not settle: the journal is in the ledger, or is never posted with it."""
+        known = self.outcomes.get(journal_key(queued))
+        if known is not None and known.posted and known.fingerprint == queued.intent.fingerprint:
+            self.planner.plan.redelivered.append((queued, True))
+        else:
+            self._reject(queued, journal_given_up(journal_key(queued)[1]))
 
 
-def refuse_linked(failed_payment_id: str, refusal: Refusal) -> Refusal:
-    """The refusal of a payment because another of its atomic batch was refused by the books."""
-    return Refusal(
-        RefusalCode.LINKED_PAYMENT_FAILED,
-        f"Payment {failed_payment_id} of the same atomic batch was rejected ({refusal.code.value}).",
-        {"failed_payment_id": failed_payment_id, "failed_code": refusal.code.value},
+def authorization_of(queued: QueuedIntent) -> Authorization:
+    """The authorization that an intent of this kind becomes. It expires by the clock of the cache that accepted it."""
+    intent, accepted_at_ms = queued.intent, queued.outbox_position.accepted_at_ms
+    return Authorization(
+        payment_id=queued.outbox_position.payment_id,
+        entity_id=intent.entity_id,
+        external_id=intent.external_id,
+        fingerprint=intent.fingerprint,
+        guarded_account_id=intent.guarded_account_id,
+        hold_minor=intent.hold_minor,
+        currency_code=intent.currency_code,
+        legs=intent.legs,
+        state=AuthorizationState.AUTHORIZED,
+        expires_at=from_milliseconds(accepted_at_ms + 1000 * (intent.expires_in_s or DEFAULT_EXPIRY_S)),
+        captured_minor=None,
+        concluded_by=None,
+        actor=intent.actor,
+        description=intent.description,
+        effective_at=intent.effective_at,
+        metadata=intent.metadata,
+        accepted_at=from_milliseconds(accepted_at_ms),
+        concluded_at=None,
     )
-
-
-def _answer_journal_hold(
-    plan: PostingPlan, queued: QueuedIntent, outcomes: Mapping[tuple[str, str], KnownOutcome]
-) -> None:
-    """A hold that was left behind: its journal is in the books, or will never be posted with this hold."""
-    outcome = outcomes.get(journal_key(queued))
-    if outcome is not None and outcome.posted and outcome.fingerprint == queued.intent.fingerprint:
-        plan.redelivered.append((queued, True))
-        return
-    refusal = Refusal(
-        RefusalCode.REJECTED_BY_LEDGER,
-        "Its journal was given up before it was posted; the hold is released.",
-        {"external_id": journal_key(queued)[1]},
-    )
-    plan.rejections.append(Rejection(queued, refusal))
-
-
-def _answer_known(plan: PostingPlan, queued: QueuedIntent, outcome: KnownOutcome) -> None:
-    if outcome.payment_id == queued.outbox_position.payment_id:
-        plan.redelivered.append((queued, True))
-        return
-    if outcome.posted and outcome.fingerprint == queued.intent.fingerprint:
-        plan.duplicates.append(Duplicate(queued, outcome.payment_id))
-        return
-    plan.rejections.append(Rejection(queued, refuse_known(queued.intent, outcome)))
-
-
-def _is_redelivered(plan: PostingPlan, queued: QueuedIntent, authorizations: Mapping[str, Authorization]) -> bool:
-    authorization = authorizations.get(queued.payment_id)
-    if authorization is None or authorization.concluded_by != queued.outbox_position.payment_id:
-        return False
-    plan.redelivered.append((queued, True))
-    return True
-
-
-def refuse_known(intent: Intent, outcome: KnownOutcome) -> Refusal:
-    """The refusal of an external id that the books know for something else, or have refused."""
-    if intent.fingerprint != outcome.fingerprint:
-        name = differing_field(intent.fingerprint, outcome.fingerprint)
-        return Refusal(
-            RefusalCode.EXTERNAL_ID_REUSED,
-            f"external_id {intent.external_id!r} belongs to another payment: {name} differs.",
-            {"field": name, "payment_id": outcome.payment_id},
-        )
-    return Refusal(
-        RefusalCode.EXTERNAL_ID_REFUSED,
-        f"external_id {intent.external_id!r} was refused before; send a new one to try again.",
-        {"payment_id": outcome.payment_id},
-    )
-
-
-def _refuse(
-    queued: QueuedIntent, balances: Mapping[str, LedgerBalance], authorizations: Mapping[str, Authorization]
-) -> Refusal | None:
-    intent = queued.intent
-    if intent.kind in CONCLUSIONS:
-        authorization = authorizations.get(queued.payment_id)
-        if authorization is None:
-            return authorization_not_found(queued.payment_id)
-        if authorization.state is not AuthorizationState.AUTHORIZED:
-            return refuse_concluded(queued.payment_id, authorization.state)
-    return _refuse_legs(intent, balances) if intent.moves_money else None
-
-
-def _refuse_legs(intent: Intent, balances: Mapping[str, LedgerBalance]) -> Refusal | None:
-    for leg in intent.legs:
-        row = balances.get(leg.account_id)
-        if row is not None and takes(row, intent, leg.amount_minor):
-            continue
-        if row is not None and row.entity_id == intent.entity_id and row.currency_code != intent.currency_code:
-            return Refusal(
-                RefusalCode.CURRENCY_MISMATCH,
-                f"Account {leg.account_id!r} is in {row.currency_code}.",
-                {"account_id": leg.account_id, "account_currency_code": row.currency_code},
-            )
-        if refusal := refuse_leg(leg, row, intent.entity_id):
-            return refusal
-    return None
-
-
-def takes(row: LedgerBalance, intent: Intent, amount_minor: int) -> bool:
-    """Whether an account's row can take a leg of this amount; `refuse_leg` says why not."""
-    change = row.normal_sign * amount_minor
-    after = row.balance_minor + change
-    return (
-        row.entity_id == intent.entity_id
-        and row.currency_code == intent.currency_code
-        and (change >= 0 or row.floor_minor is None or after >= row.floor_minor)
-        and in_range(after)
-    )
-
-
-def refuse_leg(leg: Leg, row: LedgerBalance | None, entity_id: str) -> Refusal | None:
-    """Refuse a leg that the account's row in the books cannot take."""
-    if row is None:
-        return Refusal(
-            RefusalCode.ACCOUNT_NOT_FOUND,
-            f"The books have no account {leg.account_id!r}.",
-            {"account_id": leg.account_id},
-        )
-    if row.entity_id != entity_id:
-        return Refusal(
-            RefusalCode.ENTITY_MISMATCH,
-            f"Account {leg.account_id!r} belongs to entity {row.entity_id!r}.",
-            {"account_id": leg.account_id, "entity_id": row.entity_id},
-        )
-    change = row.normal_sign * leg.amount_minor
-    after = row.balance_minor + change
-    if change < 0 and row.floor_minor is not None and after < row.floor_minor:
-        return Refusal(
-            RefusalCode.INSUFFICIENT_FUNDS,
-            f"The books would take account {leg.account_id!r} below its floor.",
-            {
-                "account_id": leg.account_id,
-                "balance_minor": row.balance_minor,
-                "floor_minor": row.floor_minor,
-                "amount_minor": abs(leg.amount_minor),
-            },
-        )
-    if not in_range(after):
-        return Refusal(
-            RefusalCode.BALANCE_OUT_OF_RANGE,
-            f"The balance of account {leg.account_id!r} would leave the range of ±(2^53 − 1).",
-            {"account_id": leg.account_id, "balance_minor": row.balance_minor},
-        )
-    return None

@@ -1,4 +1,4 @@
-"""What the books tell their readers, as values."""
+"""What the ledger answers to queries, as values."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from app.domain.refusals import Refusal
 
 @dataclass(slots=True, frozen=True)
 class Account:
-    """An account as the books keep it. `overdraft_limit_minor` in minor units; None is no floor."""
+    """An account as the ledger keeps it. `overdraft_limit_minor` in minor units; None is no floor."""
 
     account_id: str
     entity_id: str
@@ -38,7 +38,7 @@ class PostedLeg:
 
 @dataclass(slots=True, frozen=True)
 class PostedPayment:
-    """A payment as the books have it."""
+    """A payment as the ledger has it."""
 
     payment_id: str
     external_id: str
@@ -59,7 +59,7 @@ class PostedPayment:
 
 @dataclass(slots=True, frozen=True)
 class RejectedPayment:
-    """A payment that was acknowledged and that the books refused, with the reason."""
+    """A payment that was acknowledged and that the ledger rejected, with the reason."""
 
     payment_id: str
     external_id: str
@@ -87,7 +87,7 @@ class AccountEntry:
 
 @dataclass(slots=True, frozen=True)
 class TrialBalanceLine:
-    """An account in the trial balance: its balance on the side where it stands, minor units."""
+    """An account in the trial balance: its balance on its own side, minor units."""
 
     account_id: str
     entity_id: str
@@ -99,7 +99,7 @@ class TrialBalanceLine:
 
 @dataclass(slots=True, frozen=True)
 class TrialBalanceTotal:
-    """One currency's totals; balanced books have equal sides."""
+    """One currency's totals; a balanced ledger has equal sides."""
 
     currency_code: str
     debit_minor: int
@@ -108,7 +108,7 @@ class TrialBalanceTotal:
 
 
 class TimeBasis(StrEnum):
-    """Which of an entry's two times counts: when it takes effect, or when it came into the books."""
+    """Which of an entry's two times counts: when it takes effect, or when it was posted."""
 
     EFFECTIVE = "effective"
     POSTED = "posted"
@@ -116,20 +116,20 @@ class TimeBasis(StrEnum):
 
 @dataclass(slots=True, frozen=True)
 class AsOf:
-    """An instant in the books. Times are shown in milliseconds, so what is shown as of `at` has happened."""
+    """An instant in the ledger. Times are shown in milliseconds, so an entry shown at `at` counts as happened."""
 
     at: datetime
     by: TimeBasis
 
     @property
     def before(self) -> datetime:
-        """What happened before this has happened as of the instant; OverflowError at the end of the calendar."""
+        """Entries before this moment count as of the instant; OverflowError at the end of the calendar."""
         return self.at.replace(microsecond=self.at.microsecond // 1000 * 1000) + timedelta(milliseconds=1)
 
 
 @dataclass(slots=True, frozen=True)
 class ConflictCount:
-    """How often posting had to try an account again, and how often its tries were used up."""
+    """How often posting had to retry for an account, and how often it ran out of retries."""
 
     account_id: str
     retries: int

@@ -1,6 +1,8 @@
 """The catalogue of refusals: every way in which Holdfast says no, in order of precedence.
 
-A refusal is a value, not an exception: it is an answer. Only the first that applies is given.
+A refusal is a value, not an exception: it is an answer. If several apply, only the first is given.
+`account_refusals.py`, `payment_refusals.py` and `journal_refusals.py` build them; `app/api/request_refusals.py` builds
+those of requests that cannot be read.
 """
 
 from collections.abc import Mapping
@@ -71,7 +73,7 @@ class RefusalCode(StrEnum):
 
 @dataclass(slots=True, frozen=True)
 class Refusal:
-    """One refusal: its code, a sentence for the person who reads it, and the figures that explain it."""
+    """One refusal: its code, a sentence for people, and the figures that explain it."""
 
     code: RefusalCode
     detail: str

@@ -1,19 +1,19 @@
-"""Settlement: what the cache and the waiters are told of a committed posting."""
+"""Settlement: what the cache and the waiters are told after a posting is committed."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from app.domain.ledger_rows import LedgerBalance, PostingPlan, QueuedIntent, by_partition
-from app.domain.payment import CONCLUSIONS, Kind, parse_payment_id
+from app.domain.payment import CONCLUSIONS, Kind, stream_id_of
 from app.domain.reservations import RecordState
 from app.domain.timestamps import to_milliseconds
 
 
 @dataclass(slots=True)
 class AccountSettlement:
-    """What one account's cache is to become: the ledger's balance at `entry_count`, and the positions to free.
+    """What one account becomes in the cache: the ledger's balance at `entry_count`, without the holds of these intents.
 
-    A posted position has become an entry; a released one was rejected or a duplicate.
+    `posted` are the stream ids of intents that became entries, `released` of those that were rejected or duplicates.
     """
 
     account_id: str
@@ -27,10 +27,10 @@ class AccountSettlement:
 
 @dataclass(slots=True)
 class Notice:
-    """News for the waiters of one partition: which positions the books have answered, and how.
+    """News for the waiters of one partition: which intents the ledger has decided, by stream id.
 
-    `up_to` speaks of every position to it, `done` of single ones. Of the answered ones, those in `refused` were not
-    posted under their own id. `exhausted` ones are still pending, after all retries of this round.
+    Every intent up to `up_to` is decided, and each one in `done`. Those of them in `refused` were not posted under
+    their own id. Those in `exhausted` are still pending after all retries of this round.
     """
 
     partition: int
@@ -42,10 +42,10 @@ class Notice:
 
 @dataclass(slots=True)
 class PartitionSettlement:
-    """What one partition's cache is to become.
+    """What one partition of the cache becomes.
 
-    `records` are idempotency records to rewrite. `done_up_to` trims the outbox of everything up to that position;
-    `done` removes single positions instead.
+    `records` are idempotency records to rewrite. `done_up_to` is the stream id up to which the outbox is trimmed;
+    `done` are the stream ids of single intents to remove instead.
     """
 
     partition: int
@@ -57,7 +57,7 @@ class PartitionSettlement:
 
     @property
     def trims(self) -> bool:
-        """Whether intents leave the outbox, so that nobody would find again what was not done before."""
+        """Whether intents leave the outbox; then everything that they explain must have been settled before."""
         return bool(self.done_up_to or self.done)
 
 
@@ -69,25 +69,27 @@ def settlements_of(
     *,
     whole: bool,
 ) -> list[PartitionSettlement]:
-    """The settlements of a batch; `whole` says that it is all that stands in the outboxes before its last positions.
+    """The settlements of a batch. `balances` are the rows of its accounts after the posting.
 
-    An account with a hold to drop is told in the settlement that trims its partition: if that one is lost, its
-    intents bring it back. Every other account is told in one that trims nothing.
+    `whole` says that no other intent precedes the batch's last ones in their outboxes, so those can be trimmed.
+
+    An account with a hold to drop goes into the settlement that trims its partition: if that call is lost, the intents
+    are still there and settle it again. Every other account goes into a settlement that trims nothing.
     """
     drained = by_partition(queued)
     guarding: dict[int, list[AccountSettlement]] = {partition: [] for partition in drained}
     others: dict[int, list[AccountSettlement]] = {}
-    for account in _accounts(queued, plan, balances).values():
+    for account in _account_settlements(queued, plan, balances).values():
         partition = partition_of(account.account_id)
         group = guarding if (account.posted or account.released) and partition in drained else others
         group.setdefault(partition, []).append(account)
     settlements = [PartitionSettlement(partition, accounts) for partition, accounts in others.items()]
     for partition, intents in drained.items():
-        settlements.append(_trimming(partition, intents, guarding[partition], plan, whole=whole))
+        settlements.append(_trimming_settlement(partition, intents, guarding[partition], plan, whole=whole))
     return settlements
 
 
-def _trimming(
+def _trimming_settlement(
     partition: int,
     queued: Sequence[QueuedIntent],
     accounts: Sequence[AccountSettlement],
@@ -105,7 +107,7 @@ def _trimming(
     return PartitionSettlement(partition, accounts, records, done=stream_ids, notice=notice)
 
 
-def _accounts(
+def _account_settlements(
     batch: Sequence[QueuedIntent], plan: PostingPlan, balances: Mapping[str, LedgerBalance]
 ) -> dict[str, AccountSettlement]:
     settlements = {
@@ -121,31 +123,25 @@ def _accounts(
         intent = queued.intent
         settlement = settlements.get(intent.guarded_account_id)
         if settlement is None:
-            continue  # the books do not know the account; its hold goes with the account's cache
+            continue  # the ledger does not know the account; its hold goes when its cache goes
         if released and queued.outbox_position.payment_id in released:
             settlement.released.append(queued.outbox_position.stream_id)
             continue
         if intent.kind in CONCLUSIONS:
-            # Gone already, unless a hydration has brought it back from books that were a moment behind.
-            settlement.released.append(_position_of(queued.payment_id))
+            # Gone already, unless a hydration has brought it back from a ledger that was a moment late.
+            settlement.released.append(stream_id_of(queued.payment_id))
         if intent.kind != Kind.AUTHORIZATION:
             settlement.posted.append(queued.outbox_position.stream_id)
     return settlements
 
 
-def _position_of(payment_id: str) -> str:
-    outbox_position = parse_payment_id(payment_id)
-    assert outbox_position is not None
-    return outbox_position.stream_id
-
-
 def _new_records(plan: PostingPlan, partition: int) -> tuple[dict[tuple[str, str], str], list[str]]:
-    """The idempotency records to rewrite, and the positions that were not posted under their own id."""
+    """The idempotency records to rewrite, and the stream ids that were not posted under their own id."""
     records, refused = {}, []
     for rejection in plan.rejections:
         if rejection.queued.outbox_position.partition == partition:
             stream_id = rejection.queued.outbox_position.stream_id
-            if rejection.queued.intent.kind not in CONCLUSIONS:  # the record is the authorization's, which stands
+            if rejection.queued.intent.kind not in CONCLUSIONS:  # the record belongs to the authorization, which stays
                 records[rejection.queued.key] = f"{RecordState.REJECTED}{stream_id}"
             refused.append(stream_id)
     for duplicate in plan.duplicates:

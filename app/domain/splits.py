@@ -1,7 +1,7 @@
 """Splits: one debit, several credits, exact to the minor unit.
 
 Rounding is by largest remainder: each part is rounded down, and the units left over go one each to the parts that
-lost most, earlier ones first. The sum is exact, and no part is off by a whole unit.
+lost most, earlier ones first. The parts sum to the total, and no part is off by a whole unit.
 """
 
 import re
@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
-from app.domain.refusals import Refusal, RefusalCode
+from app.domain.payment_refusals import destination_amount_not_positive, invalid_split, splits_do_not_add_up
+from app.domain.refusals import Refusal
 
 MOST_DESTINATIONS = 100
 _PLACES = 6
@@ -44,7 +45,7 @@ def _round(numerators: Sequence[int], denominator: int) -> list[int]:
 
 def resolve_split(destinations: Sequence[Destination], total: int) -> list[int] | Refusal:
     """The amount of each destination in minor units, zero included; they sum to `total`."""
-    refusal = _refuse_shape(destinations)
+    refusal = _check_each(destinations)
     if refusal is not None:
         return refusal
     shares = [Fraction(one.share) if one.share is not None else Fraction(0) for one in destinations]
@@ -53,12 +54,8 @@ def resolve_split(destinations: Sequence[Destination], total: int) -> list[int] 
     rest = total - fixed - shared
     has_remainder = any(one.remainder for one in destinations)
     if rest < 0 or (rest != 0 and not has_remainder):
-        return Refusal(
-            RefusalCode.SPLITS_DO_NOT_ADD_UP,
-            f"The destinations come to {exact_decimal(total - rest)} of {total}; they must come to the whole amount, "
-            "or one of them must take the remainder.",
-            {"amount_minor": total, "fixed_minor": fixed, "shares": exact_decimal(sum(shares, Fraction(0)))},
-        )
+        total_share = exact_decimal(sum(shares, Fraction(0)))
+        return splits_do_not_add_up(total, exact_decimal(total - rest), fixed, total_share)
     parts = _share_parts(shares, total)
     for n, one in enumerate(destinations):
         if one.amount_minor is not None:
@@ -79,27 +76,23 @@ def exact_decimal(value: Fraction) -> str:
     return f"{'-' if value < 0 else ''}{whole}{decimals}"
 
 
-def _refuse_shape(destinations: Sequence[Destination]) -> Refusal | None:
+def _check_each(destinations: Sequence[Destination]) -> Refusal | None:
+    """Refuse destinations that are wrong whatever the amount is."""
     if not 1 <= len(destinations) <= MOST_DESTINATIONS:
-        return _refuse(f"A payment has 1 to {MOST_DESTINATIONS} destinations, not {len(destinations)}.")
+        return invalid_split(f"A payment has 1 to {MOST_DESTINATIONS} destinations, not {len(destinations)}.")
     if len({one.account_id for one in destinations}) != len(destinations):
-        return _refuse("A destination stands twice; add its parts together.")
+        return invalid_split("A destination stands twice; add its parts together.")
     if sum(one.remainder for one in destinations) > 1:
-        return _refuse("Only one destination can take the remainder.")
-    for one in destinations:
-        given = (one.amount_minor is not None) + (one.share is not None) + one.remainder
-        if given != 1:
-            return _refuse(f"Destination {one.account_id!r} needs exactly one of amount_minor, share, remainder.")
-        if one.share is not None and (not _SHARE.fullmatch(one.share) or not 0 < Fraction(one.share) <= 1):
-            return _refuse(f"share {one.share!r} is not a decimal above 0 and up to 1 with at most six places.")
-        if one.amount_minor is not None and one.amount_minor <= 0:
-            return Refusal(
-                RefusalCode.AMOUNT_NOT_POSITIVE,
-                f"The amount of destination {one.account_id!r} must be greater than zero.",
-                {"account_id": one.account_id, "amount_minor": one.amount_minor},
-            )
+        return invalid_split("Only one destination can take the remainder.")
+    return next((refusal for one in destinations if (refusal := _check(one))), None)
+
+
+def _check(destination: Destination) -> Refusal | None:
+    account_id, amount_minor, share = destination.account_id, destination.amount_minor, destination.share
+    if (amount_minor is not None) + (share is not None) + destination.remainder != 1:
+        return invalid_split(f"Destination {account_id!r} needs exactly one of amount_minor, share, remainder.")
+    if share is not None and (not _SHARE.fullmatch(share) or not 0 < Fraction(share) <= 1):
+        return invalid_split(f"share {share!r} is not a decimal above 0 and up to 1 with at most six places.")
+    if amount_minor is not None and amount_minor <= 0:
+        return destination_amount_not_positive(account_id, amount_minor)
     return None
-
-
-def _refuse(detail: str) -> Refusal:
-    return Refusal(RefusalCode.SPLITS_DO_NOT_ADD_UP, detail, {"field": "destinations"})

@@ -1,13 +1,45 @@
-"""Times as the books count them: aware datetimes in UTC, microseconds where they are hashed."""
+"""Times: aware datetimes in UTC, and their forms in the cache, the hash chain and the API."""
 
+import re
 from datetime import UTC, datetime, timedelta
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+_TIME = re.compile(
+    r"(\d{4}-\d\d-\d\d)[T ]((?:[01]\d|2[0-3]):\d\d:\d\d)(?:\.(\d+))?(Z|[+-](?:[01]\d|2[0-3]):?[0-5]\d)?",
+    re.ASCII | re.IGNORECASE,
+)
+
+
+def parse_time(text: str) -> datetime:
+    """A time as in RFC 3339, in UTC; digits beyond the microsecond are cut, for rounding up could name the next day.
+
+    The message of the ValueError completes a sentence that begins with the name of the field.
+    """
+    match = _TIME.fullmatch(text)
+    if match is None:
+        raise ValueError("must be a time as in RFC 3339, e.g. 2026-01-31T09:30:00Z")
+    day, time, fraction, offset = match.groups()
+    try:
+        moment = datetime.fromisoformat(f"{day}T{time}.{(fraction or '0')[:6]}{(offset or '').upper()}")
+    except ValueError as error:
+        raise ValueError(f"is not a time: {error}") from None
+    if offset is None:
+        raise ValueError("needs an offset, e.g. 2026-01-31T09:30:00Z")
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("lies outside of the years 1 to 9999") from None
 
 
 def from_milliseconds(milliseconds: int) -> datetime:
     """The time at a count of milliseconds since 1970 UTC, exact."""
     return EPOCH + timedelta(milliseconds=milliseconds)
+
+
+def from_microseconds(microseconds: int) -> datetime:
+    """The time at a count of microseconds since 1970 UTC, exact."""
+    return EPOCH + timedelta(microseconds=microseconds)
 
 
 def to_milliseconds(moment: datetime) -> int:

@@ -1,4 +1,4 @@
-"""One system a data directory: who holds its lock, where its servers are, and how a command reaches them."""
+"""One system per data directory: who holds its lock, where its servers are, and how a command reaches them."""
 
 import contextlib
 import json
@@ -130,7 +130,7 @@ def _require_data(data_dir: Path) -> None:
     if (data_dir / "postgres").exists() or (data_dir / "cache").exists():
         return
     raise EmbeddedServerError(
-        f"There is no data in {data_dir}. Start the system there once with python3 -m app, name another place with "
+        f"There is no data in {data_dir}. Start the system there once with python3 -m app, name another directory with "
         "--data-dir, or set DATABASE_URL and REDIS_URL."
     )
 

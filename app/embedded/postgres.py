@@ -41,7 +41,7 @@ port = {port}
 unix_socket_directories = ''
 max_connections = 100
 
-# What the books rest on.
+# What the ledger rests on.
 fsync = on
 synchronous_commit = on
 full_page_writes = on
@@ -131,13 +131,13 @@ class PostgresServer:
         self._write("pg_hba.conf", AUTHENTICATION, installation.identity)
         # We hold the lock that its last process would hold, so a pid file can only be a dead server's.
         (self._directory / "postmaster.pid").unlink(missing_ok=True)
-        with open_log(self._log_path) as log, reachable(self._directory, installation.identity) as outbox_position:
+        with open_log(self._log_path) as log, reachable(self._directory, installation.identity) as location:
             self._process = start_child(
-                installation.command("postgres", "-D", outbox_position.name),
+                installation.command("postgres", "-D", location.name),
                 log=log,
                 death_signal=signal.SIGINT,
                 identity=installation.identity.launch,
-                keep_open=(self._lock, *outbox_position.descriptors),
+                keep_open=(self._lock, *location.descriptors),
             )
 
     def finish(self) -> None:
@@ -174,17 +174,17 @@ class PostgresServer:
         with (
             open_log(self._log_path) as log,
             self._password_pipe(installation.identity) as password,
-            reachable(draft, installation.identity) as outbox_position,
+            reachable(draft, installation.identity) as location,
         ):
             options = ["--username", OWNER, "--auth", "scram-sha-256", "--data-checksums"]
             options += ["--encoding", "UTF8", "--locale", "C"]
-            options += ["--pgdata", outbox_position.name, "--pwfile", f"/dev/fd/{password.fileno()}"]
+            options += ["--pgdata", location.name, "--pwfile", f"/dev/fd/{password.fileno()}"]
             initdb = start_child(
                 installation.command("initdb", *options),
                 log=log,
                 death_signal=signal.SIGKILL,
                 identity=installation.identity.launch,
-                keep_open=(password.fileno(), lock, *outbox_position.descriptors),
+                keep_open=(password.fileno(), lock, *location.descriptors),
             )
             if initdb.wait(INITIALISE_SECONDS) != 0:
                 log_end = f"The log, {self._log_path}, ends:\n{tail(self._log_path)}"
@@ -221,25 +221,25 @@ class PostgresServer:
 
 
 @dataclass(frozen=True)
-class Place:
-    """How a child process calls a directory, and the descriptors it needs for that."""
+class Location:
+    """The name under which a child process finds a directory, and the descriptors it needs for that."""
 
     name: str
     descriptors: tuple[int, ...] = ()
 
 
 @contextmanager
-def reachable(directory: Path, identity: Identity) -> Iterator[Place]:
+def reachable(directory: Path, identity: Identity) -> Iterator[Location]:
     """A name for a directory that the identity owns but may not be able to walk to, as below /root.
 
     An open descriptor is a way in that asks no permission of the directories above.
     """
     if not identity.is_another_user:
-        yield Place(str(directory))
+        yield Location(str(directory))
         return
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        yield Place(f"/proc/self/fd/{descriptor}", (descriptor,))
+        yield Location(f"/proc/self/fd/{descriptor}", (descriptor,))
     finally:
         os.close(descriptor)
 

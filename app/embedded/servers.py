@@ -25,7 +25,7 @@ class ServerUrls:
 
 
 class EmbeddedServers:
-    """Starts what is asked for in parallel, and stops it in order: the cache first, then the books.
+    """Starts what is asked for in parallel, and stops it in order: the cache first, then the ledger.
 
     `begin` spawns and returns at once when the data is there already; `finish` waits until both are ready.
     The URLs are known in between. As a context manager it does both. Start it from the main thread.

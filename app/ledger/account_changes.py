@@ -25,7 +25,8 @@ from app.domain.account_changes import ACTION, MENDED, AccountChange, AccountPat
 from app.domain.accounts import AccountStatus, floor_of
 from app.domain.read_models import Account
 from app.ledger.accounts import account_from
-from app.ledger.engine import any_of, translated
+from app.ledger.connections import translated
+from app.ledger.engine import any_of
 from app.ledger.schema import (
     account,
     account_balance,

@@ -1,31 +1,32 @@
-"""What a payment waits for when it meets an account: prepared statements on a connection that is kept for them.
+"""The accounts of the ledger.
 
-A process asks for the facts of each account that it meets, and somebody for the balance of each that is not in the
-cache. Through the pool that took four round trips and eight, and the composing of the queries; this way it takes one.
+A payment may wait for two of these reads: the facts of an account that its process has not met before, and the balance
+of one that is not in the cache. Both are prepared statements on a kept connection and take one round trip. Through
+SQLAlchemy's pool they took four and eight.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from select import POLLIN, poll
+from functools import partial
 from threading import Lock
 from typing import Any
 
-import psycopg
 from sqlalchemy import Engine, RowMapping, func, insert, select
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from app.domain.accounts import AccountFacts, AccountStatus, AccountType, floor_of, normal_sign
 from app.domain.errors import Misconfigured
 from app.domain.ledger_rows import LedgerBalance
-from app.domain.payment import parse_payment_id
+from app.domain.payment import stream_id_of
 from app.domain.read_models import Account
-from app.ledger.engine import translated
+from app.ledger.connections import LedgerConnection, translated
+from app.ledger.engine import separate_connection
 from app.ledger.schema import account, account_balance, audit_event, ledger_setting, partition
 
 _FACTS = """
 SELECT account_id, entity_id, type, currency_code, status, overdraft_limit_minor IS NOT NULL
 FROM account WHERE account_id = ANY(%s::text[])
 """
-# One statement sees one moment. Its first row is there even where there is no such account.
+# One statement reads one snapshot. There is a first row even if there is no such account.
 _FOR_HYDRATION = """
 SELECT s.value, h.payment_ids, h.amounts, b.account_id, b.entity_id, b.currency_code, b.normal_sign, b.balance_minor,
     b.floor_minor, b.version, b.entry_count, b.updated_at
@@ -36,82 +37,17 @@ WHERE s.name = 'directory_version'
 """
 
 
-class KeptReader:
-    """Reads accounts, one look at a time."""
-
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-        self._lock = Lock()
-        self._kept: psycopg.Connection[Any] | None = None
-
-    def facts(self, account_ids: Iterable[str]) -> dict[str, AccountFacts]:
-        """What a payment must know of these accounts; unknown ones are left out."""
-        return {
-            row[0]: AccountFacts(row[0], row[1], AccountType(row[2]), row[3], AccountStatus(row[4]), row[5])
-            for row in self._rows(_FACTS, account_ids)
-        }
-
-    def balances_for_hydration(
-        self, account_ids: Iterable[str]
-    ) -> tuple[int, dict[str, LedgerBalance], dict[str, dict[str, int]]]:
-        """Of one moment: the directory version, these accounts' balances, and their open authorizations.
-
-        The authorizations are amounts held by account and outbox position.
-        """
-        rows = self._rows(_FOR_HYDRATION, account_ids)
-        balances: dict[str, LedgerBalance] = {}
-        open_holds: dict[str, dict[str, int]] = {}
-        for _, payment_ids, amounts, account_id, *others in rows:
-            if account_id is not None:
-                balances[account_id] = LedgerBalance(account_id, *others)
-            if payment_ids:
-                open_holds[account_id] = dict(zip(map(_position, payment_ids), amounts, strict=True))
-        return int(rows[0][0]), balances, open_holds
-
-    def _rows(self, query: str, account_ids: Iterable[str]) -> list[tuple[Any, ...]]:
-        with translated(), self._lock:
-            return self._connection().execute(query, (list(account_ids),), prepare=True).fetchall()
-
-    def _connection(self) -> psycopg.Connection[Any]:
-        """The kept connection, or a new one where the server has closed it since."""
-        if self._kept is not None and not _is_quiet(self._kept):
-            self._kept.close()
-            self._kept = None
-        if self._kept is None:
-            pooled = self._engine.raw_connection()
-            connection: Any = pooled.driver_connection
-            pooled.detach()
-            connection.autocommit = True
-            self._kept = connection
-        return self._kept
-
-
-def _position(payment_id: str) -> str:
-    """Where the intent of an authorization stood in its outbox: its hold has that name."""
-    outbox_position = parse_payment_id(payment_id)
-    assert outbox_position is not None
-    return outbox_position.stream_id
-
-
-def _is_quiet(connection: psycopg.Connection[Any]) -> bool:
-    """Whether nothing has come unasked: a server that closes a connection says so."""
-    if connection.closed:
-        return False
-    looked = poll()
-    looked.register(connection.fileno(), POLLIN)
-    return not looked.poll(0)
-
-
 class LedgerAccounts:
-    """The accounts of the books."""
+    """Creates and reads accounts."""
 
     def __init__(self, engine: Engine, partitions: int) -> None:
         self._engine = engine
         self._partitions = partitions
-        self._kept = KeptReader(engine)
+        self._kept = LedgerConnection(partial(separate_connection, engine), checks_idle=True)
+        self._kept_lock = Lock()
 
     def create(self, wanted: Mapping[str, Any], actor: str) -> tuple[Account, bool]:
-        """Create an account with its balance row and its audit event; returns the one that exists, and if it is new."""
+        """Create an account with its balance row and its audit event; returns the account, and whether it is new."""
         values = {key: wanted[key] for key in wanted if key in account.c}
         with translated(), self._engine.begin() as connection:
             statement = (
@@ -155,13 +91,13 @@ class LedgerAccounts:
         return made, True
 
     def get(self, account_id: str) -> Account | None:
-        """One account; None where there is none."""
+        """One account; None if there is none."""
         with translated(), self._engine.connect() as connection:
             row = connection.execute(select(account).where(account.c.account_id == account_id)).mappings().first()
         return account_from(row) if row else None
 
     def page(self, *, limit: int, after: str | None, entity_id: str | None, currency_code: str | None) -> list[Account]:
-        """Up to `limit` accounts by id, those behind `after`."""
+        """Up to `limit` accounts in the order of their ids, those after the id `after`."""
         query = select(account).order_by(account.c.account_id).limit(limit)
         if after is not None:
             query = query.where(account.c.account_id > after)
@@ -173,23 +109,26 @@ class LedgerAccounts:
             return [account_from(row) for row in connection.execute(query).mappings()]
 
     def facts(self, account_ids: Iterable[str]) -> dict[str, AccountFacts]:
-        """What a payment must know of these accounts; unknown ones are left out."""
-        return self._kept.facts(account_ids)
+        """What a payment must know of these accounts. Unknown accounts are left out."""
+        return {
+            row[0]: AccountFacts(row[0], row[1], AccountType(row[2]), row[3], AccountStatus(row[4]), row[5])
+            for row in self._read(_FACTS, account_ids)
+        }
 
     def directory_version(self) -> int:
-        """The version of all accounts' facts together; Misconfigured if the books count other partitions."""
+        """The version of all accounts' facts together; Misconfigured if the ledger has another number of partitions."""
         with translated(), self._engine.connect() as connection:
             query = select(ledger_setting.c.name, ledger_setting.c.value)
             settings = {row.name: row.value for row in connection.execute(query)}
         if settings["partitions"] != self._partitions:
             raise Misconfigured(
-                f"The books were made with {settings['partitions']} partitions and this program is set to "
+                f"The ledger was made with {settings['partitions']} partitions and this program is set to "
                 f"{self._partitions}; set HOLDFAST_PARTITIONS={settings['partitions']}."
             )
         return int(settings["directory_version"])
 
     def last_position(self, number: int) -> str:
-        """The last outbox position that was posted in a partition; empty before the first."""
+        """The stream id of the last intent posted in a partition; empty before the first."""
         query = select(partition.c.last_position).where(partition.c.partition == number)
         with translated(), self._engine.connect() as connection:
             return str(connection.execute(query).scalar_one())
@@ -197,15 +136,27 @@ class LedgerAccounts:
     def balances_for_hydration(
         self, account_ids: Sequence[str]
     ) -> tuple[int, dict[str, LedgerBalance], dict[str, dict[str, int]]]:
-        """Of one moment: the directory version, these accounts' balances, and their open authorizations.
+        """From one snapshot: the directory version, these accounts' balances, and their open authorizations.
 
-        The authorizations are amounts held by account and outbox position.
+        The authorizations are amounts held in minor units, by account and by the stream id of their intent.
         """
-        return self._kept.balances_for_hydration(account_ids)
+        rows = self._read(_FOR_HYDRATION, account_ids)
+        balances: dict[str, LedgerBalance] = {}
+        open_holds: dict[str, dict[str, int]] = {}
+        for _, payment_ids, amounts, account_id, *others in rows:
+            if account_id is not None:
+                balances[account_id] = LedgerBalance(account_id, *others)
+            if payment_ids:
+                open_holds[account_id] = dict(zip(map(stream_id_of, payment_ids), amounts, strict=True))
+        return int(rows[0][0]), balances, open_holds
+
+    def _read(self, query: str, account_ids: Iterable[str]) -> list[tuple[Any, ...]]:
+        with self._kept_lock, self._kept.use() as connection:
+            return connection.execute(query, (list(account_ids),), prepare=True).fetchall()
 
 
 def account_from(row: RowMapping) -> Account:
-    """A row of the table."""
+    """An account from a row of its table."""
     return Account(
         account_id=row["account_id"],
         entity_id=row["entity_id"],

@@ -5,7 +5,7 @@ from datetime import datetime
 
 from sqlalchemy import Engine, func, insert, select, update
 
-from app.ledger.engine import translated
+from app.ledger.connections import translated
 from app.ledger.schema import api_key, audit_event
 
 

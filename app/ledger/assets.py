@@ -4,7 +4,7 @@ from sqlalchemy import Engine, Row, func, insert, select
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from app.domain.money import Asset
-from app.ledger.engine import translated
+from app.ledger.connections import translated
 from app.ledger.schema import asset, audit_event
 
 

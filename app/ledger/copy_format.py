@@ -1,4 +1,4 @@
-"""Rows and arrays in the forms that Postgres reads fastest: COPY's binary form, and arrays as text."""
+"""A plan's rows in the forms that Postgres reads fastest: COPY's binary form, and arrays as text."""
 
 from collections.abc import Collection, Iterable
 from datetime import UTC, datetime
@@ -8,11 +8,12 @@ from typing import Any
 import psycopg
 
 from app.domain.hash_chain import EntryRow, TransactionRow
+from app.domain.ledger_rows import PostingPlan
 from app.domain.timestamps import to_microseconds
 
 
 def array(values: Collection[str]) -> str | list[Any]:
-    """Texts as the text of an array; with a NUL, which no text has, the driver's own, which says so."""
+    """Texts as the text of an array. If one has a NUL, the driver gets the list: it says that no text can have one."""
     joined = "\0".join(values)
     if joined.count("\0") != max(0, len(values) - 1):
         return list(values)
@@ -30,6 +31,28 @@ def numbers(values: Iterable[int]) -> str:
 def bytes_array(values: Collection[bytes]) -> str:
     """Values as the text of an array of bytea."""
     return "{" + ",".join([f'"\\\\x{value.hex()}"' for value in values]) + "}"
+
+
+def balance_changes(plan: PostingPlan) -> dict[str, Any]:
+    """Parameters: what a plan adds to each account's balance and number of entries."""
+    pairs = list(zip(plan.balances_before, plan.balances.values(), strict=True))
+    return {
+        "posted_at": plan.posted_at,
+        "accounts": array(plan.balances),
+        "deltas": numbers([after.balance_minor - before.balance_minor for before, after in pairs]),
+        "entries": numbers([after.entry_count - before.entry_count for before, after in pairs]),
+    }
+
+
+def new_heads(plan: PostingPlan) -> dict[str, Any]:
+    """Parameters: the heads of a plan's chains after it."""
+    heads = plan.heads.values()
+    return {
+        "partitions": numbers(plan.heads),
+        "seqs": numbers([head.chain_seq for head in heads]),
+        "hashes": bytes_array([head.chain_hash for head in heads]),
+        "positions": array([head.last_position for head in heads]),
+    }
 
 
 COPY_TRANSACTIONS = """
@@ -60,7 +83,7 @@ _entry_ends = Struct("!iq").pack
 
 
 def transactions_copy(rows: Iterable[TransactionRow]) -> bytes:
-    """What COPY_TRANSACTIONS takes."""
+    """The rows in the form that COPY_TRANSACTIONS reads."""
     known = _Texts()
     parts = [_SIGNATURE]
     for facts, previous_hash, own_hash in rows:
@@ -89,7 +112,7 @@ def transactions_copy(rows: Iterable[TransactionRow]) -> bytes:
 
 
 def entries_copy(rows: Iterable[EntryRow]) -> bytes:
-    """What COPY_ENTRIES takes."""
+    """The rows in the form that COPY_ENTRIES reads."""
     known = _Texts()
     parts = [_SIGNATURE]
     for account_id, number, partition, chain_seq, leg, amount_minor, balance_minor, currency_code, posted_at_us in rows:
@@ -105,7 +128,7 @@ def entries_copy(rows: Iterable[EntryRow]) -> bytes:
 
 
 def copy_in(connection: psycopg.Connection[Any], statement: str, data: bytes) -> None:
-    """Run a COPY of this data."""
+    """Run a COPY statement with this data."""
     with connection.cursor() as cursor, cursor.copy(statement) as copy:
         copy.write(data)
 
@@ -116,7 +139,7 @@ def _text(value: str) -> bytes:
 
 
 class _Texts(dict[str | None, bytes]):
-    """Texts that come again and again, encoded once; and null."""
+    """Encodes texts that occur many times once each; None becomes null."""
 
     def __missing__(self, value: str | None) -> bytes:
         encoded = self[value] = _NULL if value is None else _text(value)

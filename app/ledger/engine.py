@@ -1,15 +1,14 @@
-"""SQLAlchemy's engines over the books: for whatever is neither posted nor proved."""
+"""SQLAlchemy's engines over the ledger, for everything but posting and reconciliation."""
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from typing import Any
 
 import psycopg
 from sqlalchemy import CollectionAggregate, Engine, Text, any_, create_engine, event, literal
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.pool import PoolProxiedConnection, QueuePool
 
 from app.domain.errors import LedgerUnavailable
 from app.ledger.connections import (
@@ -18,9 +17,18 @@ from app.ledger.connections import (
     STATEMENT_TIMEOUT_S,
     PatientConnection,
     connect_arguments,
-    translate,
 )
-from app.ledger.connections import translated as driver_errors_translated
+
+
+class _Pool(QueuePool):
+    """A pool that raises the project's fault when all connections stay in use."""
+
+    def connect(self) -> PoolProxiedConnection:
+        """A connection from the pool."""
+        try:
+            return super().connect()
+        except PoolTimeout as error:
+            raise LedgerUnavailable(str(error)) from error
 
 
 def engine_for(
@@ -29,6 +37,7 @@ def engine_for(
     """A pooled engine that acts as the app's role."""
     engine = create_engine(
         _sqlalchemy_url(database_url),
+        poolclass=_Pool,
         pool_size=pool_size,
         max_overflow=pool_size,
         pool_timeout=CONNECT_TIMEOUT_S,
@@ -46,6 +55,15 @@ def engine_for(
     return engine
 
 
+def separate_connection(engine: Engine) -> psycopg.Connection[Any]:
+    """A connection with the engine's settings that its pool does not count; each statement commits by itself."""
+    pooled = engine.raw_connection()
+    connection: Any = pooled.driver_connection
+    pooled.detach()
+    connection.autocommit = True
+    return connection  # type: ignore[no-any-return]
+
+
 def owner_engine(owner_database_url: str) -> Engine:
     """An engine for migrations, with the owner's rights."""
     return create_engine(_sqlalchemy_url(owner_database_url), connect_args={"connect_timeout": CONNECT_TIMEOUT_S})
@@ -58,17 +76,3 @@ def _sqlalchemy_url(database_url: str) -> URL:
 def any_of(values: Iterable[str]) -> CollectionAggregate[bool]:
     """`= ANY(array)`: one bound parameter, so that the statement is prepared once whatever the number of values."""
     return any_(literal(list(values), ARRAY(Text)))
-
-
-@contextmanager
-def translated() -> Iterator[None]:
-    """Raise the project's faults in place of SQLAlchemy's errors and the driver's."""
-    try:
-        with driver_errors_translated():
-            yield
-    except DBAPIError as error:
-        if isinstance(error.orig, psycopg.Error):
-            raise translate(error.orig) from error
-        raise
-    except PoolTimeout as error:
-        raise LedgerUnavailable(str(error)) from error

@@ -1,17 +1,18 @@
-"""The hash chains as the books keep them, for whoever verifies them."""
+"""The hash chains as the ledger keeps them, for chain verification."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import psycopg
 
 from app.domain.breaks import ChainRange, RecomputedRange
 from app.domain.hash_chain import Entry, LedgerTransaction
-from app.ledger.connections import connect, translated
+from app.ledger.connections import LedgerConnection, connect
 
 STREAM_ROWS = 5_000
-"""Rows fetched at once by a streaming read: memory does not grow with the books."""
+"""Rows that a streaming read fetches at once: memory does not grow with the ledger."""
 
 _RANGES = """
 SELECT p.partition, CASE WHEN %(full)s THEN 0 ELSE c.chain_seq END, p.chain_seq, p.chain_hash
@@ -50,34 +51,33 @@ FROM (
 
 
 class LedgerChains:
-    """The chains. One connection, without a statement timeout; its transactions are short but for streaming ones."""
+    """Reads the chains, over one connection without a statement timeout. Only streaming transactions last long."""
 
     def __init__(self, database_url: str) -> None:
-        self._database_url = database_url
-        self._connection: psycopg.Connection[Any] | None = None
+        self._ledger = LedgerConnection(
+            partial(connect, database_url, application_name="holdfast proof", statement_timeout_s=0)
+        )
 
     def close(self) -> None:
         """Give the connection back."""
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+        self._ledger.close()
 
     def ranges(self, *, full: bool) -> list[ChainRange]:
-        """What each chain has since the last incremental run, or since its beginning."""
-        return [ChainRange(*row) for row in self._rows(_RANGES, {"full": full})]
+        """The part of each chain since the last incremental run, or since its beginning."""
+        return [ChainRange(*row) for row in self._ledger.rows(_RANGES, {"full": full})]
 
     def recomputed(self, part: ChainRange, previous_hash: bytes | None) -> RecomputedRange:
-        """What the database makes of a range that follows on `previous_hash`, by its own sha256.
+        """What the database finds in a range that follows on `previous_hash`, by its own sha256.
 
-        It writes the canonical form of `app/domain/hash_chain.py` in SQL. A row is in order when its hash is that of
-        its form, and it names its predecessor's hash. Where the two forms should ever differ, a row is not in order that
-        is: so whoever asks looks at such a range again, and a changed row is never missed.
+        The query writes the canonical form of `app/domain/hash_chain.py` in SQL. A row is in order if its hash is that
+        of its form and it names its predecessor's hash. If the two forms ever differ, a good row is not in order, and
+        the caller looks at the range again in Python; a changed row is never missed.
         """
         bounds = {"partition": part.partition, "after": part.after, "up_to": part.up_to}
-        with translated(), self._connected().transaction():
-            # Books that grow fast outrun their statistics: a planner that expects one row would compare all with all.
-            self._connected().execute("SET LOCAL enable_nestloop = off")
-            [row] = self._connected().execute(_RECOMPUTED, bounds | {"previous_hash": previous_hash}).fetchall()
+        with self._ledger.transaction() as connection:
+            # A ledger that grows fast outruns its statistics: a planner that expects one row would join all with all.
+            connection.execute("SET LOCAL enable_nestloop = off")
+            [row] = connection.execute(_RECOMPUTED, bounds | {"previous_hash": previous_hash}).fetchall()
         transactions, entries, last_hash, in_order = row
         return RecomputedRange(transactions, int(entries), last_hash, in_order)
 
@@ -85,10 +85,9 @@ class LedgerChains:
         """The transactions of a range in order, with their entries, streamed."""
         bounds = (part.partition, part.after, part.up_to)
         with (
-            translated(),
-            self._connected().transaction(),
-            self._stream("chain", _CHAIN, bounds) as transactions,
-            self._stream("chain_entries", _CHAIN_ENTRIES, bounds) as entries,
+            self._ledger.transaction() as connection,
+            _stream(connection, "chain", _CHAIN, bounds) as transactions,
+            _stream(connection, "chain_entries", _CHAIN_ENTRIES, bounds) as entries,
         ):
             line = next(entries, None)
             for row in transactions:
@@ -101,50 +100,48 @@ class LedgerChains:
                 yield transaction
 
     def chain_hash_at(self, partition: int, chain_seq: int) -> bytes | None:
-        """The hash stored at a place of a chain."""
+        """The hash of one transaction of a chain; None if there is no such transaction."""
         query = "SELECT hash FROM ledger_transaction WHERE partition = %s AND chain_seq = %s"
-        row = next(iter(self._rows(query, (partition, chain_seq))), None)
+        row = next(iter(self._ledger.rows(query, (partition, chain_seq))), None)
         return None if row is None else bytes(row[0])
 
     def exported_heads(self) -> list[tuple[int, int, bytes]]:
         """The latest exported head of each partition."""
         query = """SELECT DISTINCT ON (partition) partition, chain_seq, chain_hash FROM chain_head_export
             ORDER BY partition, chain_seq DESC"""
-        return [(row[0], row[1], bytes(row[2])) for row in self._rows(query, ())]
+        return [(row[0], row[1], bytes(row[2])) for row in self._ledger.rows(query)]
 
     def export_heads(self, heads: Sequence[ChainRange]) -> None:
         """Keep heads that have been verified."""
-        with translated(), self._connected().transaction():
+        with self._ledger.transaction() as connection:
             for head in heads:
-                self._connected().execute(
+                connection.execute(
                     """INSERT INTO chain_head_export (partition, chain_seq, chain_hash) VALUES (%s, %s, %s)
                     ON CONFLICT DO NOTHING""",
                     (head.partition, head.up_to, head.head_hash),
                 )
 
-    # Connection
+    # For `LedgerReconciliation`
 
     def _rows(self, query: str, parameters: Any) -> list[tuple[Any, ...]]:
-        with translated(), self._connected().transaction():
-            return self._connected().execute(query, parameters).fetchall()
-
-    @contextmanager
-    def _stream(self, name: str, query: str, parameters: Any) -> Iterator[Iterator[tuple[Any, ...]]]:
-        with self._connected().cursor(name=name) as cursor:
-            cursor.itersize = STREAM_ROWS
-            cursor.execute(query, parameters)
-            yield iter(cursor)
+        return self._ledger.rows(query, parameters)
 
     def _connected(self) -> psycopg.Connection[Any]:
-        if self._connection is None or self._connection.closed:
-            with translated():
-                self._connection = connect(self._database_url, application_name="holdfast proof")
-                self._connection.execute("SET statement_timeout = 0")
-                self._connection.commit()
-        return self._connection
+        with self._ledger.use() as connection:
+            return connection
+
+
+@contextmanager
+def _stream(
+    connection: psycopg.Connection[Any], name: str, query: str, parameters: Any
+) -> Iterator[Iterator[tuple[Any, ...]]]:
+    with connection.cursor(name=name) as cursor:
+        cursor.itersize = STREAM_ROWS
+        cursor.execute(query, parameters)
+        yield iter(cursor)
 
 
 def _transaction(row: tuple[Any, ...]) -> LedgerTransaction:
-    """A row of the chain, its entries still to come."""
+    """A row of the chain, without its entries."""
     *fields, previous_hash, own_hash = row
     return LedgerTransaction(*[*fields, [], previous_hash, own_hash])

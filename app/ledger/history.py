@@ -17,7 +17,8 @@ from app.domain.read_models import (
     TrialBalanceTotal,
 )
 from app.domain.refusals import Refusal, RefusalCode
-from app.ledger.engine import any_of, translated
+from app.ledger.connections import translated
+from app.ledger.engine import any_of
 from app.ledger.schema import (
     account,
     account_balance,
@@ -115,13 +116,11 @@ class History:
         refusal = Refusal(RefusalCode(row.code), row.detail, row.figures)
         return RejectedPayment(row.payment_id, row.external_id, row.entity_id, refusal, row.intent, row.rejected_at)
 
-    def count_posted(self, entity_id: str, external_ids: Sequence[str]) -> int:
-        """How many of these external ids are posted."""
-        query = select(func.count()).where(
-            ledger_transaction.c.entity_id == entity_id, ledger_transaction.c.external_id == any_of(external_ids)
-        )
+    def posted_among(self, payment_ids: Sequence[str]) -> set[str]:
+        """Those of these payments that are posted under their own id; a late duplicate is not."""
+        query = select(ledger_transaction.c.payment_id).where(ledger_transaction.c.payment_id == any_of(payment_ids))
         with translated(), self.engine.connect() as connection:
-            return int(connection.execute(query).scalar_one())
+            return set(connection.execute(query).scalars())
 
     def entries(self, account_id: str, *, limit: int, after: int) -> list[AccountEntry]:
         """Up to `limit` entries of an account in order, those behind entry number `after`."""

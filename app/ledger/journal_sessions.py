@@ -1,14 +1,17 @@
-"""The books for operations that are posted while their caller waits: a pool of connections, and locks taken first."""
+"""The ledger for journals, reversals and refunds, whose callers wait for them: a pool of sessions with locks."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from queue import Empty, LifoQueue
 from threading import BoundedSemaphore
 
+from psycopg import IsolationLevel
+
 from app.domain.errors import ConcurrencyRetryExhausted
-from app.ledger.connections import SILENCE_S
+from app.ledger.connections import SILENCE_S, LedgerConnection, connect
 from app.ledger.posting import Posting
-from app.ledger.posting_session import LOCK_TIMEOUT, PostingSession
+from app.ledger.posting_session import Conflicts, keep_drains_away, open_posting, patient_transaction
 
 CONNECTIONS = 8
 """Operations of one process that post at once. Their transactions follow one another anyway; the rest overlaps."""
@@ -21,52 +24,59 @@ _UNLOCK = "SELECT pg_advisory_unlock(hashtextextended(name, 0)) FROM unnest(%s::
 _CHAIN = "chain of journals"
 
 
-class JournalSession(PostingSession):
+class JournalSession:
     """One connection, for one operation at a time."""
 
-    process = "journals"
-    patience_s = LONGEST_WAIT_S + SILENCE_S
-    lock_timeout_ms = 0
-
     def __init__(self, database_url: str, chain: int) -> None:
-        super().__init__(database_url)
+        self._ledger = LedgerConnection(
+            partial(
+                connect,
+                database_url,
+                application_name="holdfast journals",
+                patience_s=LONGEST_WAIT_S + SILENCE_S,
+                isolation_level=IsolationLevel.SERIALIZABLE,
+            )
+        )
         self._chain = chain
+        self.conflicts = Conflicts(self._ledger)
 
     @contextmanager
     def locked(self, names: Sequence[str]) -> Iterator[None]:
-        """Hold advisory locks, taken in this order; ConcurrencyConflict where another session keeps one.
+        """Hold advisory locks, taken in this order; ConcurrencyConflict if another session keeps one.
 
-        They belong to the session and not to a transaction, so whoever waited for one sees all that its holder wrote.
+        The locks belong to the session and not to a transaction, so whoever waited for one sees all that its holder
+        wrote.
         """
-        with self._guarded() as connection, connection.transaction():
-            # Serializable, a long wait would keep the traces of all that others do meanwhile.
-            connection.execute("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
-            connection.execute(LOCK_TIMEOUT, (f"{LONGEST_WAIT_S:.0f}s",))
+        with patient_transaction(self._ledger, LONGEST_WAIT_S) as connection:
             for name in names:
                 connection.execute(_LOCK, (name,))
         try:
             yield
         finally:
-            if self._connection is not None:
-                with self._guarded() as connection, connection.transaction():
-                    connection.execute(_UNLOCK, (list(names),))
+            if self._ledger.is_open:
+                self._ledger.rows(_UNLOCK, (list(names),))
 
     @contextmanager
     def posting_journal(self, *, without_drains: bool = False) -> Iterator[Posting]:
         """A SERIALIZABLE transaction at the head of the chain of journals; one at a time, so none aborts another.
 
-        `without_drains`: the drains end what they are at and wait, for they may hold the same balances time and again.
+        With `without_drains` the drains finish their turns and wait: on a busy account they may hold the row nearly
+        always.
         """
-        with (
-            self.locked([_CHAIN]),
-            self.without_drains(range(self._chain), LONGEST_WAIT_S) if without_drains else nullcontext(),
-            self.posting([self._chain]) as posting,
-        ):
+        away = keep_drains_away(self._ledger, range(self._chain), LONGEST_WAIT_S) if without_drains else nullcontext()
+        with self.locked([_CHAIN]), away, open_posting(self._ledger, self.conflicts, [self._chain]) as posting:
             yield posting
+
+    def close(self) -> None:
+        """Give the connection back."""
+        self._ledger.close()
 
 
 class JournalSessions:
-    """The pool. Partition `chain` of the books, behind those of the payments, takes what is posted here."""
+    """The pool. What is posted here belongs to partition `chain`, which follows those of the payments.
+
+    It is not psycopg_pool, which says only that the time is up, and not whether the ledger is down.
+    """
 
     def __init__(self, database_url: str, chain: int, size: int = CONNECTIONS) -> None:
         self._database_url = database_url
@@ -76,7 +86,7 @@ class JournalSessions:
 
     @contextmanager
     def session(self, names: Sequence[str]) -> Iterator[JournalSession]:
-        """A session that holds these locks; ConcurrencyRetryExhausted where all are taken."""
+        """A session that holds these locks; ConcurrencyRetryExhausted if all are in use."""
         if not self._places.acquire(timeout=LONGEST_WAIT_S):
             raise ConcurrencyRetryExhausted("all connections for journals and refunds are in use")
         try:
@@ -85,7 +95,7 @@ class JournalSessions:
                 with session.locked(names):
                     yield session
             except BaseException:
-                session.close()  # whatever it still held ends with it
+                session.close()  # its locks end with it
                 raise
             self._idle.put(session)
         finally:

@@ -9,8 +9,8 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, text
 
 from app.domain.payment import DEFAULT_PARTITIONS
-from app.ledger.connections import APP_ROLE
-from app.ledger.engine import owner_engine, translated
+from app.ledger.connections import APP_ROLE, translated
+from app.ledger.engine import owner_engine
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 _MIGRATION_LOCK = 4_770_171_193

@@ -1,6 +1,5 @@
-"""Writing a plan made on remembered rows: compared before anything else is written, all or nothing."""
+"""Writing a plan that was made on remembered rows: every row is compared before anything else is written."""
 
-from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -8,15 +7,16 @@ from typing import Any
 import psycopg
 
 from app.domain.errors import RowsChanged
-from app.domain.ledger_rows import ChainHead, LedgerBalance
-from app.domain.optimistic_plan import OptimisticPlan
+from app.domain.ledger_rows import PostingPlan
 from app.ledger.copy_format import (
     COPY_ENTRIES,
     COPY_TRANSACTIONS,
     array,
+    balance_changes,
     bytes_array,
     copy_in,
     entries_copy,
+    new_heads,
     numbers,
     transactions_copy,
 )
@@ -51,8 +51,10 @@ SELECT (SELECT count(*) FROM advanced WHERE agrees), (SELECT count(*) FROM chain
 
 @dataclass(slots=True, frozen=True)
 class PackedPlan:
-    """A plan as it goes over the wire, and how many rows must agree. Packing needs no connection: it is done while the
-    books still write the plan before."""
+    """A plan in the form in which it is sent, and how many rows must agree with it.
+
+    Packing needs no connection, so a plan is packed while the database still writes the one before.
+    """
 
     parameters: dict[str, Any]
     accounts: int
@@ -61,8 +63,8 @@ class PackedPlan:
     entries: bytes
 
 
-def packed(plan: OptimisticPlan) -> PackedPlan:
-    """The plan, ready to be written."""
+def pack(plan: PostingPlan) -> PackedPlan:
+    """A plan of ordinary payments, ready to be written."""
     return PackedPlan(
         _parameters(plan),
         len(plan.balances),
@@ -72,11 +74,26 @@ def packed(plan: OptimisticPlan) -> PackedPlan:
     )
 
 
-def post_optimistically(connection: psycopg.Connection[Any], plan: PackedPlan) -> datetime:
+def _parameters(plan: PostingPlan) -> dict[str, Any]:
+    balances = plan.balances.values()
+    return {
+        **balance_changes(plan),
+        "balances": numbers([row.balance_minor for row in balances]),
+        "counts": numbers([row.entry_count for row in balances]),
+        "versions": numbers([row.version for row in balances]),
+        **new_heads(plan),
+        "seqs_before": numbers([head.chain_seq for head in plan.heads_before]),
+        "hashes_before": bytes_array([head.chain_hash for head in plan.heads_before]),
+        "entities": array([facts[2] for facts, _, _ in plan.transactions]),
+        "externals": array([facts[3] for facts, _, _ in plan.transactions]),
+    }
+
+
+def write_if_unchanged(connection: psycopg.Connection[Any], plan: PackedPlan) -> datetime:
     """Write a plan in the open transaction; returns the database's time.
 
-    Raises RowsChanged where a row is not as remembered, or an external id was rejected or authorized before. What is
-    posted already is refused by the unique keys.
+    Raises RowsChanged if a row is not as remembered, or an external id was rejected or authorized before. The unique
+    keys refuse what is posted already.
     """
     row = connection.execute(_ADVANCE, plan.parameters, prepare=True).fetchone()
     assert row is not None
@@ -87,36 +104,3 @@ def post_optimistically(connection: psycopg.Connection[Any], plan: PackedPlan) -
     copy_in(connection, COPY_ENTRIES, plan.entries)
     moment: datetime = now
     return moment
-
-
-def _parameters(plan: OptimisticPlan) -> dict[str, Any]:
-    return {
-        "posted_at": plan.posted_at,
-        "entities": array([facts[2] for facts, _, _ in plan.transactions]),
-        "externals": array([facts[3] for facts, _, _ in plan.transactions]),
-        **_balances(plan.balances_before, plan.balances.values()),
-        **_heads(plan.heads_before, plan.heads.values()),
-    }
-
-
-def _balances(before: Sequence[LedgerBalance], after: Collection[LedgerBalance]) -> dict[str, Any]:
-    pairs = list(zip(before, after, strict=True))
-    return {
-        "accounts": array([row.account_id for row in after]),
-        "deltas": numbers([row.balance_minor - old.balance_minor for old, row in pairs]),
-        "entries": numbers([row.entry_count - old.entry_count for old, row in pairs]),
-        "balances": numbers([row.balance_minor for row in after]),
-        "counts": numbers([row.entry_count for row in after]),
-        "versions": numbers([row.version for row in after]),
-    }
-
-
-def _heads(before: Sequence[ChainHead], after: Collection[ChainHead]) -> dict[str, Any]:
-    return {
-        "partitions": numbers([head.partition for head in after]),
-        "seqs_before": numbers([head.chain_seq for head in before]),
-        "hashes_before": bytes_array([head.chain_hash for head in before]),
-        "seqs": numbers([head.chain_seq for head in after]),
-        "hashes": bytes_array([head.chain_hash for head in after]),
-        "positions": array([head.last_position for head in after]),
-    }

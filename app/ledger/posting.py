@@ -1,4 +1,4 @@
-"""The careful posting transaction: locks first, then writes; one batch, all or nothing."""
+"""The locked posting transaction: it locks first, then it writes; one batch, all or nothing."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -8,16 +8,16 @@ import psycopg
 
 from app.domain.authorizations import Authorization
 from app.domain.errors import Fault
-from app.domain.hash_chain import EntryRow, TransactionRow, rows_of
-from app.domain.ledger_rows import ChainHead, Delta, Duplicate, KnownOutcome, LedgerBalance, PostingPlan, Rejection
+from app.domain.ledger_rows import ChainHead, KnownOutcome, LedgerBalance, PostingPlan
 from app.domain.refusals import RefusalCode
 from app.ledger.copy_format import (
     COPY_ENTRIES,
     COPY_TRANSACTIONS,
     array,
-    bytes_array,
+    balance_changes,
     copy_in,
     entries_copy,
+    new_heads,
     numbers,
     transactions_copy,
 )
@@ -47,12 +47,13 @@ FROM unnest(%(entities)s::text[], %(externals)s::text[]) AS wanted (entity_id, e
 JOIN hold USING (entity_id, external_id)
 """
 _OF_ANOTHER_PAYMENT = frozenset({RefusalCode.EXTERNAL_ID_REUSED, RefusalCode.EXTERNAL_ID_REFUSED})
-"""Rejections that say nothing of the external id's first payment, which may still be on its way."""
+"""Rejections that say nothing about the first payment of the external id, which may still be pending."""
 _ADD_TO_BALANCES = """
 UPDATE account_balance AS b
 SET balance_minor = b.balance_minor + d.delta, entry_count = b.entry_count + d.entries,
-    version = b.version + d.versions, updated_at = %s
-FROM unnest(%s::text[], %s::bigint[], %s::bigint[], %s::bigint[]) AS d (account_id, delta, entries, versions)
+    version = b.version + d.versions, updated_at = %(posted_at)s
+FROM unnest(%(accounts)s::text[], %(deltas)s::bigint[], %(entries)s::bigint[], %(versions)s::bigint[])
+    AS d (account_id, delta, entries, versions)
 WHERE b.account_id = d.account_id
 RETURNING b.account_id, b.balance_minor, b.entry_count
 """
@@ -65,8 +66,8 @@ _ADVANCE_HEADS = """
 UPDATE partition AS p
 SET chain_seq = h.chain_seq, chain_hash = h.chain_hash, last_position = h.last_position,
     last_posted_at = h.last_posted_at
-FROM unnest(%s::smallint[], %s::bigint[], %s::bytea[], %s::text[], %s::timestamptz[])
-    AS h (partition, chain_seq, chain_hash, last_position, last_posted_at)
+FROM unnest(%(partitions)s::smallint[], %(seqs)s::bigint[], %(hashes)s::bytea[], %(positions)s::text[],
+    %(last_posted_at)s::timestamptz[]) AS h (partition, chain_seq, chain_hash, last_position, last_posted_at)
 WHERE p.partition = h.partition
 """
 
@@ -76,14 +77,14 @@ class BalanceMismatch(Fault):
 
 
 class Posting:
-    """One open posting transaction, holding the row locks of `heads`."""
+    """One open posting transaction that has locked the rows of `heads`."""
 
     def __init__(self, connection: psycopg.Connection[Any], heads: dict[int, ChainHead]) -> None:
         self._connection = connection
         self.heads = heads
 
     def known_outcomes(self, keys: Sequence[tuple[str, str]]) -> tuple[dict[tuple[str, str], KnownOutcome], set[str]]:
-        """What the books say of these (entity, external id) keys, and the payment ids already rejected under them."""
+        """What the ledger has under these (entity, external id) keys, and the payment ids rejected under them."""
         parameters = {"entities": array([key[0] for key in keys]), "externals": array([key[1] for key in keys])}
         known: dict[tuple[str, str], KnownOutcome] = {}
         rejected: set[str] = set()
@@ -100,7 +101,7 @@ class Posting:
         return known, rejected
 
     def lock_balances(self, account_ids: Sequence[str]) -> tuple[dict[str, LedgerBalance], set[str]]:
-        """Lock these accounts in order; and name those that somebody else has locked just now."""
+        """Lock these accounts' rows, in this order; returns them, and the accounts that somebody else has locked."""
         rows = self._connection.execute(_LOCK_BALANCES, (array(account_ids),)).fetchall()
         locked = {row[0]: LedgerBalance(*row) for row in rows}
         missing = [account_id for account_id in account_ids if account_id not in locked]
@@ -110,14 +111,14 @@ class Posting:
         return locked, contended
 
     def lock_authorizations(self, payment_ids: Sequence[str]) -> dict[str, Authorization]:
-        """Lock these authorizations; those that are not in the books are left out."""
+        """Lock these authorizations; those that the ledger does not have are left out."""
         if not payment_ids:
             return {}
         rows = self._connection.execute(_LOCK_HOLDS, (list(payment_ids),))
         return {row[0]: authorization_from_row(row) for row in rows}
 
     def posting_time(self, balances: dict[str, LedgerBalance]) -> datetime:
-        """The database's time, after the locks, and never before what the locked rows have seen."""
+        """The database's time, read after the locks were taken, and never before a time in the locked rows."""
         row = self._connection.execute("SELECT clock_timestamp()").fetchone()
         assert row is not None
         latest = [head.last_posted_at for head in self.heads.values()]
@@ -125,54 +126,26 @@ class Posting:
         moment: datetime = max(row[0], *latest)
         return moment
 
-    def write(self, plan: PostingPlan, planned: dict[str, LedgerBalance], posted_at: datetime) -> None:
-        """Write the plan; `planned` is what each balance must be afterwards."""
-        if plan.deltas:
-            self._add_to_balances(plan.deltas, planned, posted_at)
-            transactions, entries = rows_of(plan.transactions)
-            self._copy_transactions(transactions)
-            self._copy_entries(entries)
+    def write(self, plan: PostingPlan) -> None:
+        """Write the plan; BalanceMismatch if a balance is not as planned afterwards."""
+        if plan.balances:
+            self._add_to_balances(plan)
+            copy_in(self._connection, COPY_TRANSACTIONS, transactions_copy(plan.transactions))
+            copy_in(self._connection, COPY_ENTRIES, entries_copy(plan.entries))
             record_authorizations(self._connection, plan)
-            self._advance_heads()
-        self._record_rejections(plan.rejections)
-        self._record_duplicates(plan.duplicates)
+            self._advance_heads(plan)
+        record_rejections(self._connection, plan.rejections)
+        record_duplicates(self._connection, plan.duplicates)
 
-    def _add_to_balances(
-        self, deltas: dict[str, Delta], planned: dict[str, LedgerBalance], posted_at: datetime
-    ) -> None:
-        parameters = (
-            posted_at,
-            array(deltas),
-            numbers([delta.change_minor for delta in deltas.values()]),
-            numbers([delta.entries for delta in deltas.values()]),
-            numbers([delta.versions for delta in deltas.values()]),
-        )
+    def _add_to_balances(self, plan: PostingPlan) -> None:
+        pairs = zip(plan.balances_before, plan.balances.values(), strict=True)
+        parameters = {**balance_changes(plan), "versions": numbers([row.version - old.version for old, row in pairs])}
         rows = self._connection.execute(_ADD_TO_BALANCES, parameters).fetchall()
         written = {account_id: (balance, count) for account_id, balance, count in rows}
-        for account_id in deltas:
-            row = planned[account_id]
+        for account_id, row in plan.balances.items():
             if written.get(account_id) != (row.balance_minor, row.entry_count):
                 raise BalanceMismatch(f"account {account_id!r}: {written.get(account_id)} written, {row} planned")
 
-    def _copy_transactions(self, rows: Sequence[TransactionRow]) -> None:
-        copy_in(self._connection, COPY_TRANSACTIONS, transactions_copy(rows))
-
-    def _copy_entries(self, rows: Sequence[EntryRow]) -> None:
-        copy_in(self._connection, COPY_ENTRIES, entries_copy(rows))
-
-    def _advance_heads(self) -> None:
-        heads = self.heads.values()
-        parameters = (
-            numbers([head.partition for head in heads]),
-            numbers([head.chain_seq for head in heads]),
-            bytes_array([head.chain_hash for head in heads]),
-            array([head.last_position for head in heads]),
-            [head.last_posted_at for head in heads],
-        )
-        self._connection.execute(_ADVANCE_HEADS, parameters)
-
-    def _record_rejections(self, rejections: Sequence[Rejection]) -> None:
-        record_rejections(self._connection, rejections)
-
-    def _record_duplicates(self, duplicates: Sequence[Duplicate]) -> None:
-        record_duplicates(self._connection, duplicates)
+    def _advance_heads(self, plan: PostingPlan) -> None:
+        last_posted_at = [head.last_posted_at for head in plan.heads.values()]
+        self._connection.execute(_ADVANCE_HEADS, {**new_heads(plan), "last_posted_at": last_posted_at})

@@ -1,4 +1,4 @@
-"""Rows of the table of authorizations."""
+"""What a locked posting writes beside transactions and entries: authorizations, rejections and duplicates."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,11 +8,11 @@ from psycopg.types.json import Json, Jsonb
 
 from app.domain.authorizations import Authorization, AuthorizationState
 from app.domain.ledger_rows import Duplicate, PostingPlan, Rejection
-from app.domain.payment import Leg
+from app.domain.payment import Intent, Leg
 
 
 def authorization_from_row(row: Sequence[Any]) -> Authorization:
-    """A row of the table, all its columns in order."""
+    """An authorization from a row of its table, with all columns in order."""
     fields = list(row)
     fields[7] = [Leg(account_id, amount_minor) for account_id, amount_minor in fields[7]]
     fields[8] = AuthorizationState(fields[8])
@@ -41,67 +41,50 @@ INSERT INTO hold_event (payment_id, state, amount_minor, actor, intent_id) VALUE
 
 def record_authorizations(connection: psycopg.Connection[Any], plan: PostingPlan) -> None:
     """Write the authorizations that a plan makes and concludes, and their history."""
-    authorized = [
-        (
-            authorization.payment_id,
-            authorization.entity_id,
-            authorization.external_id,
-            authorization.fingerprint,
-            authorization.guarded_account_id,
-            authorization.hold_minor,
-            authorization.currency_code,
-            Jsonb([[leg.account_id, leg.amount_minor] for leg in authorization.legs]),
-            authorization.expires_at,
-            authorization.actor,
-            authorization.description,
-            authorization.effective_at,
-            None if authorization.metadata is None else Json(authorization.metadata),
-            authorization.accepted_at,
-        )
-        for authorization in plan.authorized
-    ]
-    concluded = [
-        (
-            authorization.state,
-            authorization.captured_minor,
-            authorization.concluded_by,
-            authorization.concluded_at,
-            authorization.payment_id,
-        )
-        for authorization in plan.concluded
-    ]
-    events = [
-        (
-            authorization.payment_id,
-            AuthorizationState.AUTHORIZED,
-            authorization.hold_minor,
-            authorization.actor,
-            authorization.payment_id,
-        )
-        for authorization in plan.authorized
-    ]
-    events += [
-        (
-            authorization.payment_id,
-            authorization.state,
-            authorization.captured_minor or 0,
-            authorization.concluding_actor,
-            authorization.concluded_by or "",
-        )
-        for authorization in plan.concluded
-    ]
+    events = [_event_of_authorization(one) for one in plan.authorized]
+    events += [_event_of_conclusion(one) for one in plan.concluded]
     with connection.cursor() as cursor:
-        for statement, rows in (
-            (_INSERT_HOLD, authorized),
-            (_CONCLUDE_HOLD, concluded),
-            (_INSERT_HOLD_EVENT, events),
-        ):
-            if rows:
-                cursor.executemany(statement, rows)
+        if plan.authorized:
+            cursor.executemany(_INSERT_HOLD, [_row_of(one) for one in plan.authorized])
+        if plan.concluded:
+            cursor.executemany(_CONCLUDE_HOLD, [_conclusion_of(one) for one in plan.concluded])
+        if events:
+            cursor.executemany(_INSERT_HOLD_EVENT, events)
+
+
+def _row_of(one: Authorization) -> tuple[Any, ...]:
+    return (
+        one.payment_id,
+        one.entity_id,
+        one.external_id,
+        one.fingerprint,
+        one.guarded_account_id,
+        one.hold_minor,
+        one.currency_code,
+        Jsonb([[leg.account_id, leg.amount_minor] for leg in one.legs]),
+        one.expires_at,
+        one.actor,
+        one.description,
+        one.effective_at,
+        None if one.metadata is None else Json(one.metadata),
+        one.accepted_at,
+    )
+
+
+def _conclusion_of(one: Authorization) -> tuple[Any, ...]:
+    return one.state, one.captured_minor, one.concluded_by, one.concluded_at, one.payment_id
+
+
+def _event_of_authorization(one: Authorization) -> tuple[Any, ...]:
+    return one.payment_id, AuthorizationState.AUTHORIZED, one.hold_minor, one.actor, one.payment_id
+
+
+def _event_of_conclusion(one: Authorization) -> tuple[Any, ...]:
+    return one.payment_id, one.state, one.captured_minor or 0, one.concluding_actor, one.concluded_by or ""
 
 
 def record_rejections(connection: psycopg.Connection[Any], rejections: Sequence[Rejection]) -> None:
-    """Write what the books refuse, with the reason and the whole intent."""
+    """Write what the ledger refuses, with the reason and the whole intent."""
     for rejection in rejections:
         intent, refusal = rejection.queued.intent, rejection.refusal
         connection.execute(
@@ -114,22 +97,21 @@ def record_rejections(connection: psycopg.Connection[Any], rejections: Sequence[
                 refusal.code.value,
                 _keepable(refusal.detail),
                 Jsonb(_keepable(dict(refusal.figures))),
-                Jsonb(_keepable(intent_document(rejection))),
+                Jsonb(_keepable(_document(intent))),
             ),
         )
 
 
 def record_duplicates(connection: psycopg.Connection[Any], duplicates: Sequence[Duplicate]) -> None:
-    """Write which late repeats lead to which originals."""
+    """Write which payments each late repeat belongs to."""
     for duplicate in duplicates:
         connection.execute(
             _INSERT_DUPLICATE, (duplicate.queued.outbox_position.payment_id, duplicate.original_payment_id)
         )
 
 
-def intent_document(rejection: Rejection) -> dict[str, Any]:
-    """The refused intent as it is kept beside the reason."""
-    intent = rejection.queued.intent
+def _document(intent: Intent) -> dict[str, Any]:
+    """A refused intent as it is kept beside the reason."""
     return {
         "kind": intent.kind,
         "guarded_account_id": intent.guarded_account_id,
@@ -144,7 +126,7 @@ def intent_document(rejection: Rejection) -> dict[str, Any]:
 
 
 def _keepable(value: Any) -> Any:
-    """The same without NUL characters, which Postgres keeps neither as text nor as jsonb: a rejection must go in."""
+    """The value without NUL characters. Postgres keeps none in text or jsonb, and a rejection must always be kept."""
     if isinstance(value, str):
         return value.replace("\x00", "\ufffd")
     if isinstance(value, dict):

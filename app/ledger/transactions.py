@@ -7,7 +7,7 @@ from sqlalchemy import ColumnElement, Connection, Engine, and_, select
 
 from app.domain.authorizations import Authorization
 from app.domain.hash_chain import Entry, LedgerTransaction
-from app.ledger.engine import translated
+from app.ledger.connections import translated
 from app.ledger.posting_records import authorization_from_row
 from app.ledger.schema import entry, hold, ledger_transaction
 

@@ -1,13 +1,14 @@
 """Everything the API serves."""
 
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
-from uuid import uuid4
 
 from app.api.context import ApiServices
 from app.cache.client import blocking_client
 from app.cache.notifications import Subscriber
+from app.ledger.account_changes import LedgerAccountChanges
 from app.ledger.accounts import LedgerAccounts
 from app.ledger.api_keys import LedgerApiKeys
 from app.ledger.history import History
@@ -23,7 +24,6 @@ from app.wakeup import Bell, WakeUps
 from app.wiring.cache import build_cache
 from app.wiring.verbs import (
     build_assets,
-    build_authorizations,
     build_changes,
     build_engine,
     build_payments,
@@ -32,44 +32,41 @@ from app.wiring.verbs import (
 )
 
 LOOK_UP_S = 3.0
-"""The longest look-up for a request: it takes milliseconds, and who asks for money does not wait long."""
+"""The longest query of a request: queries take milliseconds, and a client does not wait long for a payment."""
 
 WAITERS = 48
-"""Requests of one process that may wait for the books at once; the other threads stay free for those who do not."""
+"""Requests of one process that may wait for the ledger at once; the other threads stay free for those that do not."""
 
 
-def build_api(settings: Settings) -> ApiServices:
-    """Everything the API serves."""
+def build_api(settings: Settings, *, sleep: Callable[[float], None] = time.sleep) -> ApiServices:
+    """Everything the API serves; `sleep` is how batches, journals and account changes wait before they try again."""
     engine = build_engine(settings, "api", LOOK_UP_S)
     cache = build_cache(settings)
     accounts = LedgerAccounts(engine, settings.partitions)
     history = History(engine)
-    waiting = WaitingRoom(WAITERS)
+    room = WaitingRoom(WAITERS)
     wake = Bell(WakeUps(settings.queue_url).drain).ring
-    payments = build_payments(settings, cache, accounts, history, waiting, wake)
+    paying = build_payments(settings, cache, accounts, history, room, wake)
     register = LedgerTransactions(engine)
-    poster = build_poster(settings, cache, register, payments)
+    poster = build_poster(settings, cache, register, paying, sleep=sleep)
     subscription = blocking_client(settings.redis_url, decode_responses=True)
     return ApiServices(
         accounts=Accounts(accounts, build_assets(engine)),
-        changes=build_changes(engine, cache, payments.balances),
+        changes=build_changes(LedgerAccountChanges(engine), cache, paying.balances, sleep=sleep),
         assets=build_assets(engine),
-        balances=payments.balances,
-        payments=payments,
-        authorizations=build_authorizations(engine, cache, payments),
-        batches=Batches(
-            payments,
-            cache,
-            Pacing(cache.outbox.backlog, time.sleep),
-            sleep=time.sleep,
-            new_group_id=lambda: uuid4().hex,
-        ),
-        journals=Journals(register, poster),
-        refunds=Refunds(cache, register, payments, poster),
+        directory=paying.directory,
+        balances=paying.balances,
+        payments=paying.payments,
+        finder=paying.finder,
+        durable_wait=paying.durable_wait,
+        authorizations=paying.authorizations,
+        batches=Batches(paying.payments, paying.atomic_batches, Pacing(cache.outbox.backlog, sleep), sleep=sleep),
+        journals=Journals(register, paying.directory, poster),
+        refunds=Refunds(cache, register, paying.finder, paying.durable_wait, poster),
         history=History(build_engine(settings, "reports")),
         cache=cache,
         gatekeeper=Gatekeeper(LedgerApiKeys(engine), time.monotonic),
         readiness=build_readiness(settings, engine, cache, accounts),
         now=partial(datetime.now, UTC),
-        start=Subscriber(subscription, waiting.hear, waiting.begin).start,
+        start=Subscriber(subscription, room.hear, room.begin).start,
     )

@@ -3,6 +3,7 @@
 import random
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any
 from uuid import uuid4
@@ -29,11 +30,15 @@ from app.ledger.transactions import LedgerAuthorizations, LedgerTransactions
 from app.services.accounts.accounts import Accounts
 from app.services.accounts.assets import Assets
 from app.services.accounts.changes import AccountChanges
-from app.services.accounts.directory import AccountDirectory
+from app.services.accounts.directory import AccountDirectory, DirectoryPush
 from app.services.accounts.hydration import Balances
-from app.services.accounts.recovery import ChangeRecovery, DirectoryPush
+from app.services.accounts.recovery import ChangeRecovery
+from app.services.payments.atomic_batches import AtomicBatches
 from app.services.payments.authorizations import Authorizations
+from app.services.payments.decide import Decider
 from app.services.payments.durable_wait import DurableWait, WaitingRoom
+from app.services.payments.find import PaymentFinder
+from app.services.payments.outcomes import Outcomes
 from app.services.payments.submit import Payments
 from app.services.posting.journal_posting import JournalHolds, JournalPoster
 from app.services.proofs.readiness import ReadinessProbe
@@ -46,7 +51,7 @@ from app.wiring.workers import build_reconciler
 
 
 def build_engine(settings: Settings, process: str, statement_timeout_s: float = STATEMENT_TIMEOUT_S) -> Engine:
-    """A pool of connections to the books."""
+    """A pool of connections to the ledger."""
     return engine_for(
         settings.database_url, application_name=f"holdfast {process}", statement_timeout_s=statement_timeout_s
     )
@@ -57,11 +62,64 @@ def build_assets(engine: Engine) -> Assets:
     return Assets(LedgerAssets(engine), iso_currencies())
 
 
-def build_changes(engine: Engine, cache: Cache, balances: Balances) -> AccountChanges:
+def build_balances(cache: Cache, accounts: LedgerAccounts) -> Balances:
+    """Balances as the cache has them, for those who decide no payments."""
+    return Balances(cache, accounts, AccountDirectory(accounts))
+
+
+def build_changes(
+    ledger: LedgerAccountChanges,
+    cache: Cache,
+    balances: Balances,
+    *,
+    monotonic: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> AccountChanges:
     """The verbs of changing accounts."""
-    ledger = LedgerAccountChanges(engine)
-    push = DirectoryPush(cache, ledger)
-    return AccountChanges(ledger, cache, balances, push, monotonic=time.monotonic, sleep=time.sleep)
+    return AccountChanges(ledger, cache, balances, DirectoryPush(cache, ledger), monotonic=monotonic, sleep=sleep)
+
+
+@dataclass(slots=True)
+class PaymentServices:
+    """Payments and their neighbours, made to share one directory, one decider and one wait for the ledger."""
+
+    directory: AccountDirectory
+    balances: Balances
+    decider: Decider
+    finder: PaymentFinder
+    durable_wait: DurableWait
+    payments: Payments
+    atomic_batches: AtomicBatches
+    authorizations: Authorizations
+    wake: Callable[[], None]
+
+
+def compose_payments(
+    cache: Cache,
+    accounts: LedgerAccounts,
+    history: History,
+    ledger_authorizations: LedgerAuthorizations,
+    directory: AccountDirectory,
+    room: WaitingRoom,
+    wake: Callable[[], None],
+) -> PaymentServices:
+    """Payments and their neighbours over these adapters."""
+    balances = Balances(cache, accounts, directory)
+    decider = Decider(cache, accounts, directory, balances)
+    outcomes = Outcomes(cache, history, ledger_authorizations)
+    finder = PaymentFinder(cache, history, ledger_authorizations)
+    durable_wait = DurableWait(cache.outbox, room)
+    return PaymentServices(
+        directory=directory,
+        balances=balances,
+        decider=decider,
+        finder=finder,
+        durable_wait=durable_wait,
+        payments=Payments(cache, decider, outcomes, finder, durable_wait, wake),
+        atomic_batches=AtomicBatches(cache, decider, outcomes, wake, new_group_id=lambda: uuid4().hex),
+        authorizations=Authorizations(cache, ledger_authorizations, decider, outcomes, durable_wait, wake),
+        wake=wake,
+    )
 
 
 def build_payments(
@@ -69,34 +127,32 @@ def build_payments(
     cache: Cache,
     accounts: LedgerAccounts,
     history: History,
-    waiting: WaitingRoom,
+    room: WaitingRoom,
     wake: Callable[[], None],
-) -> Payments:
-    """The verbs of payments."""
+) -> PaymentServices:
+    """Payments and their neighbours, for a process that must find a cache safe for money."""
     readiness = build_readiness(settings, history.engine, cache, accounts)
     directory = AccountDirectory(accounts, before_use=readiness.require_safe_cache)
-    balances = Balances(cache, accounts, directory)
-    wait = DurableWait(cache.outbox, waiting)
-    authorizations = LedgerAuthorizations(history.engine)
-    return Payments(cache, accounts, history, authorizations, directory, balances, wait, wake)
+    return compose_payments(cache, accounts, history, LedgerAuthorizations(history.engine), directory, room, wake)
 
 
-def build_authorizations(engine: Engine, cache: Cache, payments: Payments) -> Authorizations:
-    """The verbs of authorizations."""
-    return Authorizations(cache, LedgerAuthorizations(engine), payments, wake=payments.wake)
-
-
-def build_poster(settings: Settings, cache: Cache, register: LedgerTransactions, payments: Payments) -> JournalPoster:
-    """The verb behind journals, reversals and refunds; their chain stands behind those of the partitions."""
+def build_poster(
+    settings: Settings,
+    cache: Cache,
+    register: LedgerTransactions,
+    paying: PaymentServices,
+    *,
+    sleep: Callable[[float], None] = time.sleep,
+) -> JournalPoster:
+    """What posts journals, reversals and refunds; their hash chain comes after those of the partitions."""
     return JournalPoster(
         ledger=JournalSessions(settings.database_url, chain=settings.partitions),
         register=register,
         cache=cache,
-        holding=JournalHolds(cache, payments.reopen, payments.balances.hydrate),
-        directory=payments.directory,
-        is_outdated=payments.is_outdated,
-        wake=payments.wake,
-        sleep=time.sleep,
+        holds=JournalHolds(cache),
+        decider=paying.decider,
+        wake=paying.wake,
+        sleep=sleep,
         jitter=random.random,
         new_attempt_id=lambda: uuid4().hex,
     )
@@ -127,9 +183,10 @@ def build_replay(settings: Settings, currency_code: str) -> Replay:
     cache = build_cache(settings)
     accounts = LedgerAccounts(engine, settings.partitions)
     history = History(engine)
+    paying = build_payments(settings, cache, accounts, history, WaitingRoom(0), WakeUps(settings.queue_url).drain)
     return Replay(
         Accounts(accounts, build_assets(engine)),
-        build_payments(settings, cache, accounts, history, WaitingRoom(0), WakeUps(settings.queue_url).drain),
+        paying.payments,
         cache,
         history,
         currency_code=currency_code,
@@ -150,24 +207,18 @@ def build_expiry(settings: Settings) -> Authorizations:
     """The verbs of authorizations, for the clock."""
     engine = build_engine(settings, "expire")
     cache = build_cache(settings)
-    payments = build_payments(
-        settings,
-        cache,
-        LedgerAccounts(engine, settings.partitions),
-        History(engine),
-        WaitingRoom(0),
-        WakeUps(settings.queue_url).drain,
-    )
-    return build_authorizations(engine, cache, payments)
+    accounts = LedgerAccounts(engine, settings.partitions)
+    wake = WakeUps(settings.queue_url).drain
+    return build_payments(settings, cache, accounts, History(engine), WaitingRoom(0), wake).authorizations
 
 
 def build_recovery(settings: Settings) -> ChangeRecovery:
     """The sweep over changes that were broken off."""
     engine = build_engine(settings, "mend")
     cache = build_cache(settings)
-    accounts = LedgerAccounts(engine, settings.partitions)
-    balances = Balances(cache, accounts, AccountDirectory(accounts))
-    return ChangeRecovery(LedgerAccountChanges(engine), build_changes(engine, cache, balances))
+    ledger = LedgerAccountChanges(engine)
+    balances = build_balances(cache, LedgerAccounts(engine, settings.partitions))
+    return ChangeRecovery(ledger, build_changes(ledger, cache, balances))
 
 
 def build_push(settings: Settings) -> DirectoryPush:
@@ -176,7 +227,7 @@ def build_push(settings: Settings) -> DirectoryPush:
 
 
 def build_repair(settings: Settings) -> Repair:
-    """Making the cache anew from the books."""
+    """Rebuilding the cache from the ledger."""
     accounts = LedgerAccounts(build_engine(settings, "repair"), settings.partitions)
     return Repair(
         build_reconciler(settings), build_cache(settings), accounts, LedgerReconciliation(settings.database_url)

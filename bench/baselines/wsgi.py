@@ -6,13 +6,13 @@ from flask import Flask, Response
 from flask.sessions import SessionInterface
 
 from app.embedded.die_with_parent import die_with_parent
-from app.process_tuning import wake_without_haste
+from app.process_tuning import wake_without_preempting
 from bench.baselines import balance, for_update, holding, optimistic, parse_only, race, serializable
 from bench.baselines.common import Refused, refusal
 
 if os.environ.get("HOLDFAST_SUPERVISED") == "1":
     die_with_parent()
-wake_without_haste()  # as the product
+wake_without_preempting()  # as the product
 
 
 class _NoSessions(SessionInterface):

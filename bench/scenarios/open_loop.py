@@ -61,7 +61,7 @@ def _turn(arena: Arena, contestant: Contestant, drawn: Workload, rate: float) ->
     outcome = at_rate(contestant.address, source, connections=CONNECTIONS, seconds=seconds, rate=rate)
     contestant.finish(name, drawn, outcome, seconds)
     if ear is not None:
-        _add_posting_times(arena.system, name, outcome, ear.stop())
+        add_posting_times(arena.system, name, outcome, ear.stop())
     return outcome
 
 
@@ -106,7 +106,7 @@ def _position(text: str) -> tuple[int, int]:
     return int(milliseconds), int(sequence)
 
 
-def _add_posting_times(system: System, run: str, outcome: Outcome, heard: list[Heard]) -> None:
+def add_posting_times(system: System, run: str, outcome: Outcome, heard: list[Heard]) -> None:
     """Seconds from each 201 to its notice; and from accepted_at to posted_at as the ledger stamps them."""
     rows = system.database.execute(
         """SELECT external_id, payment_id, extract(epoch FROM posted_at - accepted_at)::float

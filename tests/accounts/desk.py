@@ -9,10 +9,12 @@ from werkzeug.test import TestResponse
 
 from app.cache.cache import Cache
 from app.ledger.account_changes import LedgerAccountChanges
+from app.ledger.accounts import LedgerAccounts
 from app.services.accounts.changes import AccountChanges
-from app.services.accounts.recovery import DirectoryPush
+from app.services.accounts.directory import DirectoryPush
+from app.services.accounts.hydration import Balances
 from app.wiring.cache import build_cache
-from app.wiring.verbs import build_engine
+from app.wiring.verbs import build_balances, build_changes, build_engine
 from tests.api.world import World
 from tests.builders import StepClock
 
@@ -44,9 +46,13 @@ class Desk:
 
     def changes(self, cache: Any = None, ledger: Any = None) -> AccountChanges:
         """The service, over parts that may fail or tell tales; time passes only as it sleeps."""
-        cache, ledger = cache or self.cache, ledger or self.ledger
-        push = self.push(cache, ledger)
-        return AccountChanges(ledger, cache, self.world.services.balances, push, monotonic=self.clock, sleep=self._wait)
+        cache, ledger, balances = cache or self.cache, ledger or self.ledger, self.world.services.balances
+        return build_changes(ledger, cache, balances, monotonic=self.clock, sleep=self._wait)
+
+    def balances(self, cache: Any = None) -> Balances:
+        """Balances as in another process."""
+        ledger = LedgerAccounts(build_engine(self.world.settings, "tests"), self.world.settings.partitions)
+        return build_balances(cache or self.cache, ledger)
 
     def _wait(self, seconds: float) -> None:
         self.clock.sleep(seconds)
@@ -86,7 +92,7 @@ class Desk:
         return cached.funds.floor_minor
 
     def booked_floor(self, account_id: str) -> int | None:
-        """The floor that the books guard."""
+        """The floor that the ledger guards."""
         [(floor,)] = self.world.sql("SELECT floor_minor FROM account_balance WHERE account_id = %s", account_id)
         return None if floor is None else int(floor)
 

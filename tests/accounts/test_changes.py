@@ -87,7 +87,7 @@ def test_a_first_floor_waits_for_what_is_on_its_way_without_a_hold(desk: Desk, w
     assert_problem(world.pay("alice", "cash", 1), 422, "two_guarded_accounts")
 
 
-def test_the_limit_of_a_cold_account_is_checked_against_the_books(desk: Desk, world: World) -> None:
+def test_the_limit_of_a_cold_account_is_checked_against_the_ledger(desk: Desk, world: World) -> None:
     world.funded("alice", 100, overdraft_limit_minor=200)
     world.pay("alice", BANK, 150)
     world.drained()
@@ -190,7 +190,7 @@ def test_each_change_is_on_record_with_who_when_why_before_and_after(desk: Desk,
     assert (second["before"], second["after"]) == ({"status": "open"}, {"status": "frozen_debits"})
 
 
-def test_the_same_change_again_is_no_second_one(desk: Desk, world: World) -> None:
+def test_a_change_sent_again_is_recorded_once(desk: Desk, world: World) -> None:
     world.account("alice")
     once = desk.changed("alice", overdraft_limit_minor=50, status="frozen")
     assert desk.changed("alice", overdraft_limit_minor=50, status="frozen") == once

@@ -1,7 +1,7 @@
 """Closing accounts: only empty ones, for good, and never over a payment on its way."""
 
 from app.domain.errors import CacheUnavailable
-from app.services.accounts.changes import QUIET_PATIENCE_S
+from app.services.accounts.pending_intents import PATIENCE_S
 from tests.accounts.desk import Desk
 from tests.api.world import BANK, World, assert_problem
 from tests.services.faults import Overridden
@@ -78,7 +78,7 @@ def test_closing_gives_up_in_time_when_nobody_posts(desk: Desk, world: World) ->
     desk.while_waiting = lambda: None
     problem = assert_problem(desk.patch("bob", status="closed"), 422, "account_not_empty")
     assert (problem["pending_payments"], problem["balance_minor"]) == (1, 0)
-    assert QUIET_PATIENCE_S <= desk.clock.now < QUIET_PATIENCE_S + 1
+    assert PATIENCE_S <= desk.clock.now < PATIENCE_S + 1
     assert world.get("/v1/accounts/bob").get_json()["status"] == "open"
     assert world.pay("alice", "bob", 5).status_code == 201
 

@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 from werkzeug.test import TestResponse
 
-from app.wiring.workers import build_reconciler, build_verifier
 from tests.accounts.desk import Desk
 from tests.api.world import BANK, World, assert_problem
 
@@ -15,7 +14,7 @@ numbers = count()
 
 
 def authorized(world: World, source: str, destination: str, amount_minor: int) -> str:
-    """An open authorization in the books; its id."""
+    """An open authorization in the ledger; its id."""
     response = world.pay(source, destination, amount_minor, capture="manual")
     assert response.status_code == 201, response.text
     world.drained()
@@ -42,12 +41,6 @@ def journal(world: World, debit: str, credit: str) -> TestResponse:
     return world.post("/v1/journals", {"external_id": f"j-{next(numbers)}", "entries": entries, "reason": "a test"})
 
 
-def assert_proven(world: World) -> None:
-    world.drained()
-    assert build_reconciler(world.settings).run(full=True).breaks == []
-    assert build_verifier(world.settings).run().breaks == []
-
-
 @pytest.mark.parametrize("frozen", ["alice", "bob"])
 @pytest.mark.parametrize("freeze", FREEZES)
 def test_an_authorization_made_before_a_freeze_is_captured_or_voided_after_it(
@@ -61,7 +54,7 @@ def test_an_authorization_made_before_a_freeze_is_captured_or_voided_after_it(
     assert world.post(f"/v1/payments/{dropped}/void").status_code == 200
     assert (status(world, taken), status(world, dropped)) == ("captured", "voided")
     assert (world.balance("alice")["available_minor"], world.balance("bob")["balance_minor"]) == (50, 50)
-    assert_proven(world)
+    world.assert_proven()
 
 
 @pytest.mark.parametrize(
@@ -96,7 +89,7 @@ def test_a_refund_a_journal_and_a_reversal_are_new_movements_that_a_freeze_bars(
             assert assert_problem(answer, 422, "account_frozen")["account_status"] == freeze
         else:
             assert answer.status_code == 201, answer.text
-    assert_proven(world)
+    world.assert_proven()
 
 
 def test_not_even_force_cuts_a_limit_below_what_authorizations_hold(desk: Desk, world: World) -> None:
@@ -111,7 +104,7 @@ def test_not_even_force_cuts_a_limit_below_what_authorizations_hold(desk: Desk, 
     assert status(world, payment_id) == "captured"
     desk.changed("alice", overdraft_limit_minor=0, force=True)
     assert (world.balance("alice")["balance_minor"], desk.floors("alice")) == (-70, (0, 0))
-    assert_proven(world)
+    world.assert_proven()
 
 
 def test_a_first_limit_counts_what_is_held_and_waits_for_authorizations_that_hold_nothing(
@@ -129,4 +122,4 @@ def test_a_first_limit_counts_what_is_held_and_waits_for_authorizations_that_hol
     assert (capture(world, out).status_code, capture(world, into).status_code) == (200, 200)
     assert (status(world, out), status(world, into)) == ("captured", "captured")
     desk.changed("cash", overdraft_limit_minor=300)
-    assert_proven(world)
+    world.assert_proven()

@@ -12,11 +12,7 @@ from app.domain.account_changes import AccountPatch
 from app.domain.accounts import AccountStatus
 from app.domain.errors import LedgerUnavailable, OutcomeUnknown
 from app.domain.refusals import Refusal, RefusalCode
-from app.ledger.accounts import LedgerAccounts
-from app.services.accounts.directory import AccountDirectory
-from app.services.accounts.hydration import Balances
-from app.wiring.verbs import build_engine
-from app.wiring.workers import build_reconciler, build_verifier
+from app.wiring.workers import build_reconciler
 from tests.accounts.desk import Desk
 from tests.api.world import BANK, World, assert_problem
 from tests.patience import PATIENCE_S
@@ -28,15 +24,8 @@ def limit_of(minor: int | None, *, force: bool = False) -> AccountPatch:
     return AccountPatch({"overdraft_limit_minor": minor}, "a test", force)
 
 
-def assert_proven(world: World) -> None:
-    """Cache and books agree in every way."""
-    world.drained()
-    assert build_reconciler(world.settings).run(full=True).breaks == []
-    assert build_verifier(world.settings).run().breaks == []
-
-
 class _Between:
-    """The books, with something happening inside of the transaction, before its commit."""
+    """The ledger, with something happening inside the transaction, before its commit."""
 
     def __init__(self, inner: Any, happen: Callable[[], Any]) -> None:
         self._inner = inner
@@ -65,7 +54,7 @@ def test_a_payment_before_a_cut_is_counted_and_one_after_it_is_refused(desk: Des
     assert_problem(desk.patch("alice", overdraft_limit_minor=10), 422, "limit_below_use")
     desk.changed("alice", overdraft_limit_minor=20)
     assert_problem(world.pay("alice", BANK, 1), 422, "insufficient_funds")
-    assert_proven(world)
+    world.assert_proven()
 
 
 def test_a_payment_between_the_check_and_the_commit_of_a_cut_sees_the_new_floor(desk: Desk, world: World) -> None:
@@ -75,10 +64,10 @@ def test_a_payment_between_the_check_and_the_commit_of_a_cut_sees_the_new_floor(
     changes = desk.changes(ledger=_Between(desk.ledger, pay))
     assert not isinstance(changes.change("alice", limit_of(0), "key:test"), Refusal)
     assert answers == ["insufficient_funds"]
-    assert_proven(world)
+    world.assert_proven()
 
 
-def test_a_payment_before_the_commit_of_a_raise_sees_the_old_floor_so_the_books_never_refuse_it(
+def test_a_payment_before_the_commit_of_a_raise_sees_the_old_floor_so_the_ledger_never_refuses_it(
     desk: Desk, world: World
 ) -> None:
     world.funded("alice", 100)
@@ -88,7 +77,7 @@ def test_a_payment_before_the_commit_of_a_raise_sees_the_old_floor_so_the_books_
     assert not isinstance(changes.change("alice", limit_of(50), "key:test"), Refusal)
     assert answers == ["insufficient_funds"]
     assert world.pay("alice", BANK, 120).status_code == 201
-    assert_proven(world)
+    world.assert_proven()
 
 
 @pytest.mark.parametrize(("before", "after"), [(50, 0), (0, 50)])
@@ -107,7 +96,7 @@ def test_a_change_whose_commit_fails_leaves_both_floors_as_they_were(
     assert desk.trail("alice") == []
     assert changes.change("alice", limit_of(after), "key:test")
     assert desk.floors("alice") == (-after, -after)
-    assert_proven(world)
+    world.assert_proven()
 
 
 def test_a_cut_whose_answer_from_the_cache_is_lost_is_undone_and_can_be_repeated(desk: Desk, world: World) -> None:
@@ -131,7 +120,7 @@ def test_a_cut_whose_answer_from_the_cache_is_lost_is_undone_and_can_be_repeated
     assert desk.floors("alice") == (0, 0)
 
 
-def test_a_floor_left_behind_by_a_killed_process_is_mended_by_the_next_change(desk: Desk, world: World) -> None:
+def test_a_floor_left_behind_by_a_killed_process_is_put_right_by_the_next_change(desk: Desk, world: World) -> None:
     world.funded("alice", 100, overdraft_limit_minor=50)
     assert world.balance("alice")["available_minor"] == 150
     with desk.ledger.changing("alice") as change:
@@ -140,7 +129,7 @@ def test_a_floor_left_behind_by_a_killed_process_is_mended_by_the_next_change(de
     assert desk.floors("alice") == (0, -50)
     desk.changed("alice", overdraft_limit_minor=50)
     assert desk.floors("alice") == (-50, -50)
-    assert_proven(world)
+    world.assert_proven()
 
 
 @pytest.mark.parametrize(("before", "after"), [(50, 0), (0, 50)])
@@ -150,20 +139,19 @@ def test_hydrating_from_a_read_before_the_change_never_brings_the_old_floor_back
 ) -> None:
     world.funded("alice", 100, overdraft_limit_minor=before)
     world.cache.flushdb()
-    ledger = LedgerAccounts(build_engine(world.settings, "tests"), world.settings.partitions)
     change = lambda: desk.changed("alice", overdraft_limit_minor=after)  # noqa: E731
     if moment == "before_commit":
         # The hydrating process has read; the whole change happens; then it writes what it read.
         cache: Any = Overridden(desk.cache, hydrate=lambda *read: (change(), desk.cache.accounts.hydrate(*read))[1])
-        Balances(cache, ledger, AccountDirectory(ledger)).hydrate(["alice"])
+        desk.balances(cache).hydrate(["alice"])
     else:
         change()
-        Balances(desk.cache, ledger, AccountDirectory(ledger)).hydrate(["alice"])
+        desk.balances().hydrate(["alice"])
     assert desk.floors("alice") == (-after, -after)
-    assert_proven(world)
+    world.assert_proven()
 
 
-def test_a_cache_lost_in_the_middle_of_a_change_takes_the_new_floor_from_the_books(desk: Desk, world: World) -> None:
+def test_a_cache_lost_in_the_middle_of_a_change_takes_the_new_floor_from_the_ledger(desk: Desk, world: World) -> None:
     world.funded("alice", 100, overdraft_limit_minor=50)
     changes = desk.changes(ledger=_Between(desk.ledger, world.cache.flushdb))
     assert not isinstance(changes.change("alice", limit_of(0), "key:test"), Refusal)
@@ -174,22 +162,22 @@ def test_a_cache_lost_in_the_middle_of_a_change_takes_the_new_floor_from_the_boo
 def test_a_freeze_between_a_payments_look_up_and_its_decision_still_bars_it(desk: Desk, world: World) -> None:
     world.funded("alice", 100)
     other = world.with_settings()
-    payments = other.services.payments
-    directory = payments.directory
+    directory = other.services.directory
+    snapshot = directory.snapshot
     looked: list[AccountStatus] = []
 
     def look_up_then_freeze(account_ids: set[str]) -> Any:
-        facts = directory.snapshot().facts(account_ids)
+        facts = snapshot().facts(account_ids)
         looked.append(facts["alice"].status)
         if len(looked) == 1:
             desk.changed("alice", status="frozen")
         return facts
 
-    stale = lambda: Overridden(directory.snapshot(), facts=look_up_then_freeze)  # noqa: E731
-    payments.directory = Overridden(directory, snapshot=stale)  # type: ignore[assignment]
+    stale = lambda: Overridden(snapshot(), facts=look_up_then_freeze)  # noqa: E731
+    directory.snapshot = stale  # type: ignore[method-assign]
     assert_problem(other.pay("alice", BANK, 1), 422, "account_frozen")
     assert looked == [AccountStatus.OPEN, AccountStatus.FROZEN]
-    assert_proven(world)
+    world.assert_proven()
 
 
 def test_a_change_waits_for_the_posting_that_has_the_account_and_loses_nothing(desk: Desk, world: World) -> None:
@@ -204,7 +192,7 @@ def test_a_change_waits_for_the_posting_that_has_the_account_and_loses_nothing(d
     thread.join(PATIENCE_S)
     assert done == [200]
     assert desk.floors("alice") == (-30, -30)
-    assert_proven(world)
+    world.assert_proven()
 
 
 def test_the_reconciler_sees_no_break_in_a_change_that_is_under_way(desk: Desk, world: World) -> None:
@@ -223,7 +211,7 @@ def test_the_reconciler_sees_no_break_in_a_change_that_is_under_way(desk: Desk, 
     assert not isinstance(changes.change("alice", limit_of(0), "key:test"), Refusal)
     thread.join(30)
     assert seen == [[]]
-    assert_proven(world)
+    world.assert_proven()
 
 
 def test_many_payments_and_changes_at_once_never_overdraw_and_never_refuse_what_was_accepted(
@@ -289,7 +277,7 @@ def test_many_payments_and_changes_at_once_never_overdraw_and_never_refuse_what_
     assert changed
     assert accepted
     assert refused <= {"insufficient_funds", "account_frozen", "limit_below_use", "concurrency_retry_exhausted"}
-    assert_proven(world)
+    world.assert_proven()
     assert world.sql("SELECT code FROM payment_rejection") == []
     balance = world.balance("alice")
     assert balance["balance_minor"] == 2_000 - sum(accepted)
@@ -330,7 +318,7 @@ def test_two_changes_at_once_come_one_after_the_other(desk: Desk, world: World) 
         assert after == before
     last = moves[-1][1]["overdraft_limit_minor"]
     assert desk.floors("alice") == (-last, -last)
-    assert_proven(world)
+    world.assert_proven()
 
 
 def test_an_unpushed_change_is_answered_as_unknown_and_the_sweep_pushes_it(desk: Desk, world: World) -> None:
@@ -388,7 +376,7 @@ def test_the_sweep_never_loosens_what_a_change_under_way_has_tightened(desk: Des
     assert desk.floors("alice") == (0, 0)
 
 
-def test_a_partition_that_lost_its_cache_is_made_ready_behind_every_posted_position(desk: Desk, world: World) -> None:
+def test_a_partition_that_lost_its_cache_reopens_after_every_posted_stream_id(desk: Desk, world: World) -> None:
     world.funded("alice", 100)
     last = max(stream_id for stream_id in desk.ledger.last_positions().values() if stream_id)
     world.cache.flushdb()

@@ -65,7 +65,7 @@ def test_the_balance_at_an_instant_counts_what_had_taken_effect(backdated: World
         assert at(backdated, BANK, moment, "effective") == balance_minor, moment
 
 
-def test_the_balance_by_posted_time_is_what_the_books_said_then(backdated: World) -> None:
+def test_the_balance_by_posted_time_is_what_the_ledger_said_then(backdated: World) -> None:
     entries = backdated.get("/v1/accounts/alice/entries").get_json()["data"]
     assert [entry["balance_minor"] for entry in entries] == [100, 130, 70]
     for entry in entries:
@@ -153,7 +153,7 @@ def test_a_time_that_cannot_be_read_is_refused_by_name(shared_world: World, mome
     ("query", "field"),
     [("at=2026-01-01T00:00:00Z&by=booked", "by"), ("by=posted", "at"), ("as_of=2026-01-01T00:00:00Z", "as_of")],
 )
-def test_by_needs_an_instant_and_knows_two_words(shared_world: World, query: str, field: str) -> None:
+def test_the_parameter_by_needs_an_instant_and_knows_two_words(shared_world: World, query: str, field: str) -> None:
     shared_world.account("alice")
     problem = assert_problem(shared_world.get(f"/v1/accounts/alice/balance?{query}"), 400, "malformed_request")
     assert problem["field"] == field

@@ -119,7 +119,7 @@ def test_keys_are_hashed_at_rest_and_in_no_cache(world: World) -> None:
         assert secret not in name
 
 
-def test_who_made_a_payment_stands_in_the_books(world: World) -> None:
+def test_the_ledger_records_who_made_a_payment(world: World) -> None:
     world.funded("alice")
     world.account("bob")
     key = world.key_with(Scope.PAYMENTS_WRITE)

@@ -12,11 +12,8 @@ from tests.api.world import BANK, World, assert_problem
 STRANGE_IDS = [
     "customer:42",
     "a/b",
-    "a//b",
-    "/leading",
-    "trailing/",
-    "..",
-    "../../etc/passwd",
+    "...",
+    "a/.b/c..",
     "%2e%2e",
     "it's",
     "x'; DROP TABLE account; --",
@@ -27,7 +24,6 @@ STRANGE_IDS = [
     "財布",
     "🪙",
     "\u00e9",
-    "e\u0301",
     "a?b=c&d#e",
     "x" * 128,
 ]
@@ -56,12 +52,12 @@ def test_an_id_that_a_path_would_take_for_a_question_is_refused(shared_world: Wo
     body = {"account_id": f"till{ending}", "type": "asset", "currency_code": "EUR"}
     problem = assert_problem(shared_world.post("/v1/accounts", body), 422, "invalid_id")
     assert problem["field"] == "account_id"
-    for near in (ending.removeprefix("/"), f"{ending}-2", f"till{ending}/", ending.upper()):
+    for near in (ending.removeprefix("/"), f"till{ending}-2", f"till{ending}/x", f"till{ending.upper()}"):
         shared_world.account(near)
         assert shared_world.get(f"/v1/accounts/{quote(near, safe='')}").get_json()["account_id"] == near
 
 
-def test_every_path_behind_an_accounts_id_is_reserved() -> None:
+def test_every_path_after_an_accounts_id_is_reserved() -> None:
     prefix = "/v1/accounts/{account_id}"
     paths = {route.path.removeprefix(prefix) for route in all_routes() if route.path.startswith(prefix)}
     assert paths == {"", *RESERVED_ENDINGS}
@@ -159,7 +155,7 @@ def test_an_unknown_account_is_named(shared_world: World, path: str) -> None:
     assert assert_problem(shared_world.get(path), 404, "account_not_found")["account_id"] == "nobody"
 
 
-def test_entries_run_in_order_with_the_balance_each_left_behind(world: World) -> None:
+def test_entries_run_in_order_with_the_balance_after_each(world: World) -> None:
     world.funded("alice", 1_000)
     for amount in (100, 200, 300):
         world.pay("alice", BANK, amount, external_id=f"p{amount}", description=f"number {amount}")

@@ -61,7 +61,7 @@ def test_the_order_of_fields_and_the_offset_of_a_time_are_no_content(shop: World
     assert shop.post("/v1/payments", turned).status_code == 200
 
 
-@pytest.mark.parametrize("state", ["pending", "posted", "behind the window"])
+@pytest.mark.parametrize("state", ["pending", "posted", "after the window"])
 @pytest.mark.parametrize(("field", "value"), OTHER_CONTENT)
 def test_the_same_id_with_other_content_is_refused_by_the_field(
     shop: World, field: str, value: object, state: str
@@ -70,11 +70,11 @@ def test_the_same_id_with_other_content_is_refused_by_the_field(
     first = shop.post("/v1/payments", body).get_json()
     if state != "pending":
         shop.drained()
-    if state == "behind the window":
+    if state == "after the window":
         forget(shop)
     response = shop.post("/v1/payments", {**body, field: value})
-    if state == "behind the window":
-        assert response.status_code == 201, "only the books remember now, and they answer later"
+    if state == "after the window":
+        assert response.status_code == 201, "only the ledger remembers now, and it answers later"
         shop.drained()
         shown = shop.get(response.headers["Location"]).get_json()
         assert (shown["status"], shown["reason"]["code"]) == ("rejected", "external_id_reused")
@@ -156,7 +156,7 @@ def test_an_account_barred_to_credits_takes_no_money(shop: World, status: str, c
         assert shop.pay("bob", "alice").status_code == 201
 
 
-def test_a_rejected_id_stays_refused_behind_the_window(shop: World) -> None:
+def test_a_rejected_id_stays_refused_after_the_window(shop: World) -> None:
     shop.sql("ALTER TABLE entry ADD CONSTRAINT no_thirteen CHECK (amount_minor <> 13)")
     body = payment("alice", "bob", 13)
     rejected = shop.post("/v1/payments", body).get_json()

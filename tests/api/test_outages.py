@@ -11,7 +11,6 @@ import pytest
 import redis
 from psycopg.conninfo import conninfo_to_dict
 
-from app.api.context import ApiServices
 from app.embedded.child_process import free_port
 from app.services.access import api_keys as keys
 from app.services.access.api_keys import RECHECK_S, Gatekeeper
@@ -22,7 +21,7 @@ CHECK_DEADLINE_S = keys.CHECK_DEADLINE_S  # before the fixtures
 
 @pytest.fixture(autouse=True)
 def deadline_of_users(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Books that keep silent are given up as they are for users."""
+    """A ledger that keeps silent is given up as it is for users."""
     monkeypatch.setattr(keys, "CHECK_DEADLINE_S", CHECK_DEADLINE_S)
 
 
@@ -73,7 +72,7 @@ def shop(world: World) -> World:
 
 @pytest.fixture
 def cache_relay(shop: World) -> Iterator[tuple[World, Relay]]:
-    """The shop behind a relay to its cache."""
+    """The shop, with a relay in front of its cache."""
     known = redis.connection.parse_url(shop.settings.redis_url)
     relay = Relay(int(shop.cache.config_get("port")["port"]))
     url = f"redis://:{known['password']}@127.0.0.1:{relay.port}/{known['db']}"
@@ -82,8 +81,8 @@ def cache_relay(shop: World) -> Iterator[tuple[World, Relay]]:
 
 
 @pytest.fixture
-def books_relay(shop: World) -> Iterator[tuple[World, Relay]]:
-    """The shop behind a relay to its books."""
+def ledger_relay(shop: World) -> Iterator[tuple[World, Relay]]:
+    """The shop, with a relay in front of its ledger."""
     port = str(conninfo_to_dict(shop.settings.database_url)["port"])
     relay = Relay(int(port))
     url = shop.settings.database_url.replace(f":{port}/", f":{relay.port}/")
@@ -91,7 +90,7 @@ def books_relay(shop: World) -> Iterator[tuple[World, Relay]]:
     relay.cut()
 
 
-def test_without_a_cache_payments_are_refused_as_not_done_and_the_books_still_answer(shop: World) -> None:
+def test_without_a_cache_payments_are_refused_as_not_done_and_the_ledger_still_answers(shop: World) -> None:
     port = free_port()
     closed = f"redis://127.0.0.1:{port}/0"
     down = shop.with_settings(redis_url=closed, queue_url=closed)
@@ -145,8 +144,8 @@ def test_a_cache_that_is_lost_between_two_requests_is_said_to_be_and_comes_back(
     assert_problem(world.post("/v1/payments", body), 503, "cache_unavailable", retryable=True)
 
 
-def test_without_books_reads_are_refused_while_hot_payments_go_on(books_relay: tuple[World, Relay]) -> None:
-    world, relay = books_relay
+def test_without_a_ledger_reads_are_refused_while_hot_payments_go_on(ledger_relay: tuple[World, Relay]) -> None:
+    world, relay = ledger_relay
     assert world.pay("alice", "bob", 1).status_code == 201
     relay.cut()
     for path in (
@@ -167,17 +166,12 @@ def test_without_books_reads_are_refused_while_hot_payments_go_on(books_relay: t
     assert not ready.get_json()["checks"]["ledger"]["ok"]
 
 
-def test_an_outage_of_the_books_longer_than_the_recheck_of_keys_does_not_stop_payments(
-    books_relay: tuple[World, Relay],
+def test_an_outage_of_the_ledger_longer_than_the_recheck_of_keys_does_not_stop_payments(
+    ledger_relay: tuple[World, Relay],
 ) -> None:
-    world, relay = books_relay
+    world, relay = ledger_relay
     now = [1_000.0]
-    ledger = world.services.gatekeeper._ledger
-
-    def inject(services: ApiServices) -> None:
-        services.gatekeeper = Gatekeeper(ledger, lambda: now[0])
-
-    inject(world.services)
+    world.services.gatekeeper = Gatekeeper(world.ledger_api_keys, lambda: now[0])
     assert world.pay("alice", "bob", 1).status_code == 201
     relay.cut()
     for _ in range(5):
@@ -187,12 +181,12 @@ def test_an_outage_of_the_books_longer_than_the_recheck_of_keys_does_not_stop_pa
     assert_problem(unknown, 503, "ledger_unavailable", retryable=True)
 
 
-def test_frozen_books_that_neither_answer_nor_fail_do_not_stop_payments_either(
-    books_relay: tuple[World, Relay],
+def test_a_frozen_ledger_that_neither_answers_nor_fails_does_not_stop_payments_either(
+    ledger_relay: tuple[World, Relay],
 ) -> None:
-    world, relay = books_relay
+    world, relay = ledger_relay
     now = [1_000.0]
-    world.services.gatekeeper = Gatekeeper(world.services.gatekeeper._ledger, lambda: now[0])
+    world.services.gatekeeper = Gatekeeper(world.ledger_api_keys, lambda: now[0])
     assert world.pay("alice", "bob", 1).status_code == 201
     relay.deaf.set()
     now[0] += RECHECK_S + 1
@@ -201,10 +195,10 @@ def test_frozen_books_that_neither_answer_nor_fail_do_not_stop_payments_either(
     assert_problem(unknown, 503, "ledger_unavailable", retryable=True)
 
 
-def test_frozen_books_are_said_to_be_out_of_reach_where_nothing_goes_without_them(
-    books_relay: tuple[World, Relay],
+def test_a_frozen_ledger_is_said_to_be_out_of_reach_where_nothing_goes_without_it(
+    ledger_relay: tuple[World, Relay],
 ) -> None:
-    world, relay = books_relay
+    world, relay = ledger_relay
     world.account("carol")
     assert world.pay("alice", "bob", 1).status_code == 201
     relay.deaf.set()
@@ -226,7 +220,7 @@ def test_frozen_books_are_said_to_be_out_of_reach_where_nothing_goes_without_the
     assert world.pay("alice", "carol").status_code == 201
 
 
-def test_books_of_another_shape_are_an_error_on_our_side_that_the_log_explains(shop: World) -> None:
+def test_a_ledger_of_another_shape_is_an_error_on_our_side_that_the_log_explains(shop: World) -> None:
     misconfigured = shop.with_settings(partitions=8)
     problem = assert_problem(misconfigured.pay("alice", "bob"), 500, "internal_error", retryable=True)
     assert "partition" not in problem["detail"]

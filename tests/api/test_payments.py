@@ -52,7 +52,7 @@ def test_a_pending_payment_is_found_at_once_and_holds_the_money(world: World) ->
     assert world.balance("bob")["available_minor"] == 0, "a credit is not spendable before it is in the ledger"
 
 
-def test_a_posted_payment_shows_its_entries_and_where_it_stands_in_the_books(world: World) -> None:
+def test_a_posted_payment_shows_its_entries_and_its_ledger_transaction(world: World) -> None:
     world.funded("alice", 10_000)
     world.account("bob")
     accepted = world.pay("alice", "bob", 4_000, external_id="lunch").get_json()
@@ -82,7 +82,7 @@ def test_the_version_does_not_change_when_a_payment_is_posted(world: World) -> N
     assert world.balance("alice")["version"] == accepted["version"]
 
 
-def test_a_payment_that_the_books_reject_is_shown_with_its_reason(world: World) -> None:
+def test_a_payment_that_the_ledger_rejects_is_shown_with_its_reason(world: World) -> None:
     world.funded("rich", MAX_MINOR)
     accepted = world.deposit("rich", 1, external_id="one too many").get_json()
     world.drained()
@@ -122,7 +122,7 @@ def test_an_external_id_is_looked_for_in_the_entity_that_is_named(world: World) 
         world.drained()
 
 
-def test_the_same_external_id_may_be_used_in_the_books_of_two_entities(world: World) -> None:
+def test_the_same_external_id_may_be_used_by_two_entities(world: World) -> None:
     for entity in ("one", "two"):
         world.account(f"a-{entity}", entity_id=entity, overdraft_limit_minor=None)
         world.account(f"b-{entity}", entity_id=entity)
@@ -178,7 +178,7 @@ def test_money_taken_from_an_asset_with_a_floor_is_guarded_there(world: World) -
     assert world.balance("till")["balance_minor"] == 0
 
 
-def test_a_repeat_behind_the_window_is_answered_with_the_original_once_the_books_are_asked(world: World) -> None:
+def test_a_repeat_after_the_window_is_answered_with_the_original_once_the_ledger_is_asked(world: World) -> None:
     world.funded("alice", 1_000)
     world.account("bob")
     body = payment("alice", "bob", 400)

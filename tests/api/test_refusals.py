@@ -157,7 +157,7 @@ def test_an_unknown_payment_is_named(shop: World, payment_id: str) -> None:
     assert problem["payment_id"] == payment_id
 
 
-def test_a_full_backlog_refuses_until_the_books_catch_up_and_the_same_id_then_works(world: World) -> None:
+def test_a_full_backlog_refuses_until_the_ledger_catches_up_and_the_same_id_then_works(world: World) -> None:
     small = world.with_settings(backlog_limit=3)
     small.funded("alice", 1_000)
     small.account("bob")

@@ -47,7 +47,7 @@ def test_the_trial_balance_is_filtered_and_paged_with_totals_over_all(world: Wor
     }  # fmt: skip
 
 
-def test_what_is_pending_is_not_in_the_books_yet(world: World) -> None:
+def test_what_is_pending_is_not_in_the_ledger_yet(world: World) -> None:
     world.funded("alice", 1_000)
     world.account("bob")
     world.pay("alice", "bob", 300)

@@ -1,16 +1,21 @@
 """The API's own server: clients that send slowly, or nothing, or half of something, take nothing from others."""
 
+import asyncio
 import contextlib
 import http.client
 import json
 import socket
 import time
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from tests.api.world import BANK, payment
+from app.api import server
+from app.api.application import all_routes
+from app.api.server import Server
+from tests.api.world import BANK, World, payment
 from tests.embedded.test_up import System
 from tests.patience import PATIENCE_S, until
 
@@ -169,3 +174,34 @@ WAITED = json.dumps(payment(BANK, "alice", 1, external_id="waited")).encode()
 def test_the_processes_stay_ready_after_all_this(system: System, key: str) -> None:
     until(lambda: system.status() == 200)
     assert asked(system, key, "GET", "/readyz")[1]["status"] == "ready"
+
+
+class Protocol:
+    """A request's body and answer, as granian hands them to the application."""
+
+    def __init__(self, *pieces: bytes) -> None:
+        self._pieces = list(pieces)
+        self.answers: list[tuple[int, Any]] = []
+
+    def __aiter__(self) -> "Protocol":
+        return self
+
+    async def __anext__(self) -> bytes:
+        if not self._pieces:
+            raise StopAsyncIteration
+        return self._pieces.pop(0)
+
+    def response_bytes(self, status: int, headers: list[tuple[str, str]], body: bytes) -> None:
+        self.answers.append((status, json.loads(body)))
+
+
+def test_a_process_holds_only_so_many_bodies_at_once(shared_world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "BODIES_IN_MEMORY", 100)
+    here = Server(shared_world.services, all_routes(), body_deadline_s=5)
+    headers = {"authorization": f"Bearer {shared_world.key}", "transfer-encoding": "chunked"}
+    scope = SimpleNamespace(method="POST", path="/v1/payments", query_string="", headers=headers)
+    busy, small = Protocol(b" " * 60, b" " * 60), Protocol(b"{}")
+    asyncio.run(here.__rsgi__(scope, busy))
+    asyncio.run(here.__rsgi__(scope, small))
+    assert [(status, body["code"]) for status, body in busy.answers] == [(503, "server_busy")]
+    assert [body["code"] for _, body in small.answers] == ["malformed_request"], "what was refused is held no longer"

@@ -1,4 +1,4 @@
-"""`Prefer: wait`: the answer of the books, or `pending` when time is up."""
+"""`Prefer: wait`: the answer of the ledger, or `pending` when time is up."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,15 +14,15 @@ from tests.api.world import BANK, World, assert_problem
 
 @pytest.fixture
 def shop(world: World) -> Iterator[World]:
-    """Alice with money and Bob; the API listens for what the books answer."""
-    room = world.services.payments.waiting.room
+    """Alice with money and Bob; the API listens for what the ledger answers."""
+    room = world.services.durable_wait.room
     client = blocking_client(world.settings.redis_url, decode_responses=True)
     subscriber = Subscriber(client, room.hear, room.begin)
     subscriber.start()
     world.funded("alice", 1_000)
     world.account("bob")
     yield world
-    subscriber._stopped.set()
+    subscriber.stop()
 
 
 @contextmanager
@@ -43,7 +43,7 @@ def draining(world: World) -> Iterator[None]:
         thread.join()
 
 
-def test_a_waiting_payment_answers_posted_once_the_books_have_it(shop: World) -> None:
+def test_a_waiting_payment_answers_posted_once_the_ledger_has_it(shop: World) -> None:
     with draining(shop):
         response = shop.pay("alice", "bob", headers={"Prefer": "wait=20"})
     assert response.status_code == 201
@@ -59,7 +59,7 @@ def test_a_replay_may_wait_too(shop: World) -> None:
     assert response.headers["Idempotent-Replayed"] == "true"
 
 
-def test_a_wait_that_ends_before_the_books_answer_says_pending(shop: World) -> None:
+def test_a_wait_that_ends_before_the_ledger_answers_says_pending(shop: World) -> None:
     for seconds in ("0", "1"):
         response = shop.pay("alice", "bob", 1, headers={"Prefer": f"wait={seconds}"})
         assert (response.status_code, response.get_json()["status"]) == (201, "pending")
@@ -101,9 +101,9 @@ def test_a_wish_for_a_very_long_wait_is_cut_and_said_so(shop: World) -> None:
     assert response.headers["Preference-Applied"] == "wait=30"
 
 
-def test_who_finds_all_places_taken_is_not_told_that_a_wait_was_applied(shop: World) -> None:
-    room = shop.services.payments.waiting.room
-    room._capacity = 0
+def test_a_caller_who_finds_every_waiting_place_taken_is_not_told_that_a_wait_was_applied(shop: World) -> None:
+    room = shop.services.durable_wait.room
+    room.capacity = 0
     paid = shop.pay("alice", "bob", headers={"Prefer": "wait=20"})
     assert (paid.status_code, paid.get_json()["status"]) == (201, "pending")
     held = shop.pay("alice", "bob", capture="manual").get_json()["payment_id"]
@@ -112,7 +112,7 @@ def test_who_finds_all_places_taken_is_not_told_that_a_wait_was_applied(shop: Wo
     assert not {"Preference-Applied"} & {*paid.headers.keys(), *voided.headers.keys()}
 
 
-def test_a_waiting_payment_that_the_books_reject_answers_why(shop: World) -> None:
+def test_a_waiting_payment_that_the_ledger_rejects_answers_why(shop: World) -> None:
     shop.sql("ALTER TABLE entry ADD CONSTRAINT no_thirteen CHECK (amount_minor <> 13)")
     with draining(shop):
         response = shop.pay("alice", "bob", 13, headers={"Prefer": "wait=20"})

@@ -1,11 +1,12 @@
 """A small world for one test: a database and a cache of its own, the application over them, and a client."""
 
 import json
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, Self
 from uuid import uuid4
 
 import jsonschema
@@ -26,6 +27,7 @@ from app.wiring.api import build_api
 from app.wiring.cache import build_cache
 from app.wiring.verbs import build_engine
 from app.wiring.workers import build_drain
+from tests.installation import breaks_of
 from tests.patience import until
 
 CACHE_DATABASE = "5"
@@ -40,11 +42,13 @@ class World:
 
     settings: Settings
     prepare: Callable[[ApiServices], None] = lambda services: None
+    sleep: Callable[[float], None] = time.sleep
+    """How the services wait before they try again."""
 
     @cached_property
     def services(self) -> ApiServices:
         """The services under the application. They do not listen for answers unless `listening`."""
-        services = build_api(self.settings)
+        services = build_api(self.settings, sleep=self.sleep)
         services.start = lambda: None
         self.prepare(services)
         return services
@@ -67,7 +71,7 @@ class World:
 
     @cached_property
     def ledger_api_keys(self) -> LedgerApiKeys:
-        """The keys in the books."""
+        """The keys in the ledger."""
         return LedgerApiKeys(build_engine(self.settings, "tests"))
 
     @cached_property
@@ -80,9 +84,9 @@ class World:
         """A drain; nothing is posted before it is asked to."""
         return build_drain(self.settings)
 
-    def with_settings(self, **changes: Any) -> "World":
-        """The same world under other settings."""
-        return World(replace(self.settings, **changes), self.prepare)
+    def with_settings(self, **changes: Any) -> Self:
+        """The same world under other settings, as another process has it."""
+        return replace(self, settings=replace(self.settings, **changes))
 
     def key_with(self, *scopes: Scope) -> str:
         return create_key(self.ledger_api_keys, "a test", list(scopes), "tests")
@@ -177,6 +181,17 @@ class World:
 
         until(emptied, lambda: "the outbox does not become empty")
 
+    def assert_proven(self) -> None:
+        """With nothing left to post, cache and ledger must agree in every way that the proofs know."""
+        self.drained()
+        assert breaks_of(self.settings) == []
+
+    def assert_balances_shown(self) -> None:
+        """Every account shows the ledger's balance, and nothing is held."""
+        for account_id, balance_minor in self.sql("SELECT account_id, balance_minor FROM account_balance"):
+            shown = self.balance(account_id)
+            assert (shown["balance_minor"], shown["held_minor"]) == (balance_minor, 0), account_id
+
     def balance(self, account_id: str) -> dict[str, Any]:
         response = self.get(f"/v1/accounts/{account_id}/balance")
         assert response.status_code == 200, response.text
@@ -184,13 +199,13 @@ class World:
         return body
 
     def sql(self, statement: str, *parameters: Any) -> list[tuple[Any, ...]]:
-        """Run a statement as the owner of the books."""
+        """Run a statement as the owner of the ledger."""
         with psycopg.connect(self.settings.owner_database_url, autocommit=True) as connection:
             cursor = connection.execute(statement, parameters)  # type: ignore[call-overload]
             return cursor.fetchall() if cursor.description else []
 
     def set_status(self, account_id: str, status: str) -> None:
-        """Bar an account as an operator would: in the books, then in every partition."""
+        """Bar an account as an operator would: in the ledger, then in every partition."""
         self.sql("UPDATE account SET status = %s WHERE account_id = %s", status, account_id)
         [(version,)] = self.sql(
             "UPDATE ledger_setting SET value = value + 1 WHERE name = 'directory_version' RETURNING value"

@@ -35,13 +35,13 @@ WRITTEN = [
 @pytest.fixture(scope="module")
 def application(databases: Databases) -> Iterator[World]:
     """One application for all tests of a module; a database for each would take most of their time."""
-    with fresh_world(databases) as world:
+    with fresh_world(databases, World) as world:
         yield world
 
 
 @pytest.fixture
 def api(application: World) -> World:
-    """The application over empty books and an empty cache, with an account that has 1,000 and two that have nothing."""
+    """The application over an empty ledger and cache, with an account that has 1,000, and two that have nothing."""
     application.cache.flushdb()
     with psycopg.connect(application.settings.owner_database_url) as connection:
         connection.execute("SET session_replication_role = replica")  # the guards refuse to delete
@@ -49,7 +49,7 @@ def api(application: World) -> World:
             connection.execute(f"DELETE FROM {table}".encode())
         connection.execute("UPDATE partition SET chain_seq = 0, last_position = '', chain_hash = %s", [GENESIS_HASH])
         connection.execute("UPDATE ledger_setting SET value = value + 1 WHERE name = 'directory_version'")
-    application.services.payments.directory.refresh()
+    application.services.directory.refresh()
     application.funded("alice", 1_000)
     application.account("bob")
     application.account("carol")

@@ -1,4 +1,4 @@
-"""The life of an authorization as a client sees it, and as the books keep it."""
+"""The life of an authorization as a client sees it, and as the ledger keeps it."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -8,11 +8,11 @@ import psycopg
 import pytest
 from werkzeug.test import TestResponse
 
+from app.domain.authorizations import Authorization, AuthorizationState
 from app.domain.ledger_rows import QueuedIntent
 from app.domain.payment import Intent, Kind
 from app.domain.posting_plan import authorization_of, plan_posting
-from app.services.payments.authorizations import AuthorizationState, conclusion_intent
-from app.wiring.workers import build_reconciler, build_verifier
+from app.services.payments.authorizations import conclusion_intent
 from tests.api.world import BANK, World, assert_problem, payment
 from tests.builders import NOON, heads, intent, queued, rows, wallet
 from tests.patience import until
@@ -59,13 +59,6 @@ def expire(api: World) -> None:
     until(lambda: api.services.authorizations.expire_due(datetime.now(UTC)) == 1)
 
 
-def proven(api: World) -> None:
-    """Cache and books agree in every way, with nothing in flight."""
-    api.drained()
-    assert build_reconciler(api.settings).run(full=True).breaks == []
-    assert build_verifier(api.settings).run().breaks == []
-
-
 # Authorizing
 
 
@@ -76,7 +69,7 @@ def test_an_authorization_is_held_and_not_posted(api: World) -> None:
         assert api.sql("SELECT count(*) FROM ledger_transaction WHERE payment_id = %s", payment_id) == [(0,)]
         api.drained()
     assert api.sql("SELECT balance_minor FROM account_balance WHERE account_id = 'alice'") == [(1_000,)]
-    proven(api)
+    api.assert_proven()
 
 
 def test_an_authorization_expires_after_a_week_unless_it_says_otherwise(api: World) -> None:
@@ -117,7 +110,7 @@ def test_an_authorization_sent_again_is_the_same(api: World, drained: bool) -> N
     assert again.get_json()["payment_id"] == first["payment_id"]
     assert again.get_json()["expires_at"] == first["expires_at"]
     assert cache(api) == (1_000, 300)
-    proven(api)
+    api.assert_proven()
 
 
 @pytest.mark.parametrize(
@@ -137,7 +130,7 @@ def test_the_external_id_of_an_authorization_is_not_for_another_payment(
 
 
 @pytest.mark.parametrize("ended", [False, True])
-def test_behind_the_window_the_books_refuse_the_external_id_of_an_authorization(api: World, ended: bool) -> None:
+def test_after_the_window_the_ledger_refuses_the_external_id_of_an_authorization(api: World, ended: bool) -> None:
     first = authorized(api, external_id="order-1")["payment_id"]
     if ended:
         void(api, first)
@@ -149,10 +142,10 @@ def test_behind_the_window_the_books_refuse_the_external_id_of_an_authorization(
     assert (rejected["status"], rejected["reason"]["code"]) == ("rejected", "external_id_reused")
     assert rejected["reason"]["figures"]["payment_id"] == first
     assert cache(api) == (1_000, 0 if ended else 300)
-    proven(api)
+    api.assert_proven()
 
 
-def test_behind_the_window_an_authorization_sent_again_is_not_held_twice(api: World) -> None:
+def test_after_the_window_an_authorization_sent_again_is_not_held_twice(api: World) -> None:
     authorized(api, external_id="order-1")
     api.drained()
     api.cache.flushdb()
@@ -160,7 +153,7 @@ def test_behind_the_window_an_authorization_sent_again_is_not_held_twice(api: Wo
     api.drained()
     assert cache(api) == (1_000, 300)
     assert api.sql("SELECT count(*) FROM hold") == [(1,)]
-    proven(api)
+    api.assert_proven()
 
 
 # Capturing
@@ -181,7 +174,7 @@ def test_a_capture_posts_what_it_takes_and_releases_the_rest(
     assert cache(api) == (1_000, captured)
     api.drained()
     assert (cache(api), cache(api, "bob")) == ((1_000 - captured, 0), (captured, 0))
-    proven(api)
+    api.assert_proven()
 
 
 def test_a_capture_without_a_body_takes_everything(api: World) -> None:
@@ -201,12 +194,12 @@ def test_a_capture_sent_again_answers_the_same_and_says_so(api: World, amount: i
     assert (again.status_code, again.headers["Idempotent-Replayed"]) == (200, "true")
     for name in ("status", "captured_minor", "amount_minor", "payment_id"):
         assert again.get_json()[name] == first.get_json()[name]
-    proven(api)
+    api.assert_proven()
     assert cache(api, "bob") == (amount or 300, 0)
 
 
 @pytest.mark.parametrize("drained", [False, True])
-def test_who_comes_second_is_told_what_was_first(api: World, drained: bool) -> None:
+def test_whoever_is_second_is_told_what_was_first(api: World, drained: bool) -> None:
     captured, voided = authorized(api)["payment_id"], authorized(api)["payment_id"]
     assert capture(api, captured, 120).status_code == 200
     assert void(api, voided).status_code == 200
@@ -218,11 +211,11 @@ def test_who_comes_second_is_told_what_was_first(api: World, drained: bool) -> N
     assert_problem(capture(api, voided), 409, "hold_already_voided")
     again = void(api, voided)
     assert (again.status_code, again.headers["Idempotent-Replayed"]) == (200, "true")
-    proven(api)
+    api.assert_proven()
     assert (cache(api), cache(api, "bob")) == ((880, 0), (120, 0))
 
 
-def test_the_books_tell_who_comes_second_when_the_cache_has_forgotten(api: World) -> None:
+def test_the_ledger_tells_what_was_first_when_the_cache_has_forgotten(api: World) -> None:
     captured, voided = authorized(api)["payment_id"], authorized(api)["payment_id"]
     capture(api, captured, 120)
     void(api, voided)
@@ -233,7 +226,7 @@ def test_the_books_tell_who_comes_second_when_the_cache_has_forgotten(api: World
     assert_problem(void(api, captured), 409, "hold_already_captured")
     assert void(api, voided).headers["Idempotent-Replayed"] == "true"
     assert_problem(capture(api, voided), 409, "hold_already_voided")
-    proven(api)
+    api.assert_proven()
 
 
 def test_a_capture_never_takes_more_than_was_authorized(api: World) -> None:
@@ -263,7 +256,7 @@ def test_a_frozen_account_takes_no_new_authorization_and_lets_an_old_one_be_capt
     api.set_status("bob", "frozen")
     assert_problem(api.pay("alice", "carol", 1, capture="manual"), 422, "account_frozen")
     assert capture(api, payment_id, 200).status_code == 200
-    proven(api)
+    api.assert_proven()
     assert cache(api, "bob") == (200, 0)
 
 
@@ -275,11 +268,11 @@ def test_an_authorization_of_incoming_money_holds_nothing_and_is_captured_and_vo
     assert_problem(capture(api, voided), 409, "hold_already_voided")
     api.cache.flushdb()
     assert_problem(void(api, captured), 409, "hold_already_captured")
-    proven(api)
+    api.assert_proven()
     assert cache(api, "bob") == (20, 0)
 
 
-def test_a_capture_that_the_books_reject_leaves_the_answer_to_the_authorization_as_it_was(api: World) -> None:
+def test_a_capture_that_the_ledger_rejects_leaves_the_answer_to_the_authorization_as_it_was(api: World) -> None:
     first = authorized(api, external_id="order-1")
     api.drained()
     api.sql("ALTER TABLE entry ADD CONSTRAINT no_thirteen CHECK (amount_minor <> 13)")
@@ -301,7 +294,7 @@ def test_a_capture_of_part_takes_from_every_destination_in_proportion(api: World
     assert body["destinations"] == split
     assert shown(api, body["payment_id"])["destinations"] == split
     assert capture(api, body["payment_id"], 11).get_json()["captured_minor"] == 11
-    proven(api)
+    api.assert_proven()
     assert (cache(api, "bob"), cache(api, "carol"), cache(api)) == ((5, 0), (6, 0), (989, 0))
     posted = shown(api, body["payment_id"])
     assert [one["amount_minor"] for one in posted["destinations"]] == [5, 6]
@@ -311,7 +304,7 @@ def test_a_destination_whose_part_comes_to_nothing_gets_no_entry(api: World) -> 
     parts = [{"account_id": "bob", "amount_minor": 1}, {"account_id": "carol", "amount_minor": 99}]
     body = authorized(api, 100, None, destinations=parts)
     capture(api, body["payment_id"], 10)
-    proven(api)
+    api.assert_proven()
     assert (cache(api, "bob"), cache(api, "carol")) == ((0, 0), (10, 0))
 
 
@@ -340,10 +333,10 @@ def test_an_authorization_is_released_when_its_time_is_over(api: World) -> None:
     assert_problem(capture(api, payment_id), 409, "hold_expired")
     assert history(api, payment_id) == [("authorized", 300), ("expired", 0)]
     assert api.sql("SELECT actor FROM hold_event WHERE state = 'expired'") == [("clock",)]
-    proven(api)
+    api.assert_proven()
 
 
-def test_an_authorization_is_not_captured_behind_its_time_though_nobody_has_released_it(api: World) -> None:
+def test_an_authorization_is_not_captured_after_its_time_though_nobody_has_released_it(api: World) -> None:
     payment_id = authorized(api, expires_in_s=1)["payment_id"]
     late = datetime.fromisoformat(shown(api, payment_id)["expires_at"]) + timedelta(milliseconds=5)
     until(lambda: datetime.now(UTC) > late)
@@ -352,7 +345,7 @@ def test_an_authorization_is_not_captured_behind_its_time_though_nobody_has_rele
     assert cache(api) == (1_000, 300)
     api.drained()
     expire(api)
-    proven(api)
+    api.assert_proven()
     assert cache(api) == (1_000, 0)
 
 
@@ -361,10 +354,10 @@ def test_what_ended_before_its_time_does_not_expire(api: World) -> None:
     api.drained()
     capture(api, captured)
     void(api, voided)
-    # Their time comes all at once; in the books only, for the cache knows of none.
+    # Their time comes all at once; in the ledger only, for the cache knows of none.
     api.sql("SET session_replication_role = replica; UPDATE hold SET expires_at = now() - interval '1 second'")
     expire(api)
-    proven(api)
+    api.assert_proven()
     states = [shown(api, payment_id)["status"] for payment_id in (captured, voided, open_one)]
     assert states == ["captured", "voided", "expired"]
 
@@ -450,7 +443,7 @@ def test_the_application_can_neither_delete_an_authorization_nor_rewrite_its_ter
                 connection.execute(statement.encode())
 
 
-# The state machine in the books
+# The state machine in the ledger
 
 
 def ending(authorization: QueuedIntent, state: AuthorizationState, amount_minor: int = 0) -> Intent:
@@ -468,21 +461,22 @@ CODES = {"captured": "hold_already_captured", "voided": "hold_already_voided", "
 @pytest.mark.parametrize("one_batch", [True, False], ids=["in one batch", "one after the other"])
 @pytest.mark.parametrize("second", ENDS)
 @pytest.mark.parametrize("first", ENDS)
-def test_the_books_take_the_first_end_and_reject_the_second(first: str, second: str, one_batch: bool) -> None:
+def test_the_ledger_takes_the_first_end_and_rejects_the_second(first: str, second: str, one_batch: bool) -> None:
     opened = queued(1, intent(amount_minor=60, kind=Kind.AUTHORIZATION))
     ends = [queued(n, ending(opened, *ENDS[name])) for n, name in ((2, first), (3, second))]
-    balances, chain, holds = rows(wallet("alice", 100), wallet("bob")), heads(), {}
+    balances, chain = rows(wallet("alice", 100), wallet("bob")), heads()
+    authorizations: dict[str, Authorization] = {}
     batches = [[opened, *ends]] if one_batch else [[opened], [ends[0]], [ends[1]]]
-    plans = [plan_posting(batch, {}, set(), balances, chain, NOON, authorizations=holds) for batch in batches]
+    plans = [plan_posting(batch, {}, set(), balances, chain, NOON, authorizations=authorizations) for batch in batches]
     rejections = [rejection for plan in plans for rejection in plan.rejections]
     assert [(one.queued, one.refusal.code) for one in rejections] == [(ends[1], CODES[first])]
-    assert holds[opened.outbox_position.payment_id].state == first
+    assert authorizations[opened.outbox_position.payment_id].state == first
     assert sum(len(plan.transactions) for plan in plans) == (first == "captured")
     assert balances["alice"].balance_minor == (40 if first == "captured" else 100)
 
 
 @pytest.mark.parametrize("name", ENDS)
-def test_the_books_reject_the_end_of_what_they_have_not(name: str) -> None:
+def test_the_ledger_rejects_the_end_of_what_it_does_not_have(name: str) -> None:
     opened = queued(1, intent(amount_minor=60, kind=Kind.AUTHORIZATION))
     end = queued(2, ending(opened, *ENDS[name]))
     plan = plan_posting([end], {}, set(), rows(wallet("alice", 100), wallet("bob")), heads(), NOON)
@@ -490,10 +484,11 @@ def test_the_books_reject_the_end_of_what_they_have_not(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ENDS)
-def test_an_end_that_the_books_have_is_only_settled_again(name: str) -> None:
+def test_an_end_that_the_ledger_has_is_only_settled_again(name: str) -> None:
     opened = queued(1, intent(amount_minor=60, kind=Kind.AUTHORIZATION))
     end = queued(2, ending(opened, *ENDS[name]))
-    balances, chain, holds = rows(wallet("alice", 100), wallet("bob")), heads(), {}
-    plan_posting([opened, end], {}, set(), balances, chain, NOON, authorizations=holds)
-    again = plan_posting([end], {}, set(), balances, chain, NOON, authorizations=holds)
+    balances, chain = rows(wallet("alice", 100), wallet("bob")), heads()
+    authorizations: dict[str, Authorization] = {}
+    plan_posting([opened, end], {}, set(), balances, chain, NOON, authorizations=authorizations)
+    again = plan_posting([end], {}, set(), balances, chain, NOON, authorizations=authorizations)
     assert (again.redelivered, again.transactions, again.rejections) == ([(end, True)], [], [])

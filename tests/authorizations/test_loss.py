@@ -6,20 +6,14 @@ import pytest
 
 from app.domain.authorizations import AuthorizationState
 from app.domain.refusals import Refusal
-from app.services.accounts.directory import AccountDirectory
-from app.services.accounts.hydration import Balances
-from app.services.payments.authorizations import Authorizations, Concluded
+from app.services.payments.authorizations import Concluded
 from tests import hot_state
 from tests.builders import World
 from tests.services.faults import Crashed, CrashPoints, Hooked, SteppedSession
 
 
-def holds_of(world: World) -> Authorizations:
-    return Authorizations(world.cache, world.ledger_authorizations, world.payments, lambda: None)
-
-
 @pytest.fixture
-def ledger(world: World) -> World:
+def world(world: World) -> World:
     """An account with 1,000 and one with nothing."""
     world.bank()
     world.account("alice", balance_minor=1_000)
@@ -38,18 +32,18 @@ def overdue(world: World, payment_id: str) -> None:
 
 
 def capture(world: World, payment_id: str) -> object:
-    return holds_of(world).capture(payment_id, 120, "key:test")
+    return world.authorizations.capture(payment_id, 120, "key:test")
 
 
 def void(world: World, payment_id: str) -> object:
-    return holds_of(world).void(payment_id, "key:test")
+    return world.authorizations.void(payment_id, "key:test")
 
 
 def expire(world: World, payment_id: str) -> object:
     overdue(world, payment_id)
-    hold = world.ledger_authorizations.get(payment_id)
-    assert hold is not None
-    assert holds_of(world).expire_due(hold.expires_at) == 1
+    authorization = world.ledger_authorizations.get(payment_id)
+    assert authorization is not None
+    assert world.authorizations.expire_due(authorization.expires_at) == 1
     return None
 
 
@@ -68,9 +62,9 @@ def cache(world: World) -> tuple[int, int]:
 
 def assert_ended(world: World, payment_id: str, state: AuthorizationState, captured: int) -> None:
     world.drain(world.new_drain())
-    hold = world.ledger_authorizations.get(payment_id)
-    assert hold is not None
-    assert hold.state is state
+    authorization = world.ledger_authorizations.get(payment_id)
+    assert authorization is not None
+    assert authorization.state is state
     assert cache(world) == (1_000 - captured, 0)
     assert world.booked("bob") == captured
     [(events,)] = world.rows("SELECT count(*) FROM hold_event WHERE payment_id = %s", payment_id)
@@ -79,113 +73,113 @@ def assert_ended(world: World, payment_id: str, state: AuthorizationState, captu
 
 
 @pytest.mark.parametrize(("end", "state", "captured"), ENDS)
-def test_open_authorizations_come_back_from_the_books_and_end_as_ever(
-    ledger: World, end: End, state: AuthorizationState, captured: int
+def test_open_authorizations_come_back_from_the_ledger_and_end_as_ever(
+    world: World, end: End, state: AuthorizationState, captured: int
 ) -> None:
-    payment_id, other = authorized(ledger), authorized(ledger, 50)
-    ledger.drain()
-    ledger.lose_cache()
-    assert cache(ledger) == (1_000, 350)
-    assert ledger.reconcile().breaks == []
-    void(ledger, other)
-    ledger.lose_cache()  # the void is lost with the cache: it was only promised
-    void(ledger, other)
-    ledger.drain()
-    ledger.lose_cache()
-    end(ledger, payment_id)  # on an account that is cold
-    assert cache(ledger) == (1_000, captured)
-    assert_ended(ledger, payment_id, state, captured)
+    payment_id, other = authorized(world), authorized(world, 50)
+    world.drain()
+    world.lose_cache()
+    assert cache(world) == (1_000, 350)
+    assert world.reconcile().breaks == []
+    void(world, other)
+    world.lose_cache()  # the void is lost with the cache: it was only promised
+    void(world, other)
+    world.drain()
+    world.lose_cache()
+    end(world, payment_id)  # on an account that is cold
+    assert cache(world) == (1_000, captured)
+    assert_ended(world, payment_id, state, captured)
 
 
-def test_what_had_ended_does_not_come_back(ledger: World) -> None:
+def test_an_ended_authorization_does_not_come_back(world: World) -> None:
     for end in (capture, void, expire):
-        payment_id = authorized(ledger)
-        ledger.drain()
-        end(ledger, payment_id)
-        ledger.drain()
-    ledger.lose_cache()
-    assert cache(ledger) == (880, 0)
-    ledger.assert_proven()
+        payment_id = authorized(world)
+        world.drain()
+        end(world, payment_id)
+        world.drain()
+    world.lose_cache()
+    assert cache(world) == (880, 0)
+    world.assert_proven()
 
 
-def test_an_authorization_that_was_only_promised_is_lost_with_the_cache_and_holds_nothing(ledger: World) -> None:
-    payment_id = authorized(ledger)
-    ledger.lose_cache()
-    assert cache(ledger) == (1_000, 0)
-    outcome = void(ledger, payment_id)
+def test_an_authorization_that_was_only_promised_is_lost_with_the_cache_and_holds_nothing(world: World) -> None:
+    payment_id = authorized(world)
+    world.lose_cache()
+    assert cache(world) == (1_000, 0)
+    outcome = void(world, payment_id)
     assert isinstance(outcome, Refusal)
     assert outcome.code == "hold_not_found"
-    ledger.assert_proven()
+    world.assert_proven()
 
 
-@pytest.mark.parametrize("posted", [True, False], ids=["authorization in the books", "authorization pending"])
+@pytest.mark.parametrize("posted", [True, False], ids=["authorization in the ledger", "authorization pending"])
 @pytest.mark.parametrize(("end", "state", "captured"), ENDS[:2])
-def test_an_account_that_lost_its_funds_while_an_end_is_pending_comes_back_with_enough_held_until_the_settle(
-    ledger: World, end: End, state: AuthorizationState, captured: int, posted: bool
+def test_an_account_that_lost_its_funds_while_an_end_is_pending_holds_enough_until_the_settle(
+    world: World, end: End, state: AuthorizationState, captured: int, posted: bool
 ) -> None:
-    payment_id = authorized(ledger)
+    payment_id = authorized(world)
     if posted:
-        ledger.drain()
-    end(ledger, payment_id)
-    hot_state.lose_funds(ledger.client, ledger.account_key("alice"))
-    balance, held = cache(ledger)
+        world.drain()
+    end(world, payment_id)
+    hot_state.lose_funds(world.client, world.account_key("alice"))
+    balance, held = cache(world)
     assert balance == 1_000
     assert captured <= held <= 300 + captured
-    assert ledger.reconcile().breaks == []
-    assert_ended(ledger, payment_id, state, captured)
+    assert world.reconcile().breaks == []
+    assert_ended(world, payment_id, state, captured)
 
 
 @pytest.mark.parametrize(("end", "state", "captured"), ENDS[:2])
 def test_an_account_lost_with_its_holds_while_an_end_is_pending_is_right_after_the_settle(
-    ledger: World, end: End, state: AuthorizationState, captured: int
+    world: World, end: End, state: AuthorizationState, captured: int
 ) -> None:
-    payment_id = authorized(ledger)
-    ledger.drain()
-    end(ledger, payment_id)
-    ledger.client.delete(ledger.account_key("alice"))
-    assert cache(ledger) == (1_000, 300)
-    assert_ended(ledger, payment_id, state, captured)
+    payment_id = authorized(world)
+    world.drain()
+    end(world, payment_id)
+    world.client.delete(world.account_key("alice"))
+    assert cache(world) == (1_000, 300)
+    assert_ended(world, payment_id, state, captured)
 
 
-@pytest.mark.parametrize("posted", [True, False], ids=["authorization in the books", "authorization pending"])
+@pytest.mark.parametrize("posted", [True, False], ids=["authorization in the ledger", "authorization pending"])
 @pytest.mark.parametrize(("end", "state", "captured"), ENDS[:2])
 def test_a_hydration_that_read_before_the_settle_of_an_end_reads_again(
-    ledger: World, end: End, state: AuthorizationState, captured: int, posted: bool
+    world: World, end: End, state: AuthorizationState, captured: int, posted: bool
 ) -> None:
-    payment_id = authorized(ledger)
+    payment_id = authorized(world)
     if posted:
-        ledger.drain()
-    end(ledger, payment_id)
-    ledger.client.delete(ledger.account_key("alice"))
+        world.drain()
+    end(world, payment_id)
+    world.client.delete(world.account_key("alice"))
     reads: list[str] = []
 
     def settle() -> None:
-        ledger.drain()
+        world.drain()
 
-    late = Hooked(ledger.ledger_accounts, "balances_for_hydration", after=settle)
+    late = Hooked(world.ledger_accounts, "balances_for_hydration", after=settle)
 
     class Counted:
-        """The books, counting how often they are read."""
+        """The world, counting how often it is read."""
 
         def __getattr__(self, name: str) -> object:
             reads.append(name)
             return getattr(late, name)
 
-    Balances(ledger.cache, Counted(), AccountDirectory(ledger.ledger_accounts)).hydrate(["alice"])  # type: ignore[arg-type]
+    world.new_balances(ledger=Counted()).hydrate(["alice"])
     assert reads.count("balances_for_hydration") == 2
-    assert cache(ledger) == (1_000 - captured, 0)
-    assert_ended(ledger, payment_id, state, captured)
+    assert cache(world) == (1_000 - captured, 0)
+    assert_ended(world, payment_id, state, captured)
 
 
-def test_two_hydrations_of_which_one_is_old_hold_an_open_authorization_once(ledger: World) -> None:
-    authorized(ledger)
-    ledger.drain()
-    ledger.client.delete(ledger.account_key("alice"))
-    balances = Balances(ledger.cache, ledger.ledger_accounts, AccountDirectory(ledger.ledger_accounts))
-    late = Hooked(ledger.ledger_accounts, "balances_for_hydration", after=lambda: balances.hydrate(["alice"]))
-    Balances(ledger.cache, late, AccountDirectory(ledger.ledger_accounts)).hydrate(["alice"])  # type: ignore[arg-type]
-    assert cache(ledger) == (1_000, 300)
-    ledger.assert_proven()
+def test_two_hydrations_of_which_one_is_old_hold_an_open_authorization_once(world: World) -> None:
+    authorized(world)
+    world.drain()
+    world.client.delete(world.account_key("alice"))
+    balances = world.new_balances()
+    late = Hooked(world.ledger_accounts, "balances_for_hydration", after=lambda: balances.hydrate(["alice"]))
+    world.new_balances(ledger=late).hydrate(["alice"])
+    assert cache(world) == (1_000, 300)
+    world.assert_proven()
 
 
 # Delivered twice
@@ -207,35 +201,35 @@ def crash_after_commit(world: World) -> None:
 @pytest.mark.parametrize("emptied", [False, True], ids=["cache kept", "account lost"])
 @pytest.mark.parametrize(("end", "state", "captured"), ENDS)
 def test_every_intent_of_an_authorization_may_be_delivered_twice(
-    ledger: World, end: End, state: AuthorizationState, captured: int, emptied: bool
+    world: World, end: End, state: AuthorizationState, captured: int, emptied: bool
 ) -> None:
-    payment_id = authorized(ledger)
-    crash_after_commit(ledger)
+    payment_id = authorized(world)
+    crash_after_commit(world)
     if emptied:
-        ledger.client.delete(ledger.account_key("alice"))
-    assert cache(ledger) == (1_000, 300)
-    ledger.drain(ledger.new_drain())
-    assert cache(ledger) == (1_000, 300)
-    end(ledger, payment_id)
-    crash_after_commit(ledger)
+        world.client.delete(world.account_key("alice"))
+    assert cache(world) == (1_000, 300)
+    world.drain(world.new_drain())
+    assert cache(world) == (1_000, 300)
+    end(world, payment_id)
+    crash_after_commit(world)
     if emptied:
-        ledger.client.delete(ledger.account_key("alice"))
-        ledger.warm("alice")
-    assert cache(ledger)[1] in (0, captured)
-    assert_ended(ledger, payment_id, state, captured)
+        world.client.delete(world.account_key("alice"))
+        world.warm("alice")
+    assert cache(world)[1] in (0, captured)
+    assert_ended(world, payment_id, state, captured)
 
 
-def test_an_authorization_and_its_end_may_be_delivered_twice_together(ledger: World) -> None:
-    payment_ids = [authorized(ledger, 100) for _ in range(3)]
+def test_an_authorization_and_its_end_may_be_delivered_twice_together(world: World) -> None:
+    payment_ids = [authorized(world, 100) for _ in range(3)]
     for payment_id, end in zip(payment_ids, (capture, void, void), strict=True):
-        outcome = end(ledger, payment_id) if end is void else holds_of(ledger).capture(payment_id, 70, "key:test")
+        outcome = end(world, payment_id) if end is void else world.authorizations.capture(payment_id, 70, "key:test")
         assert isinstance(outcome, Concluded)
-    crash_after_commit(ledger)
-    ledger.drain(ledger.new_drain())
-    assert (cache(ledger), ledger.booked("bob")) == ((930, 0), 70)
-    assert ledger.rows("SELECT state, count(*) FROM hold_event GROUP BY state ORDER BY state") == [
+    crash_after_commit(world)
+    world.drain(world.new_drain())
+    assert (cache(world), world.booked("bob")) == ((930, 0), 70)
+    assert world.rows("SELECT state, count(*) FROM hold_event GROUP BY state ORDER BY state") == [
         ("authorized", 3),
         ("captured", 1),
         ("voided", 2),
     ]
-    ledger.assert_proven()
+    world.assert_proven()

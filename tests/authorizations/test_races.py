@@ -1,4 +1,4 @@
-"""Sixteen at once on one authorization: exactly one end wins, and cache and books agree on which."""
+"""Sixteen at once on one authorization: exactly one end wins, and cache and ledger agree on which."""
 
 import os
 from collections import Counter
@@ -10,7 +10,7 @@ from app.domain.authorizations import Authorization, AuthorizationState
 from app.domain.payment import parse_payment_id
 from app.domain.refusals import Refusal
 from app.domain.reservations import ConcludeCode, ConcludeReply
-from app.services.payments.authorizations import CLOCK, Authorizations, Concluded, conclusion_intent
+from app.services.payments.authorizations import CLOCK, Concluded, conclusion_intent
 from tests.builders import World
 
 CLIENTS = 16
@@ -29,39 +29,39 @@ class _Client:
     def __init__(self, world: World, number: int) -> None:
         cache = world.new_cache()
         self._cache = cache
-        self._payments = world.new_payments(cache)
-        self._holds = Authorizations(cache, world.ledger_authorizations, self._payments, lambda: None)
+        paying = world.new_payment_services(cache)
+        self._directory, self._authorizations = paying.directory, paying.authorizations
         self.number = number
 
-    def act(self, hold: Authorization) -> Concluded | Refusal | ConcludeReply | None:
+    def act(self, authorization: Authorization) -> Concluded | Refusal | ConcludeReply | None:
         """Capture all, capture part, void, or release as the clock would."""
         wish = self.number % 4
         if wish == 0:
-            return self._holds.capture(hold.payment_id, None, "key:test")
+            return self._authorizations.capture(authorization.payment_id, None, "key:test")
         if wish == 1:
-            return self._holds.capture(hold.payment_id, 100 + self.number, "key:test")
+            return self._authorizations.capture(authorization.payment_id, 100 + self.number, "key:test")
         if wish == 2:
-            return self._holds.void(hold.payment_id, "key:test")
-        return self._release(hold)
+            return self._authorizations.void(authorization.payment_id, "key:test")
+        return self._release(authorization)
 
-    def _release(self, hold: Authorization) -> ConcludeReply:
+    def _release(self, authorization: Authorization) -> ConcludeReply:
         """The clock's conclusion, at a moment that it takes for late enough."""
-        outbox_position = parse_payment_id(hold.payment_id)
+        outbox_position = parse_payment_id(authorization.payment_id)
         assert outbox_position is not None
-        made = conclusion_intent(hold, AuthorizationState.EXPIRED, 0, CLOCK)
-        version = self._payments.directory.snapshot().version
+        made = conclusion_intent(authorization, AuthorizationState.EXPIRED, 0, CLOCK)
+        version = self._directory.snapshot().version
         reply = self._cache.authorizations.conclude(outbox_position, made, AuthorizationState.EXPIRED, 1, version)
         assert isinstance(reply, ConcludeReply)
         return reply
 
 
-def at_once(clients: list[_Client], hold: Authorization) -> list[Concluded | Refusal | ConcludeReply | None]:
+def at_once(clients: list[_Client], authorization: Authorization) -> list[Concluded | Refusal | ConcludeReply | None]:
     """What each is answered."""
     barrier, answers = Barrier(len(clients)), [None] * len(clients)
 
     def run(n: int) -> None:
         barrier.wait()
-        answers[n] = clients[n].act(hold)  # type: ignore[call-overload]
+        answers[n] = clients[n].act(authorization)  # type: ignore[call-overload]
 
     threads = [Thread(target=run, args=(n,)) for n in range(len(clients))]
     for thread in threads:
@@ -79,27 +79,27 @@ def won(answer: Concluded | Refusal | ConcludeReply | None) -> bool:
 
 
 @pytest.fixture
-def ledger(world: World) -> World:
+def world(world: World) -> World:
     world.bank()
     world.account("alice", balance_minor=AMOUNT * ROUNDS)
     world.account("bob")
     return world
 
 
-def test_of_sixteen_ends_at_once_exactly_one_wins(ledger: World) -> None:
-    clients = [_Client(ledger, number) for number in range(CLIENTS)]
+def test_exactly_one_of_sixteen_ends_at_once_wins(world: World) -> None:
+    clients = [_Client(world, number) for number in range(CLIENTS)]
     wins: Counter[AuthorizationState] = Counter()
     captured_in_all = 0
     for round_number in range(ROUNDS):
-        accepted = ledger.accepted("alice", "bob", AMOUNT, manual_capture=True, expires_in_s=3_600)
-        ledger.drain()
-        hold = ledger.ledger_authorizations.get(accepted.payment_id)
-        assert hold is not None
+        accepted = world.accepted("alice", "bob", AMOUNT, manual_capture=True, expires_in_s=3_600)
+        world.drain()
+        authorization = world.ledger_authorizations.get(accepted.payment_id)
+        assert authorization is not None
         turn = round_number % CLIENTS
-        answers = at_once(clients[turn:] + clients[:turn], hold)
+        answers = at_once(clients[turn:] + clients[:turn], authorization)
         winners = [answer for answer in answers if won(answer)]
         assert len(winners) == 1, answers
-        conclusion = ledger.cache.authorizations.conclusion(accepted.outbox_position)
+        conclusion = world.cache.authorizations.conclusion(accepted.outbox_position)
         assert conclusion is not None
         for answer in answers:
             if isinstance(answer, Refusal):
@@ -116,43 +116,43 @@ def test_of_sixteen_ends_at_once_exactly_one_wins(ledger: World) -> None:
                 )
         wins[conclusion.state] += 1
         captured_in_all += conclusion.captured_minor
-        assert ledger.cached("alice").funds.held_minor == conclusion.captured_minor
-        ledger.drain()
-        stored = ledger.ledger_authorizations.get(accepted.payment_id)
+        assert world.cached("alice").funds.held_minor == conclusion.captured_minor
+        world.drain()
+        stored = world.ledger_authorizations.get(accepted.payment_id)
         assert stored is not None
         assert (stored.state, stored.captured_minor or 0) == (conclusion.state, conclusion.captured_minor)
-        assert ledger.booked("bob") == captured_in_all
-        state = ledger.cached("alice").funds
+        assert world.booked("bob") == captured_in_all
+        state = world.cached("alice").funds
         assert (state.balance_minor, state.held_minor) == (AMOUNT * ROUNDS - captured_in_all, 0)
     assert wins.total() == ROUNDS
-    assert ledger.rows("SELECT count(*) FROM hold_event") == [(2 * ROUNDS,)]
-    assert ledger.rows("SELECT count(*) FROM payment_rejection") == [(0,)]
-    ledger.assert_proven()
+    assert world.rows("SELECT count(*) FROM hold_event") == [(2 * ROUNDS,)]
+    assert world.rows("SELECT count(*) FROM payment_rejection") == [(0,)]
+    world.assert_proven()
 
 
-def test_ends_race_with_the_drain_and_the_loss_of_the_account(ledger: World) -> None:
-    clients = [_Client(ledger, number) for number in range(CLIENTS)]
-    drains = [ledger.new_drain() for _ in range(2)]
+def test_ends_race_with_the_drain_and_the_loss_of_the_account(world: World) -> None:
+    clients = [_Client(world, number) for number in range(CLIENTS)]
+    drains = [world.new_drain() for _ in range(2)]
     captured_in_all = 0
     for round_number in range(ROUNDS // 2):
-        accepted = ledger.accepted("alice", "bob", AMOUNT, manual_capture=True, expires_in_s=3_600)
-        ledger.drain()
-        hold = ledger.ledger_authorizations.get(accepted.payment_id)
-        assert hold is not None
+        accepted = world.accepted("alice", "bob", AMOUNT, manual_capture=True, expires_in_s=3_600)
+        world.drain()
+        authorization = world.ledger_authorizations.get(accepted.payment_id)
+        assert authorization is not None
         threads = [Thread(target=drain.run_once) for drain in drains]
         if round_number % 2:
-            ledger.client.delete(ledger.account_key("alice"))
-            ledger.warm("alice")
+            world.client.delete(world.account_key("alice"))
+            world.warm("alice")
         for thread in threads:
             thread.start()
-        answers = at_once(clients, hold)
+        answers = at_once(clients, authorization)
         for thread in threads:
             thread.join()
         assert sum(won(answer) for answer in answers) == 1
-        ledger.drain()
-        stored = ledger.ledger_authorizations.get(accepted.payment_id)
+        world.drain()
+        stored = world.ledger_authorizations.get(accepted.payment_id)
         assert stored is not None
         assert stored.state is not AuthorizationState.AUTHORIZED
         captured_in_all += stored.captured_minor or 0
-        assert ledger.booked("bob") == captured_in_all
-    ledger.assert_proven()
+        assert world.booked("bob") == captured_in_all
+    world.assert_proven()

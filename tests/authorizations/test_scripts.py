@@ -38,11 +38,11 @@ class Authorized:
         """End it as the service would; by default at a time that allows it."""
         if expires_at_ms is None:
             expires_at_ms = PAST_MS if state is AuthorizationState.EXPIRED else FUTURE_MS
-        hold = authorization_of(QueuedIntent(self.outbox_position, self.intent))
-        made = conclusion_intent(hold, state, amount_minor, "key:test")
+        authorization = authorization_of(QueuedIntent(self.outbox_position, self.intent))
+        made = conclusion_intent(authorization, state, amount_minor, "key:test")
         called = (cache or self.cache).cache
         return called.authorizations.conclude(
-            self.outbox_position, made, state, expires_at_ms, directory_version, not hold.hold_minor
+            self.outbox_position, made, state, expires_at_ms, directory_version, not authorization.hold_minor
         )
 
     def ended(self, state: AuthorizationState, amount_minor: int = 0) -> str:
@@ -70,7 +70,7 @@ def authorized(cache: CacheUnderTest, amount_minor: int = 60, external_id: str =
 
 
 @pytest.fixture
-def hold(cache: CacheUnderTest) -> Authorized:
+def authorization(cache: CacheUnderTest) -> Authorized:
     """60 of 100 are held."""
     cache.with_wallet(balance_minor=100)
     return authorized(cache)
@@ -87,14 +87,14 @@ def hold(cache: CacheUnderTest) -> Authorized:
     ],
 )
 def test_an_end_frees_at_once_what_it_does_not_capture(
-    hold: Authorized, state: AuthorizationState, amount: int, held_after: int
+    authorization: Authorized, state: AuthorizationState, amount: int, held_after: int
 ) -> None:
-    cache = hold.cache
-    end = hold.ended(state, amount)
+    cache = authorization.cache
+    end = authorization.ended(state, amount)
     assert (cache.state().held_minor, cache.state().available_minor) == (held_after, 100 - held_after)
     assert cache.state().version == 2
     assert cache.holds() == ({end: held_after} if held_after else {})
-    assert cache.outbox() == [hold.outbox_position.stream_id, end]
+    assert cache.outbox() == [authorization.outbox_position.stream_id, end]
     assert cache.raw()["changed_at"] == end
     assert cache.codes(intent(amount_minor=100 - held_after, external_id="all the rest")) == ["RESERVED"]
 
@@ -110,16 +110,16 @@ ENDS = [
 @pytest.mark.parametrize("second", ENDS)
 @pytest.mark.parametrize("first", ENDS)
 def test_the_second_is_told_of_the_first_and_changes_nothing(
-    hold: Authorized, first: tuple[AuthorizationState, int], second: tuple[AuthorizationState, int]
+    authorization: Authorized, first: tuple[AuthorizationState, int], second: tuple[AuthorizationState, int]
 ) -> None:
-    end = hold.ended(*first)
-    before = hold.cache.everything()
-    reply = hold.end(*second)
+    end = authorization.ended(*first)
+    before = authorization.cache.everything()
+    reply = authorization.end(*second)
     assert isinstance(reply, ConcludeReply)
     assert reply.code == "CONCLUDED_BEFORE"
     assert reply.conclusion is not None
     assert (reply.conclusion.state, reply.conclusion.captured_minor, reply.conclusion.stream_id) == (*first, end)
-    assert hold.cache.everything() == before
+    assert authorization.cache.everything() == before
 
 
 @pytest.mark.parametrize(
@@ -131,16 +131,16 @@ def test_the_second_is_told_of_the_first_and_changes_nothing(
     ],
 )
 def test_what_comes_too_late_or_too_early_changes_nothing(
-    hold: Authorized, state: AuthorizationState, amount: int, expires_at_ms: int, code: str
+    authorization: Authorized, state: AuthorizationState, amount: int, expires_at_ms: int, code: str
 ) -> None:
-    before = hold.cache.everything()
-    assert hold.code(state, amount, expires_at_ms=expires_at_ms) == code
-    assert hold.cache.everything() == before
+    before = authorization.cache.everything()
+    assert authorization.code(state, amount, expires_at_ms=expires_at_ms) == code
+    assert authorization.cache.everything() == before
 
 
-def test_the_first_end_is_told_even_to_who_comes_too_late(hold: Authorized) -> None:
-    hold.ended(AuthorizationState.CAPTURED, 60)
-    assert hold.code(AuthorizationState.CAPTURED, 60, expires_at_ms=PAST_MS) == "CONCLUDED_BEFORE"
+def test_the_first_end_is_told_even_after_the_expiry(authorization: Authorized) -> None:
+    authorization.ended(AuthorizationState.CAPTURED, 60)
+    assert authorization.code(AuthorizationState.CAPTURED, 60, expires_at_ms=PAST_MS) == "CONCLUDED_BEFORE"
 
 
 @pytest.mark.parametrize(
@@ -153,75 +153,75 @@ def test_the_first_end_is_told_even_to_who_comes_too_late(hold: Authorized) -> N
     ],
 )
 def test_a_full_backlog_stops_captures_only(
-    hold: Authorized, state: AuthorizationState, amount: int, code: str
+    authorization: Authorized, state: AuthorizationState, amount: int, code: str
 ) -> None:
-    before = hold.cache.everything()
-    assert hold.code(state, amount, cache=hold.cache.limited_to(1)) == code
-    assert (hold.cache.everything() == before) is (code == "BACKLOGGED")
+    before = authorization.cache.everything()
+    assert authorization.code(state, amount, cache=authorization.cache.limited_to(1)) == code
+    assert (authorization.cache.everything() == before) is (code == "BACKLOGGED")
 
 
-def test_a_cold_account_must_be_brought_first(hold: Authorized) -> None:
-    hold.cache.client.delete(keys.account(0, "alice"))
-    before = hold.cache.everything()
-    assert hold.code(AuthorizationState.CAPTURED, 60) == "COLD"
-    assert hold.cache.everything() == before
+def test_a_cold_account_must_be_brought_first(authorization: Authorized) -> None:
+    authorization.cache.client.delete(keys.account(0, "alice"))
+    before = authorization.cache.everything()
+    assert authorization.code(AuthorizationState.CAPTURED, 60) == "COLD"
+    assert authorization.cache.everything() == before
 
 
-def test_a_place_holder_is_as_cold_as_nothing(hold: Authorized) -> None:
-    hold.cache.client.delete(keys.account(0, "alice"))
-    hold.cache.cache.accounts.place_holder(["alice"])
-    assert hold.code(AuthorizationState.VOIDED) == "COLD"
+def test_a_place_holder_is_as_cold_as_nothing(authorization: Authorized) -> None:
+    authorization.cache.client.delete(keys.account(0, "alice"))
+    authorization.cache.cache.accounts.place_holder(["alice"])
+    assert authorization.code(AuthorizationState.VOIDED) == "COLD"
 
 
 @pytest.mark.parametrize(("state", "amount"), ENDS)
-def test_where_no_such_hold_is_the_books_must_be_asked(
-    hold: Authorized, state: AuthorizationState, amount: int
+def test_where_there_is_no_such_authorization_the_ledger_must_be_asked(
+    authorization: Authorized, state: AuthorizationState, amount: int
 ) -> None:
-    elsewhere = Authorized(hold.cache, OutboxPosition(0, "1-1"), hold.intent)
-    before = hold.cache.everything()
+    elsewhere = Authorized(authorization.cache, OutboxPosition(0, "1-1"), authorization.intent)
+    before = authorization.cache.everything()
     assert elsewhere.code(state, amount) == "GONE"
-    assert hold.cache.everything() == before
+    assert authorization.cache.everything() == before
 
 
 @pytest.mark.parametrize(("state", "amount"), ENDS)
-def test_an_ended_hold_is_gone_when_its_end_is_forgotten(
-    hold: Authorized, state: AuthorizationState, amount: int
+def test_an_ended_authorization_is_gone_when_its_end_is_forgotten(
+    authorization: Authorized, state: AuthorizationState, amount: int
 ) -> None:
-    hold.ended(AuthorizationState.VOIDED)
-    hold.cache.client.delete(keys.conclusion(0, hold.outbox_position.stream_id))
-    assert hold.code(state, amount) == "GONE"
+    authorization.ended(AuthorizationState.VOIDED)
+    authorization.cache.client.delete(keys.conclusion(0, authorization.outbox_position.stream_id))
+    assert authorization.code(state, amount) == "GONE"
 
 
-def test_an_end_is_remembered_for_the_window(hold: Authorized) -> None:
-    hold.ended(AuthorizationState.VOIDED)
-    left: object = hold.cache.client.pttl(keys.conclusion(0, hold.outbox_position.stream_id))
+def test_an_end_is_remembered_for_the_window(authorization: Authorized) -> None:
+    authorization.ended(AuthorizationState.VOIDED)
+    left: object = authorization.cache.client.pttl(keys.conclusion(0, authorization.outbox_position.stream_id))
     assert isinstance(left, int)
     assert WINDOW_MS / 2 < left <= WINDOW_MS
 
 
-def test_whoever_knows_an_old_directory_is_sent_back_before_anything_else(hold: Authorized) -> None:
-    hold.ended(AuthorizationState.VOIDED)
-    hold.cache.cache.accounts.open(0, DIRECTORY_VERSION + 1, "")
-    assert hold.code(AuthorizationState.VOIDED) == "STALE"
-    assert hold.code(AuthorizationState.VOIDED, directory_version=DIRECTORY_VERSION + 1) == "CONCLUDED_BEFORE"
+def test_whoever_knows_an_old_directory_is_sent_back_before_anything_else(authorization: Authorized) -> None:
+    authorization.ended(AuthorizationState.VOIDED)
+    authorization.cache.cache.accounts.open(0, DIRECTORY_VERSION + 1, "")
+    assert authorization.code(AuthorizationState.VOIDED) == "STALE"
+    assert authorization.code(AuthorizationState.VOIDED, directory_version=DIRECTORY_VERSION + 1) == "CONCLUDED_BEFORE"
 
 
-def test_a_partition_that_is_not_open_is_stale(hold: Authorized) -> None:
-    hold.cache.client.delete(keys.directory(0))
-    assert hold.code(AuthorizationState.CAPTURED, 60) == "STALE"
+def test_a_partition_that_is_not_open_is_stale(authorization: Authorized) -> None:
+    authorization.cache.client.delete(keys.directory(0))
+    assert authorization.code(AuthorizationState.CAPTURED, 60) == "STALE"
 
 
 @pytest.mark.parametrize(
     ("backlogged", "awake", "wake"), [(False, False, True), (False, True, False), (True, False, False)]
 )
 def test_only_the_first_intent_wakes_a_drain_and_only_where_none_is_at_work(
-    hold: Authorized, backlogged: bool, awake: bool, wake: bool
+    authorization: Authorized, backlogged: bool, awake: bool, wake: bool
 ) -> None:
     if not backlogged:
-        hold.cache.cache.outbox.settle(0, [], done=[hold.outbox_position.stream_id])
+        authorization.cache.cache.outbox.settle(0, [], done=[authorization.outbox_position.stream_id])
     if awake:
-        hold.cache.cache.outbox.mark_awake()
-    reply = hold.end(AuthorizationState.CAPTURED, 60)
+        authorization.cache.cache.outbox.mark_awake()
+    reply = authorization.end(AuthorizationState.CAPTURED, 60)
     assert isinstance(reply, ConcludeReply)
     assert reply.wake is wake
 
@@ -234,11 +234,11 @@ def test_the_largest_amounts_are_held_to_the_unit(cache: CacheUnderTest, capture
     assert cache.holds() == {end: captured}
 
 
-def test_other_holds_of_the_account_stay(hold: Authorized) -> None:
-    other = authorized(hold.cache, 30, "hold-2")
-    hold.ended(AuthorizationState.VOIDED)
-    assert hold.cache.holds() == {other.outbox_position.stream_id: 30}
-    assert hold.cache.state().held_minor == 30
+def test_other_holds_of_the_account_stay(authorization: Authorized) -> None:
+    other = authorized(authorization.cache, 30, "hold-2")
+    authorization.ended(AuthorizationState.VOIDED)
+    assert authorization.cache.holds() == {other.outbox_position.stream_id: 30}
+    assert authorization.cache.state().held_minor == 30
 
 
 @pytest.mark.parametrize(("state", "amount"), ENDS)
@@ -247,17 +247,17 @@ def test_an_authorization_that_lets_the_balance_rise_holds_nothing_and_ends_once
 ) -> None:
     cache.with_wallet("bank", floor_minor=None, normal_sign=1)
     made = intent("bank", "alice", 60, hold_minor=0, kind=Kind.AUTHORIZATION)
-    hold = authorize(cache, made)
+    authorization = authorize(cache, made)
     assert cache.holds("bank") == {}
-    end = hold.ended(state, amount)
+    end = authorization.ended(state, amount)
     assert (cache.holds("bank"), cache.state("bank").held_minor) == ({}, 0)
-    assert cache.outbox() == [hold.outbox_position.stream_id, end]
-    assert hold.code(AuthorizationState.VOIDED) == "CONCLUDED_BEFORE"
+    assert cache.outbox() == [authorization.outbox_position.stream_id, end]
+    assert authorization.code(AuthorizationState.VOIDED) == "CONCLUDED_BEFORE"
 
 
-def test_the_end_in_the_outbox_says_what_it_ends_and_what_it_moves(hold: Authorized) -> None:
-    hold.ended(AuthorizationState.CAPTURED, 25)
-    [_, end] = hold.cache.cache.outbox.read(0)
-    assert (end.intent.kind, end.payment_id) == (Kind.CAPTURE, hold.outbox_position.payment_id)
+def test_the_end_in_the_outbox_says_what_it_ends_and_what_it_moves(authorization: Authorized) -> None:
+    authorization.ended(AuthorizationState.CAPTURED, 25)
+    [_, end] = authorization.cache.cache.outbox.read(0)
+    assert (end.intent.kind, end.payment_id) == (Kind.CAPTURE, authorization.outbox_position.payment_id)
     assert end.intent.legs == [Leg("alice", 25), Leg("bob", -25)]
     assert end.intent.hold_minor == 25

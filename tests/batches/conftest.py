@@ -12,5 +12,5 @@ from tests.databases import Databases
 @pytest.fixture
 def world(databases: Databases) -> Iterator[BatchWorld]:
     """A world of this test's own."""
-    with fresh_world(databases) as world:
-        yield BatchWorld(world.settings)
+    with fresh_world(databases, BatchWorld) as world:
+        yield world

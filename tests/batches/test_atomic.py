@@ -17,7 +17,7 @@ def test_an_atomic_batch_accepts_all(world: BatchWorld) -> None:
     again = world.batch(payments, atomic=True)
     assert [item["status"] for item in again] == [200, 200, 200]
     assert [item["payment"] for item in again] == [item["payment"] for item in items]
-    world.proven()
+    world.assert_proven()
     assert world.balance("shop")["balance_minor"] == 200
 
 
@@ -48,7 +48,7 @@ def test_an_atomic_batch_that_failed_succeeds_once_the_funds_are_there(world: Ba
     world.deposit(alice, 20)
     world.drained()
     assert [item["status"] for item in world.batch(payments, atomic=True)] == [201, 201]
-    world.proven()
+    world.assert_proven()
     assert world.balance(alice)["balance_minor"] == 0
 
 
@@ -67,7 +67,9 @@ def test_guarded_accounts_in_several_partitions_refuse_every_payment(world: Batc
         (payment("shop", "shop"), "accounts_equal"),
     ],
 )
-def test_what_cannot_even_be_tried_fails_the_whole_batch(world: BatchWorld, culprit: Any, code: str) -> None:
+def test_a_payment_that_cannot_be_read_or_prepared_fails_the_whole_batch(
+    world: BatchWorld, culprit: Any, code: str
+) -> None:
     [alice] = world.neighbours(1, 100)
     world.account("shop")
     before = world.traces()
@@ -127,11 +129,11 @@ def test_an_atomic_batch_over_cold_accounts_and_a_lost_cache_is_decided_whole(wo
     world.cache.flushdb()
     items = world.batch([payment(account, "shop", 100) for account in accounts], atomic=True)
     assert {item["status"] for item in items} == {201}
-    world.proven()
+    world.assert_proven()
     assert world.balance("shop")["balance_minor"] == 500
 
 
-def test_what_one_version_expects_fails_the_whole_batch(world: BatchWorld) -> None:
+def test_an_expected_version_that_has_passed_fails_the_whole_batch(world: BatchWorld) -> None:
     [alice] = world.neighbours(1, 100)
     world.account("shop")
     version = world.balance(alice)["version"]
@@ -166,7 +168,7 @@ def test_the_intents_of_an_atomic_batch_are_linked_and_stand_together(world: Bat
     assert len(groups) == 302
 
 
-def test_what_refuses_it_without_a_script_is_as_new_as_what_a_script_would_look_at(world: BatchWorld) -> None:
+def test_a_refusal_without_a_script_rests_on_facts_as_new_as_the_scripts(world: BatchWorld) -> None:
     names = [world.funded(f"payer-{n}", 100) for n in range(4)]
     world.account("shop")
     payments = [payment(name, "shop", 1) for name in names]

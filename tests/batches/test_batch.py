@@ -1,6 +1,7 @@
 """Batches as JSON: each payment as if sent alone, in order."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -29,7 +30,7 @@ def test_every_payment_of_a_batch_is_answered_in_order_as_if_sent_alone(world: B
     assert codes == [None, "insufficient_funds", None, None, "external_id_reused", "account_not_found"]
     assert items[3]["payment"] == items[0]["payment"]
     assert items[2]["payment"]["metadata"] == {"order": 7}
-    world.proven()
+    world.assert_proven()
     assert world.balance("bob")["balance_minor"] == 100
 
 
@@ -74,7 +75,7 @@ def test_a_batch_sent_again_replays_every_payment(world: BatchWorld) -> None:
     assert {item["status"] for item in first} == {201}
     assert {(item["status"], item["replayed"]) for item in again} == {(200, True)}
     assert [item["payment"]["payment_id"] for item in again] == [item["payment"]["payment_id"] for item in first]
-    world.proven()
+    world.assert_proven()
     assert world.balance("alice")["balance_minor"] == sum(range(1, 251))
 
 
@@ -87,7 +88,7 @@ def test_the_largest_batch_is_taken_and_one_more_is_refused(world: BatchWorld) -
     assert {item["status"] for item in world.batch(payments)} == {201}
     refused = world.post(PATH, {"payments": [*payments, payments[0]]})
     assert assert_problem(refused, 413, "batch_too_large")["max_payments"] == LARGEST_BATCH
-    world.proven()
+    world.assert_proven()
     assert sum(world.balance(f"user-{n}")["balance_minor"] for n in range(10)) == LARGEST_BATCH
 
 
@@ -119,18 +120,17 @@ def test_payments_of_many_partitions_are_decided_in_one_request(world: BatchWorl
     world.account("shop")
     items = world.batch([payment(name, "shop", 6) for name in names for _ in range(2)])
     assert [item["status"] for item in items] == [201, 422] * 20
-    world.proven()
+    world.assert_proven()
     assert world.balance("shop")["balance_minor"] == 120
 
 
-def test_a_large_batch_waits_while_the_books_are_behind_and_a_rehearsal_does_not(
+def test_a_large_batch_waits_while_the_ledger_is_behind_and_a_dry_run_does_not(
     world: BatchWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    slept: list[float] = []
+    world = replace(world, sleep=slept.append)
     world.funded("alice", 1_000)
     world.account("bob")
-    slept: list[float] = []
-    brake = pacing.Pacing(world.drain.cache.outbox.backlog, slept.append)
-    monkeypatch.setattr(world.services.batches, "_pacing", brake)
     monkeypatch.setattr(pacing, "EASY", 50)
     many = [payment("alice", "bob", 1) for _ in range(pacing.LARGE)]
     assert {item["status"] for item in world.batch(many)} == {201}
@@ -143,4 +143,4 @@ def test_a_large_batch_waits_while_the_books_are_behind_and_a_rehearsal_does_not
     world.drained()
     world.batch([payment("alice", "bob", 1) for _ in range(pacing.LARGE)])
     assert len(slept) == 2
-    world.proven()
+    world.assert_proven()

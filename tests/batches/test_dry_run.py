@@ -96,18 +96,18 @@ def test_later_payments_of_a_dry_batch_see_what_earlier_ones_would_leave(world: 
 
 @pytest.mark.parametrize("query", ["?dry_run=1", "?dry_run=", "?dry_run=TRUE", "?dryrun=true"])
 @pytest.mark.parametrize("path", ["/v1/payments", PATH])
-def test_anything_but_true_or_false_is_refused_lest_it_move_money(world: BatchWorld, path: str, query: str) -> None:
+def test_anything_but_true_or_false_is_refused_and_moves_no_money(world: BatchWorld, path: str, query: str) -> None:
     body = payment("a", "b")
     assert_problem(world.post(path + query, body if path != PATH else {"payments": [body]}), 400, "malformed_request")
 
 
-def test_a_dry_run_may_be_said_to_be_none(world: BatchWorld) -> None:
+def test_dry_run_false_makes_the_payment(world: BatchWorld) -> None:
     world.account(BANK, "asset")
     world.account("alice")
     assert world.post("/v1/payments?dry_run=false", payment(BANK, "alice")).status_code == 201
 
 
-def test_a_dry_run_does_not_wait_for_books_that_will_not_answer(world: BatchWorld) -> None:
+def test_a_dry_run_does_not_wait_for_the_ledger(world: BatchWorld) -> None:
     world.account(BANK, "asset")
     world.account("alice")
     response = world.post(DRY, payment(BANK, "alice"), headers={"Prefer": "wait=5"})

@@ -1,11 +1,13 @@
-"""An atomic batch in the books: posted whole or rejected whole, and never read in part."""
+"""An atomic batch in the ledger: posted whole or rejected whole, and never read in part."""
 
 from typing import Any
 
 from app.cache import keys
+from app.domain.hash_chain import transactions_from
 from app.domain.ledger_rows import KnownOutcome, PostingPlan, QueuedIntent, units
 from app.domain.posting_plan import plan_posting
 from app.domain.refusals import Refusal, RefusalCode
+from app.wiring.workers import build_drain
 from tests import hot_state
 from tests.api.world import payment
 from tests.batches.world import BANK, BatchWorld
@@ -22,7 +24,7 @@ def planned(batch: list[QueuedIntent], balance_minor: int, known: Any = None, **
 
 
 def posted(plan: PostingPlan) -> list[str]:
-    return [transaction.external_id for transaction in plan.transactions]
+    return [transaction.external_id for transaction in transactions_from(plan.transactions, plan.entries)]
 
 
 def rejected(plan: PostingPlan) -> dict[str, RefusalCode]:
@@ -34,7 +36,7 @@ def test_an_atomic_batch_is_posted_whole() -> None:
     assert posted(plan) == ["e1", "e2", "e3"]
 
 
-def test_if_the_books_must_refuse_one_all_are_refused_and_the_rest_of_the_round_posts() -> None:
+def test_if_the_ledger_must_refuse_one_all_are_refused_and_the_rest_of_the_round_posts() -> None:
     batch = [linked(1, group=None), linked(2), linked(3, 90), linked(4), linked(5, group=None), linked(6, group="h")]
     plan = planned([*batch, linked(7, group="h")], 100)
     assert posted(plan) == ["e1", "e5", "e6", "e7"]
@@ -45,7 +47,7 @@ def test_if_the_books_must_refuse_one_all_are_refused_and_the_rest_of_the_round_
     }
     [first, culprit, _] = plan.rejections
     assert first.refusal.figures["failed_payment_id"] == culprit.queued.outbox_position.payment_id
-    assert plan.deltas["alice"].change_minor == -40
+    assert plan.balances["alice"].balance_minor == 100 - 40
 
 
 def test_what_was_refused_for_another_reason_takes_the_batch_with_it() -> None:
@@ -55,7 +57,7 @@ def test_what_was_refused_for_another_reason_takes_the_batch_with_it() -> None:
     assert rejected(plan) == {"e1": RefusalCode.LINKED_PAYMENT_FAILED, "e2": RefusalCode.EXTERNAL_ID_REUSED}
 
 
-def test_an_external_id_that_the_books_know_for_something_else_takes_the_batch_with_it() -> None:
+def test_an_external_id_that_the_ledger_knows_for_something_else_takes_the_batch_with_it() -> None:
     batch = [linked(1), linked(2)]
     known = {batch[1].key: KnownOutcome("pay_0_1_1", intent(amount_minor=11).fingerprint, posted=True)}
     plan = planned(batch, 100, known)
@@ -108,10 +110,10 @@ def test_an_atomic_batch_larger_than_a_round_is_read_and_posted_whole(world: Bat
     world.batch([payment(alice, "shop", 1) for _ in range(3)])
     world.batch([payment(alice, "shop", 1) for _ in range(40)], atomic=True)
     world.batch([payment(alice, "shop", 1) for _ in range(3)])
-    world.drain._reader._limit = 5
+    world.drain = build_drain(world.settings, batch_limit=5)
     assert world.drain.run_once().posted == 43
     assert world.drain.run_once().posted == 3
-    world.proven()
+    world.assert_proven()
 
 
 def test_an_atomic_batch_waits_as_a_whole_for_an_account_that_somebody_has_locked(world: BatchWorld) -> None:
@@ -123,11 +125,11 @@ def test_an_atomic_batch_waits_as_a_whole_for_an_account_that_somebody_has_locke
     with world.held_lock("kiosk"):
         report = world.drain.run_once()
     assert (report.posted, report.deferred) == (1, 2)
-    world.proven()
+    world.assert_proven()
     assert world.balance("shop")["balance_minor"] == 2
 
 
-def test_the_books_reject_an_atomic_batch_whole_where_the_cache_was_wrong(world: BatchWorld) -> None:
+def test_the_ledger_rejects_an_atomic_batch_whole_where_the_cache_was_wrong(world: BatchWorld) -> None:
     [alice] = world.neighbours(1, 100)
     world.account("shop")
     world.balance(alice)
@@ -148,7 +150,7 @@ def test_the_books_reject_an_atomic_batch_whole_where_the_cache_was_wrong(world:
     assert all(item["status"] in (409, 422) for item in again)
 
 
-def test_a_constraint_of_the_books_rejects_an_atomic_batch_whole(world: BatchWorld) -> None:
+def test_a_constraint_of_the_ledger_rejects_an_atomic_batch_whole(world: BatchWorld) -> None:
     world.account(BANK, "asset")
     [alice] = world.neighbours(1, 1_000)
     world.account("shop")
@@ -159,5 +161,5 @@ def test_a_constraint_of_the_books_rejects_an_atomic_batch_whole(world: BatchWor
     found = [world.get(f"/v1/payments/{item['payment']['payment_id']}").get_json() for item in [*single, *accepted]]
     assert [one["status"] for one in found] == ["posted", "rejected", "rejected", "rejected"]
     assert {one["reason"]["code"] for one in found[1:]} == {"linked_payment_failed"}
-    world.proven()
+    world.assert_proven()
     assert world.balance("shop")["balance_minor"] == 1

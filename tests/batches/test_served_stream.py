@@ -1,4 +1,4 @@
-"""A long stream through the real server: answered while it comes, in constant memory, with books that are right."""
+"""A long stream through the real server: answered while it comes, in constant memory, with a ledger that is right."""
 
 import http.client
 import json
@@ -113,7 +113,7 @@ def answers(connection: socket.socket) -> Iterator[dict[str, Any]]:
 
 
 @pytest.mark.timeout(1_800 if IS_LONG else 300)
-def test_a_long_stream_is_answered_in_constant_memory_and_the_books_are_right(caller: Caller) -> None:
+def test_a_long_stream_is_answered_in_constant_memory_and_the_ledger_is_right(caller: Caller) -> None:
     def run(lines: int, name: str) -> tuple[Counter[int], float]:
         started = time.monotonic()
         with caller.stream() as connection:
@@ -137,7 +137,7 @@ def test_a_long_stream_is_answered_in_constant_memory_and_the_books_are_right(ca
     growth = max(seen) - before
     caller.drained()
     print(
-        f"\n{LINES:,} lines in {seconds:.1f} s, {LINES / seconds:,.0f} a second; in the books "
+        f"\n{LINES:,} lines in {seconds:.1f} s, {LINES / seconds:,.0f} a second; in the ledger "
         f"{time.monotonic() - answered:.1f} s later; API at {before / 2**20:.0f} MiB, grew by {growth / 2**20:.1f} MiB"
     )
     assert growth < GROWTH_BYTES

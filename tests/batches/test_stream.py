@@ -2,6 +2,7 @@
 
 import gzip
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -44,7 +45,7 @@ def test_every_line_is_answered_in_its_place(world: BatchWorld) -> None:
     assert answers[3]["payment"] == answers[0]["payment"]
     assert answers[3]["replayed"] is True
     assert answers[5]["payment"]["metadata"] == {"line": 8}
-    world.proven()
+    world.assert_proven()
     assert world.balance("bob")["balance_minor"] == 100
 
 
@@ -57,7 +58,7 @@ def test_a_stream_has_any_number_of_lines(world: BatchWorld) -> None:
     answers = world.streamed(lines)
     assert [answer["line"] for answer in answers] == list(range(1, 8_001))
     assert {answer["status"] for answer in answers} == {201}
-    world.proven()
+    world.assert_proven()
     assert sum(world.balance(f"user-{n}")["balance_minor"] for n in range(5)) == 8_000
 
 
@@ -83,7 +84,7 @@ def test_a_process_serves_only_so_many_streams_at_once(world: BatchWorld) -> Non
         assert world.streamed([]) == [], "a stream that ends gives its place back"
 
 
-def test_a_stream_that_is_given_up_by_its_client_gives_its_place_back(world: BatchWorld) -> None:
+def test_a_stream_given_up_by_its_client_frees_its_slot(world: BatchWorld) -> None:
     for _ in range(STREAMS + 1):
         sent = {"Authorization": f"Bearer {world.key}"}
         path = "/v1/payments/batch"
@@ -96,7 +97,7 @@ def test_a_stream_that_is_given_up_by_its_client_gives_its_place_back(world: Bat
 # Waiting
 
 
-class Books:
+class Ledger:
     """Payments whose answers are set out in advance; a fault is raised."""
 
     def __init__(self, *answers: Any) -> None:
@@ -111,46 +112,41 @@ class Books:
         return [answer] * len(requests) if not isinstance(answer, list) else answer
 
 
-def patient(ledger: Books, slept: list[float]) -> Batches:
+def patient(ledger: Ledger, slept: list[float]) -> Batches:
     nothing: Any = None
     stand_in: Any = ledger
-    return Batches(stand_in, nothing, Pacing(dict, slept.append), sleep=slept.append, new_group_id=lambda: "group")
+    return Batches(stand_in, nothing, Pacing(dict, slept.append), sleep=slept.append)
 
 
 @pytest.mark.parametrize("fault", [CacheUnavailable("gone"), OutcomeUnknown("late")])
 def test_a_stream_tries_again_after_a_fault_that_passes(fault: Exception) -> None:
     slept: list[float] = []
-    ledger = Books(fault, fault, ["one", "two"])
+    ledger = Ledger(fault, fault, ["one", "two"])
     assert patient(ledger, slept).submit_patiently(["a", "b"], "key:test", Patience()) == ["one", "two"]  # type: ignore[list-item]
     assert len(slept) == 2
     assert slept[0] < slept[1]
 
 
-def test_only_what_the_books_are_too_far_behind_for_is_tried_again(world: BatchWorld) -> None:
-    narrow = world.with_settings(backlog_limit=3)
-    narrow.account(BANK, "asset")
-    narrow.account("alice")
-    requests = [payment(BANK, "alice", 1) for _ in range(10)]
-    batches = narrow.services.batches
+def test_only_what_a_backlogged_ledger_refuses_is_tried_again(world: BatchWorld) -> None:
     slept: list[float] = []
 
     def sleep(seconds: float) -> None:
         slept.append(seconds)
         narrow.drained()
 
-    batches._sleep = sleep
-    answers = BatchWorld(narrow.settings, narrow.prepare)
-    answers.__dict__["services"] = narrow.services
-    assert [answer["status"] for answer in answers.streamed(requests)] == [201] * 10
+    narrow = replace(world.with_settings(backlog_limit=3), sleep=sleep)
+    narrow.account(BANK, "asset")
+    narrow.account("alice")
+    requests = [payment(BANK, "alice", 1) for _ in range(10)]
+    assert [answer["status"] for answer in narrow.streamed(requests)] == [201] * 10
     assert len(slept) == 3
 
 
 def test_patience_ends_and_then_every_line_says_why(world: BatchWorld) -> None:
-    narrow = BatchWorld(world.with_settings(backlog_limit=1).settings)
+    slept: list[float] = []
+    narrow = replace(world.with_settings(backlog_limit=1), sleep=slept.append)
     narrow.account(BANK, "asset")
     narrow.account("alice")
-    slept: list[float] = []
-    narrow.services.batches._sleep = slept.append
     answers = narrow.streamed([payment(BANK, "alice", 1) for _ in range(1_200)])
     assert [answer["status"] for answer in answers] == [201] + [503] * 1_199
     assert {answer["problem"]["code"] for answer in answers[1:]} == {"ledger_backlogged"}

@@ -54,7 +54,7 @@ class BatchWorld(World):
     def traces(self) -> dict[str, Any]:
         """What decisions leave in the cache: intents, holds, records, claims, counts, and what accounts have held.
 
-        Bringing an account into the cache is no trace: it changes nothing that the books do not say.
+        Bringing an account into the cache is no trace: it changes nothing that the ledger does not say.
         """
         content: dict[str, Any] = {}
         for key in sorted(self.cache.scan_iter("hf:*")):
@@ -69,16 +69,10 @@ class BatchWorld(World):
                 content[key] = {code: count for code, count in content[key].items() if code.isupper()}
         return {key: value for key, value in content.items() if value not in (("0", {}), [], {})}
 
-    def proven(self) -> None:
-        """Nothing is left to post, and every account's funds are what the books say."""
-        self.drained()
-        assert self.sql(
-            "SELECT count(*) FROM (SELECT 1 FROM entry GROUP BY partition, chain_seq"
-            " HAVING sum(amount_minor) <> 0) AS unbalanced"
-        ) == [(0,)]
-        for account_id, balance_minor in self.sql("SELECT account_id, balance_minor FROM account_balance"):
-            shown = self.balance(account_id)
-            assert (shown["balance_minor"], shown["held_minor"]) == (balance_minor, 0), account_id
+    def assert_proven(self) -> None:
+        """With nothing left to post, every proof holds, and every account's funds are what the ledger says."""
+        super().assert_proven()
+        self.assert_balances_shown()
 
 
 __all__ = ["BANK", "NDJSON", "PATH", "BatchWorld"]

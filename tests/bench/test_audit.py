@@ -1,4 +1,4 @@
-"""The auditor finds each way in which books can be wrong, and a figure with wrong books is not told."""
+"""The auditor finds each way in which a ledger can be wrong, and a figure with a wrong ledger is not told."""
 
 import pytest
 
@@ -17,7 +17,7 @@ PAYS = Workload("pays", 2, (Movement(0, 1, 10), Movement(0, 1, 5)))
 
 
 class Ledger:
-    """Books in memory, right until a test spoils them."""
+    """A ledger in memory, right until a test spoils it."""
 
     def __init__(self) -> None:
         self.ids = [external_id(RUN, 0, 0), external_id(RUN, 0, 1)]
@@ -34,23 +34,23 @@ class Ledger:
         return self.auditor.audit(RUN, PAYS, {(0, 0), (0, 1)})
 
 
-def test_right_books_have_no_problem() -> None:
+def test_a_right_ledger_has_no_problem() -> None:
     assert Ledger().audit() == []
 
 
-def test_an_acknowledged_payment_that_is_missing() -> None:
+def test_a_missing_acknowledged_payment_is_found() -> None:
     ledger = Ledger()
     ledger.ids.pop()
     assert "1 acknowledged payments are not in the books" in ledger.audit()[0]
 
 
-def test_a_payment_posted_twice() -> None:
+def test_a_payment_posted_twice_is_found() -> None:
     ledger = Ledger()
     ledger.ids.append(ledger.ids[0])
     assert "1 payments were posted more than once" in ledger.audit()[0]
 
 
-def test_a_lost_update() -> None:
+def test_a_lost_update_is_found() -> None:
     ledger = Ledger()
     ledger.balances[A] = ledger.sums[A] = 95
     ledger.answers[A] = (95, 0)
@@ -58,25 +58,25 @@ def test_a_lost_update() -> None:
     assert "1 balances are not what the posted payments make them: 10 minor units off in sum, +10" in problems[0]
 
 
-def test_a_balance_beside_its_entries() -> None:
+def test_a_balance_that_differs_from_its_entries_is_found() -> None:
     ledger = Ledger()
     ledger.sums[B] = 14
     assert "1 balances differ from the sum of their entries" in ledger.audit()[0]
 
 
-def test_an_overdraft() -> None:
+def test_an_overdraft_is_found() -> None:
     ledger = Ledger()
     ledger.balances[A] = ledger.sums[A] = -1
     assert any("1 accounts are overdrawn" in problem for problem in ledger.audit())
 
 
-def test_a_cache_that_tells_something_else() -> None:
+def test_a_cache_that_differs_from_the_ledger_is_found() -> None:
     ledger = Ledger()
     ledger.answers[B] = (16, 0)
     assert "1 cached balances differ from the ledger" in ledger.audit()[0]
 
 
-def test_money_that_stays_held() -> None:
+def test_money_that_stays_held_is_found() -> None:
     ledger = Ledger()
     ledger.answers[A] = (85, 10)
     assert "1 accounts still hold money" in ledger.audit()[0]

@@ -1,4 +1,4 @@
-"""The harness on real servers, a second a run: right books give figures, broken books do not."""
+"""The harness on real servers, a second a run: a right ledger gives figures, a broken one does not."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -28,7 +28,7 @@ def arena(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Arena]:
 
 
 @pytest.mark.parametrize("own_generator", [True, False])
-def test_holdfast_keeps_its_books_and_has_a_figure(arena: Arena, own_generator: bool) -> None:
+def test_holdfast_keeps_its_ledger_right_and_has_a_figure(arena: Arena, own_generator: bool) -> None:
     if not own_generator and not wrk.is_available():
         pytest.skip("wrk is not installed")
     drawn, run = workload.zipf(ACCOUNTS), arena.new_run()
@@ -45,7 +45,7 @@ def test_holdfast_keeps_its_books_and_has_a_figure(arena: Arena, own_generator: 
 
 
 @pytest.mark.parametrize("name", ["for_update", "serializable", "optimistic"])
-def test_honest_baselines_keep_theirs(arena: Arena, name: str) -> None:
+def test_honest_baselines_keep_their_ledgers_right(arena: Arena, name: str) -> None:
     outcome = arena.turn(arena.rival(name), workload.hot_source(ACCOUNTS), 8)
     assert outcome.round.problems == []
     assert outcome.round.rate > 0
@@ -86,9 +86,9 @@ def test_the_race_is_caught_losing_money(arena: Arena) -> None:
 def test_a_baseline_overdraws_nothing_when_funds_are_short(arena: Arena) -> None:
     rival, drawn, run = arena.rival("for_update"), workload.hot_source(ACCOUNTS), arena.new_run()
     rival.prepare(drawn)
-    ledger = rival._ledger
+    ledger = rival.ledger
     assert ledger is not None
-    ledger._use()
+    ledger.use()
     for column, table in (("balance_minor", "account"), ("amount_minor", "entry")):
         arena.server.database.execute(f"UPDATE {table} SET {column} = 50 WHERE account_id = %s", (account_id(0),))
     ledger.auditor.open()
@@ -103,7 +103,7 @@ def test_open_loop_says_when_payments_were_posted(arena: Arena) -> None:
     drawn, run = workload.uniform(ACCOUNTS), arena.new_run()
     outcome = at_rate(arena.system.address, arena.holdfast.payments(run, drawn), connections=16, seconds=1.0, rate=50)
     arena.holdfast.finish(run, drawn, outcome, 1.0)
-    open_loop._add_posting_times(arena.system, run, outcome, ear.stop())
+    open_loop.add_posting_times(arena.system, run, outcome, ear.stop())
     assert outcome.round.problems == []
     assert len(outcome.acknowledged) == 50
     assert outcome.round.extra["posted_ms_p50"] >= 0
@@ -132,7 +132,7 @@ def test_the_report_shows_everything(arena: Arena, tmp_path: Path) -> None:
     assert "| **Holdfast** | 8 |" in (tmp_path / "report.md").read_text()
 
 
-def test_a_tampered_ledger_voids_the_figure(arena: Arena) -> None:  # the last one: it spoils the books
+def test_a_tampered_ledger_voids_the_figure(arena: Arena) -> None:  # the last one: it spoils the ledger
     drawn, run = workload.uniform(ACCOUNTS), arena.new_run()
     source = arena.holdfast.payments(run, drawn)
     outcome = saturate(arena.system.address, source, connections=4, seconds=1)

@@ -17,7 +17,7 @@ class _FakeConnection(FakeRedisConnection):
     """The fake, with what `RoundTrips` asks of a connection."""
 
     def read_replies(self, count: int) -> list[Any]:
-        """So many replies, errors in their places."""
+        """Read `count` replies; errors are returned in their places."""
         return [self._reply() for _ in range(count)]
 
     def _reply(self) -> Any:

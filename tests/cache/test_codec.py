@@ -1,4 +1,4 @@
-"""The text of an intent: every field comes back, and a plain payment's is short."""
+"""The texts of the cache: intents survive the round trip and are short, and the scripts' records are read."""
 
 from dataclasses import fields, replace
 from datetime import UTC, datetime
@@ -7,10 +7,14 @@ from typing import Any
 import msgspec
 import pytest
 
-from app.cache.codec import decode_intent, encode_intent
+from app.cache.codec import decode_intent, encode_intent, parse_changed_at, parse_floor, parse_record
 from app.domain.payment import Intent, Kind, Leg
-from tests.builders import intent
+from app.domain.payment_checks import FINGERPRINT_LENGTH
+from app.domain.reservations import Funds, Record, RecordState
+from app.domain.timestamps import from_milliseconds
+from tests.builders import NOON_MS, intent
 
+PRINT = "f" * FINGERPRINT_LENGTH
 PLAIN = intent(metadata=None)
 
 
@@ -52,3 +56,28 @@ def test_the_text_of_a_plain_payment_has_eight_values_and_names_none() -> None:
     values = msgspec.json.decode(encode_intent(PLAIN))
     assert len(values) == 8
     assert not any(one.name in encode_intent(PLAIN).decode() for one in fields(Intent))
+
+
+@pytest.mark.parametrize(
+    ("text", "record"),
+    [
+        ("A5-1|9", Record(PRINT, RecordState.ACCEPTED, "5-1", 9)),
+        ("A|9|-100|30||5-1", Record(PRINT, RecordState.ACCEPTED, "", 9, Funds(-100, 30, None, 9))),
+        ("A|9", Record(PRINT, RecordState.ACCEPTED, "", 9)),
+        ("R9|100|30|-50|5", Record(PRINT, RecordState.REFUSED, funds=Funds(100, 30, -50, 9))),
+        ("X5-1", Record(PRINT, RecordState.REJECTED, "5-1")),
+        ("Dpay_3_5_1", Record(PRINT, RecordState.DUPLICATE, "5-1", original_payment_id="pay_3_5_1")),
+    ],
+)
+def test_a_record_is_read_in_each_of_its_forms(text: str, record: Record) -> None:
+    assert parse_record(f"{PRINT}{text}") == record
+
+
+@pytest.mark.parametrize("text", ["9|100|30|0|1769860800000", "9|100|30||1769860800000-17"])
+def test_when_funds_changed_is_read_from_a_time_and_from_a_position(text: str) -> None:
+    assert parse_changed_at(text) == from_milliseconds(NOON_MS)
+
+
+@pytest.mark.parametrize(("text", "floor"), [("", None), ("0", 0), ("-9007199254740991", -9007199254740991)])
+def test_an_empty_floor_is_none(text: str, floor: int | None) -> None:
+    assert parse_floor(text) == floor

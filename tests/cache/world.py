@@ -1,4 +1,4 @@
-"""A cache under test: the gateway beside the raw keys."""
+"""A cache under test, beside its raw keys."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The hash that chains the books: its canonical form is a promise to whoever recomputes it."""
+"""The hash that chains the ledger: its canonical form is a promise to whoever recomputes it."""
 
 import json
 from dataclasses import replace

@@ -8,17 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.domain.hash_chain import rows_of
-from app.domain.ledger_rows import LedgerBalance, QueuedIntent
-from app.domain.optimistic_plan import (
-    REMEMBERED_ACCOUNTS,
-    OptimisticPlan,
-    RememberedRows,
-    is_ordinary,
-    plan_optimistically,
-)
+from app.domain.hash_chain import chain_hash, transactions_from
+from app.domain.ledger_rows import REMEMBERED_ACCOUNTS, LedgerBalance, PostingPlan, QueuedIntent, RememberedRows
 from app.domain.payment import Kind
-from app.domain.posting_plan import plan_posting
+from app.domain.posting_plan import is_ordinary, plan_optimistically, plan_posting
 from tests.builders import NOON, heads, intent, queued, rows, wallet
 
 ACCOUNTS = ("alice", "bob", "carol")
@@ -30,7 +23,7 @@ def remembering(balances: dict[str, LedgerBalance]) -> RememberedRows:
     return memory
 
 
-def planned(batch: list[QueuedIntent], memory: RememberedRows) -> OptimisticPlan:
+def planned(batch: list[QueuedIntent], memory: RememberedRows) -> PostingPlan:
     plan = plan_optimistically(batch, memory, NOON)
     assert plan is not None
     return plan
@@ -45,7 +38,7 @@ movements = st.lists(
 
 
 @given(movements, st.dictionaries(st.sampled_from(ACCOUNTS), st.integers(0, 100)))
-def test_it_writes_what_the_careful_plan_writes_wherever_that_refuses_nothing(
+def test_it_writes_what_the_locked_plan_writes_wherever_that_refuses_nothing(
     wanted: list[tuple[str, str, int, int]], cache: dict[str, int]
 ) -> None:
     batch = [
@@ -54,22 +47,24 @@ def test_it_writes_what_the_careful_plan_writes_wherever_that_refuses_nothing(
     ]
     balances = rows(*(wallet(name, cache.get(name, 0)) for name in ACCOUNTS))
     chain = heads(0, 1)
-    straight = plan_optimistically(batch, remembering({k: replace(row) for k, row in balances.items()}), NOON)
-    careful = plan_posting(batch, {}, (), balances, chain, NOON)
-    if careful.rejections:
-        assert straight is None
+    optimistic = plan_optimistically(batch, remembering({k: replace(row) for k, row in balances.items()}), NOON)
+    locked = plan_posting(batch, {}, (), balances, chain, NOON)
+    if locked.rejections:
+        assert optimistic is None
         return
-    assert straight is not None
-    assert (straight.transactions, straight.entries) == rows_of(careful.transactions)
-    assert straight.balances == {name: balances[name] for name in careful.deltas}
-    assert straight.heads == {p: head for p, head in chain.items() if head.chain_seq}
+    assert optimistic is not None
+    assert (optimistic.transactions, optimistic.entries) == (locked.transactions, locked.entries)
+    assert optimistic.balances == {name: row for name, row in balances.items() if row.entry_count}
+    assert optimistic.heads == {p: head for p, head in chain.items() if head.chain_seq}
+    for transaction in transactions_from(optimistic.transactions, optimistic.entries):
+        assert chain_hash(transaction) == transaction.hash
 
 
-def test_what_is_remembered_stays_as_it_is_until_the_plan_is_followed() -> None:
+def test_what_is_remembered_stays_as_it_is_until_the_plan_is_applied() -> None:
     memory = remembering(rows(wallet("alice", 100), wallet("bob")))
     plan = planned([queued(1, intent(amount_minor=30))], memory)
     assert (memory.balances["alice"].balance_minor, memory.heads[0].chain_seq) == (100, 0)
-    memory.follow(plan)
+    memory.apply(plan)
     assert (memory.balances["alice"].balance_minor, memory.heads[0].chain_seq) == (70, 1)
     assert plan.balances_before[0].balance_minor == 100
 
@@ -98,11 +93,11 @@ def test_there_is_no_plan_where_a_row_is_not_remembered(missing: str) -> None:
         *(({"kind": kind}, False) for kind in Kind if kind is not Kind.PAYMENT),
     ],
 )
-def test_only_plain_payments_each_for_itself_are_ordinary(what: dict[str, Any], ordinary: bool) -> None:
+def test_only_plain_payments_that_are_not_linked_are_ordinary(what: dict[str, Any], ordinary: bool) -> None:
     assert is_ordinary([queued(1), queued(2, intent(**what))]) is ordinary
 
 
-def test_a_memory_that_has_grown_large_begins_anew() -> None:
+def test_a_memory_that_has_grown_large_is_emptied() -> None:
     memory = remembering(rows(wallet("alice", 100)))
     memory.forget_if_large()
     assert memory.balances

@@ -126,7 +126,7 @@ def test_both_ends_of_the_range_are_amounts(amount_minor: int) -> None:
     assert isinstance(prepare(payment(amount_minor=amount_minor), KNOWN, ""), Intent)
 
 
-@pytest.mark.parametrize("value", ["a", "ü", "x" * 128, "order 1", "🪙", "a:b|c"])
+@pytest.mark.parametrize("value", ["a", "ü", "x" * 128, "order 1", "🪙", "a:b|c", "caf\u00e9", "한글", "x\u0323"])
 def test_a_printable_id_is_accepted(value: str) -> None:
     assert refuse_id("external_id", value) is None
 
@@ -137,3 +137,11 @@ def test_an_id_that_nobody_could_read_or_type_is_refused(value: str) -> None:
     assert refusal is not None
     assert refusal.code == RefusalCode.INVALID_ID
     assert refusal.figures == {"field": "external_id"}
+
+
+@pytest.mark.parametrize("value", ["cafe\u0301", "\u212b", "\u1112\u1161\u11ab"])
+def test_an_id_that_looks_like_another_is_refused(value: str) -> None:
+    refusal = refuse_id("external_id", value)
+    assert refusal is not None
+    assert (refusal.code, refusal.figures) == (RefusalCode.INVALID_ID, {"field": "external_id"})
+    assert "Normalization Form C" in refusal.detail

@@ -1,4 +1,4 @@
-"""What a batch does to the books, decided without them."""
+"""What a batch does to the ledger, decided without it."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.domain.hash_chain import GENESIS_HASH
-from app.domain.ledger_rows import Delta, KnownOutcome, LedgerBalance, PostingPlan, QueuedIntent
+from app.domain.hash_chain import GENESIS_HASH, LedgerTransaction, transactions_from
+from app.domain.ledger_rows import KnownOutcome, LedgerBalance, PostingPlan, QueuedIntent
 from app.domain.money import MAX_MINOR
 from app.domain.posting_plan import plan_posting
 from app.domain.refusals import Refusal, RefusalCode
@@ -27,8 +27,24 @@ def plan(
     return plan_posting(batch, known or {}, rejected_before, balances, chain or heads(0, 1), NOON, refused=refused)
 
 
+def transactions(made: PostingPlan) -> list[LedgerTransaction]:
+    return transactions_from(made.transactions, made.entries)
+
+
 def posted(made: PostingPlan) -> list[str]:
-    return [transaction.external_id for transaction in made.transactions]
+    return [transaction.external_id for transaction in transactions(made)]
+
+
+def added(made: PostingPlan) -> dict[str, tuple[int, int, int]]:
+    """What a plan adds to each account: to its balance, to its entries, to its version."""
+    return {
+        after.account_id: (
+            after.balance_minor - before.balance_minor,
+            after.entry_count - before.entry_count,
+            after.version - before.version,
+        )
+        for before, after in zip(made.balances_before, made.balances.values(), strict=True)
+    }
 
 
 def codes(made: PostingPlan) -> list[str]:
@@ -44,10 +60,10 @@ def test_a_batch_is_posted_in_order_with_running_balances() -> None:
 
     assert posted(made) == ["a", "b"]
     lines = [
-        (e.account_id, e.entry_number, e.amount_minor, e.balance_minor) for t in made.transactions for e in t.entries
+        (e.account_id, e.entry_number, e.amount_minor, e.balance_minor) for t in transactions(made) for e in t.entries
     ]
     assert lines == [("alice", 8, 60, 40), ("bob", 1, -60, 65), ("alice", 9, 40, 0), ("bob", 2, -40, 105)]
-    assert made.deltas == {"alice": Delta(-100, 2, 2), "bob": Delta(100, 2, 2)}
+    assert added(made) == {"alice": (-100, 2, 2), "bob": (100, 2, 2)}
     assert (balances["alice"].balance_minor, balances["alice"].entry_count, balances["alice"].version) == (0, 9, 9)
 
 
@@ -57,7 +73,7 @@ def test_each_transaction_is_chained_to_the_one_before_in_its_partition() -> Non
     made = plan(batch, rows(wallet("alice", 10), wallet("bob")), chain=chain)
 
     for partition in (0, 1):
-        first, second = (t for t in made.transactions if t.partition == partition)
+        first, second = (t for t in transactions(made) if t.partition == partition)
         assert (first.chain_seq, second.chain_seq) == (1, 2)
         assert (first.previous_hash, second.previous_hash) == (GENESIS_HASH, first.hash)
         assert (chain[partition].chain_seq, chain[partition].chain_hash) == (2, second.hash)
@@ -98,10 +114,10 @@ REJECTIONS: dict[str, tuple[dict[str, LedgerBalance], str]] = {
 
 
 @pytest.mark.parametrize(("balances", "code"), REJECTIONS.values(), ids=REJECTIONS)
-def test_the_books_reject_what_they_may_not_keep(balances: dict[str, LedgerBalance], code: str) -> None:
+def test_the_ledger_rejects_what_it_may_not_keep(balances: dict[str, LedgerBalance], code: str) -> None:
     before = {account_id: replace(row) for account_id, row in balances.items()}
     made = plan([queued(1, intent(amount_minor=100))], balances)
-    assert (made.transactions, codes(made), made.deltas) == ([], [code], {})
+    assert (made.transactions, codes(made), made.balances) == ([], [code], {})
     assert balances == before
 
 
@@ -124,7 +140,7 @@ def test_a_redelivered_payment_is_only_settled_again() -> None:
     one = queued(1, intent())
     known = {one.key: KnownOutcome(one.outbox_position.payment_id, one.intent.fingerprint, posted=True)}
     made = plan([one], rows(wallet("alice", 100), wallet("bob")), known)
-    assert (made.redelivered, made.transactions, made.deltas) == ([(one, True)], [], {})
+    assert (made.redelivered, made.transactions, made.balances) == ([(one, True)], [], {})
 
 
 def test_a_redelivered_rejection_stays_rejected() -> None:
@@ -149,7 +165,7 @@ def test_a_late_repeat_is_a_duplicate_of_the_original() -> None:
         (100, False, "external_id_refused", {"payment_id": "pay_0_1_1"}),
     ],
 )
-def test_an_external_id_that_the_books_know_for_something_else_is_rejected(
+def test_an_external_id_that_the_ledger_knows_for_something_else_is_rejected(
     known_amount: int, was_posted: bool, code: str, figures: dict[str, str]
 ) -> None:
     late = queued(9, intent(amount_minor=100))
@@ -178,7 +194,7 @@ def test_the_same_external_id_of_another_entity_is_another_payment() -> None:
     assert len(plan([queued(1, ours), queued(2, theirs)], balances).transactions) == 2
 
 
-def test_what_a_constraint_of_the_books_rejected_is_rejected_for_its_reason() -> None:
+def test_what_a_constraint_of_the_ledger_rejected_is_rejected_for_its_reason() -> None:
     one, other = queued(1, intent(external_id="a")), queued(2, intent(external_id="b"))
     reason = Refusal(RefusalCode.REJECTED_BY_LEDGER, "constraint", {"constraint": "some_check"})
     made = plan(
@@ -194,7 +210,7 @@ def test_effective_time_is_the_acceptance_where_none_is_given() -> None:
         queued(1, intent(amount_minor=1, external_id="a")),
         queued(2, intent(amount_minor=1, external_id="b", effective_at=effective_at)),
     ]
-    first, second = plan(batch, rows(wallet("alice", 100), wallet("bob"))).transactions
+    first, second = transactions(plan(batch, rows(wallet("alice", 100), wallet("bob"))))
     assert (first.accepted_at, first.effective_at) == (NOON, NOON)
     assert (second.accepted_at, second.effective_at) == (NOON, effective_at)
 
@@ -225,8 +241,8 @@ def test_whatever_comes_money_is_conserved_floors_hold_and_nothing_posts_twice(
     assert all(row.balance_minor >= 0 for row in balances.values())
     assert len(set(posted(made))) == len(posted(made))
     assert len(made.transactions) + len(made.rejections) + len(made.duplicates) == len(batch)
-    for transaction in made.transactions:
+    for transaction in transactions(made):
         assert sum(e.amount_minor for e in transaction.entries) == 0
     for name, row in balances.items():
-        delta = made.deltas.get(name, Delta())
-        assert (before[name] + delta.change_minor, delta.entries) == (row.balance_minor, row.entry_count)
+        change_minor, entries, _ = added(made).get(name, (0, 0, 0))
+        assert (before[name] + change_minor, entries) == (row.balance_minor, row.entry_count)

@@ -1,4 +1,4 @@
-"""The durability that the books rest on is asked of the running servers, not read from our own files."""
+"""The durability that the ledger rests on is asked of the running servers, not read from our own files."""
 
 import psycopg
 import pytest
@@ -25,7 +25,7 @@ from app.embedded.servers import ServerUrls
         ("TimeZone", "UTC"),
     ],
 )
-def test_postgres_runs_with(servers: ServerUrls, setting: str, expected: str) -> None:
+def test_postgres_runs_with_the_setting(servers: ServerUrls, setting: str, expected: str) -> None:
     with psycopg.connect(servers.owner_database_url) as connection:
         row = connection.execute("SELECT current_setting(%s)", [setting]).fetchone()
     assert row == (expected,)
@@ -60,7 +60,7 @@ def test_the_database_sorts_by_bytes(servers: ServerUrls) -> None:
         ("bind", "127.0.0.1"),
     ],
 )
-def test_the_cache_runs_with(servers: ServerUrls, setting: str, expected: str) -> None:
+def test_the_cache_runs_with_the_setting(servers: ServerUrls, setting: str, expected: str) -> None:
     client = redis.Redis.from_url(servers.redis_url, decode_responses=True)
     assert client.config_get(setting) == {setting: expected}
 

@@ -83,7 +83,7 @@ def command_line(process: psutil.Process) -> str:
         return ""
 
 
-def test_it_starts_stops_and_starts_again(tmp_path: Path) -> None:
+def test_a_system_starts_stops_and_starts_again(tmp_path: Path) -> None:
     first = System(tmp_path).wait_ready()
     processes = first.family()
     output = first.stop(signal.SIGINT)
@@ -137,7 +137,10 @@ def test_a_kill_leaves_no_process_and_the_next_start_succeeds(tmp_path: Path) ->
 def test_a_start_right_after_a_kill_waits_for_the_remains(tmp_path: Path) -> None:
     killed = System(tmp_path).wait_ready()
     killed.process.kill()
-    System(tmp_path, killed.port).wait_ready().stop()
+    again = System(tmp_path, killed.port)
+    until(lambda: again.named("/postgres -D") != [])  # before it has its own, the remains may answer
+    again.wait_ready().stop()
+    assert again.process.returncode == 0
     killed.output()
 
 
@@ -165,3 +168,4 @@ def test_a_killed_database_comes_back(system: System) -> None:
     postmaster.kill()
     until(lambda: system.named("/postgres -D") not in ([], [postmaster]))
     until(lambda: system.status() == 200)
+    assert postmaster not in system.named("/postgres -D")

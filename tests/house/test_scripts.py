@@ -7,14 +7,13 @@ from pathlib import Path
 import pytest
 
 from app.cache import keys
-from app.cache import keys as scripts
 from app.domain.money import MAX_MINOR
 from app.domain.payment_checks import FINGERPRINT_LENGTH
 from app.domain.reservations import ReserveCode
 
-SHARED = scripts.LUA_FOLDER / f"{scripts.SHARED}.lua"
-LUA = sorted(set(scripts.LUA_FOLDER.glob("*.lua")) - {SHARED})
-README = (scripts.LUA_FOLDER / "README.md").read_text()
+SHARED = keys.LUA_FOLDER / f"{keys.SHARED}.lua"
+LUA = sorted(set(keys.LUA_FOLDER.glob("*.lua")) - {SHARED})
+README = (keys.LUA_FOLDER / "README.md").read_text()
 
 
 def header(path: Path) -> str:
@@ -33,7 +32,7 @@ def body(path: Path) -> str:
 
 
 def test_every_script_is_loaded_and_every_loaded_script_exists() -> None:
-    assert {script.verb for script in scripts.ALL} == {path.stem for path in LUA}
+    assert {script.verb for script in keys.ALL} == {path.stem for path in LUA}
 
 
 def test_the_readme_lists_every_script_in_the_words_of_its_header() -> None:
@@ -63,8 +62,8 @@ def test_the_fixed_keys_and_arguments_are_named_once_at_the_top_and_counted_as_t
         if declared:
             names = re.search(r"local ([\w, ]+) =", declared[0])
             assert names is not None
-            stream_id = [name.strip() for name in names[1].split(",")].index(constant)
-            count = int(declared[1].split(",")[stream_id])
+            index = [name.strip() for name in names[1].split(",")].index(constant)
+            count = int(declared[1].split(",")[index])
             numbered = re.findall(r"(?:^|\s)(\d+) [A-Za-z']", section(header(path), kind))
             assert count == len(numbered), constant
 
@@ -82,7 +81,7 @@ REDIS_WORDS = {"PX", "NX", "GET", "KEEPTTL", "MINID", "STREAM", "PXAT"}
 
 
 def test_the_outcomes_of_reserve_stand_in_the_same_order_in_lua_and_python() -> None:
-    path = scripts.LUA_FOLDER / "reserve.lua"
+    path = keys.LUA_FOLDER / "reserve.lua"
     documented = list(re.findall(r"^ +'([A-Z_]+)'\|", section(header(path), "Reply"), re.MULTILINE))
     outcomes = [code for code in documented if code in {one.value for one in ReserveCode}]
     assert outcomes == [code.value for code in ReserveCode]

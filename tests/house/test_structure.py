@@ -1,4 +1,4 @@
-"""The house: imports run one way, nothing connects at import, and every catalogue is complete."""
+"""The structure of the project: imports run one way, names are plain, and every catalogue is complete."""
 
 import ast
 import subprocess
@@ -142,6 +142,78 @@ def test_no_clock_chance_or_environment_in_the_domain() -> None:
                 assert word not in text, f"{module_name(path)}: {word}"
 
 
+def test_the_domain_names_no_route() -> None:
+    domain = [path for path in MODULES if room(module_name(path)) == "app.domain"]
+    assert [module_name(path) for path in domain if "/v1/" in path.read_text()] == []
+
+
+# Names and sizes
+
+BANNED_WORDS = {
+    *("quiet", "leisure", "heard", "kept", "careful", "intake", "straight", "through"),
+    *("advancing", "holding", "answering", "pushing", "mending"),
+    *("helper", "helpers", "util", "utils", "misc", "common", "manager", "managers"),
+    *("books", "funds"),
+}
+"""Words that say nothing to a payments engineer, or that the vocabulary replaces by another."""
+
+RELEASED_MIGRATIONS = "app.ledger.migrations.versions."
+"""A migration that was released keeps its name."""
+
+
+def test_module_names_hold_no_banned_word() -> None:
+    named = {
+        name
+        for name in map(module_name, MODULES)
+        if not name.startswith(RELEASED_MIGRATIONS)
+        if any(BANNED_WORDS.intersection(part.split("_")) for part in name.split("."))
+    }
+    assert named == set()
+
+
+SHARED_NAMES = {
+    # name: the rooms that see the same thing under it
+    "account_changes": {"app.api", "app.domain", "app.ledger"},
+    "accounts": {"app.api", "app.cache", "app.domain", "app.ledger", "app.services"},
+    "api_keys": {"app.ledger", "app.services"},
+    "assets": {"app.api", "app.ledger", "app.services"},
+    "authorizations": {"app.api", "app.cache", "app.domain", "app.services"},
+    "batches": {"app.api", "app.services"},
+    "hash_chain": {"app.domain", "app.ledger"},
+    "journals": {"app.api", "app.domain", "app.services"},
+    "outbox": {"app.cache", "app.services"},
+    "reconciliation": {"app.ledger", "app.services"},
+    "reservations": {"app.cache", "app.domain"},
+}
+"""The same resource or task, seen by several layers."""
+
+NAMED_AFTER_WHAT_THEY_RUN = ("app.commands", "app.wiring", "workers")
+"""A command, a worker and its wiring may be named after what they start."""
+
+
+def test_modules_share_a_name_only_where_layers_see_the_same_thing() -> None:
+    rooms: dict[str, list[str]] = {}
+    for path in MODULES:
+        name = module_name(path)
+        if path.name == "__init__.py" or name.startswith(NAMED_AFTER_WHAT_THEY_RUN):
+            continue
+        rooms.setdefault(path.stem, []).append(room(name))
+    shared = {
+        stem: found
+        for stem, found in rooms.items()
+        if len(found) > 1 and (len(found) != len(set(found)) or not set(found) <= SHARED_NAMES.get(stem, set()))
+    }
+    assert shared == {}
+
+
+LONGEST_FILE_LINES = 350
+
+
+def test_no_file_is_longer_than_one_sitting() -> None:
+    lengths = {module_name(path): len(path.read_text().splitlines()) for path in MODULES}
+    assert {name for name, lines in lengths.items() if lines > LONGEST_FILE_LINES} == set()
+
+
 def test_the_environment_is_read_where_settings_are_read() -> None:
     readers = {module_name(p) for p in MODULES if "os.environ" in p.read_text() or "getenv" in p.read_text()}
     allowed = (
@@ -159,7 +231,7 @@ def test_the_environment_is_read_where_settings_are_read() -> None:
 
 def test_nothing_connects_at_import() -> None:
     """Every module is imported with the network barred and without any setting."""
-    names = [module_name(path) for path in MODULES if module_name(path) not in ("wsgi", "app.__main__")]
+    names = [module_name(path) for path in MODULES if module_name(path) not in ("wsgi", "workers.api", "app.__main__")]
     names = [name for name in names if not name.startswith("app.ledger.migrations")]
     program = f"""
 import importlib, os, socket, sys

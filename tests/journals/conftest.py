@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from app.ledger import journal_sessions as synchronous
+from app.ledger import journal_sessions
 from tests.api.conftest import fresh_world
 from tests.databases import Databases
 from tests.journals.world import JournalWorld
@@ -14,12 +14,11 @@ from tests.patience import PATIENCE_S
 @pytest.fixture
 def world(databases: Databases) -> Iterator[JournalWorld]:
     """A world of this test's own."""
-    with fresh_world(databases) as world:
-        yield JournalWorld(world.settings)
+    with fresh_world(databases, JournalWorld) as world:
+        yield world
 
 
 @pytest.fixture
-def patient_books(monkeypatch: pytest.MonkeyPatch) -> None:
+def patient_ledger(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever queues up for a lock waits as long as a busy machine needs."""
-    monkeypatch.setattr(synchronous, "LONGEST_WAIT_S", PATIENCE_S)
-    monkeypatch.setattr(synchronous.JournalSession, "patience_s", PATIENCE_S + synchronous.SILENCE_S)
+    monkeypatch.setattr(journal_sessions, "LONGEST_WAIT_S", PATIENCE_S)

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.domain.accounts import AccountFacts
-from app.domain.hash_chain import Entry, LedgerTransaction
+from app.domain.hash_chain import Entry, LedgerTransaction, transactions_from
 from app.domain.journals import Draft, draft_refund, hold_intents, plan_journal, refund_order, remaining_of
 from app.domain.ledger_rows import PostingPlan
 from app.domain.payment import Kind
@@ -93,7 +93,7 @@ def test_without_a_guarded_leg_an_intent_stands_for_the_journal_all_the_same() -
     assert (only.hold_minor, only.legs) == (0, draft.legs)
 
 
-def test_the_books_refuse_a_leg_below_its_floor() -> None:
+def test_the_ledger_refuses_a_leg_below_its_floor() -> None:
     payment = posted_payment([10])
     draft = draft_refund(refund_order("p", "r", None, None, ""), payment, [], None, known(payment))
     assert isinstance(draft, Draft)
@@ -102,5 +102,6 @@ def test_the_books_refuse_a_leg_below_its_floor() -> None:
     fine = rows(ledger_row("shop-0", 10, floor_minor=0), ledger_row("alice", 0))
     plan = plan_journal(draft, fine, heads(4)[4], NOON)
     assert isinstance(plan, PostingPlan)
-    assert plan.transactions[0].payment_id == "ref_1"
+    [transaction] = transactions_from(plan.transactions, plan.entries)
+    assert transaction.payment_id == "ref_1"
     assert (fine["shop-0"].balance_minor, fine["alice"].balance_minor) == (0, 10)

@@ -27,9 +27,9 @@ def test_a_journal_is_posted_when_it_is_answered(world: JournalWorld) -> None:
     ]
     assert world.get(f"{JOURNALS}/jrn_1").get_json() == body
     assert world.balance("alice")["available_minor"] == 30
-    assert world.pay("bob", "alice", 60).status_code == 201, "a credit in the books can be spent at once"
+    assert world.pay("bob", "alice", 60).status_code == 201, "a credit in the ledger can be spent at once"
     world.drained()
-    world.proven()
+    world.assert_proven()
 
 
 def test_a_journal_may_take_effect_in_the_past_or_in_the_future(world: JournalWorld) -> None:
@@ -40,7 +40,7 @@ def test_a_journal_may_take_effect_in_the_past_or_in_the_future(world: JournalWo
     early = world.get("/v1/accounts/bob/balance?at=2020-02-01T00:00:00Z").get_json()
     assert early["balance_minor"] == 5
     assert world.balance("bob")["balance_minor"] == 10
-    world.proven()
+    world.assert_proven()
 
 
 def test_a_journal_crosses_currencies_through_exchange_accounts(world: JournalWorld) -> None:
@@ -53,14 +53,14 @@ def test_a_journal_crosses_currencies_through_exchange_accounts(world: JournalWo
     )
     assert [entry["currency_code"] for entry in body["entries"]] == ["EUR", "EUR", "USD", "USD"]
     assert (world.balance("alice")["balance_minor"], world.balance("alice-usd")["balance_minor"]) == (0, 1_080)
-    world.proven()
+    world.assert_proven()
 
 
 def test_guarded_legs_of_several_partitions_fall_together(world: JournalWorld) -> None:
     wallets = world.wallets(5, 100)
     world.posted(*(debit(one, 100) for one in wallets), credit(BANK, 500))
     assert [world.balance(one)["available_minor"] for one in wallets] == [0] * 5
-    world.proven()
+    world.assert_proven()
 
 
 def test_the_largest_journal_is_posted(world: JournalWorld) -> None:
@@ -69,7 +69,7 @@ def test_the_largest_journal_is_posted(world: JournalWorld) -> None:
     body = world.posted(debit(BANK, 199), *(credit(one, 1) for one in accounts))
     assert len(body["entries"]) == 200
     world.posted(credit(BANK, 199), *(debit(one, 1) for one in accounts))
-    world.proven()
+    world.assert_proven()
 
 
 def test_without_funds_on_one_account_nothing_is_held_on_the_others(world: JournalWorld) -> None:
@@ -80,11 +80,11 @@ def test_without_funds_on_one_account_nothing_is_held_on_the_others(world: Journ
     assert (problem["account_id"], problem["available_minor"], problem["amount_minor"]) == (poor, 100, 101)
     assert [world.balance(one)["available_minor"] for one in (rich, poor, other)] == [100] * 3
     assert all(world.balance(one)["version"] >= version for one, version in before.items())
-    world.proven()
+    world.assert_proven()
     world.deposit(poor, 1)
     world.drained()
     assert world.post(JOURNALS, body).status_code == 201, "nothing was decided for good"
-    world.proven()
+    world.assert_proven()
 
 
 def test_funds_that_a_pending_payment_holds_are_not_there_for_a_journal(world: JournalWorld) -> None:
@@ -94,7 +94,7 @@ def test_funds_that_a_pending_payment_holds_are_not_there_for_a_journal(world: J
     assert_problem(world.post(JOURNALS, journal(debit("alice", 41), credit(BANK, 41))), 422, "insufficient_funds")
     world.posted(debit("alice", 40), credit(BANK, 40))
     world.drained()
-    world.proven()
+    world.assert_proven()
 
 
 def test_a_repeat_answers_what_was_posted(world: JournalWorld) -> None:
@@ -110,17 +110,17 @@ def test_a_repeat_answers_what_was_posted(world: JournalWorld) -> None:
     assert world.post(JOURNALS, body).status_code == 200, "what was posted stays posted"
     other = assert_problem(world.post(JOURNALS, body | {"reason": "another"}), 422, "external_id_reused")
     assert other["field"] == "reason"
-    world.proven()
+    world.assert_proven()
 
 
-@pytest.mark.usefixtures("patient_books")
+@pytest.mark.usefixtures("patient_ledger")
 def test_repeats_at_once_post_one(world: JournalWorld) -> None:
     world.funded("alice", 100)
     body = journal(debit("alice", 70), credit(BANK, 70))
     answers = at_once([lambda: world.post(JOURNALS, body)] * 8)
     assert sorted(answer.status_code for answer in answers) == [200] * 7 + [201]
     assert len({answer.get_json()["journal_id"] for answer in answers}) == 1
-    world.proven()
+    world.assert_proven()
 
 
 def test_an_external_id_is_a_journals_or_a_payments(world: JournalWorld) -> None:
@@ -138,7 +138,7 @@ def test_an_external_id_is_a_journals_or_a_payments(world: JournalWorld) -> None
     world.drained()
     assert world.get(f"/v1/payments/{late}").get_json()["reason"]["code"] == "external_id_reused"
     assert world.get("/v1/payments?external_id=two").get_json()["data"] == []
-    world.proven()
+    world.assert_proven()
 
 
 def refused(world: JournalWorld) -> dict[str, tuple[int, str, dict[str, Any]]]:
@@ -179,7 +179,7 @@ def test_what_cannot_be_posted_is_refused_and_leaves_nothing(world: JournalWorld
         if name == "unbalanced":
             assert (problem["currency_code"], problem["difference_minor"]) == ("EUR", 1)
     assert world.traces() == before
-    world.proven()
+    world.assert_proven()
 
 
 def test_an_account_frozen_elsewhere_is_frozen_for_the_very_next_journal(world: JournalWorld) -> None:
@@ -188,7 +188,7 @@ def test_an_account_frozen_elsewhere_is_frozen_for_the_very_next_journal(world: 
     world.set_status("alice", "frozen_debits")
     assert_problem(world.post(JOURNALS, journal(debit("alice", 10), credit(BANK, 10))), 422, "account_frozen")
     world.posted(credit("alice", 10), debit(BANK, 10))
-    world.proven()
+    world.assert_proven()
 
 
 def test_a_balance_out_of_range_is_refused(world: JournalWorld) -> None:
@@ -197,7 +197,7 @@ def test_a_balance_out_of_range_is_refused(world: JournalWorld) -> None:
     world.posted(debit(BANK, MAX_MINOR), credit("bob", MAX_MINOR))
     again = world.post(JOURNALS, journal(debit(BANK, 1), credit("bob", 1)))
     assert_problem(again, 422, "balance_out_of_range")
-    world.proven()
+    world.assert_proven()
 
 
 def test_a_dry_run_checks_everything_and_leaves_no_trace(world: JournalWorld) -> None:
@@ -213,7 +213,7 @@ def test_a_dry_run_checks_everything_and_leaves_no_trace(world: JournalWorld) ->
     assert_problem(world.post(DRY, journal(debit("alice", 101), credit(BANK, 101))), 422, "insufficient_funds")
     assert world.traces() == before
     assert world.post(JOURNALS, body).status_code == 201
-    world.proven()
+    world.assert_proven()
 
 
 def test_a_journal_is_reversed_once(world: JournalWorld) -> None:
@@ -232,7 +232,7 @@ def test_a_journal_is_reversed_once(world: JournalWorld) -> None:
     second = assert_problem(world.post(path, wanted | {"external_id": "undo-2"}), 409, "journal_already_reversed")
     assert second["reversed_by"] == body["journal_id"]
     assert world.get(f"{JOURNALS}/{posted['journal_id']}").get_json()["reversed_by"] == body["journal_id"]
-    world.proven()
+    world.assert_proven()
 
 
 def test_a_dry_run_of_a_reversal_answers_what_the_reversal_would_and_leaves_no_trace(world: JournalWorld) -> None:
@@ -253,18 +253,18 @@ def test_a_dry_run_of_a_reversal_answers_what_the_reversal_would_and_leaves_no_t
     assert_problem(dry, 409, "journal_already_reversed")
     assert dry.get_json() == real.get_json()
     assert_problem(world.post(f"{path}?dry_run=yes", other), 400, "malformed_request")
-    world.proven()
+    world.assert_proven()
 
 
-@pytest.mark.usefixtures("patient_books")
-def test_of_reversals_at_once_one_wins(world: JournalWorld) -> None:
+@pytest.mark.usefixtures("patient_ledger")
+def test_one_of_several_reversals_at_once_wins(world: JournalWorld) -> None:
     world.funded("alice", 100)
     path = f"{JOURNALS}/{world.posted(debit('alice', 70), credit(BANK, 70))['journal_id']}/reversal"
     bodies = [{"external_id": f"undo-{n}", "reason": "a mistake"} for n in range(8)]
     answers = at_once([lambda body=body: world.post(path, body) for body in bodies])  # type: ignore[misc]
     assert sorted(answer.status_code for answer in answers) == [201] + [409] * 7
     assert world.balance("alice")["balance_minor"] == 100
-    world.proven()
+    world.assert_proven()
 
 
 def test_a_reversal_whose_money_is_spent_is_refused(world: JournalWorld) -> None:
@@ -274,11 +274,11 @@ def test_a_reversal_whose_money_is_spent_is_refused(world: JournalWorld) -> None
     world.posted(debit("bob", 1), credit(BANK, 1))
     wanted = {"external_id": "undo", "reason": "a mistake"}
     assert_problem(world.post(f"{JOURNALS}/{posted['journal_id']}/reversal", wanted), 422, "insufficient_funds")
-    world.proven()
+    world.assert_proven()
 
 
 @pytest.mark.parametrize("journal_id", ["jrn_99", "nothing", "pay_1_2_3"])
-def test_a_journal_that_is_not_there(world: JournalWorld, journal_id: str) -> None:
+def test_a_journal_that_does_not_exist_is_not_found(world: JournalWorld, journal_id: str) -> None:
     assert_problem(world.get(f"{JOURNALS}/{journal_id}"), 404, "journal_not_found")
     body = {"external_id": "x", "reason": "y"}
     assert_problem(world.post(f"{JOURNALS}/{journal_id}/reversal", body), 404, "journal_not_found")
@@ -288,7 +288,7 @@ def test_a_journal_that_is_not_there(world: JournalWorld, journal_id: str) -> No
     ("scope", "status"),
     [(Scope.READ, 403), (Scope.PAYMENTS_WRITE, 403), (Scope.ACCOUNTS_WRITE, 201), (Scope.JOURNALS_WRITE, 201)],
 )
-def test_who_may_post_a_journal(world: JournalWorld, scope: Scope, status: int) -> None:
+def test_posting_a_journal_needs_its_own_scope(world: JournalWorld, scope: Scope, status: int) -> None:
     world.clearing()
     world.account("bob")
     body = journal(debit(BANK, 5), credit("bob", 5))

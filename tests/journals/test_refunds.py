@@ -38,7 +38,7 @@ def test_a_payment_is_refunded_in_parts_until_nothing_is_left(world: JournalWorl
     assert [one["amount_minor"] for one in listed["data"]] == [30, 70]
     assert listed["data"][0] == body
     assert (world.balance("alice")["balance_minor"], world.balance("shop")["balance_minor"]) == (100, 0)
-    world.proven()
+    world.assert_proven()
 
 
 def test_a_split_is_taken_back_in_proportion(world: JournalWorld) -> None:
@@ -51,7 +51,7 @@ def test_a_split_is_taken_back_in_proportion(world: JournalWorld) -> None:
     world.refund(payment_id, 899)
     assert [world.balance(one)["balance_minor"] for one in wallets] == [0, 0, 0]
     assert world.balance("alice")["balance_minor"] == 1_000
-    world.proven()
+    world.assert_proven()
 
 
 def test_a_capture_is_refunded_up_to_what_was_captured(world: JournalWorld) -> None:
@@ -65,7 +65,7 @@ def test_a_capture_is_refunded_up_to_what_was_captured(world: JournalWorld) -> N
     world.drained()
     assert_problem(world.refund(payment_id, 61), 422, "refund_exceeds_payment")
     assert world.refund(payment_id).get_json()["amount_minor"] == 60
-    world.proven()
+    world.assert_proven()
 
 
 def test_a_pending_payment_is_waited_for_and_then_refused(world: JournalWorld) -> None:
@@ -77,7 +77,7 @@ def test_a_pending_payment_is_waited_for_and_then_refused(world: JournalWorld) -
     assert problem["payment_status"] == "pending"
     world.drained()
     assert world.refund(payment_id, external_id="r").status_code == 201
-    world.proven()
+    world.assert_proven()
 
 
 def test_a_refund_is_repeated_without_effect(world: JournalWorld) -> None:
@@ -89,7 +89,7 @@ def test_a_refund_is_repeated_without_effect(world: JournalWorld) -> None:
     assert again.get_json() == first.get_json()
     problem = assert_problem(world.refund(payment_id, 40, "r"), 422, "external_id_reused")
     assert problem["field"] == "amount_minor"
-    world.proven()
+    world.assert_proven()
 
 
 def test_a_dry_run_answers_what_the_refund_would_and_leaves_no_trace(world: JournalWorld) -> None:
@@ -108,7 +108,7 @@ def test_a_dry_run_answers_what_the_refund_would_and_leaves_no_trace(world: Jour
     assert dry.get_json() == real.get_json() | dict.fromkeys(unknown) | {"status": "dry_run"}
     replayed = world.post(f"{path}?dry_run=true", wanted)
     assert (replayed.get_json(), replayed.headers["Idempotent-Replayed"]) == (real.get_json(), "true")
-    world.proven()
+    world.assert_proven()
 
 
 def test_a_dry_run_refuses_what_the_refund_would_be_refused_for(world: JournalWorld) -> None:
@@ -129,10 +129,10 @@ def test_a_dry_run_refuses_what_the_refund_would_be_refused_for(world: JournalWo
     world.set_status("shop", "frozen_debits")
     same({"external_id": "r"}, 422, "account_frozen")
     assert_problem(world.post(f"{path}?dry_run=1", {"external_id": "r"}), 400, "malformed_request")
-    world.proven()
+    world.assert_proven()
 
 
-def test_what_cannot_be_refunded(world: JournalWorld) -> None:
+def test_what_cannot_be_refunded_is_refused(world: JournalWorld) -> None:
     world.funded("alice", 100)
     world.account("shop")
     payment_id = world.paid("alice", "shop", 100)
@@ -149,10 +149,10 @@ def test_what_cannot_be_refunded(world: JournalWorld) -> None:
     body = {"external_id": "x"}
     path = f"/v1/payments/{payment_id}/refunds"
     assert_problem(world.post(path, body, key=world.key_with(Scope.ACCOUNTS_WRITE)), 403, "forbidden")
-    world.proven()
+    world.assert_proven()
 
 
-@pytest.mark.usefixtures("patient_books")
+@pytest.mark.usefixtures("patient_ledger")
 @pytest.mark.parametrize("amount_minor", [10, 7])
 def test_refunds_at_once_never_exceed_the_payment(world: JournalWorld, amount_minor: int) -> None:
     """Sixteen clients: as many refunds as fit, and not one more, although the shop could pay for all of them."""
@@ -166,10 +166,10 @@ def test_refunds_at_once_never_exceed_the_payment(world: JournalWorld, amount_mi
         codes = sorted(str(answer.get_json().get("code", answer.status_code)) for answer in answers)
         assert codes == ["201"] * fit + ["refund_exceeds_payment"] * (CLIENTS - fit)
         assert world.balance("shop")["balance_minor"] == 10_000 + (n + 1) * (100 - fit * amount_minor)
-    world.proven()
+    world.assert_proven()
 
 
-@pytest.mark.usefixtures("patient_books")
+@pytest.mark.usefixtures("patient_ledger")
 def test_full_refunds_at_once_refund_once(world: JournalWorld) -> None:
     world.funded("alice", 100)
     world.funded("shop", 10_000)
@@ -177,14 +177,14 @@ def test_full_refunds_at_once_refund_once(world: JournalWorld) -> None:
     answers = at_once([lambda: world.refund(payment_id)] * CLIENTS)
     codes = sorted(str(answer.get_json().get("code", answer.status_code)) for answer in answers)
     assert codes == ["201"] + ["refund_exceeds_payment"] * (CLIENTS - 1)
-    world.proven()
+    world.assert_proven()
 
 
 def test_a_payment_that_is_posted_meanwhile_is_refunded(world: JournalWorld) -> None:
     world.funded("alice", 100)
     world.account("shop")
     payment_id = world.pay("alice", "shop", 100).get_json()["payment_id"]
-    waiting = world.services.payments.waiting
+    waiting = world.services.durable_wait
     wait = waiting.wait
 
     def posted_meanwhile(outbox_position: OutboxPosition, seconds: float) -> Answer | None:
@@ -194,4 +194,4 @@ def test_a_payment_that_is_posted_meanwhile_is_refunded(world: JournalWorld) -> 
 
     waiting.wait = posted_meanwhile  # type: ignore[method-assign]
     assert world.refund(payment_id).status_code == 201
-    world.proven()
+    world.assert_proven()

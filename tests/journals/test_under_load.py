@@ -54,10 +54,10 @@ def test_a_journal_gets_its_turn_on_an_account_that_is_drained_all_the_time(worl
         answers = [world.post(JOURNALS, journal(debit("alice", 1), credit(BANK, 1))) for _ in range(20)]
     assert [answer.status_code for answer in answers] == [201] * 20
     assert world.sql("SELECT retries > 0 FROM conflict_count WHERE account_id = 'alice'") == [(True,)]
-    world.proven()
+    world.assert_proven()
 
 
-def test_journals_and_payments_of_the_same_accounts_leave_exact_books(world: JournalWorld) -> None:
+def test_journals_and_payments_of_the_same_accounts_leave_an_exact_ledger(world: JournalWorld) -> None:
     """Each is posted once, and answered so or with nothing moved before; and the proofs hold afterwards."""
     wallets = world.wallets(3, 1_000)
     ended = Event()
@@ -88,4 +88,4 @@ def test_journals_and_payments_of_the_same_accounts_leave_exact_books(world: Jou
     [(journals,)] = world.sql("SELECT count(*) FROM ledger_transaction WHERE kind = 'journal'")
     assert journals == CLIENTS * ROUNDS
     assert sum(world.balance(one)["balance_minor"] for one in wallets) == 3_000 - journals
-    world.proven()
+    world.assert_proven()

@@ -1,4 +1,4 @@
-"""The books' time, reckoned."""
+"""The ledger's time, reckoned."""
 
 from datetime import timedelta
 
@@ -6,7 +6,7 @@ from app.ledger.posting_session import LedgerClock
 from tests.builders import NOON, StepClock
 
 
-def test_time_goes_on_from_what_the_books_have_said() -> None:
+def test_time_goes_on_from_what_the_ledger_has_said() -> None:
     monotonic = StepClock()
     clock = LedgerClock(monotonic)
     clock.set(NOON)
@@ -14,12 +14,12 @@ def test_time_goes_on_from_what_the_books_have_said() -> None:
     assert clock.now() == NOON + timedelta(seconds=1.5)
 
 
-def test_of_two_answers_the_quicker_is_believed_so_that_it_is_never_ahead_of_the_books() -> None:
+def test_of_two_answers_the_quicker_is_believed_so_that_it_is_never_ahead_of_the_ledger() -> None:
     monotonic = StepClock()
     clock = LedgerClock(monotonic)
     clock.set(NOON)
     monotonic.now += 1.0
-    clock.hear(NOON + timedelta(seconds=0.9))  # said at once, heard late
+    clock.hear(NOON + timedelta(seconds=0.9))  # given at once, received late
     assert clock.now() == NOON + timedelta(seconds=1.0)
     clock.hear(NOON + timedelta(seconds=1.1))
     assert clock.now() == NOON + timedelta(seconds=1.1)

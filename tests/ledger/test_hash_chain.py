@@ -1,4 +1,4 @@
-"""The hash in SQL is the hash in Python, to the byte, for everything that the books can hold."""
+"""The hash in SQL is the hash in Python, to the byte, for everything that the ledger can hold."""
 
 from datetime import UTC
 from typing import Any
@@ -48,7 +48,7 @@ def insert(world: World, table: str, row: dict[str, Any]) -> None:
 
 
 def write(world: World, transaction: LedgerTransaction) -> None:
-    """Straight into the tables: no posting would take all that the columns take."""
+    """Write directly to the tables: no posting takes all that the columns take."""
     columns = {name: getattr(transaction, name) for name in LedgerTransaction.__slots__ if name != "entries"}
     if transaction.metadata is not None:
         columns["metadata"] = canonical_json(transaction.metadata)

@@ -1,4 +1,4 @@
-"""The books refuse to be changed: by the app's role, and by their owner."""
+"""The ledger refuses to be changed: by the app's role, and by their owner."""
 
 import psycopg
 import pytest
@@ -114,7 +114,7 @@ def app_connection(world: World) -> psycopg.Connection[tuple[object, ...]]:
     return world.connect(owner=False)
 
 
-def test_the_app_cannot_weaken_the_books(world: World, app_connection: psycopg.Connection[tuple[object, ...]]) -> None:
+def test_the_app_cannot_weaken_the_ledger(world: World, app_connection: psycopg.Connection[tuple[object, ...]]) -> None:
     allowed = []
     for name, statement in FORBIDDEN_TO_THE_APP.items():
         try:

@@ -1,7 +1,8 @@
-"""The posting transaction against the real books: all or nothing, and guarded by the database itself."""
+"""The locked posting against a real ledger: all or nothing, and guarded by the database itself."""
 
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from threading import Thread
 from typing import Any
 
@@ -11,7 +12,8 @@ from psycopg import errors
 
 from app.domain.accounts import AccountType
 from app.domain.errors import ConcurrencyConflict, Fault, LedgerConstraintViolated, LedgerUnavailable
-from app.domain.ledger_rows import Delta, KnownOutcome, PostingPlan, QueuedIntent, Rejection
+from app.domain.hash_chain import transactions_from
+from app.domain.ledger_rows import KnownOutcome, LedgerBalance, PostingPlan, QueuedIntent, Rejection
 from app.domain.money import MAX_MINOR
 from app.domain.payment import partition_of
 from app.domain.posting_plan import plan_posting
@@ -25,11 +27,11 @@ from tests.patience import PATIENCE_S
 QUIET = (partition_of("bank", PARTITIONS) + 1) % PARTITIONS
 """A partition that funding has not used."""
 
-BOOK_TABLES = ("ledger_transaction", "entry", "payment_rejection", "payment_duplicate")
+LEDGER_TABLES = ("ledger_transaction", "entry", "payment_rejection", "payment_duplicate")
 
 
 def post(
-    ledger: PostingSession, *batch: QueuedIntent, spoil: Callable[[PostingPlan, Any], None] | None = None
+    ledger: PostingSession, *batch: QueuedIntent, spoil: Callable[[PostingPlan], None] | None = None
 ) -> PostingPlan:
     """Post a batch as a drain does; `spoil` may tamper with the plan before it is written."""
     with ledger.posting([0, 1, 2, 3]) as posting:
@@ -40,8 +42,8 @@ def post(
         posted_at = posting.posting_time(balances)
         plan = plan_posting(batch, known, rejected, balances, posting.heads, posted_at)
         if spoil:
-            spoil(plan, balances)
-        posting.write(plan, balances, posted_at)
+            spoil(plan)
+        posting.write(plan)
     return plan
 
 
@@ -55,7 +57,7 @@ def funded(world: World) -> World:
 
 def content(world: World) -> dict[str, Any]:
     """Everything that a posting may write."""
-    tables = {table: world.rows(f"SELECT * FROM {table} ORDER BY 1, 2") for table in BOOK_TABLES}
+    tables = {table: world.rows(f"SELECT * FROM {table} ORDER BY 1, 2") for table in LEDGER_TABLES}
     tables["account_balance"] = world.rows("SELECT * FROM account_balance ORDER BY account_id")
     tables["partition"] = world.rows("SELECT * FROM partition ORDER BY partition")
     return tables
@@ -63,7 +65,7 @@ def content(world: World) -> dict[str, Any]:
 
 def test_a_posting_writes_transaction_entries_balances_and_head_together(funded: World) -> None:
     plan = post(funded.new_posting_session(), queued(1, intent(amount_minor=30, external_id="a"), partition=QUIET))
-    [transaction] = plan.transactions
+    [transaction] = transactions_from(plan.transactions, plan.entries)
     assert (funded.booked("alice"), funded.booked("bob")) == (70, 30)
     query = (
         "SELECT account_id, entry_number, amount_minor, balance_minor, leg FROM entry WHERE partition = %s ORDER BY leg"
@@ -81,13 +83,41 @@ class Broken(Exception):
 
 
 STEPS = (
-    "_add_to_balances",
-    "_copy_transactions",
-    "_copy_entries",
-    "_advance_heads",
-    "_record_rejections",
-    "_record_duplicates",
+    "UPDATE account_balance",
+    "COPY ledger_transaction",
+    "COPY entry",
+    "UPDATE partition",
+    "INSERT INTO payment_rejection",
+    "INSERT INTO payment_duplicate",
 )
+
+
+def break_at(monkeypatch: pytest.MonkeyPatch, step: str, when: str) -> list[str]:
+    """Break off before or after the statement that has `step` in it; returns where it broke."""
+    execute, copy = psycopg.Cursor.execute, psycopg.Cursor.copy
+    broken: list[str] = []
+
+    def break_if(now: str, statement: Any) -> None:
+        if now == when and step in statement:
+            broken.append(step)
+            raise Broken
+
+    def broken_execute(self: Any, statement: Any, *args: Any, **more: Any) -> Any:
+        break_if("before", statement)
+        result = execute(self, statement, *args, **more)
+        break_if("after", statement)
+        return result
+
+    @contextmanager
+    def broken_copy(self: Any, statement: Any, *args: Any, **more: Any) -> Iterator[Any]:
+        break_if("before", statement)
+        with copy(self, statement, *args, **more) as one:
+            yield one
+        break_if("after", statement)
+
+    monkeypatch.setattr(psycopg.Cursor, "execute", broken_execute)
+    monkeypatch.setattr(psycopg.Cursor, "copy", broken_copy)
+    return broken
 
 
 @pytest.mark.parametrize("step", STEPS)
@@ -95,23 +125,18 @@ STEPS = (
 def test_a_failure_in_the_middle_leaves_nothing(
     funded: World, monkeypatch: pytest.MonkeyPatch, step: str, when: str
 ) -> None:
-    from app.ledger.posting import Posting
-
-    original = getattr(Posting, step)
-
-    def broken(self: Posting, *args: Any) -> None:
-        if when == "after":
-            original(self, *args)
-        raise Broken
-
-    monkeypatch.setattr(Posting, step, broken)
     before = content(funded)
-    with pytest.raises(Broken):
-        post(
-            funded.new_posting_session(),
-            queued(1, intent(amount_minor=30, external_id="a")),
-            queued(2, intent(amount_minor=3_000, external_id="too much")),
-        )
+    ledger = funded.new_posting_session()
+    batch = [
+        queued(1, intent(amount_minor=30, external_id="a")),
+        queued(2, intent(amount_minor=3_000, external_id="too much")),
+        queued(3, intent(amount_minor=30, external_id="a")),
+    ]
+    with monkeypatch.context() as patched:
+        broken = break_at(patched, step, when)
+        with pytest.raises(Broken):
+            post(ledger, *batch)
+    assert broken == [step]
     assert content(funded) == before
 
 
@@ -119,7 +144,7 @@ def test_a_connection_cut_in_the_middle_leaves_nothing_and_the_next_posting_conn
     ledger = funded.new_posting_session()
     before = content(funded)
 
-    def cut(_plan: PostingPlan, _balances: Any) -> None:
+    def cut(_plan: PostingPlan) -> None:
         funded.rows(
             """SELECT pg_terminate_backend(pid) FROM pg_stat_activity
             WHERE datname = current_database() AND application_name = 'holdfast drain'"""
@@ -132,16 +157,29 @@ def test_a_connection_cut_in_the_middle_leaves_nothing_and_the_next_posting_conn
     assert funded.booked("alice") == 70
 
 
+def before_of(plan: PostingPlan, account_id: str) -> LedgerBalance:
+    """The row that an account had before the plan."""
+    return next(row for row in plan.balances_before if row.account_id == account_id)
+
+
+def change_entry(plan: PostingPlan, at: int, **changes: Any) -> None:
+    """Change fields of an entry that a plan writes."""
+    names = ("account_id", "entry_number", "partition", "chain_seq", "leg", "amount_minor", "balance_minor",
+             "currency_code", "posted_at_us")  # fmt: skip
+    fields: Any = dict(zip(names, plan.entries[at], strict=True)) | changes
+    plan.entries[at] = tuple(fields.values())
+
+
 def test_balances_that_differ_from_the_plan_undo_the_posting(funded: World) -> None:
-    def wrong_delta(plan: PostingPlan, _balances: Any) -> None:
-        plan.deltas["bob"] = Delta(31, 1, 1)
+    def wrong_delta(plan: PostingPlan) -> None:
+        before_of(plan, "bob").balance_minor -= 1
 
-    def wrong_count(plan: PostingPlan, _balances: Any) -> None:
-        plan.deltas["bob"] = Delta(30, 2, 1)
+    def wrong_count(plan: PostingPlan) -> None:
+        before_of(plan, "bob").entry_count -= 1
 
-    def unknown(plan: PostingPlan, balances: Any) -> None:
-        plan.deltas["nobody"] = Delta(1, 1, 1)
-        balances["nobody"] = balances["bob"]
+    def unknown(plan: PostingPlan) -> None:
+        plan.balances["nobody"] = replace(plan.balances["bob"], account_id="nobody")
+        plan.balances_before.append(replace(before_of(plan, "bob"), account_id="nobody"))
 
     before = content(funded)
     for spoil in (wrong_delta, wrong_count, unknown):
@@ -151,8 +189,8 @@ def test_balances_that_differ_from_the_plan_undo_the_posting(funded: World) -> N
 
 
 def test_entries_that_do_not_sum_to_zero_are_refused_by_the_database(funded: World) -> None:
-    def unbalance(plan: PostingPlan, _balances: Any) -> None:
-        plan.transactions[0].entries[1].amount_minor = -29
+    def unbalance(plan: PostingPlan) -> None:
+        change_entry(plan, 1, amount_minor=-29)
 
     before = content(funded)
     with pytest.raises(LedgerConstraintViolated) as raised:
@@ -162,8 +200,8 @@ def test_entries_that_do_not_sum_to_zero_are_refused_by_the_database(funded: Wor
 
 
 def test_each_currency_must_sum_to_zero_by_itself(funded: World) -> None:
-    def mix(plan: PostingPlan, _balances: Any) -> None:
-        plan.transactions[0].entries[1].currency_code = "USD"
+    def mix(plan: PostingPlan) -> None:
+        change_entry(plan, 1, currency_code="USD")
 
     with pytest.raises(LedgerConstraintViolated) as raised:
         post(funded.new_posting_session(), queued(1, intent(amount_minor=30, external_id="a")), spoil=mix)
@@ -171,9 +209,9 @@ def test_each_currency_must_sum_to_zero_by_itself(funded: World) -> None:
 
 
 def test_each_transaction_must_sum_to_zero_by_itself(funded: World) -> None:
-    def shift(plan: PostingPlan, _balances: Any) -> None:
-        plan.transactions[0].entries[0].amount_minor += 1
-        plan.transactions[1].entries[0].amount_minor -= 1
+    def shift(plan: PostingPlan) -> None:
+        change_entry(plan, 0, amount_minor=31)
+        change_entry(plan, 2, amount_minor=29)
 
     batch = [queued(n, intent(amount_minor=30, external_id=f"x{n}")) for n in range(2)]
     with pytest.raises(LedgerConstraintViolated) as raised:
@@ -210,9 +248,8 @@ def test_a_balance_may_rise_below_its_floor_but_never_fall_there(
 
 
 def test_the_database_refuses_an_overdraft_that_every_check_before_it_has_missed(funded: World) -> None:
-    def miss(plan: PostingPlan, balances: Any) -> None:
-        plan.deltas["alice"] = Delta(-101, 1, 1)
-        balances["alice"].balance_minor = -1
+    def miss(plan: PostingPlan) -> None:
+        plan.balances["alice"].balance_minor = -1
 
     before = content(funded)
     with pytest.raises(LedgerConstraintViolated) as raised:
@@ -243,14 +280,14 @@ def test_an_external_id_is_unique_for_ever_even_if_nobody_looks(funded: World) -
         with funded.new_posting_session().posting([0]) as posting:
             balances, _ = posting.lock_balances(["alice", "bob"])
             posted_at = posting.posting_time(balances)
-            posting.write(plan_posting(batch, {}, (), balances, posting.heads, posted_at), balances, posted_at)
+            posting.write(plan_posting(batch, {}, (), balances, posting.heads, posted_at))
 
     with pytest.raises(ConcurrencyConflict):
         without_looking()
     assert content(funded) == before
 
 
-def test_the_books_tell_what_became_of_an_external_id(funded: World) -> None:
+def test_the_ledger_tells_what_became_of_an_external_id(funded: World) -> None:
     ledger = funded.new_posting_session()
     good, bad = (
         queued(1, intent(amount_minor=10, external_id="good")),
@@ -279,7 +316,7 @@ def test_names_that_look_like_an_arrays_text_are_known_again(funded: World) -> N
             assert posting.known_outcomes([("default", name)])[0].keys() == {("default", name)}
 
 
-def test_a_name_that_no_text_can_hold_is_refused_by_the_books(funded: World) -> None:
+def test_a_name_that_no_text_can_hold_is_refused_by_the_ledger(funded: World) -> None:
     with pytest.raises(LedgerConstraintViolated), funded.new_posting_session().posting([0]) as posting:
         posting.known_outcomes([("default", "a\0b"), ("default", "c")])
 
@@ -356,8 +393,8 @@ def test_a_row_changed_since_the_snapshot_is_a_conflict(funded: World) -> None:
 
 def test_conflicts_are_counted_by_account_and_add_up(world: World) -> None:
     ledger = world.new_posting_session()
-    ledger.count_conflicts(["alice", "bob"], retries=1, exhausted=0)
-    ledger.count_conflicts(["alice"], retries=2, exhausted=1)
+    ledger.conflicts.count(["alice", "bob"], retries=1, exhausted=0)
+    ledger.conflicts.count(["alice"], retries=2, exhausted=1)
     assert world.conflicts() == {"alice": (3, 1), "bob": (1, 0)}
     assert [(one.account_id, one.retries) for one in world.history.conflicts(10)] == [("alice", 3), ("bob", 1)]
 
@@ -368,11 +405,11 @@ def test_two_drains_that_count_the_same_hot_account_at_once_are_both_counted(wor
 
     def count() -> None:
         try:
-            world.new_posting_session().count_conflicts(["hot"], retries=1, exhausted=0)
+            world.new_posting_session().conflicts.count(["hot"], retries=1, exhausted=0)
         except Fault as fault:
             failures.append(fault)
 
-    world.new_posting_session().count_conflicts(["hot"], retries=1, exhausted=0)
+    world.new_posting_session().conflicts.count(["hot"], retries=1, exhausted=0)
     second = Thread(target=count)
     with world.connect() as first, first.transaction():
         first.execute("UPDATE conflict_count SET retries = retries + 1")
@@ -390,8 +427,8 @@ def test_what_is_locked_or_was_changed_since_the_snapshot_is_where_a_conflict_ca
         funded.owner.execute("UPDATE account_balance SET version = version + 1 WHERE account_id = 'alice'")
     with funded.connect() as other, other.transaction():
         other.execute("SELECT 1 FROM account_balance WHERE account_id = 'bob' FOR UPDATE")
-        assert ledger.contended(["alice", "bank", "bob"]) == {"alice", "bob"}
-    assert ledger.contended(["alice", "bank", "bob"]) == {"alice"}
+        assert ledger.conflicts.accounts(["alice", "bank", "bob"]) == {"alice", "bob"}
+    assert ledger.conflicts.accounts(["alice", "bank", "bob"]) == {"alice"}
 
 
 # Errors
@@ -420,8 +457,8 @@ def test_each_driver_error_becomes_the_projects_fault(error: psycopg.Error, faul
     assert type(translate(error)) is fault
 
 
-def test_books_that_cannot_be_reached_are_unavailable(world: World) -> None:
-    nowhere = world.urls.database_url.rpartition("@")[0] + "@127.0.0.1:1/books"
+def test_a_ledger_that_cannot_be_reached_is_unavailable(world: World) -> None:
+    nowhere = world.urls.database_url.rpartition("@")[0] + "@127.0.0.1:1/ledger"
     with pytest.raises(LedgerUnavailable), PostingSession(nowhere).posting([0]):
         pass
 
@@ -441,6 +478,5 @@ def test_even_what_poisons_a_posting_can_be_recorded_as_rejected(funded: World) 
     )
     with funded.new_posting_session().posting([0]) as posting:
         refusal = Refusal(RefusalCode.REJECTED_BY_LEDGER, "a\x00b", {"constraint": "\x00"})
-        plan = PostingPlan(rejections=[Rejection(poison, refusal)])
-        posting.write(plan, {}, posting.posting_time({}))
+        posting.write(PostingPlan(posting.posting_time({}), rejections=[Rejection(poison, refusal)]))
     assert funded.history.rejected(poison.outbox_position.payment_id) is not None

@@ -9,10 +9,20 @@ from pathlib import Path
 
 import pytest
 
+from app.api import ops
 from app.command_line import COMMANDS, PROJECT
 from app.settings import Settings, settings_from
 
-PAPERS = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "lua/README.md"]
+PAPERS = [
+    "README.md",
+    "ARCHITECTURE.md",
+    "CONTRIBUTING.md",
+    "CHANGELOG.md",
+    "bench/README.md",
+    "docs/operations.md",
+    "docs/performance.md",
+    "lua/README.md",
+]
 MADE_BY_A_START = (".holdfast", ".venv")
 FILE_NAME = re.compile(r"[\w.-]+\.(?:py|lua|md|sql|txt|toml|json)")
 FOREIGN = re.compile(
@@ -52,6 +62,10 @@ def test_every_file_that_is_named_exists(name: str) -> None:
     bases = (PROJECT, (PROJECT / name).parent)
     missing = sorted(path for path in named_paths(name) if not any((base / path).exists() for base in bases))
     assert missing == []
+
+
+def test_the_architecture_is_read_in_ten_minutes() -> None:
+    assert len(paper("ARCHITECTURE.md").split()) <= 2_000
 
 
 def test_papers_name_files_at_all() -> None:
@@ -141,6 +155,20 @@ def test_readme_lists_every_command_in_order() -> None:
 def test_every_command_that_is_listed_is_there() -> None:
     commands = PROJECT / "app" / "commands"
     assert [name for name in COMMANDS if not (commands / f"{name}.py").exists()] == []
+
+
+@pytest.mark.parametrize("name", PAPERS)
+def test_every_command_that_a_paper_types_exists(name: str) -> None:
+    assert set(re.findall(r"python3 -m app ([a-z]+)", paper(name))) <= set(COMMANDS)
+
+
+def test_operations_names_every_metric_and_no_other() -> None:
+    families = ast.walk(ast.parse(inspect.getsource(ops)))
+    texts = [node.value for node in families if isinstance(node, ast.Constant) and isinstance(node.value, str)]
+    served = {text for text in texts if re.fullmatch(r"holdfast_\w+", text)}
+    written = re.findall(r"`(holdfast_[a-z_]+?)(?:_total)?(?:\{\w+\})?`", paper("docs/operations.md"))
+    assert served
+    assert set(written) - {"holdfast_app"} == served
 
 
 def test_every_worker_process_is_listed() -> None:

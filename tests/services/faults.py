@@ -1,4 +1,6 @@
-"""Ports that do what the real ones do and, at a chosen moment, something else: stop, or let somebody else act first."""
+"""Stand-ins that do what the real cache or ledger does and, at a chosen moment, something else: they stop, or let
+somebody else act first.
+"""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -33,7 +35,7 @@ class CrashPoints:
             raise Crashed(name)
 
     def around(self, name: str, act: Callable[..., Any]) -> Callable[..., Any]:
-        """The same act with a point before and behind it."""
+        """The same act with a point before and after it."""
 
         def stepped(*args: Any, **kwargs: Any) -> Any:
             self.step(f"before {name}")
@@ -42,6 +44,16 @@ class CrashPoints:
             return result
 
         return stepped
+
+
+class Replaceable:
+    """Stands before a cache or a ledger that a test replaces as it goes."""
+
+    def __init__(self, present: Any) -> None:
+        self.present = present
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.present, name)
 
 
 class Stepped:
@@ -58,7 +70,7 @@ class Stepped:
 
 
 class SteppedSession:
-    """The books of a drain, with points around everything, the commit included."""
+    """The ledger of a drain, with points around everything, the commit included."""
 
     def __init__(self, ledger: PostingSession, points: CrashPoints) -> None:
         self._ledger, self._points = ledger, points
@@ -96,9 +108,8 @@ def stepped_cache(cache: Cache, points: CrashPoints) -> Any:
 
 
 class InterruptedSession:
-    """The books of a drain; a hook runs inside each posting transaction, after its snapshot was taken.
-
-    Before the whole of one that is posted straight through.
+    """The ledger of a drain. A hook runs inside each locked posting, after its snapshot was taken, and before each
+    optimistic one.
     """
 
     def __init__(self, ledger: PostingSession, hook: Hook) -> None:

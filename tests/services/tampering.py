@@ -6,7 +6,7 @@ from typing import Any
 from app.cache import keys
 from app.domain.breaks import BreakKind
 from app.domain.payment import parse_payment_id
-from app.services.payments.authorizations import Authorizations, Concluded
+from app.services.payments.authorizations import Concluded
 from tests import hot_state
 from tests.builders import World, account_in
 
@@ -18,9 +18,7 @@ def authorize(world: World, amount_minor: int) -> str:
 
 
 def void(world: World, payment_id: str) -> None:
-    outcome = Authorizations(world.cache, world.ledger_authorizations, world.payments, lambda: None).void(
-        payment_id, "key:test"
-    )
+    outcome = world.authorizations.void(payment_id, "key:test")
     assert isinstance(outcome, Concluded)
 
 

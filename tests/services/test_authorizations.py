@@ -1,4 +1,4 @@
-"""Authorizations over real servers: to the books, through the loss of the cache, once."""
+"""Authorizations over real servers: into the ledger, through the loss of the cache, ended once."""
 
 from datetime import timedelta
 
@@ -14,7 +14,7 @@ from tests.services.faults import Crashed, CrashPoints, SteppedSession, stepped_
 
 
 def holds_of(world: World) -> Authorizations:
-    return Authorizations(world.cache, world.ledger_authorizations, world.payments, lambda: None)
+    return world.authorizations
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def state_of(world: World, accepted: Accepted) -> AuthorizationState:
     return hold.state
 
 
-@pytest.mark.parametrize("drained", [True, False], ids=["in the books", "pending still"])
+@pytest.mark.parametrize("drained", [True, False], ids=["in the ledger", "still pending"])
 @pytest.mark.parametrize("captured", [300, 120])
 def test_a_capture_moves_what_it_takes_and_frees_the_rest(funded: World, captured: int, drained: bool) -> None:
     accepted = authorize(funded)
@@ -52,7 +52,7 @@ def test_a_capture_moves_what_it_takes_and_frees_the_rest(funded: World, capture
     funded.assert_proven()
 
 
-@pytest.mark.parametrize("drained", [True, False], ids=["in the books", "pending still"])
+@pytest.mark.parametrize("drained", [True, False], ids=["in the ledger", "still pending"])
 def test_a_void_moves_nothing(funded: World, drained: bool) -> None:
     accepted = authorize(funded)
     if drained:
@@ -149,11 +149,11 @@ def test_a_crash_at_any_step_of_posting_a_capture_leaves_one_capture(funded: Wor
         holds.capture(kept.payment_id, 1, "key:test")
         holds.void(voided.payment_id, "key:test")
 
-    rehearsal = CrashPoints()
+    trial = CrashPoints()
     prepare(0)
-    crashing(rehearsal)
+    crashing(trial)
     captured += 1
-    for at in range(1, len(rehearsal.passed) + 1):
+    for at in range(1, len(trial.passed) + 1):
         prepare(at)
         with pytest.raises(Crashed):
             crashing(CrashPoints(at))
@@ -165,8 +165,8 @@ def test_a_crash_at_any_step_of_posting_a_capture_leaves_one_capture(funded: Wor
     funded.assert_proven()
 
 
-def test_a_capture_that_the_books_reject_voids_its_authorization(funded: World) -> None:
-    """The cache has let go of the hold by then, so the books must not keep the authorization open."""
+def test_a_capture_that_the_ledger_rejects_voids_its_authorization(funded: World) -> None:
+    """The cache has released the hold by then, so the ledger must not keep the authorization open."""
     accepted = authorize(funded)
     funded.drain()
     funded.owner.execute("UPDATE account_balance SET floor_minor = 900 WHERE account_id = 'alice'")
@@ -176,7 +176,7 @@ def test_a_capture_that_the_books_reject_voids_its_authorization(funded: World) 
     funded.drain()
     assert (funded.booked("alice"), funded.cached("alice").funds.held_minor) == (1_000, 0)
     assert state_of(funded, accepted) is AuthorizationState.VOIDED
-    found = funded.payments.find(accepted.payment_id)
+    found = funded.finder.find(accepted.payment_id)
     assert isinstance(found, Authorization)
     assert found.state is AuthorizationState.VOIDED
     waited = holds.wait(outcome, 0)

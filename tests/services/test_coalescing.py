@@ -1,9 +1,9 @@
-"""Combining: what comes while a call is under way shares the next one, and each hears only what concerns it."""
+"""Coalescing: requests that arrive during a call share the next one, and each caller gets its own answer."""
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from threading import Event, Lock
+from threading import Event
 from typing import Any
 
 import pytest
@@ -15,7 +15,6 @@ from app.domain.refusals import Refusal, RefusalCode
 from app.domain.reservations import ReserveItem
 from app.services.payments.coalescing import Coalescer
 from app.services.payments.outcomes import Accepted
-from app.services.payments.submit import Payments
 from tests.builders import PARTITIONS, World, account_in, payment
 from tests.patience import PATIENCE_S, until
 from tests.services.faults import Overridden
@@ -42,20 +41,20 @@ class Doubling:
 
 
 class Crowd:
-    """Threads that ask a combiner, of which the first is held inside its call until all others stand in the queue."""
+    """Threads that ask a coalescer; the call of the first lasts until all others are queued."""
 
     def __init__(self, most: int = 100, together: Callable[[int, int], bool] = lambda one, other: True) -> None:
         self.call = Doubling()
-        self.combiner: Coalescer[int, int] = Coalescer(self.call, together, most=most)
+        self.coalescer: Coalescer[int, int] = Coalescer(self.call, together, most=most)
 
     def ask(self, *wishes: int) -> list[Future[int]]:
         with ThreadPoolExecutor(len(wishes)) as threads:
             asked = []
             for number, wish in enumerate(wishes):
-                asked.append(threads.submit(self.combiner.ask, wish))
+                asked.append(threads.submit(self.coalescer.ask, wish))
                 if number == 0:
                     assert self.call.entered.wait(PATIENCE_S)
-                until(lambda number=number: len(self.combiner._queue) == number)
+                until(lambda number=number: self.coalescer.waiting == number)
             self.call.open.set()
         return asked
 
@@ -64,14 +63,14 @@ def answers(asked: list[Future[int]]) -> list[int | str]:
     return [type(error).__name__ if (error := one.exception()) else one.result() for one in asked]
 
 
-def test_who_is_alone_is_called_for_at_once() -> None:
+def test_a_request_alone_is_sent_at_once() -> None:
     crowd = Crowd()
     crowd.call.open.set()
-    assert [crowd.combiner.ask(1), crowd.combiner.ask(2)] == [2, 4]
+    assert [crowd.coalescer.ask(1), crowd.coalescer.ask(2)] == [2, 4]
     assert crowd.call.calls == [[1], [2]]
 
 
-def test_who_comes_during_a_call_shares_the_next_in_the_order_of_coming() -> None:
+def test_requests_that_arrive_during_a_call_share_the_next_in_the_order_of_arrival() -> None:
     crowd = Crowd()
     assert answers(crowd.ask(1, 2, 3, 4)) == [2, 4, 6, 8]
     assert crowd.call.calls == [[1], [2, 3, 4]]
@@ -94,7 +93,7 @@ def test_a_fault_is_told_to_everybody_in_its_call_and_to_nobody_else(fault: Exce
     crowd = Crowd(most=2)
     crowd.call.troubles = {3: fault}
     assert answers(crowd.ask(1, 2, 3, 4)) == [2, type(fault).__name__, type(fault).__name__, 8]
-    assert crowd.combiner.ask(5) == 10
+    assert crowd.coalescer.ask(5) == 10
 
 
 def test_a_defect_is_told_to_its_cause_alone() -> None:
@@ -108,14 +107,14 @@ def test_a_leader_that_is_ended_leaves_nobody_waiting() -> None:
     crowd = Crowd(most=2)
     crowd.call.troubles = {2: SystemExit()}
     assert answers(crowd.ask(1, 2, 3, 4)) == [2, "SystemExit", "OutcomeUnknown", 8]
-    assert crowd.combiner.ask(5) == 10
+    assert crowd.coalescer.ask(5) == 10
 
 
 def test_every_one_of_many_gets_its_own_answer() -> None:
     crowd = Crowd()
     crowd.call.open.set()
     with ThreadPoolExecutor(16) as threads:
-        assert list(threads.map(crowd.combiner.ask, range(3_000))) == [2 * wish for wish in range(3_000)]
+        assert list(threads.map(crowd.coalescer.ask, range(3_000))) == [2 * wish for wish in range(3_000)]
     assert sum(map(len, crowd.call.calls)) == 3_000
 
 
@@ -123,7 +122,7 @@ def test_every_one_of_many_gets_its_own_answer() -> None:
 
 
 class HeldReservations:
-    """Reservations whose next call waits until it is let go; notes how many payments each call decides."""
+    """Reservations whose next call waits for `go`; notes how many payments each call decides."""
 
     def __init__(self, like: Cache) -> None:
         self._like = like.reservations
@@ -139,36 +138,21 @@ class HeldReservations:
 
 
 class Till:
-    """The payments of a world, made so that the calls of several threads are sure to be combined."""
+    """The payments of a world, made so that the calls of several threads are sure to be coalesced."""
 
     def __init__(self, world: World) -> None:
         self.cache = HeldReservations(world.cache)
-        self._wakes = world.wakes
-        self._lock = Lock()
-        self.payments = Payments(
-            Overridden(world.cache, reserve=self.cache.reserve),
-            world.ledger_accounts,
-            world.history,
-            world.ledger_authorizations,
-            world.directory,
-            world.balances,
-            world.payments.waiting,
-            wake=self._wake,
-        )
-
-    def _wake(self) -> None:
-        with self._lock:
-            self._wakes.append("drain")
+        self.payments = world.new_payments(Overridden(world.cache, reserve=self.cache.reserve))  # type: ignore[arg-type]
 
     def together(self, *wanted: tuple[PaymentRequest, str]) -> list[Accepted | Refusal]:
-        """Submit a payment alone, and while it is held up all others, by an actor each; answers in that order."""
+        """Submit a payment alone, and during its call all others, each by its actor; answers in that order."""
         with ThreadPoolExecutor(len(wanted)) as threads, self._held():
             asked = []
             for number, (request, actor) in enumerate(wanted):
                 asked.append(threads.submit(self.payments.submit_one, request, actor))
                 if number == 0:
                     until(lambda: bool(self.cache.sizes))
-                until(lambda number=number: len(self.payments._singles._coalescer._queue) == number)
+                until(lambda number=number: self.payments.coalesced_reserve.waiting == number)
             self.cache.go.set()
             return [one.result(PATIENCE_S) for one in asked]
 
@@ -188,8 +172,7 @@ def till(world: World) -> Till:
     for name in ("alice", "bob"):
         world.account(name, balance_minor=100)
         world.warm(name)
-    for partition in range(PARTITIONS):
-        world.payments.reopen(partition)
+    world.paying.decider.reopen(range(PARTITIONS))
     return Till(world)
 
 
@@ -251,7 +234,7 @@ def test_the_same_external_id_twice_in_one_call_shows_over_partitions(till: Till
     world.assert_proven()
 
 
-def test_cold_accounts_in_a_call_are_brought_by_those_who_need_them(till: Till, world: World) -> None:
+def test_cold_accounts_in_a_call_are_hydrated_by_the_requests_that_need_them(till: Till, world: World) -> None:
     world.account("cold", balance_minor=10)
     world.client.delete(world.account_key("cold"))
     outcomes = till.together(

@@ -34,7 +34,7 @@ def test_an_account_found_locked_waits_and_is_free_again_after_the_delay() -> No
     assert contention.waiting() == set()
 
 
-def test_after_the_last_try_the_account_is_named_exhausted_once_and_counts_anew() -> None:
+def test_after_the_last_try_the_account_is_named_exhausted_once_and_is_counted_from_zero() -> None:
     clock = StepClock()
     contention = Contention(clock, lambda: 1.0)
     rounds = [contention.note(["hot"]) for _ in range(2 * RETRIES)]

@@ -10,8 +10,8 @@ from tests.builders import facts
 from tests.patience import until
 
 
-class CountingBooks:
-    """Books in which every account exists but `nobody`; they note what is read."""
+class CountingLedger:
+    """A ledger in which every account exists but `nobody`; it notes what is read."""
 
     def __init__(self) -> None:
         self.version = 1
@@ -29,7 +29,7 @@ class CountingBooks:
 
 
 def test_an_account_is_read_once_and_one_that_does_not_exist_each_time() -> None:
-    ledger = CountingBooks()
+    ledger = CountingLedger()
     snapshot = AccountDirectory(ledger).snapshot()
     assert set(snapshot.facts(["alice", "nobody"])) == {"alice"}
     assert set(snapshot.facts(["alice", "nobody"])) == {"alice"}
@@ -37,8 +37,8 @@ def test_an_account_is_read_once_and_one_that_does_not_exist_each_time() -> None
     assert ledger.reads[1:] == [["nobody"]]
 
 
-def test_after_a_change_the_accounts_in_use_are_read_anew_many_at_a_time() -> None:
-    ledger = CountingBooks()
+def test_after_a_change_the_accounts_in_use_are_read_again_many_at_a_time() -> None:
+    ledger = CountingLedger()
     directory = AccountDirectory(ledger)
     names = [f"account-{number}" for number in range(2 * READ_AHEAD)]
     directory.snapshot().facts(names)
@@ -53,7 +53,7 @@ def test_after_a_change_the_accounts_in_use_are_read_anew_many_at_a_time() -> No
 
 
 def test_two_changes_in_a_row_lose_no_account_in_use() -> None:
-    ledger = CountingBooks()
+    ledger = CountingLedger()
     directory = AccountDirectory(ledger)
     directory.snapshot().facts(["alice", "bob"])
     directory.refresh()
@@ -63,8 +63,8 @@ def test_two_changes_in_a_row_lose_no_account_in_use() -> None:
     assert sorted(ledger.reads[0]) == ["alice", "bob", "carol"]
 
 
-class HeldBooks(CountingBooks):
-    """Books whose first look-up lasts until all others stand in the queue."""
+class HeldLedger(CountingLedger):
+    """A ledger whose first look-up lasts until all other callers are queued."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -78,14 +78,14 @@ class HeldBooks(CountingBooks):
 
 
 def test_accounts_that_several_payments_meet_at_once_are_looked_up_together() -> None:
-    ledger = HeldBooks()
+    ledger = HeldLedger()
     directory = AccountDirectory(ledger)
     snapshot = directory.snapshot()
     with ThreadPoolExecutor(4) as threads:
         first = threads.submit(snapshot.facts, ["alice", "bob"])
         assert ledger.entered.wait(30)
         others = [threads.submit(snapshot.facts, names) for names in (["carol"], ["dave", "carol"], ["nobody"])]
-        until(lambda: len(directory._coalesced._coalescer._queue) == len(others))
+        until(lambda: directory.look_ups.waiting == len(others))
         ledger.go.set()
         assert set(first.result()) == {"alice", "bob"}
         assert [set(one.result()) for one in others] == [{"carol"}, {"dave", "carol"}, set()]

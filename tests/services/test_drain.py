@@ -6,10 +6,10 @@ from itertools import count
 from threading import Barrier, Event, Thread, Timer
 from typing import Any
 
+import msgspec
 import pytest
 
 from app.cache import keys
-from app.cache.notifications import _decode_notices
 from app.domain.errors import OutcomeUnknown
 from app.domain.ledger_rows import QueuedIntent
 from app.domain.payment import stream_id_order
@@ -56,7 +56,7 @@ def notices(world: World) -> Iterator[Callable[[], Notice]]:
     with world.client.pubsub() as listener:
         listener.subscribe(keys.SETTLED_CHANNEL)
         assert listener.get_message(timeout=PATIENCE_S)["type"] == "subscribe"
-        yield lambda: _decode_notices(listener.get_message(timeout=PATIENCE_S)["data"])[0]
+        yield lambda: msgspec.json.decode(listener.get_message(timeout=PATIENCE_S)["data"], type=list[Notice])[0]
 
 
 # The whole way
@@ -64,7 +64,7 @@ def notices(world: World) -> Iterator[Callable[[], Notice]]:
 
 def test_a_payment_goes_from_reserved_to_posted_and_settled(funded: World) -> None:
     accepted = funded.accepted("alice", "bob", 300, "order-1", description="lunch", metadata={"a": [1.5, "ü"]})
-    pending = funded.payments.find(accepted.payment_id)
+    pending = funded.finder.find(accepted.payment_id)
     assert isinstance(pending, QueuedIntent)
     assert (funded.cached("alice").funds.available_minor, funded.booked("alice")) == (700, 1_000)
     assert funded.warm("bob").funds.available_minor == 0  # spendable only once it is in the ledger
@@ -72,7 +72,7 @@ def test_a_payment_goes_from_reserved_to_posted_and_settled(funded: World) -> No
     report = funded.drain()
 
     assert (report.posted, report.rejected, report.deferred) == (1, 0, 0)
-    posted = funded.payments.find(accepted.payment_id)
+    posted = funded.finder.find(accepted.payment_id)
     assert isinstance(posted, PostedPayment)
     assert (posted.description, posted.metadata) == ("lunch", {"a": [1.5, "ü"]})
     assert (funded.booked("alice"), funded.booked("bob")) == (700, 300)
@@ -166,7 +166,7 @@ def test_a_credit_reaches_the_cache_though_only_the_partition_of_its_payer_was_t
         calls_made.append(calls)
         if len(calls_made) == 2:
             run(calls[:1])
-            raise Crashed("behind the first settle that trims")
+            raise Crashed("after the first settle that trims")
         return run(calls)
 
     cache.client.run = die_at_the_first_trim  # type: ignore[method-assign]
@@ -205,7 +205,7 @@ def test_a_late_repeat_posts_nothing_and_leads_to_the_original(funded: World) ->
         assert heard().refused == [late.outbox_position.stream_id]  # not posted under its own id: waiters look it up
 
     assert (funded.booked("bob"), funded.cached("alice").funds.held_minor) == (300, 0)
-    found = funded.payments.find(late.payment_id)
+    found = funded.finder.find(late.payment_id)
     assert isinstance(found, PostedPayment)
     assert (found.payment_id, found.duplicate_of) == (original.payment_id, original.payment_id)
     again = funded.accepted("alice", "bob", 300, "order-1")
@@ -222,7 +222,7 @@ def test_a_late_reuse_with_other_content_is_rejected_and_its_hold_released(funde
     assert funded.drain().rejected == 1
 
     assert (funded.booked("bob"), funded.cached("alice").funds.held_minor) == (300, 0)
-    found = funded.payments.find(late.payment_id)
+    found = funded.finder.find(late.payment_id)
     assert isinstance(found, RejectedPayment)
     assert found.refusal.code == RefusalCode.EXTERNAL_ID_REUSED
     assert found.refusal.figures == {"field": "amount_minor", "payment_id": original.payment_id}
@@ -231,7 +231,7 @@ def test_a_late_reuse_with_other_content_is_rejected_and_its_hold_released(funde
     funded.assert_proven()
 
 
-def test_what_the_books_refused_once_stays_refused_under_its_external_id(funded: World) -> None:
+def test_what_the_ledger_refused_once_stays_refused_under_its_external_id(funded: World) -> None:
     funded.warm("alice")
     hot_state.put(funded.client, funded.account_key("alice"), balance=5_000)  # a cache that is wrong
     funded.accepted("alice", "bob", 4_000, "order-1")
@@ -262,7 +262,7 @@ def test_the_ledger_guards_itself_against_a_cache_that_is_wrong_and_the_rest_pos
         outcomes[2].outbox_position.stream_id,
         [outcomes[1].outbox_position.stream_id],
     )
-    rejected = funded.payments.find(outcomes[1].payment_id)
+    rejected = funded.finder.find(outcomes[1].payment_id)
     assert isinstance(rejected, RejectedPayment)
     assert rejected.refusal.code == RefusalCode.INSUFFICIENT_FUNDS
     assert (funded.booked("alice"), funded.cached("alice").funds.balance_minor) == (100, 100)
@@ -283,7 +283,7 @@ def test_what_a_constraint_rejects_is_found_by_halves_and_the_rest_posts(funded:
     assert (report.posted, report.rejected) == (fine, 9 - fine)
     assert funded.booked("bob") == 10 * fine
     for outcome, description in zip(outcomes, wanted, strict=True):
-        found = funded.payments.find(outcome.payment_id)
+        found = funded.finder.find(outcome.payment_id)
         if description == "fine":
             assert isinstance(found, PostedPayment)
         else:
@@ -398,14 +398,14 @@ def test_a_round_is_posted_while_the_one_before_is_still_being_settled(funded: W
     drain = funded.new_drain(cache=slow, ledger=ledger, batch_limit=8)
     with drain.turn() as partitions:
         assert drain.round(partitions).posted == 8
-        assert drain.round(partitions).posted == 3  # read behind the first eight, which were not trimmed yet
+        assert drain.round(partitions).posted == 3  # read after the first eight, which were not trimmed yet
         assert settled_before == [0, 0]
         assert slow.settled == 2
         assert drain.round(partitions).settled == 0
     funded.assert_proven()
 
 
-def test_what_was_posted_behind_a_settle_that_failed_is_left_to_the_next_drain(funded: World) -> None:
+def test_what_was_posted_after_a_settle_that_failed_is_left_to_the_next_drain(funded: World) -> None:
     for _ in range(12):
         funded.accepted("alice", "bob", 1)
     slow = SlowCache(funded.new_cache(), OutcomeUnknown("no answer in time"))
@@ -421,7 +421,7 @@ def test_what_was_posted_behind_a_settle_that_failed_is_left_to_the_next_drain(f
         two_rounds()
     assert funded.booked("bob") == 12
     assert (slow.settled, sum(funded.cache.outbox.backlog().values())) == (1, 12)
-    assert funded.drain(drain).posted == 12  # in the books already: only settled
+    assert funded.drain(drain).posted == 12  # in the ledger already: only settled
     assert funded.booked("bob") == 12
     funded.assert_proven()
 
@@ -551,7 +551,7 @@ def test_conflicts_without_end_are_given_up_announced_and_counted_and_nothing_is
 def scenario(world: World, number: int) -> list[str]:
     """Payments of every kind for one drain: posted, rejected, repeated late, crossing partitions both ways.
 
-    Returns the external ids that must be in the books once.
+    Returns the external ids that must be in the ledger once.
     """
     world.warm("alice")
     spend = [world.accepted("alice", "bob", 3, f"spend-{number}"), world.accepted("bob", "alice", 2, f"back-{number}")]
@@ -564,7 +564,7 @@ def scenario(world: World, number: int) -> list[str]:
     return [f"spend-{number}", f"back-{number}", f"fund-{number}"]
 
 
-def test_a_crash_at_any_step_leaves_books_that_a_fresh_drain_makes_whole(world: World) -> None:
+def test_a_crash_at_any_step_leaves_a_ledger_that_a_fresh_drain_makes_whole(world: World) -> None:
     world.bank()
     for name in ("alice", "bob", "carol"):
         world.account(name, balance_minor=1_000)

@@ -1,4 +1,4 @@
-"""What a process has heard: who comes late is told, and asks only where something may have been missed."""
+"""Waiting for the ledger: an answer that came before the wait is known, and looked up only where it may be missing."""
 
 import pytest
 
@@ -28,11 +28,11 @@ def test_a_notice_answers_what_it_speaks_of(notice: Notice, answers: dict[str, A
 def heard(*notices: Notice, since_ms: int = 50) -> NoticeHistory:
     made = NoticeHistory(since_ms)
     for notice in notices:
-        made.hear(news_of(notice))
+        made.add(news_of(notice))
     return made
 
 
-def test_all_notices_since_the_beginning_count_together() -> None:
+def test_a_history_adds_up_its_notices() -> None:
     known = heard(
         Notice(0, done=["100-7", "100-9"], refused=["100-9"]),
         Notice(0, up_to="100-3", refused=["100-1"]),
@@ -49,18 +49,18 @@ def test_an_older_notice_takes_nothing_back() -> None:
 
 
 @pytest.mark.parametrize(("order", "covered"), [((49, 9), False), ((50, 0), False), ((51, 0), True)])
-def test_only_what_was_accepted_after_the_beginning_is_covered(order: tuple[int, int], covered: bool) -> None:
+def test_a_history_covers_only_what_was_accepted_after_its_beginning(order: tuple[int, int], covered: bool) -> None:
     assert heard().covers(order) is covered
 
 
-def test_more_single_positions_than_are_kept_are_forgotten_and_asked_for() -> None:
+def test_a_history_with_too_many_single_positions_drops_them_and_covers_them_no_longer() -> None:
     known = heard(Notice(0, done=[f"100-{n}" for n in range(MOST_KEPT + 1)]))
     assert not known.covers((100, 0))
     assert known.covers((101, 0))
 
 
 class Outbox:
-    """An outbox in which nothing waits; it counts who asks."""
+    """An outbox in which nothing is pending; it counts the look-ups."""
 
     def __init__(self) -> None:
         self.asked = 0
@@ -70,13 +70,13 @@ class Outbox:
 
 
 def waited(room: WaitingRoom, stream_id: str, seconds: float = 0.0) -> tuple[Answer | None, int]:
-    """What somebody who comes now hears of an intent of partition 3, and how often the outbox was asked."""
+    """How a wait for an intent of partition 3 ends, and how often the outbox was read."""
     outbox = Outbox()
     answer = DurableWait(outbox, room).wait(OutboxPosition(3, stream_id), seconds)
     return answer, outbox.asked
 
 
-def test_who_comes_after_the_answer_is_told_without_asking_anybody() -> None:
+def test_a_wait_after_the_answer_ends_at_once_without_reading_the_outbox() -> None:
     room = WaitingRoom(1)
     room.begin(now_ms=50)
     room.hear(Notice(3, up_to="100-5", refused=["100-4"]))
@@ -84,7 +84,7 @@ def test_who_comes_after_the_answer_is_told_without_asking_anybody() -> None:
     assert waited(room, "100-4") == (CHECK, 0)
 
 
-def test_who_comes_before_the_answer_waits_without_asking_anybody() -> None:
+def test_a_wait_before_the_answer_does_not_read_the_outbox_either() -> None:
     room = WaitingRoom(1)
     room.begin(now_ms=50)
     room.hear(Notice(3, up_to="100-5"))
@@ -92,7 +92,7 @@ def test_who_comes_before_the_answer_waits_without_asking_anybody() -> None:
     assert waited(WaitingRoom(0), "100-6") == (Answer.FULL, 0)
 
 
-def test_of_what_was_accepted_before_the_process_listened_the_outbox_tells() -> None:
+def test_a_wait_for_an_intent_older_than_the_subscription_reads_the_outbox() -> None:
     room = WaitingRoom(1)
     room.hear(Notice(3, up_to="100-5"))
     assert waited(room, "100-5") == (CHECK, 1)
@@ -100,7 +100,7 @@ def test_of_what_was_accepted_before_the_process_listened_the_outbox_tells() -> 
     assert waited(room, "100-5") == (CHECK, 1)
 
 
-def test_after_a_gap_nothing_heard_before_counts() -> None:
+def test_a_new_subscription_forgets_what_was_heard_before_it() -> None:
     room = WaitingRoom(1)
     room.begin(now_ms=50)
     room.hear(Notice(3, up_to="100-5"))

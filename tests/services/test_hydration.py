@@ -19,7 +19,7 @@ CALLERS = 8
 
 @pytest.fixture
 def cold(world: World) -> World:
-    """Alice has 100 in the books and is cold; 50 more for her wait in the outbox."""
+    """Alice has 100 in the ledger and is cold; 50 more for her wait in the outbox."""
     world.bank()
     world.account("alice", balance_minor=100)
     world.account("bob")
@@ -96,12 +96,12 @@ def test_after_the_loss_of_the_cache_everything_is_what_the_ledger_says(world: W
 
     world.lose_cache()
 
-    payments = world.new_payments()
-    assert {name: payments.balances.get(name).cached.funds for name in before} == before  # type: ignore[union-attr]
+    balances = world.new_payment_services().balances
+    assert {name: balances.get(name).cached.funds for name in before} == before  # type: ignore[union-attr]
     world.assert_proven()
 
 
-def test_those_who_meet_cold_accounts_at_the_same_time_ask_the_books_together(world: World) -> None:
+def test_threads_that_meet_cold_accounts_at_the_same_time_share_a_query(world: World) -> None:
     world.bank()
     names = [world.account(f"w{number}", balance_minor=100 + number) for number in range(CALLERS)]
     shared = world.account("shared", balance_minor=7)
@@ -109,16 +109,16 @@ def test_those_who_meet_cold_accounts_at_the_same_time_ask_the_books_together(wo
     world.lose_cache()
     asked: list[Sequence[str]] = []
 
-    class Books:
-        """The books, whose first answer comes when all others are queueing up."""
+    class Ledger:
+        """The ledger, whose first answer comes when all other callers are queued."""
 
         def balances_for_hydration(self, account_ids: Sequence[str]) -> Any:
             asked.append(account_ids)
             if len(asked) == 1:
-                until(lambda: len(balances._hydrations._coalescer._queue) == CALLERS - 1)
+                until(lambda: balances.hydrations.waiting == CALLERS - 1)
             return world.ledger_accounts.balances_for_hydration(account_ids)
 
-    balances = Balances(world.cache, Books(), world.directory)
+    balances = Balances(world.cache, Ledger(), world.directory)
     with ThreadPoolExecutor(CALLERS) as threads:
         found = list(threads.map(lambda name: balances.hydrate([name, shared]), names))
     assert [[one.funds.balance_minor for one in both] for both in found] == [
@@ -145,7 +145,7 @@ def test_payments_go_on_right_after_the_loss_of_the_cache(world: World) -> None:
     world.assert_proven()
 
 
-def test_new_payment_ids_never_meet_old_ones_even_if_the_clock_of_the_new_cache_runs_behind(world: World) -> None:
+def test_new_payment_ids_never_meet_old_ones_even_if_the_clock_of_the_new_cache_is_late(world: World) -> None:
     world.bank()
     world.account("alice", balance_minor=100)
     world.account("bob")
@@ -178,7 +178,7 @@ def test_a_posted_payment_that_is_retried_after_the_loss_of_the_cache_posts_once
     world.lose_cache()
     retried = world.accepted("alice", "bob", 30, "order-1")
     world.drain()
-    found = world.payments.find(retried.payment_id)
+    found = world.finder.find(retried.payment_id)
     assert isinstance(found, PostedPayment)
     assert found.payment_id == original.payment_id
     assert world.booked("bob") == 30

@@ -34,8 +34,7 @@ from app.ledger.account_changes import LedgerAccountChanges
 from app.ledger.journal_sessions import JournalSessions
 from app.ledger.transactions import LedgerTransactions
 from app.services.accounts.changes import AccountChanges
-from app.services.accounts.recovery import DirectoryPush
-from app.services.payments.authorizations import Authorizations
+from app.services.accounts.directory import DirectoryPush
 from app.services.payments.batches import Batches, Pacing
 from app.services.payments.outcomes import Accepted
 from app.services.payments.refunds import Refunds
@@ -205,7 +204,7 @@ class Model:
             self.records[external_id] = (content, "insufficient_funds")
             return self._again(external_id, content)
         self.records[external_id] = (content, OK)
-        if external_id in self.in_ledger:  # the cache has forgotten it, the books have not
+        if external_id in self.in_ledger:  # the cache has forgotten it, the ledger has not
             self._promise(external_id, content, credits)
             return OK
         if content.manual:
@@ -360,27 +359,25 @@ class Lifecycle(RuleBasedStateMachine):
             ledger=JournalSessions(urls.database_url, chain=PARTITIONS),
             register=register,
             cache=world.cache,
-            holding=JournalHolds(world.cache, world.payments.reopen, world.balances.hydrate),
-            directory=world.payments.directory,
-            is_outdated=world.payments.is_outdated,
+            holds=JournalHolds(world.cache),
+            decider=world.paying.decider,
             wake=lambda: None,
             sleep=world.clock.sleep,
             jitter=lambda: 1.0,
             new_attempt_id=lambda: uuid4().hex,
         )
-        self.holds = Authorizations(world.cache, world.ledger_authorizations, world.payments, lambda: None)
+        paying = world.paying
+        self.authorizations = paying.authorizations
         pacing = Pacing(world.cache.outbox.backlog, world.clock.sleep)
-        self.batches = Batches(
-            world.payments, world.cache, pacing, sleep=world.clock.sleep, new_group_id=lambda: uuid4().hex
-        )
-        self.journals = Journals(register, poster)
-        self.refunds = Refunds(world.cache, register, world.payments, poster, patience_s=0.0)
-        change_books = LedgerAccountChanges(world.engine)
+        self.batches = Batches(paying.payments, paying.atomic_batches, pacing, sleep=world.clock.sleep)
+        self.journals = Journals(register, paying.directory, poster)
+        self.refunds = Refunds(world.cache, register, paying.finder, paying.durable_wait, poster, patience_s=0.0)
+        change_ledger = LedgerAccountChanges(world.engine)
         self.changes = AccountChanges(
-            change_books,
+            change_ledger,
             world.cache,
             world.balances,
-            DirectoryPush(world.cache, change_books),
+            DirectoryPush(world.cache, change_ledger),
             monotonic=world.clock,
             sleep=world.clock.sleep,
         )
@@ -530,7 +527,7 @@ class Lifecycle(RuleBasedStateMachine):
         key = self.some_hold(index)
         taken = self.model.paid[key].amount if amount is None else amount
         expected = self.model.conclude(key, "captured", taken)
-        self.check(self.holds.capture(self.ids[key], amount, ACTOR), expected)
+        self.check(self.authorizations.capture(self.ids[key], amount, ACTOR), expected)
 
     @rule(
         names=st.permutations(ACCOUNTS),
@@ -547,24 +544,24 @@ class Lifecycle(RuleBasedStateMachine):
         if key in self.model.paid:
             taken = max(1, amount * percent // 100)
             expected = self.model.conclude(key, "captured", taken)
-            self.check(self.holds.capture(self.ids[key], taken, ACTOR), expected)
+            self.check(self.authorizations.capture(self.ids[key], taken, ACTOR), expected)
 
     @has_holds
     @rule(index=indexes)
     def void(self, index: int) -> None:
         key = self.some_hold(index)
         expected = self.model.conclude(key, "voided", 0)
-        self.check(self.holds.void(self.ids[key], ACTOR), expected)
+        self.check(self.authorizations.void(self.ids[key], ACTOR), expected)
 
     @has_holds
     @rule(index=indexes)
     def expire(self, index: int) -> None:
         key = self.some_hold(index)
         expected = self.model.conclude(key, "expired", 0)
-        found = self.holds._find(self.ids[key])
+        found = self.authorizations.find(self.ids[key])
         assert found is not None
         register = Overdue(self.world.ledger_authorizations, found)
-        clock = Authorizations(self.world.cache, register, self.world.payments, lambda: None)
+        clock = self.world.new_payment_services(ledger_authorizations=register).authorizations
         assert clock.expire_due(datetime.now(UTC)) == (expected == OK)
 
     # Journals and refunds
@@ -710,7 +707,7 @@ class Lifecycle(RuleBasedStateMachine):
 
     @rule()
     def lose_the_cache(self) -> None:
-        """Of what is in the books nothing is lost."""
+        """Nothing that is in the ledger is lost."""
         self.drain()
         self.world.lose_cache()
         self.model.forget()

@@ -56,7 +56,7 @@ class Model:
             self.pending.append((external_id, content))
             return "accepted"
         self.answered[external_id] = (content, "insufficient_funds")
-        if external_id in self.posted:  # the cache has forgotten it, the books have not
+        if external_id in self.posted:  # the cache has forgotten it, the ledger has not
             return "accepted" if self.posted[external_id] == content else "external_id_reused"
         return "insufficient_funds"
 
@@ -75,7 +75,7 @@ class Model:
         self.pending = []
 
     def forget(self) -> None:
-        """The cache is gone: promises and answers with it, the books not."""
+        """The cache is gone, with its promises and answers; the ledger is not."""
         self.pending, self.answered = [], {}
 
 
@@ -168,7 +168,7 @@ class Holdfast(RuleBasedStateMachine):
 
 
 @pytest.mark.timeout(3_600 if IS_LONG else 300)
-def test_nothing_that_anybody_may_do_in_any_order_makes_books_and_model_differ(
+def test_nothing_that_anybody_may_do_in_any_order_makes_ledger_and_model_differ(
     few_partitions: Databases, empty_cache: str
 ) -> None:
     Holdfast.databases, Holdfast.cache_url = few_partitions, empty_cache

@@ -1,4 +1,4 @@
-"""What a round takes from the outboxes, and what is read before it is asked for."""
+"""What a round reads from the outboxes, and what is read ahead."""
 
 from collections.abc import Mapping
 from threading import Event
@@ -39,7 +39,7 @@ class Counted:
 
 
 class Reading:
-    """An intake over an outbox of one partition, with so many payments of one account."""
+    """A reader of an outbox of one partition, with so many payments of one account."""
 
     def __init__(self, world: World, payments: int) -> None:
         world.bank()
@@ -49,14 +49,14 @@ class Reading:
         self.partitions = [self.ids[0].partition]
         self.cache = Counted(world.new_cache())
         self.contention = Contention(world.clock, lambda: 1.0)
-        self.intake = OutboxReader(self.cache, self.contention, LIMIT)
+        self.reader = OutboxReader(self.cache, self.contention, LIMIT)
         self.after: dict[int, str] = {}
 
     def first(self) -> Batch:
-        return self.noted(self.intake.read(self.partitions, {}))
+        return self.noted(self.reader.read(self.partitions, {}))
 
-    def behind(self, batch: Batch) -> Batch:
-        return self.noted(self.intake.read_behind(batch, self.partitions, dict(self.after)))
+    def next(self, batch: Batch) -> Batch:
+        return self.noted(self.reader.read_next(batch, self.partitions, dict(self.after)))
 
     def noted(self, batch: Batch) -> Batch:
         self.after |= batch.last_positions()
@@ -71,44 +71,44 @@ def test_batches_follow_one_another_whether_they_were_read_ahead_or_not(world: W
     batch = reading.first()
     for start in range(0, 4 * LIMIT, LIMIT):
         reading.expect(batch, start, start + LIMIT)
-        batch = reading.behind(batch)
+        batch = reading.next(batch)
     assert batch.queued == []
 
 
-def test_the_batch_behind_a_full_one_is_read_before_it_is_asked_for(world: World) -> None:
+def test_the_batch_after_a_full_one_is_read_before_it_is_asked_for(world: World) -> None:
     reading = Reading(world, 3 * LIMIT)
-    second = reading.behind(reading.first())
+    second = reading.next(reading.first())
     assert reading.cache.third_read.wait(timeout=PATIENCE_S)
-    reading.expect(reading.behind(second), 2 * LIMIT, 3 * LIMIT)
+    reading.expect(reading.next(second), 2 * LIMIT, 3 * LIMIT)
 
 
-def test_what_was_read_ahead_behind_another_batch_is_not_taken(world: World) -> None:
-    """The batch it was read behind may have been given up, and then its intents stand in the outbox still."""
+def test_what_was_read_ahead_after_another_batch_is_not_used(world: World) -> None:
+    """The batch before it may have been given up, and then its intents are still in the outbox."""
     reading = Reading(world, 3 * LIMIT)
-    reading.behind(reading.first())
+    reading.next(reading.first())
     reading.after.clear()
     again = reading.first()
     reading.expect(again, 0, LIMIT)
-    reading.expect(reading.behind(again), LIMIT, 2 * LIMIT)
+    reading.expect(reading.next(again), LIMIT, 2 * LIMIT)
 
 
-def test_a_cache_that_did_not_answer_the_look_ahead_is_told_to_who_asks_for_the_batch(world: World) -> None:
+def test_if_reading_ahead_failed_the_caller_who_asks_for_the_batch_gets_the_error(world: World) -> None:
     reading = Reading(world, 3 * LIMIT)
     reading.cache.fails_from = 3
-    second = reading.behind(reading.first())
+    second = reading.next(reading.first())
     reading.expect(second, LIMIT, 2 * LIMIT)
     with pytest.raises(CacheUnavailable):
-        reading.behind(second)
+        reading.next(second)
     reading.cache.fails_from = None
-    reading.expect(reading.behind(second), 2 * LIMIT, 3 * LIMIT)
+    reading.expect(reading.next(second), 2 * LIMIT, 3 * LIMIT)
 
 
-def test_nothing_is_read_ahead_behind_a_batch_that_is_not_full_or_not_whole(world: World) -> None:
+def test_nothing_is_read_ahead_after_a_batch_that_is_not_full_or_not_whole(world: World) -> None:
     reading = Reading(world, LIMIT + 3)
-    behind = reading.behind(reading.first())
-    assert len(behind.queued) == 3
+    second = reading.next(reading.first())
+    assert len(second.queued) == 3
     reads = reading.cache.reads
     reading.contention.note(["alice"])
-    deferred = reading.intake.read_behind(behind, reading.partitions, {})
+    deferred = reading.reader.read_next(second, reading.partitions, {})
     assert (deferred.queued, deferred.whole) == ([], False)
     assert reading.cache.reads == reads + 1

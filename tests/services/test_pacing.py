@@ -1,4 +1,4 @@
-"""Large batches wait while the books are behind, before anything of them is decided."""
+"""Large batches wait while the drain is behind, before anything of them is decided."""
 
 from typing import Any
 
@@ -77,7 +77,7 @@ def test_batches_and_streams_give_way_before_they_are_decided() -> None:
     payments: Any = Noting(happened)
     nothing: Any = None
     pacing = Pacing(lambda: {0: 2 * EASY}, lambda _: happened.append("waited"))
-    batches = Batches(payments, nothing, pacing, sleep=lambda _: None, new_group_id=lambda: "group")
+    batches = Batches(payments, nothing, pacing, sleep=lambda _: None)
     many: Any = ["payment"] * LARGE
     batches.submit(many, "key:test")
     batches.submit_patiently(many, "key:test", Patience())

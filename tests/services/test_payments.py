@@ -8,7 +8,8 @@ from app.domain.payment import OutboxPosition
 from app.domain.read_models import PostedPayment
 from app.domain.refusals import Refusal, RefusalCode
 from app.domain.settlement import Notice
-from app.services.payments.outcomes import Accepted, RefusedPayment
+from app.services.payments.find import RefusedPayment
+from app.services.payments.outcomes import Accepted
 from tests.builders import PARTITIONS, World, account_in, payment
 from tests.services.faults import Overridden
 
@@ -54,7 +55,7 @@ def test_a_refusal_explains_itself_and_stays(funded: World) -> None:
     funded.fund("alice", 500)
     again = funded.refused("alice", "bob", 101, "order-1")
     assert (again.code, again.figures, again.replayed) == (refusal.code, refusal.figures, True)
-    found = funded.payments.find_by_external_id("default", "order-1")
+    found = funded.finder.find_by_external_id("default", "order-1")
     assert isinstance(found, RefusedPayment)
 
 
@@ -132,7 +133,7 @@ def test_an_asset_with_a_floor_is_guarded_where_it_is_credited(world: World) -> 
 # Waiting
 
 
-def test_a_waiter_is_told_when_the_books_have_it(funded: World) -> None:
+def test_a_waiter_is_told_when_the_ledger_has_it(funded: World) -> None:
     accepted = funded.accepted("alice", "bob", 10)
 
     def pending(outbox_position: OutboxPosition) -> object:
@@ -178,15 +179,15 @@ def test_a_full_waiting_room_answers_at_once(funded: World) -> None:
 
 def test_a_payment_is_found_at_every_moment_of_its_life(funded: World) -> None:
     accepted = funded.accepted("alice", "bob", 10, "order-1")
-    assert isinstance(funded.payments.find(accepted.payment_id), QueuedIntent)
-    assert isinstance(funded.payments.find_by_external_id("default", "order-1"), QueuedIntent)
+    assert isinstance(funded.finder.find(accepted.payment_id), QueuedIntent)
+    assert isinstance(funded.finder.find_by_external_id("default", "order-1"), QueuedIntent)
     funded.drain()
-    assert isinstance(funded.payments.find(accepted.payment_id), PostedPayment)
-    assert isinstance(funded.payments.find_by_external_id("default", "order-1"), PostedPayment)
-    assert funded.payments.find("pay_0_1_1") is None
-    assert funded.payments.find("nonsense") is None
-    assert funded.payments.find_by_external_id("default", "unknown") is None
-    assert funded.payments.find_by_external_id("other", "order-1") is None
+    assert isinstance(funded.finder.find(accepted.payment_id), PostedPayment)
+    assert isinstance(funded.finder.find_by_external_id("default", "order-1"), PostedPayment)
+    assert funded.finder.find("pay_0_1_1") is None
+    assert funded.finder.find("nonsense") is None
+    assert funded.finder.find_by_external_id("default", "unknown") is None
+    assert funded.finder.find_by_external_id("other", "order-1") is None
 
 
 # One external id in two partitions: the guarded accounts differ, so no script sees both
@@ -215,12 +216,12 @@ def test_of_two_uses_the_one_that_was_acknowledged_posts(two_partitions: tuple[W
     accepted = world.accepted(acknowledged, "bank", 10, "order-1")
     world.refused(refused, "bank", 10, "order-1")
     world.drain()
-    assert isinstance(world.payments.find(accepted.payment_id), PostedPayment)
+    assert isinstance(world.finder.find(accepted.payment_id), PostedPayment)
     assert (world.booked(acknowledged), world.booked(refused)) == (90, 100)
 
 
 def test_what_was_answered_as_reused_never_moves_money(two_partitions: tuple[World, str, str]) -> None:
-    """The first use was refused for lack of funds, so the books know nothing of it that could stop the second."""
+    """The first use was refused for lack of funds, so the ledger has nothing of it that could stop the second."""
     world, poor, rich = two_partitions
     world.refused(poor, "bank", 101, "order-1")
     assert world.refused(rich, "bank", 10, "order-1").code == RefusalCode.EXTERNAL_ID_REUSED

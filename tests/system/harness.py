@@ -80,7 +80,7 @@ class Client:
         return account_id
 
     def fund(self, account_id: str, amount_minor: int) -> None:
-        """Money from the bank, in the books when this returns."""
+        """Money from the bank, in the ledger when this returns."""
         answer = self.pay(payment(BANK, account_id, amount_minor), prefer="wait=30")
         assert (answer.status, answer.body["status"]) == (201, "posted"), answer.body
 
@@ -192,7 +192,7 @@ class System:
         return [sys.executable, "-m", "app", name, *rest, "--data-dir", str(self.data_dir)]
 
     def sql(self, statement: str, *parameters: Any) -> list[tuple[Any, ...]]:
-        """Rows, read as the owner of the books."""
+        """Rows, read as the owner of the ledger."""
         with psycopg.connect(self.running.owner_database_url, autocommit=True) as connection:
             return connection.execute(statement, parameters).fetchall()  # type: ignore[call-overload,no-any-return]
 
@@ -225,11 +225,11 @@ class System:
         ]
 
     def wait_posted(self) -> None:
-        """Wait until nothing waits for the books any more."""
+        """Wait until nothing waits for the ledger any more."""
         until(lambda: self.is_ready() and self.readiness().body["backlog"] == 0, self.output)
 
     def prove(self) -> None:
-        """Cache and books agree, and every chain holds."""
+        """Cache and ledger agree, and every chain holds."""
         self.run("reconcile", "--full", check=0)
         self.run("verify", check=0)
 

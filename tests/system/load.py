@@ -172,7 +172,7 @@ def audit(system: System, sent: Iterable[Sent], opening: dict[str, int]) -> Coun
 
 
 def _audit_ledger(system: System, sent: Sequence[Sent]) -> None:
-    """Each accepted payment is in the books exactly once, as it was sent; no refused one is."""
+    """Each accepted payment is in the ledger exactly once, as it was sent; no refused one is."""
     rows = system.sql(
         """SELECT t.external_id, t.payment_id, e.account_id, e.amount_minor
         FROM ledger_transaction t JOIN entry e USING (partition, chain_seq) WHERE t.external_id = ANY(%s)
@@ -185,18 +185,18 @@ def _audit_ledger(system: System, sent: Sequence[Sent]) -> None:
     for one in sent:
         found = booked.pop(one.body["external_id"], [])
         if not one.accepted:
-            assert found == [], f"refused and yet in the books: {one}"
+            assert found == [], f"refused and yet in the ledger: {one}"
             continue
         payment_id, amount = one.answers[0][1], one.body["amount_minor"]
         assert found == [
             (payment_id, one.body["source_account_id"], amount),
             (payment_id, one.body["destination_account_id"], -amount),
-        ], f"acknowledged, but in the books it is {found}: {one}"
+        ], f"acknowledged, but in the ledger it is {found}: {one}"
     assert not booked
 
 
 def _audit_balances(system: System, sent: Sequence[Sent], opening: dict[str, int]) -> None:
-    """No lost update, no overdraft, and the cache says the same as the books."""
+    """No lost update, no overdraft, and the cache says the same as the ledger."""
     expected = dict(opening)
     for one in sent:
         if one.accepted:
@@ -224,7 +224,7 @@ def _audit_balances(system: System, sent: Sequence[Sent], opening: dict[str, int
 
 
 def open_wallets(system: System, prefix: str, count: int, funds_minor: int) -> dict[str, int]:
-    """New wallets with money in the books; returns their balances."""
+    """New wallets with money in the ledger; returns their balances."""
     client = system.client()
     names = [client.account(f"{prefix}-{number}") for number in range(count)]
     for name in names:

@@ -60,7 +60,7 @@ def assert_balance_is_sum_of_entries(client: Client, account_id: str, expected_m
     assert (balance["balance_minor"], balance["held_minor"], total) == (expected_minor, 0, expected_minor)
 
 
-def test_of_two_payments_with_the_same_expected_version_exactly_one_wins(
+def test_exactly_one_of_two_payments_with_the_same_expected_version_wins(
     system: System, client: Client, pair: Pair
 ) -> None:
     for number in range(ROUNDS):

@@ -58,7 +58,7 @@ def test_whatever_is_killed_under_load_nothing_acknowledged_is_lost_or_posted_tw
     print(f"\n{victim}: {dict(counts)}")
 
 
-def test_books_that_are_away_do_not_stop_payments_and_catch_up_when_they_are_back(system: System) -> None:
+def test_a_ledger_that_is_away_does_not_stop_payments_and_catches_up_when_it_is_back(system: System) -> None:
     first, second = open_wallets(system, "away", 2, 5_000)
     for client in [system.client() for _ in range(16)]:  # so many that each process of the API serves some
         assert client.pay(payment(first, second, 1)).status == 201
@@ -91,7 +91,7 @@ def test_books_that_are_away_do_not_stop_payments_and_catch_up_when_they_are_bac
     system.prove()
 
 
-def test_a_cache_that_lost_everything_is_filled_from_the_books_and_creates_no_money(system: System) -> None:
+def test_a_cache_that_lost_everything_is_filled_from_the_ledger_and_creates_no_money(system: System) -> None:
     opening = open_wallets(system, "emptied", 3, 1_000)
     client = system.client()
     with system.cache() as cache:

@@ -74,7 +74,7 @@ def test_reconcile_and_verify_tell_what_they_looked_at(system: System, client: C
 @pytest.mark.parametrize(
     ("field", "kind"), [("balance", "cache_balance"), ("held", "held_not_sum"), ("floor", "cache_floor")]
 )
-def test_a_cache_that_was_tampered_with_is_a_break_until_it_is_made_good(
+def test_a_tampered_cache_is_a_break_until_it_is_repaired(
     system: System, client: Client, field: str, kind: str
 ) -> None:
     name = f"tampered-{field}"
@@ -95,7 +95,7 @@ def test_a_cache_that_was_tampered_with_is_a_break_until_it_is_made_good(
     assert json.loads(system.run("reconcile", "--full", "--json", check=0).stdout)["open_breaks"] == 0
 
 
-def test_a_cache_that_is_wrong_is_made_good_by_whoever_says_why(system: System, client: Client) -> None:
+def test_a_repair_corrects_a_wrong_cache_and_needs_a_reason(system: System, client: Client) -> None:
     client.account("repaired")
     client.fund("repaired", 100)
     assert client.balance("repaired")["balance_minor"] == 100, "cached from here on"

@@ -1,16 +1,17 @@
-"""Accounts: opening and reading them."""
+"""Opening accounts, and reading them."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from json import dumps
 from typing import TYPE_CHECKING, Any
 
 from app.domain.account_changes import refuse_limit
-from app.domain.accounts import RESERVED_ENDINGS, AccountType
-from app.domain.money import unknown_currency
-from app.domain.payment_checks import refuse_id
+from app.domain.account_refusals import account_exists, unknown_currency
+from app.domain.accounts import AccountType
+from app.domain.payment_checks import refuse_account_id, refuse_id
 from app.domain.read_models import Account
-from app.domain.refusals import Refusal, RefusalCode
+from app.domain.refusals import Refusal
 from app.services.accounts.assets import Assets
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ class AccountRequest:
 
 
 class Accounts:
-    """The verbs of accounts, over the books."""
+    """Opens accounts in the ledger, and reads them."""
 
     def __init__(self, register: LedgerAccounts, assets: Assets) -> None:
         self._register = register
@@ -39,7 +40,7 @@ class Accounts:
 
     def create(self, request: AccountRequest, actor: str) -> tuple[Account, bool] | Refusal:
         """Open an account; returns it and whether it is new. The same again is no error, another content is."""
-        refusal = _refuse(request)
+        refusal = _check(request)
         if refusal is not None:
             return refusal
         if self._assets.get(request.currency_code) is None:
@@ -47,12 +48,8 @@ class Accounts:
         wanted = asdict(request)
         account, created = self._register.create(wanted, actor)
         for name, value in wanted.items():
-            if not created and getattr(account, name) != value:
-                return Refusal(
-                    RefusalCode.ACCOUNT_EXISTS,
-                    f"Account {account.account_id!r} exists with another {name}.",
-                    {"account_id": account.account_id, "field": name},
-                )
+            if not created and _differs(getattr(account, name), value):
+                return account_exists(account.account_id, name)
         return account, created
 
     def get(self, account_id: str) -> Account | None:
@@ -60,27 +57,20 @@ class Accounts:
         return self._register.get(account_id)
 
     def page(self, *, limit: int, after: str | None, entity_id: str | None, currency_code: str | None) -> list[Account]:
-        """Up to `limit` accounts by id, those behind `after`."""
+        """Up to `limit` accounts by id, after account `after`."""
         return self._register.page(limit=limit, after=after, entity_id=entity_id, currency_code=currency_code)
 
 
-def _refuse(request: AccountRequest) -> Refusal | None:
-    for name in ("account_id", "entity_id"):
-        if refusal := refuse_id(name, getattr(request, name)):
-            return refusal
-    if request.account_id.endswith(RESERVED_ENDINGS):
-        return Refusal(
-            RefusalCode.INVALID_ID,
-            f"account_id must not end in {' or '.join(RESERVED_ENDINGS)}: in a path that asks for something else.",
-            {"field": "account_id"},
-        )
-    return refuse_limit(request.overdraft_limit_minor)
+def _differs(ours: object, theirs: object) -> bool:
+    """Whether two values of a field differ; metadata by its JSON, for Python takes `true` and 1 for the same."""
+    if isinstance(ours, dict) and isinstance(theirs, dict):
+        return dumps(ours, sort_keys=True) != dumps(theirs, sort_keys=True)
+    return ours != theirs
 
 
-def account_not_found(account_id: str) -> Refusal:
-    """The refusal of an account that does not exist."""
-    return Refusal(
-        RefusalCode.ACCOUNT_NOT_FOUND,
-        f"There is no account {account_id!r}; create it with POST /v1/accounts.",
-        {"account_id": account_id},
+def _check(request: AccountRequest) -> Refusal | None:
+    return (
+        refuse_account_id(request.account_id)
+        or refuse_id("entity_id", request.entity_id)
+        or refuse_limit(request.overdraft_limit_minor)
     )

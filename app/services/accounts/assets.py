@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from app.domain.account_refusals import asset_exists
 from app.domain.money import Asset, refuse_registration
-from app.domain.refusals import Refusal, RefusalCode
+from app.domain.refusals import Refusal
 
 if TYPE_CHECKING:
     from app.ledger.assets import LedgerAssets
@@ -26,20 +27,16 @@ class Assets:
         return self._register.get(currency_code)
 
     def register(self, wanted: Asset, actor: str) -> tuple[Asset, bool] | Refusal:
-        """Register an asset; returns it and whether it is new. The same again is no error, another content is."""
+        """Register an asset; returns it and whether it is new. A repeat with another content is refused."""
         refusal = refuse_registration(wanted, self._iso)
         if refusal is not None:
             return refusal
         asset, created = self._register.register(wanted, actor)
         for name in ("minor_units", "name"):
             if getattr(asset, name) != getattr(wanted, name):
-                return Refusal(
-                    RefusalCode.ASSET_EXISTS,
-                    f"Asset {asset.currency_code} exists with another {name}.",
-                    {"currency_code": asset.currency_code, "field": name, "minor_units": asset.minor_units},
-                )
+                return asset_exists(asset.currency_code, name, asset.minor_units)
         return asset, created
 
     def page(self, *, limit: int, after: str | None) -> list[Asset]:
-        """Up to `limit` registered assets by code, those behind `after`."""
+        """Up to `limit` registered assets by code, after code `after`."""
         return self._register.page(limit=limit, after=after)

@@ -1,8 +1,8 @@
-"""The accounts' facts, kept in the process, and never older than a partition allows.
+"""The directory: the facts of accounts that a process keeps, never older than a partition allows.
 
-Every change of an account's facts raises the directory version, in the books and then in every partition. The reserve
-script compares it with the version the caller knows, so a freeze takes effect on the very next payment although the
-facts are cached here.
+Every change of an account's facts raises the directory version, in the ledger and then in every partition. The reserve
+script compares it with the version that the caller has, so a freeze takes effect on the very next payment although
+the process keeps the facts.
 """
 
 from __future__ import annotations
@@ -14,22 +14,23 @@ from app.domain.accounts import AccountFacts
 from app.services.payments.coalescing import CoalescedLookUp
 
 if TYPE_CHECKING:
+    from app.cache.cache import Cache
+    from app.ledger.account_changes import LedgerAccountChanges
     from app.ledger.accounts import LedgerAccounts
 
 
 CAPACITY = 500_000
-"""Accounts kept a process, about 150 bytes each; beyond it the directory starts anew."""
-
+"""Accounts that a process keeps, about 150 bytes each; beyond it the directory is emptied."""
 
 READ_AHEAD = 500
-"""Accounts that a look into the books reads along after a change: some milliseconds once, and not one look each."""
+"""Accounts that a query after a change reads along: some milliseconds once, in place of a query for each."""
 
 MOST_EXPECTED = 50_000
 """Accounts that are read along in all; copying their ids takes a few milliseconds."""
 
 
 class DirectorySnapshot:
-    """Facts that are at least as new as `version`; `expected` accounts are read along with those asked for."""
+    """Facts at least as new as `version`; `expected` accounts are read along with those asked for."""
 
     def __init__(
         self, version: int, look_up: Callable[[list[str]], dict[str, AccountFacts]], expected: Iterable[str] = ()
@@ -41,7 +42,7 @@ class DirectorySnapshot:
 
     @property
     def recent(self) -> list[str]:
-        """The accounts that were asked for last, and those expected here still."""
+        """The accounts that were asked for last, and those still expected."""
         return list(dict.fromkeys([*self._expected, *self._known][-MOST_EXPECTED:]))
 
     def facts(self, account_ids: Collection[str]) -> dict[str, AccountFacts]:
@@ -69,9 +70,9 @@ class AccountDirectory:
     """The current snapshot of a process."""
 
     def __init__(self, ledger: LedgerAccounts, before_use: Callable[[], None] = lambda: None) -> None:
-        """`before_use` may refuse to work at all; it is called whenever the directory is read anew."""
+        """`before_use` may refuse to work at all; it is called whenever the directory is refreshed."""
         self._ledger = ledger
-        self._coalesced = CoalescedLookUp(ledger.facts)
+        self.look_ups = CoalescedLookUp(ledger.facts)
         self._before_use = before_use
         self._snapshot: DirectorySnapshot | None = None
 
@@ -80,8 +81,41 @@ class AccountDirectory:
         return self._snapshot or self.refresh()
 
     def refresh(self) -> DirectorySnapshot:
-        """Start anew from the books. A request under way keeps its old snapshot, and the script finds it stale."""
+        """Start a new snapshot from the ledger. A request under way keeps the old one, and will be found stale."""
         self._before_use()
         expected = self._snapshot.recent if self._snapshot else ()
-        self._snapshot = DirectorySnapshot(self._ledger.directory_version(), self._coalesced.ask, expected)
+        self._snapshot = DirectorySnapshot(self._ledger.directory_version(), self.look_ups.ask, expected)
         return self._snapshot
+
+
+LATEST_CHANGES = 1_000
+"""Accounts whose floors one scheduled push assigns: far more than change while a push can be overdue."""
+
+
+class DirectoryPush:
+    """Tells every partition the directory version, so that no process decides on older facts."""
+
+    def __init__(self, cache: Cache, ledger: LedgerAccountChanges) -> None:
+        self._cache = cache
+        self._ledger = ledger
+        self._pushed: int | None = None
+
+    def push(self) -> None:
+        """Push the ledger's directory version to all partitions, now."""
+        version = self._ledger.directory_version()
+        self._cache.accounts.open_all(version, self._ledger.last_positions())
+
+    def run_once(self) -> bool:
+        """Push the version, and the floors, if the version has grown since the last time; returns whether it had.
+
+        A change pushes itself at once. This is for the few that could not, for instance because their process ended.
+        """
+        version = self._ledger.directory_version()
+        if version == self._pushed:
+            return False
+        self._cache.accounts.open_all(version, self._ledger.last_positions())
+        as_of, floors = self._ledger.floors_changed_last(LATEST_CHANGES)
+        for account_id, floor_minor in floors.items():
+            self._cache.accounts.limit(account_id, floor_minor, as_of, "assign")
+        self._pushed = version
+        return True

@@ -1,4 +1,4 @@
-"""Reading balances, and bringing cold accounts into the cache."""
+"""Reading balances from the cache, and hydrating cold accounts: bringing them from the ledger into the cache."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 PASSES = 10
-"""A settle between reading the ledger and hydrating asks for another pass; ten in a row mean a fault."""
+"""A settle between reading the ledger and hydrating needs another pass; ten in a row mean a fault."""
 
 
 @dataclass(slots=True)
@@ -30,13 +30,13 @@ class AccountBalance:
 
 
 class Balances:
-    """Balances as the cache has them; the books are asked where the cache is cold."""
+    """Balances as the cache has them; a cold account is hydrated first."""
 
     def __init__(self, cache: Cache, ledger: LedgerAccounts, directory: AccountDirectory) -> None:
         self._cache = cache
         self._ledger = ledger
         self._directory = directory
-        self._hydrations = CoalescedLookUp(self._hydrate)
+        self.hydrations = CoalescedLookUp(self._hydrate)
 
     def get(self, account_id: str) -> AccountBalance | None:
         """The balance of an account; None where there is no such account."""
@@ -47,8 +47,8 @@ class Balances:
         return AccountBalance(facts, cached)
 
     def hydrate(self, account_ids: Sequence[str]) -> list[CachedBalance]:
-        """Bring existing accounts into the cache, together with those that others ask for at the same time."""
-        hydrated = self._hydrations.ask(account_ids)
+        """Bring existing accounts into the cache, together with those that other threads ask for at the same time."""
+        hydrated = self.hydrations.ask(account_ids)
         return [hydrated[account_id] for account_id in account_ids]
 
     def _hydrate(self, account_ids: Sequence[str]) -> dict[str, CachedBalance]:
@@ -64,4 +64,4 @@ class Balances:
                 [rows[account_id] for account_id in behind], directory_version, open_holds
             )
             hydrated.update((key, reply) for key, reply in zip(behind, replies, strict=True) if reply is not None)
-        raise ConcurrencyRetryExhausted("the books move faster than the accounts can be read")
+        raise ConcurrencyRetryExhausted("the ledger moves faster than the accounts can be read")

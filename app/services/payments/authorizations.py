@@ -1,4 +1,4 @@
-"""Holds: capturing, voiding and expiring authorizations."""
+"""Ending authorizations: capturing, voiding and expiring them."""
 
 from __future__ import annotations
 
@@ -15,12 +15,14 @@ from app.domain.refusals import Refusal, RefusalCode
 from app.domain.reservations import ConcludeCode, ConcludeReply, Conclusion, Stale
 from app.domain.splits import allocate
 from app.domain.timestamps import to_milliseconds
-from app.services.payments.durable_wait import Answer
-from app.services.payments.submit import PASSES, Payments
+from app.services.payments.decide import Decider, NotReady
+from app.services.payments.durable_wait import Answer, DurableWait
+from app.services.payments.outcomes import Outcomes
 
 if TYPE_CHECKING:
     from app.cache.cache import Cache
     from app.ledger.transactions import LedgerAuthorizations
+    from app.services.accounts.directory import DirectorySnapshot
 
 
 _KIND = {
@@ -30,41 +32,46 @@ _KIND = {
 }
 
 EXPIRED_AT_ONCE = 5_000
-"""A sweep finds those again whose end is still to be posted, so it looks at many more than a drain leaves waiting."""
+"""Authorizations in one sweep: far more than a drain leaves pending, because what is not posted is found again."""
+
 CLOCK = "clock"
 """The actor of an expiry."""
 
 
 @dataclass(slots=True)
 class Concluded:
-    """An authorization that has ended; `place` is the outbox position of its end."""
+    """An authorization that has ended, with the outbox position of the intent that ended it."""
 
     authorization: Authorization
     outbox_position: OutboxPosition
     replayed: bool
     in_ledger: bool = False
     turned_away: bool = False
-    """It was to wait for the books, but all places were taken."""
+    """The caller asked to wait for the ledger, but the waiting room was full."""
 
 
 class Authorizations:
-    """The verbs of authorizations, over the cache and the books."""
+    """Ends authorizations in the cache; the ledger follows as with every payment."""
 
     def __init__(
         self,
         cache: Cache,
         ledger: LedgerAuthorizations,
-        payments: Payments,
+        decider: Decider,
+        outcomes: Outcomes,
+        durable_wait: DurableWait,
         wake: Callable[[], None],
     ) -> None:
         self._cache = cache
         self._ledger = ledger
-        self._payments = payments
+        self._decider = decider
+        self._outcomes = outcomes
+        self._durable_wait = durable_wait
         self._wake = wake
 
     def capture(self, payment_id: str, amount_minor: int | None, actor: str) -> Concluded | Refusal:
         """Capture all or part of an authorization, once; the rest is released. Minor units."""
-        authorization = self._find(payment_id)
+        authorization = self.find(payment_id)
         if authorization is None:
             return authorization_not_found(payment_id)
         amount = authorization.amount_minor if amount_minor is None else amount_minor
@@ -81,7 +88,7 @@ class Authorizations:
 
     def void(self, payment_id: str, actor: str) -> Concluded | Refusal:
         """Release an authorization."""
-        authorization = self._find(payment_id)
+        authorization = self.find(payment_id)
         return (
             authorization_not_found(payment_id)
             if authorization is None
@@ -89,7 +96,7 @@ class Authorizations:
         )
 
     def expire_due(self, now: datetime) -> int:
-        """Release the authorizations whose time is over; returns how many. The cache's clock has the last word."""
+        """Release the authorizations whose time is over; returns how many. The cache's clock decides."""
         released = 0
         for authorization in self._ledger.due(now, EXPIRED_AT_ONCE):
             try:
@@ -100,8 +107,8 @@ class Authorizations:
         return released
 
     def wait(self, concluded: Concluded, seconds: float) -> Concluded | Refusal:
-        """Wait until the books have the conclusion, or `seconds` are over."""
-        answer = self._payments.waiting.wait(concluded.outbox_position, seconds)
+        """Wait until the ledger has the conclusion, or `seconds` are over."""
+        answer = self._durable_wait.wait(concluded.outbox_position, seconds)
         concluded.turned_away = answer is Answer.FULL
         if answer is Answer.EXHAUSTED:
             return Refusal(
@@ -119,14 +126,14 @@ class Authorizations:
                 AuthorizationState.AUTHORIZED,
                 concluded.authorization.state,
             ):
-                return self._payments.rejection(
+                return self._outcomes.rejection(
                     concluded.outbox_position, concluded.authorization, replayed=concluded.replayed
                 )
             concluded.in_ledger = stored is not None and stored.state is not AuthorizationState.AUTHORIZED
         return concluded
 
-    def _find(self, payment_id: str) -> Authorization | None:
-        """An authorization as it was accepted; the outbox first, and the books after it."""
+    def find(self, payment_id: str) -> Authorization | None:
+        """An authorization as it was accepted: the outbox is read first, the ledger second."""
         outbox_position = parse_payment_id(payment_id)
         if outbox_position is None:
             return None
@@ -146,18 +153,18 @@ class Authorizations:
             )
         intent = conclusion_intent(authorization, state, amount_minor, actor)
         due_ms = to_milliseconds(authorization.expires_at)
-        for _ in range(PASSES):
-            version = self._payments.directory.snapshot().version
+
+        def attempt(snapshot: DirectorySnapshot) -> Concluded | Refusal:
             reply = self._cache.authorizations.conclude(
-                outbox_position, intent, state, due_ms, version, not authorization.hold_minor
+                outbox_position, intent, state, due_ms, snapshot.version, not authorization.hold_minor
             )
             if isinstance(reply, Stale):
-                self._payments.reopen(outbox_position.partition)
-            elif reply.code is ConcludeCode.COLD:
-                self._payments.balances.hydrate([authorization.guarded_account_id])
-            else:
-                return self._outcome(authorization, outbox_position, state, amount_minor, reply)
-        raise ConcurrencyRetryExhausted("the account keeps changing; nothing was moved")
+                raise NotReady(stale_partitions=(outbox_position.partition,))
+            if reply.code is ConcludeCode.COLD:
+                raise NotReady(cold_account_ids=(authorization.guarded_account_id,))
+            return self._outcome(authorization, outbox_position, state, amount_minor, reply)
+
+        return self._decider.decide(attempt)
 
     def _outcome(
         self,
@@ -192,7 +199,7 @@ class Authorizations:
         amount_minor: int,
         earlier: Conclusion | None,
     ) -> Concluded | Refusal:
-        """The answer to who comes second: the first answer again to the same, a refusal to anything else."""
+        """The answer to a second conclusion: the first answer again if it asks for the same, else a refusal."""
         if earlier is None:
             return authorization_not_found(authorization.payment_id)
         if earlier.state is not state or earlier.captured_minor != amount_minor:
@@ -201,7 +208,7 @@ class Authorizations:
         return Concluded(authorization.concluded_as(state, amount_minor), end, replayed=True)
 
     def _in_ledger(self, authorization: Authorization) -> Conclusion | None:
-        """How it ended, by the books: the cache forgets after the idempotency window."""
+        """How it ended by the ledger: the cache forgets after the idempotency window."""
         stored = self._ledger.get(authorization.payment_id)
         end = parse_payment_id(stored.concluded_by) if stored and stored.concluded_by else None
         if stored is None or end is None:

@@ -1,10 +1,8 @@
-"""Single payments that come while others are being decided go together into the next round trip to the cache.
+"""Coalescing: requests of several threads share one round trip, to the cache or to the ledger.
 
-So do look-ups of accounts in the books.
-
-A round trip has costs of its own: system calls, changes of thread, and the cache's wait for its disk. Those who share
-it share them. Nobody waits for company: whoever finds nobody at work calls at once. That thread leads; those who come
-meanwhile queue up, and when it is done the first of them leads the next call, for all who stand there.
+A round trip has costs of its own: system calls, changes of thread, and the cache's wait for its disk. Callers that
+share it share them. If no call is in flight, a request sends its own immediately, so nobody waits for company. Requests
+that arrive during a call queue up; when it ends, the first of them makes the next call for all that are queued.
 """
 
 from __future__ import annotations
@@ -30,7 +28,7 @@ Answer = TypeVar("Answer")
 
 
 class _Turn(Generic[Wish, Answer]):
-    """One caller's place in the queue."""
+    """One caller in the queue: what it asks for, and its answer once there is one."""
 
     __slots__ = ("_bell", "answer", "error", "leads", "wish")
 
@@ -44,7 +42,7 @@ class _Turn(Generic[Wish, Answer]):
         self._bell.acquire()
 
     def wait(self) -> None:
-        """Wait until this turn is answered, or has to lead."""
+        """Wait until there is an answer, or until this caller has to make the next call."""
         self._bell.acquire()
 
     def ring(self) -> None:
@@ -52,32 +50,40 @@ class _Turn(Generic[Wish, Answer]):
         self._bell.release()
 
     def result(self) -> Answer:
-        """The answer; raises what went wrong instead."""
+        """The answer; raises what its call raised."""
         if self.error is not None:
             raise self.error
         try:
             return self.answer
         except AttributeError:
-            raise OutcomeUnknown("the thread that asked for several ended before it was done") from None
+            raise OutcomeUnknown("the thread that made the shared call ended before it was done") from None
 
 
 class Coalescer(Generic[Wish, Answer]):
-    """Turns calls of many threads into fewer calls for several of them, one at a time, in the order of their coming.
+    """Turns requests of many threads into fewer calls, one at a time, in the order of arrival.
 
-    A fault is told to everybody in its call. Any other error is a defect that one of them may have caused, so all are
-    called again one by one, and only its own caller sees it; `call` must therefore be safe to repeat.
+    A fault goes to every caller of its call. Any other error is a defect that one request may have caused, so all are
+    repeated one by one, and only the caller of that one sees it; `call` must therefore be safe to repeat.
     """
 
     def __init__(
         self, call: Callable[[list[Wish]], Sequence[Answer]], together: Callable[[Wish, Wish], bool], *, most: int
     ) -> None:
-        """`call` gives one answer a wish; wishes that are not `together` with the first of a call wait for another."""
+        """`call` takes up to `most` wishes and gives one answer for each.
+
+        A wish joins a call only where it goes `together` with the first one.
+        """
         self._call = call
         self._together = together
         self._most = most
         self._lock = Lock()
         self._queue: deque[_Turn[Wish, Answer]] = deque()
         self._is_led = False
+
+    @property
+    def waiting(self) -> int:
+        """How many callers wait for a later call than the one in flight."""
+        return len(self._queue)
 
     def ask(self, wish: Wish) -> Answer:
         """The answer to one wish, given alone or together with others."""
@@ -131,7 +137,7 @@ class Coalescer(Generic[Wish, Answer]):
 
 @dataclass(slots=True)
 class _Single:
-    """One payment to decide, by a caller that knows the directory in this version."""
+    """One payment to decide, checked against this version of the directory."""
 
     partition: int
     item: ReserveItem
@@ -139,16 +145,21 @@ class _Single:
 
 
 class CoalescedReserve:
-    """`Cache.reserve` for single payments, those of many threads combined."""
+    """`Reservations.reserve` for single payments, those of many threads in one round trip."""
 
     def __init__(self, cache: Cache) -> None:
         self._cache = cache
         self._coalescer = Coalescer(self._decide, _know_the_same, most=PAYMENTS_PER_CALL)
 
+    @property
+    def waiting(self) -> int:
+        """How many payments wait for a later call than the one in flight."""
+        return self._coalescer.waiting
+
     def reserve(
         self, partition: int, item: ReserveItem, directory_version: int
     ) -> tuple[ReserveReply | Stale, Elsewhere]:
-        """As `Cache.reserve`, for one payment."""
+        """Decide one payment; also returns the claims of its external id that another partition made before."""
         return self._coalescer.ask(_Single(partition, item, directory_version))
 
     def _decide(self, singles: list[_Single]) -> list[tuple[ReserveReply | Stale, Elsewhere]]:
@@ -169,18 +180,23 @@ def _know_the_same(one: _Single, other: _Single) -> bool:
 
 
 def _parts(reply: ReserveReply | Stale, count: int) -> list[ReserveReply | Stale]:
-    """A group's reply as one of each member; the first alone is asked to wake a drain."""
+    """A group's reply, split into one for each member; only the first asks to wake a drain."""
     if not isinstance(reply, ReserveReply):
         return [reply] * count
     return [ReserveReply(reply.wake and n == 0, [decision]) for n, decision in enumerate(reply.decisions)]
 
 
 class CoalescedLookUp(Generic[Answer]):
-    """A look-up by account, with those of many threads combined."""
+    """A look-up of accounts, those of many threads in one query."""
 
     def __init__(self, look_up: Callable[[list[str]], dict[str, Answer]]) -> None:
         self._look_up = look_up
         self._coalescer = Coalescer(self._together, lambda _one, _other: True, most=PAYMENTS_PER_CALL)
+
+    @property
+    def waiting(self) -> int:
+        """How many callers wait for a later query than the one in flight."""
+        return self._coalescer.waiting
 
     def ask(self, account_ids: Sequence[str]) -> dict[str, Answer]:
         """What there is of these accounts, and of those that others asked for at the same time."""

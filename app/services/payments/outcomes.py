@@ -1,19 +1,20 @@
-"""What a payment is answered, and where a payment is found: outbox, ledger, records of refusals."""
+"""The answers to payments: accepted, replayed, refused by the cache, rejected by the ledger.
+
+Whoever submits payments, one or many, makes their answers here from the decisions of `lua/reserve.lua`.
+"""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from app.domain.accounts import AccountFacts
-from app.domain.authorizations import Authorization, AuthorizationState
-from app.domain.errors import CacheUnavailable, LedgerUnavailable, OutcomeUnknown
-from app.domain.ledger_rows import QueuedIntent
-from app.domain.payment import Intent, Kind, OutboxPosition, PaymentRequest, parse_payment_id
+from app.domain.authorizations import Authorization
+from app.domain.errors import LedgerUnavailable
+from app.domain.payment import Intent, OutboxPosition, PaymentRequest, parse_payment_id
 from app.domain.payment_checks import prepare, refuse_reused
-from app.domain.posting_plan import authorization_of
-from app.domain.read_models import PostedPayment, RejectedPayment
 from app.domain.refusals import Refusal, RefusalCode
 from app.domain.reservations import Decision, Funds, Record, RecordState, ReserveCode, ReserveItem
 
@@ -23,11 +24,14 @@ if TYPE_CHECKING:
     from app.ledger.transactions import LedgerAuthorizations
 
 
+log = logging.getLogger(__name__)
+
+
 @dataclass(slots=True)
 class Accepted:
     """An acknowledged payment. `version` is the guarded account's after the decision, if still known.
 
-    In a dry run it has no position, for there is no such payment, and the `funds` that it would have left.
+    With `is_dry_run` the payment does not exist: its outbox position is empty, and `funds` are what it would leave.
     """
 
     outbox_position: OutboxPosition
@@ -36,33 +40,27 @@ class Accepted:
     funds: Funds | None = None
     replayed: bool = False
     posted: bool = False
+    is_dry_run: bool = False
     turned_away: bool = False
-    """It was to wait for the books, but all places were taken."""
+    """The caller asked to wait for the ledger, but the waiting room was full."""
 
     @property
     def payment_id(self) -> str:
         """The public id."""
         return self.outbox_position.payment_id
 
-    @property
-    def is_rehearsed(self) -> bool:
-        """Whether a dry run decided it, so that nothing was written."""
-        return not self.outbox_position.stream_id
 
-
-@dataclass(slots=True)
-class RefusedPayment:
-    """An external id whose payment the script refused; it never got an id of its own."""
-
-    external_id: str
-    refusal: Refusal
+Outcome = Accepted | Refusal
+"""The answer to one payment."""
 
 
 def posted_as(accepted: Accepted, outbox_position: OutboxPosition) -> Accepted:
+    """An accepted payment that the ledger has, at the position that it was posted from."""
     return Accepted(outbox_position, accepted.intent, accepted.version, replayed=accepted.replayed, posted=True)
 
 
 def funds_figures(funds: Funds) -> dict[str, object]:
+    """An account's funds as the figures of a refusal."""
     return {
         "balance_minor": funds.balance_minor,
         "held_minor": funds.held_minor,
@@ -73,6 +71,7 @@ def funds_figures(funds: Funds) -> dict[str, object]:
 
 
 def refuse_funds(code: ReserveCode, item: ReserveItem, funds: Funds) -> Refusal:
+    """The refusal of a payment for the state of its guarded account, or for the backlog of its partition."""
     intent = item.intent
     figures = {"account_id": intent.guarded_account_id, "amount_minor": intent.amount_minor, **funds_figures(funds)}
     if code is ReserveCode.VERSION_CONFLICT:
@@ -104,6 +103,7 @@ def refuse_funds(code: ReserveCode, item: ReserveItem, funds: Funds) -> Refusal:
 
 
 def refuse_exhausted(accepted: Accepted) -> Refusal:
+    """The refusal that tells a waiter of a pending payment whose accounts could not be locked."""
     return Refusal(
         RefusalCode.CONCURRENCY_RETRY_EXHAUSTED,
         "The payment is accepted and pending, but the books could not lock its accounts within the bounded retries. "
@@ -112,71 +112,24 @@ def refuse_exhausted(accepted: Accepted) -> Refusal:
     )
 
 
-log = logging.getLogger(__name__)
-
-
-class Finding:
-    """Looks for payments by their ids."""
+class Outcomes:
+    """Turns the cache's decisions, and what the ledger says of them, into answers."""
 
     def __init__(self, cache: Cache, history: History, authorizations: LedgerAuthorizations) -> None:
         self._cache = cache
         self._history = history
         self._authorizations = authorizations
 
-    def find(self, payment_id: str) -> QueuedIntent | PostedPayment | RejectedPayment | Authorization | None:
-        """A payment by its id, from the moment of its acknowledgement on.
-
-        The outbox first and the books after it: a payment leaves the one only when it is in the other.
-        """
-        outbox_position = parse_payment_id(payment_id)
-        if outbox_position is None:
-            return None
-        try:
-            queued = self._cache.outbox.pending(outbox_position)
-            concluded = self._cache.authorizations.conclusion(outbox_position)
-        except (CacheUnavailable, OutcomeUnknown):
-            log.warning("cache not reachable, looking for %s in the books only", payment_id)
-            queued = concluded = None
-        if queued is not None and queued.intent.kind == Kind.JOURNAL_HOLD:
-            return None
-        if queued is not None and queued.intent.kind != Kind.AUTHORIZATION:
-            return queued
-        posted = self._history.posted(payment_id)
-        if posted is not None:
-            return posted
-        authorization = self._authorizations.get(payment_id) if queued is None else authorization_of(queued)
-        if authorization is None:
-            return self._history.rejected(payment_id)
-        if concluded is None or authorization.state is not AuthorizationState.AUTHORIZED:
-            return authorization
-        return authorization.concluded_as(concluded.state, concluded.captured_minor)
-
-    def find_by_external_id(
-        self, entity_id: str, external_id: str
-    ) -> QueuedIntent | PostedPayment | RejectedPayment | Authorization | RefusedPayment | None:
-        """A payment by its external id; of a refused one the refusal, while the idempotency window lasts."""
-        posted = self._history.posted_by_external_id(entity_id, external_id)
-        if posted is not None:
-            return posted if posted.kind in (Kind.PAYMENT, Kind.CAPTURE) else None
-        partition = self._cache.reservations.claimed_partition(entity_id, external_id)
-        record = None if partition is None else self._cache.reservations.record(partition, entity_id, external_id)
-        if record is not None and partition is not None:
-            if record.stream_id is not None:
-                return self.find(record.original_payment_id or OutboxPosition(partition, record.stream_id).payment_id)
-            assert record.funds is not None
-            refusal = Refusal(RefusalCode.INSUFFICIENT_FUNDS, "Refused for lack of funds.", funds_figures(record.funds))
-            return RefusedPayment(external_id, refusal)
-        authorization = self._authorizations.by_external_id(entity_id, external_id)
-        return authorization or self._history.rejected_by_external_id(entity_id, external_id)
-
-
-class Answering(Finding):
-    """Answers to payments, over the cache and the books."""
-
-    def outcome(
-        self, partition: int, item: ReserveItem, decision: Decision, first_partition: int | None
-    ) -> Accepted | Refusal:
-        """What a decision of the script answers; `first_partition` claimed the external id before, elsewhere."""
+    def of_decision(
+        self,
+        partition: int,
+        item: ReserveItem,
+        decision: Decision,
+        first_partition: int | None,
+        *,
+        dry_run: bool = False,
+    ) -> Outcome:
+        """The answer to a payment that the cache decided; `first_partition` has claimed its external id before."""
         intent = item.intent
         if decision.code is ReserveCode.RESERVED:
             if first_partition is not None:
@@ -184,18 +137,19 @@ class Answering(Finding):
                 if reused is not None:
                     return reused
             assert decision.stream_id is not None
-            return Accepted(OutboxPosition(partition, decision.stream_id), intent, decision.version, decision.funds)
+            outbox_position = OutboxPosition(partition, decision.stream_id)
+            return Accepted(outbox_position, intent, decision.version, decision.funds, is_dry_run=dry_run)
         if decision.code is ReserveCode.REPLAYED:
             assert decision.record is not None
-            return self._replay(partition, intent, decision.record)
+            return self._replay(partition, intent, decision.record, dry_run=dry_run)
         if decision.code is ReserveCode.REUSED:
             assert decision.record is not None
             return refuse_reused(intent, decision.record.fingerprint)
         assert decision.funds is not None
         return self._unless_in_ledger(intent, refuse_funds(decision.code, item, decision.funds))
 
-    def _replay(self, partition: int, intent: Intent, record: Record) -> Accepted | Refusal:
-        """The recorded answer to the same request."""
+    def _replay(self, partition: int, intent: Intent, record: Record, *, dry_run: bool = False) -> Outcome:
+        """The recorded answer to the same request; a dry run may have recorded it itself, and then with the funds."""
         if record.state is RecordState.REFUSED:
             assert record.funds is not None
             refusal = refuse_funds(ReserveCode.INSUFFICIENT_FUNDS, ReserveItem(intent), record.funds)
@@ -208,12 +162,13 @@ class Answering(Finding):
         outbox_position = OutboxPosition(partition, record.stream_id)
         if record.state is RecordState.REJECTED:
             return self.rejection(outbox_position, intent, replayed=True)
-        return Accepted(outbox_position, intent, record.version, record.funds, replayed=True)
+        is_dry_run = dry_run and record.funds is not None
+        return Accepted(outbox_position, intent, record.version, record.funds, replayed=True, is_dry_run=is_dry_run)
 
-    def _unless_in_ledger(self, intent: Intent, refusal: Refusal) -> Accepted | Refusal:
-        """A refusal, unless the books have the payment: the cache has forgotten it, and its funds are long spent.
+    def _unless_in_ledger(self, intent: Intent, refusal: Refusal) -> Outcome:
+        """A refusal, unless the ledger has the payment: the cache may have forgotten it, with its funds long spent.
 
-        Only refusals pay for this look. While the books are out of reach the refusal stands.
+        Only refusals pay for this query. While the ledger is out of reach the refusal stands.
         """
         if refusal.code is RefusalCode.LEDGER_BACKLOGGED:
             return refusal
@@ -221,7 +176,7 @@ class Answering(Finding):
             posted = self._history.posted_by_external_id(intent.entity_id, intent.external_id)
             known = posted or self._authorizations.by_external_id(intent.entity_id, intent.external_id)
         except LedgerUnavailable:
-            log.warning("books not reachable, external_id %s refused by the cache alone", intent.external_id)
+            log.warning("ledger not reachable, external_id %s refused by the cache alone", intent.external_id)
             return refusal
         if known is None:
             return refusal
@@ -232,7 +187,7 @@ class Answering(Finding):
         return Accepted(outbox_position, intent, None, replayed=True, posted=True)
 
     def rejection(self, outbox_position: OutboxPosition, intent: Intent | Authorization, *, replayed: bool) -> Refusal:
-        """Why the books rejected the intent at a place."""
+        """Why the ledger rejected the intent at an outbox position."""
         rejected = self._history.rejected(outbox_position.payment_id)
         if rejected is None:
             return Refusal(
@@ -249,17 +204,15 @@ class Answering(Finding):
     def reused_elsewhere(self, intent: Intent, first_partition: int) -> Refusal | None:
         """Refuse an external id that another partition has seen with other content.
 
-        The intent just reserved needs no undoing: the drain looks at the same claim and record, rejects it, and
-        releases its hold.
+        The intent just reserved stays: the drain reads the same claim and record, rejects the intent, and releases its
+        hold.
         """
         record = self._cache.reservations.record(first_partition, intent.entity_id, intent.external_id)
         if record is None or record.fingerprint == intent.fingerprint:
             return None
         return refuse_reused(intent, record.fingerprint)
 
-    def replay_or(
-        self, request: PaymentRequest, facts: dict[str, AccountFacts], refusal: Refusal
-    ) -> Refusal | Accepted:
+    def replay_or(self, request: PaymentRequest, facts: Mapping[str, AccountFacts], refusal: Refusal) -> Outcome:
         """A refusal, unless the same payment was accepted before the account's state barred it."""
         if refusal.code not in (RefusalCode.ACCOUNT_FROZEN, RefusalCode.ACCOUNT_CLOSED):
             return refusal

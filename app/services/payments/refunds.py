@@ -13,7 +13,8 @@ from app.domain.payment_checks import refuse_amount, refuse_id
 from app.domain.read_models import PostedPayment
 from app.domain.refusals import Refusal, RefusalCode
 from app.services.accounts.directory import DirectorySnapshot
-from app.services.payments.submit import Payments
+from app.services.payments.durable_wait import DurableWait
+from app.services.payments.find import FoundPayment, PaymentFinder
 from app.services.posting.journal_posting import Done, JournalPoster
 
 if TYPE_CHECKING:
@@ -22,23 +23,25 @@ if TYPE_CHECKING:
 
 
 PATIENCE_S = 5.0
-"""How long a refund waits for its payment to come into the books: they take milliseconds while a worker runs."""
+"""How long a refund waits for its payment to be posted, which takes milliseconds while a drain runs."""
 
 
 class Refunds:
-    """The verbs of refunds."""
+    """Posts refunds, and lists those of a payment."""
 
     def __init__(
         self,
         cache: Cache,
         register: LedgerTransactions,
-        payments: Payments,
+        finder: PaymentFinder,
+        durable_wait: DurableWait,
         poster: JournalPoster,
         patience_s: float = PATIENCE_S,
     ) -> None:
         self._cache = cache
         self._register = register
-        self._payments = payments
+        self._finder = finder
+        self._durable_wait = durable_wait
         self._poster = poster
         self.patience_s = patience_s
 
@@ -75,42 +78,41 @@ class Refunds:
 
     def list(self, payment_id: str) -> list[LedgerTransaction] | Refusal:
         """The refunds of a payment, oldest first."""
-        found = self._payments.find(payment_id)
+        found = self._finder.find(payment_id)
         if found is None:
             return _payment_not_found(payment_id)
         original_id = found.payment_id if isinstance(found, PostedPayment) else payment_id
         return self._register.related(original_id, Kind.REFUND.value)
 
     def _original(self, payment_id: str) -> PostedPayment | Refusal:
-        """The payment in the books; one that is on its way to them is waited for."""
-        found = self._payments.find(payment_id)
-        outbox_position = self._awaited(found)
+        """The payment in the ledger; waits for one that is still pending."""
+        found = self._finder.find(payment_id)
+        outbox_position = self._pending_position(found)
         if outbox_position is not None:
-            self._payments.waiting.wait(outbox_position, self.patience_s)
-            found = self._payments.find(payment_id)
+            self._durable_wait.wait(outbox_position, self.patience_s)
+            found = self._finder.find(payment_id)
         if isinstance(found, PostedPayment):
             return found
         return _payment_not_found(payment_id) if found is None else _not_posted(payment_id, found)
 
-    def _awaited(self, found: object) -> OutboxPosition | None:
+    def _pending_position(self, found: FoundPayment | None) -> OutboxPosition | None:
+        """The outbox position of the intent whose posting makes this payment refundable; None where there is none."""
         if isinstance(found, QueuedIntent):
             return found.outbox_position
-        if isinstance(found, Authorization) and found.state is AuthorizationState.CAPTURED:
-            outbox_position = parse_payment_id(found.payment_id)
-            conclusion = None if outbox_position is None else self._cache.authorizations.conclusion(outbox_position)
-            return (
-                None
-                if conclusion is None or outbox_position is None
-                else OutboxPosition(outbox_position.partition, conclusion.stream_id)
-            )
-        return None
+        if not isinstance(found, Authorization) or found.state is not AuthorizationState.CAPTURED:
+            return None
+        authorized_at = parse_payment_id(found.payment_id)
+        conclusion = None if authorized_at is None else self._cache.authorizations.conclusion(authorized_at)
+        if authorized_at is None or conclusion is None:
+            return None
+        return OutboxPosition(authorized_at.partition, conclusion.stream_id)
 
 
 def _payment_not_found(payment_id: str) -> Refusal:
     return Refusal(RefusalCode.PAYMENT_NOT_FOUND, f"There is no payment {payment_id!r}.", {"payment_id": payment_id})
 
 
-def _not_posted(payment_id: str, found: object) -> Refusal:
+def _not_posted(payment_id: str, found: FoundPayment) -> Refusal:
     if isinstance(found, Authorization):
         status = found.state.value
     else:

@@ -13,7 +13,7 @@ LONGEST_DELAY_S = 1.0
 
 
 def backoff_s(attempt: int, jitter: float) -> float:
-    """Full jitter: a random part (`jitter`, 0 to 1) of an exponentially growing delay, in seconds."""
+    """The delay before the next try, in seconds: a random part (`jitter`, 0 to 1) of one that doubles with each try."""
     return jitter * min(LONGEST_DELAY_S, FIRST_DELAY_S * 2.0**attempt)
 
 
@@ -24,7 +24,7 @@ class _Wait:
 
 
 class Contention:
-    """Which accounts were found locked, how often, and when to try them again."""
+    """Which accounts were locked by others, how often, and when to try them again."""
 
     def __init__(self, monotonic: Callable[[], float], jitter: Callable[[], float]) -> None:
         self._monotonic = monotonic
@@ -39,7 +39,7 @@ class Contention:
     def note(self, account_ids: Iterable[str]) -> set[str]:
         """Count one more failed try of these accounts; returns those whose tries are used up.
 
-        Their count starts anew: they are tried again, at the longest delay.
+        Their count starts again from zero, and they are tried again after the longest delay.
         """
         now = self._monotonic()
         exhausted = set()
@@ -55,7 +55,7 @@ class Contention:
         return exhausted
 
     def clear(self, account_ids: Iterable[str]) -> None:
-        """Forget accounts that could be locked again."""
+        """Forget accounts that could be locked."""
         if self._waits:
             for account_id in account_ids:
                 self._waits.pop(account_id, None)

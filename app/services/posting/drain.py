@@ -1,6 +1,9 @@
-"""Posting ordinary batches on remembered rows, and full ones while the next is being planned.
+"""The drain: it reads batches of intents from the outbox, posts them to the ledger, and settles them in the cache.
 
-Whatever surprises it posts nothing and is left to the careful path (`app/services/posting/locked.py`).
+An ordinary batch goes through `OptimisticPosting`: plan on remembered rows, write, settle. Whatever is out of the
+ordinary goes through `LockedPosting` (`app/services/posting/locked.py`).
+
+Full batches overlap: while the ledger writes one, the drain plans the next, and the cache settles the one before.
 """
 
 from __future__ import annotations
@@ -11,11 +14,11 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from app.domain.errors import ConcurrencyConflict, LedgerConstraintViolated, RowsChanged
-from app.domain.ledger_rows import PostingPlan
-from app.domain.optimistic_plan import OptimisticPlan, RememberedRows, is_ordinary, plan_optimistically
+from app.domain.ledger_rows import PostingPlan, RememberedRows
+from app.domain.posting_plan import is_ordinary, plan_optimistically
 from app.domain.settlement import PartitionSettlement, settlements_of
 from app.services.posting.contention import Contention
 from app.services.posting.locked import LockedPosting
@@ -23,100 +26,100 @@ from app.services.posting.outbox import Batch, DrainReport, OutboxReader, Settle
 
 if TYPE_CHECKING:
     from app.cache.cache import Cache
+    from app.ledger.optimistic_posting import PackedPlan
     from app.ledger.posting_session import PostingSession
 
 
 log = logging.getLogger(__name__)
 
-_SURPRISES = (RowsChanged, ConcurrencyConflict, LedgerConstraintViolated)
+BATCH_LIMIT = 2_000
+"""Payments in one transaction: most of what group commit gives, and still well below a tenth of a second."""
 
 
 @dataclass(slots=True)
-class Prepared:
-    """A batch with its plan, the same as the books take it, and what the cache is to be told of it; `written` once its
-    writing has begun."""
+class PlannedBatch:
+    """A batch, its plan, the plan as it is sent to the ledger, and what the cache is told afterwards.
+
+    `writing` is there once the ledger has begun to write it.
+    """
 
     batch: Batch
-    plan: OptimisticPlan
-    packed: Any
+    plan: PostingPlan
+    packed: PackedPlan
     settlements: Sequence[PartitionSettlement]
-    written: Future[None] | None = None
+    writing: Future[None] | None = None
 
 
 class OptimisticPosting:
-    """Plans batches one upon the other, and writes them in this order, one at a time."""
+    """Plans batches on remembered rows, each on what the one before leaves, and writes them one at a time, in order."""
 
     def __init__(self, cache: Cache, ledger: PostingSession, contention: Contention, memory: RememberedRows) -> None:
         self._cache = cache
         self._ledger = ledger
         self._contention = contention
         self._remembered = memory
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="post")
-        self._on_its_way: Future[None] | None = None
+        self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="post")
+        self._writing: Future[None] | None = None
 
-    def prepare(self, batch: Batch) -> Prepared | None:
-        """Plan a batch upon all that was prepared before; None where the careful path must decide it."""
+    def plan(self, batch: Batch) -> PlannedBatch | None:
+        """Plan a batch on the rows that all earlier plans leave; None if it must be posted under row locks."""
         queued, memory = batch.queued, self._remembered
         if not queued or not is_ordinary(queued) or batch.claimed or not memory.knows_chains(queued):
             return None
-        unknown = memory.unknown(queued)
+        unknown = memory.unknown_accounts(queued)
         if unknown:
-            self.wait()  # the connection is in use, and what is on its way may change them
+            self.wait()  # the writer uses the connection, and what it writes may change these rows
             memory.learn(self._ledger.balances(unknown), {})
         plan = plan_optimistically(queued, memory, self._ledger.now())
         if plan is None:
             return None
-        memory.follow(plan)
-        settlements = settlements_of(queued, PostingPlan(), plan.balances, self._cache.partition_of, whole=batch.whole)
-        return Prepared(batch, plan, self._ledger.pack(plan), settlements)
+        memory.apply(plan)
+        settlements = settlements_of(queued, plan, plan.balances, self._cache.partition_of, whole=batch.whole)
+        return PlannedBatch(batch, plan, self._ledger.pack(plan), settlements)
 
-    def start(self, prepared: Prepared) -> None:
-        """Begin to write a batch while the caller goes on; none may be on its way."""
-        prepared.written = self._on_its_way = self._thread.submit(self._ledger.post, prepared.packed)
+    def begin_writing(self, planned: PlannedBatch) -> None:
+        """Write a batch in the background. No other may be being written."""
+        planned.writing = self._writing = self._writer.submit(self._ledger.post, planned.packed)
 
-    def complete(self, prepared: Prepared) -> bool:
-        """Write a batch, or wait until it is written; whether it is in the books now.
+    def finish_writing(self, planned: PlannedBatch) -> bool:
+        """Write a batch, or wait until it is written; returns whether it is in the ledger now.
 
-        If it is not, nothing is remembered any more, and what was planned upon it must not be written.
+        If it is not, nothing is remembered any more, and plans that were made on it must not be written.
         """
         try:
-            if prepared.written is None:
-                self._ledger.post(prepared.packed)
+            if planned.writing is None:
+                self._ledger.post(planned.packed)
             else:
-                prepared.written.result()
-        except _SURPRISES as surprise:
-            self._surprised(prepared.plan, surprise)
+                planned.writing.result()
+        except (RowsChanged, ConcurrencyConflict, LedgerConstraintViolated) as obstacle:
+            self._give_up(planned.plan, obstacle)
             return False
         finally:
-            self._on_its_way = None
-        self._contention.clear(prepared.plan.balances)
+            self._writing = None
+        self._contention.clear(planned.plan.balances)
         return True
 
     def wait(self) -> None:
-        """Wait for what is on its way, whatever becomes of it."""
-        if self._on_its_way is not None:
-            self._on_its_way.exception()
+        """Wait for the batch that is being written, whatever becomes of it."""
+        if self._writing is not None:
+            self._writing.exception()
 
-    def _surprised(self, plan: OptimisticPlan, surprise: Exception) -> None:
+    def _give_up(self, plan: PostingPlan, obstacle: Exception) -> None:
         self._remembered.forget()
-        log.info("remembered rows did not do, posting with care: %s", surprise)
-        if isinstance(surprise, ConcurrencyConflict):
-            changed = self._changed(plan)
+        log.info("optimistic posting given up, posting under row locks: %s", obstacle)
+        if isinstance(obstacle, ConcurrencyConflict):
+            changed = self._changed_accounts(plan)
             if changed:
-                self._ledger.count_conflicts(changed, retries=1, exhausted=0)
+                self._ledger.conflicts.count(changed, retries=1, exhausted=0)
 
-    def _changed(self, plan: OptimisticPlan) -> list[str]:
+    def _changed_accounts(self, plan: PostingPlan) -> list[str]:
         """The accounts that somebody else has changed since they were remembered."""
         present = self._ledger.balances(plan.balances.keys())
         return sorted(row.account_id for row in plan.balances_before if present[row.account_id].version != row.version)
 
 
-BATCH_LIMIT = 2_000
-"""Payments in one transaction: most of what group commit gives, and still well below a tenth of a second."""
-
-
 class Drain:
-    """Drains the outbox. One instance a worker; advisory locks keep two from the same partition."""
+    """Drains the outbox. There is one in each worker; advisory locks keep two from the same partition."""
 
     def __init__(
         self,
@@ -136,27 +139,10 @@ class Drain:
         self._settler = Settler(cache)
         self._optimistic = OptimisticPosting(cache, ledger, contention, self._remembered)
         self._locked = LockedPosting(
-            cache, ledger, contention, self._settler, self._reader, self._remembered, sleep=sleep, jitter=jitter
+            cache, ledger, contention, self._reader, self._settler, self._remembered, sleep=sleep, jitter=jitter
         )
-        self._ahead: Prepared | None = None
-        """The next round, if the last one was full: it is being written already."""
-
-    @contextmanager
-    def turn(self) -> Iterator[list[int]]:
-        """Keep other drains away, for as many rounds as are made; yields the partitions that nobody else is draining.
-
-        Nobody else reads meanwhile what is in the books and not yet trimmed.
-        """
-        with self._draining(range(self.cache.partitions)) as partitions:
-            yield partitions
-
-    def round(self, partitions: Sequence[int]) -> DrainReport:
-        """Post and settle one batch from partitions that this drain keeps others away from.
-
-        Where the batch is full, the books write it while the next one is planned, and the cache settles it while the
-        books write the next one.
-        """
-        return self._round(partitions, go_ahead=True)
+        self._next: PlannedBatch | None = None
+        """The batch of the next round, which is being written already if the last one was full."""
 
     def run_once(self) -> DrainReport:
         """Take a turn of one round, if there are intents at all."""
@@ -164,7 +150,20 @@ class Drain:
         if not backlogged:
             return DrainReport()
         with self._draining(backlogged) as partitions:
-            return self._round(partitions, go_ahead=False) if partitions else DrainReport()
+            return self._post_one(partitions, look_ahead=False) if partitions else DrainReport()
+
+    @contextmanager
+    def turn(self) -> Iterator[list[int]]:
+        """Keep other drains away for several rounds; yields the partitions that nobody else is draining.
+
+        So nobody else reads what is in the ledger but not trimmed from the outbox yet.
+        """
+        with self._draining(range(self.cache.partitions)) as partitions:
+            yield partitions
+
+    def round(self, partitions: Sequence[int]) -> DrainReport:
+        """Post and settle one batch from the partitions of this turn. If it is full, begin with the next one."""
+        return self._post_one(partitions, look_ahead=True)
 
     @contextmanager
     def _draining(self, partitions: Sequence[int]) -> Iterator[list[int]]:
@@ -172,46 +171,44 @@ class Drain:
         with self._ledger.draining(partitions) as held:
             try:
                 yield held
-                self._finish()
+                self._finish_next()
             finally:
-                self._ahead = None
+                self._next = None
                 self._optimistic.wait()
                 self._settler.finish()
 
-    def _finish(self) -> None:
-        """Bring the round that was begun ahead to its end."""
-        if self._ahead is not None and self._optimistic.complete(self._ahead):
-            self._settler.settle(self._ahead.settlements, beside=False)
+    def _finish_next(self) -> None:
+        """Finish the round that was begun ahead."""
+        if self._next is not None and self._optimistic.finish_writing(self._next):
+            self._settler.settle(self._next.settlements, in_background=False)
 
-    def _round(self, partitions: Sequence[int], *, go_ahead: bool) -> DrainReport:
-        current, self._ahead = self._ahead, None
+    def _post_one(self, partitions: Sequence[int], *, look_ahead: bool) -> DrainReport:
+        """Read, plan, write and settle one batch."""
+        current, self._next = self._next, None
         if current is None:
-            self._optimistic.wait()  # where a settle failed, more may have been begun
+            self._optimistic.wait()  # if a settle failed, a batch may still be being written
             batch = self._reader.read(partitions, self._settler.posted_up_to)
-            current = self._optimistic.prepare(batch)
+            current = self._optimistic.plan(batch)
             if current is None:
                 return self._post_locked(partitions, batch)
-        is_followed = self._reader.is_followed(current.batch)
-        following = self._go_ahead(partitions, current) if go_ahead and is_followed else None
-        if not self._optimistic.complete(current):
+        more_follow = self._reader.more_follow(current.batch)
+        following = self._plan_next(partitions, current) if look_ahead and more_follow else None
+        if not self._optimistic.finish_writing(current):
             return self._post_locked(partitions)
         if following is not None:
-            self._optimistic.start(following)
-        self._settler.settle(current.settlements, beside=is_followed)
-        self._ahead = following
+            self._optimistic.begin_writing(following)
+        self._settler.settle(current.settlements, in_background=more_follow)
+        self._next = following
         batch = current.batch
         return DrainReport(posted=len(batch.queued), deferred=len(batch.deferred), awaited=batch.awaited())
 
-    def _go_ahead(self, partitions: Sequence[int], current: Prepared) -> Prepared | None:
-        """Prepare the next batch while the books write this one."""
-        if current.written is None:
-            self._optimistic.start(current)
-        taken = {**self._settler.posted_up_to, **current.batch.last_positions()}
-        return self._optimistic.prepare(self._reader.read_behind(current.batch, partitions, taken))
+    def _plan_next(self, partitions: Sequence[int], current: PlannedBatch) -> PlannedBatch | None:
+        """Read and plan the next batch while the ledger writes the current one."""
+        if current.writing is None:
+            self._optimistic.begin_writing(current)
+        read_up_to = {**self._settler.posted_up_to, **current.batch.last_positions()}
+        return self._optimistic.plan(self._reader.read_next(current.batch, partitions, read_up_to))
 
     def _post_locked(self, partitions: Sequence[int], batch: Batch | None = None) -> DrainReport:
-        """Post with care what stands behind the posted; the batch that was read already, for the first try."""
-        unread = [batch] if batch is not None else []
-        return self._locked.post(
-            lambda: unread.pop() if unread else self._reader.read(partitions, self._settler.posted_up_to)
-        )
+        """Post the remaining intents under row locks, starting with the batch already read."""
+        return self._locked.post(lambda: self._reader.read(partitions, self._settler.posted_up_to), batch)

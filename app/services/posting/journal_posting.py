@@ -1,4 +1,9 @@
-"""Funds held in the cache for what is posted at once, and what becomes of them."""
+"""Posting journals, reversals and refunds while the caller waits, under a hold of the funds that they take.
+
+A journal touches accounts of several partitions, so no single script call can decide it. Its funds are held in every
+partition first, then the ledger is written, then the cache is settled. A process that is killed in between leaves the
+holds in the outboxes, where the drain finds them and asks the ledger what became of the journal.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +19,7 @@ from app.domain.errors import (
     LedgerConstraintViolated,
     OutcomeUnknown,
 )
-from app.domain.hash_chain import LedgerTransaction
+from app.domain.hash_chain import LedgerTransaction, transactions_from
 from app.domain.journals import Draft, Order, hold_intents, plan_journal, refuse_reused_by
 from app.domain.ledger_rows import LedgerBalance, QueuedIntent
 from app.domain.payment import Intent, OutboxPosition
@@ -22,8 +27,8 @@ from app.domain.refusals import Refusal, RefusalCode
 from app.domain.reservations import Decision, Failed, ReserveCode, ReserveItem, ReserveReply, Stale
 from app.domain.settlement import AccountSettlement
 from app.domain.timestamps import to_milliseconds
-from app.services.accounts.directory import AccountDirectory, DirectorySnapshot
-from app.services.payments.submit import PASSES
+from app.services.accounts.directory import DirectorySnapshot
+from app.services.payments.decide import Decider, NotReady
 from app.services.posting.contention import RETRIES, backoff_s
 
 if TYPE_CHECKING:
@@ -38,64 +43,49 @@ SETTLED_AT_ONCE = 50
 """Accounts a call: the holds of an account and their intents must go in the same one."""
 
 
-@dataclass(slots=True)
-class FactsChanged:
-    """The facts were older than a partition's; nothing is held, and the draft must be made anew."""
-
-
 class JournalHolds:
     """Holds funds for a journal in every partition that guards one of its accounts, or in none."""
 
-    def __init__(self, cache: Cache, reopen: Callable[[int], None], hydrate: Callable[[Sequence[str]], object]) -> None:
+    def __init__(self, cache: Cache) -> None:
         self._cache = cache
-        self._reopen = reopen
-        self._hydrate = hydrate
 
-    def hold(
-        self, intents: Sequence[Intent], directory_version: int, *, dry_run: bool
-    ) -> list[QueuedIntent] | Refusal | FactsChanged:
-        """Hold what the intents say, and return them the first one first; where one partition refuses, the others let
-        go. A dry run holds nothing.
+    def hold(self, intents: Sequence[Intent], directory_version: int, *, dry_run: bool) -> list[QueuedIntent] | Refusal:
+        """Hold what the intents say, and return them, the first one first. A dry run holds nothing.
 
-        What a lost answer leaves held goes when the drain finds it.
+        If one partition does not hold, the others release what they hold; NotReady where the next attempt may succeed.
+        What a lost answer leaves held, the drain releases when it finds it.
         """
-        held: list[QueuedIntent] = []
         groups = self._by_partition(intents)
-        for _ in range(PASSES):
-            calls = [(partition, [ReserveItem(one) for one in group]) for partition, group in groups.items()]
-            replies = self._cache.reservations.reserve_unclaimed(calls, directory_version, atomic=True, dry_run=dry_run)
-            answered = list(zip(groups.copy().items(), replies, strict=True))
-            for (partition, group), reply in answered:
-                if isinstance(reply, ReserveReply):
-                    held += _placed(partition, group, reply)
-                    del groups[partition]
-            refusal = next((found for (_, group), reply in answered if (found := _refusal(group, reply))), None)
-            stale = [partition for (partition, _), reply in answered if isinstance(reply, Stale)]
-            if refusal is not None or stale:
-                self.release([] if dry_run else held)
-                for partition in stale:
-                    self._reopen(partition)
-                return refusal or FactsChanged()
-            if not groups:
-                return sorted(held, key=lambda one: one.intent is not intents[0])
-            self._hydrate(sorted({one.guarded_account_id for group in groups.values() for one in group}))
+        calls = [(partition, [ReserveItem(one) for one in group]) for partition, group in groups.items()]
+        replies = self._cache.reservations.reserve_unclaimed(calls, directory_version, atomic=True, dry_run=dry_run)
+        answered = list(zip(groups.items(), replies, strict=True))
+        held = [one for (partition, group), reply in answered for one in _placed(partition, group, reply)]
+        if len(held) == len(intents):
+            return sorted(held, key=lambda one: one.intent is not intents[0])
         self.release([] if dry_run else held)
-        raise ConcurrencyRetryExhausted("the cache does not keep the accounts; nothing was moved")
+        refusal = next((found for (_, group), reply in answered if (found := _refusal(group, reply))), None)
+        if refusal is not None:
+            return refusal
+        cold = [group for (_, group), reply in answered if isinstance(reply, Failed)]
+        raise NotReady(
+            stale_partitions=[partition for (partition, _), reply in answered if isinstance(reply, Stale)],
+            cold_account_ids={one.guarded_account_id for group in cold for one in group},
+        )
 
     def release(self, held: Sequence[QueuedIntent]) -> None:
-        """Let go of what was held; what cannot be reached now the drain releases later."""
+        """Release what was held; where the cache does not answer now, the drain does it later."""
         for partition, chunk in self._chunks(held, {one.intent.guarded_account_id for one in held}):
             accounts = [
-                # At entry 0 every account stands at zero: a state that no cached one is behind.
+                # At entry 0 every account has zero: no cached account is older, so its balance stays as it is.
                 AccountSettlement(account_id, 0, 0, 0, 0, released=stream_ids)
                 for account_id, stream_ids in chunk
             ]
             self._settle(partition, accounts, [stream_id for _, stream_ids in chunk for stream_id in stream_ids])
 
     def settle(self, held: Sequence[QueuedIntent], balances: dict[str, LedgerBalance]) -> None:
-        """Tell the cache what the books say of every account, and let go of what was held.
+        """Tell the cache what the ledger says of every account, and release what was held.
 
-        The partition of the first hold comes last: it names all accounts, for whoever must finish this.
+        The partition of the first hold comes last: its intent names all accounts, for the drain that may finish this.
         """
         for partition, chunk in self._chunks(held, set(balances)):
             accounts = [_settlement(balances[account_id], stream_ids) for account_id, stream_ids in chunk]
@@ -116,7 +106,7 @@ class JournalHolds:
     def _chunks(
         self, held: Sequence[QueuedIntent], account_ids: set[str]
     ) -> Iterator[tuple[int, list[tuple[str, list[str]]]]]:
-        """Accounts with the positions held on them, a partition at a time, the first hold's account at the very end."""
+        """Accounts with what is held on them, a partition at a time, the first hold's account at the very end."""
         stream_ids = {one.intent.guarded_account_id: one.outbox_position.stream_id for one in held}
         last = held[0].intent.guarded_account_id if held else ""
         groups: dict[int, list[str]] = {}
@@ -130,7 +120,10 @@ class JournalHolds:
                 yield partition, [(one, [stream_ids[one]] if one in stream_ids else []) for one in chunk]
 
 
-def _placed(partition: int, group: Sequence[Intent], reply: ReserveReply) -> list[QueuedIntent]:
+def _placed(partition: int, group: Sequence[Intent], reply: ReserveReply | Failed | Stale) -> list[QueuedIntent]:
+    """The intents that a partition holds now; none where it did not decide, or refused."""
+    if not isinstance(reply, ReserveReply):
+        return []
     return [
         QueuedIntent(OutboxPosition(partition, decision.stream_id or ""), intent)
         for intent, decision in zip(group, reply.decisions, strict=True)
@@ -172,23 +165,23 @@ def _refuse(intent: Intent, decision: Decision) -> Refusal:
 
 
 PATIENT_TRIES = 3
-"""Tries around the drains; after these they are made to wait, which costs everybody more than a try does."""
+"""Tries beside the drains. Later ones make the drains wait, which costs everybody more than a try does."""
 
 Drafting = Callable[[DirectorySnapshot], Draft | Refusal]
-"""Makes the draft of an order, under its locks."""
+"""Makes the draft of an order from the accounts' facts, under the order's locks."""
 
 
 @dataclass(slots=True)
 class Done:
-    """A journal, reversal or refund in the books; rehearsed, it would be so."""
+    """A journal, reversal or refund in the ledger; with `is_dry_run`, as it would be there."""
 
     transaction: LedgerTransaction
     replayed: bool = False
-    rehearsed: bool = False
+    is_dry_run: bool = False
 
 
 class _Contended(ConcurrencyConflict):
-    """Somebody else has locked some accounts."""
+    """Another transaction has locked some of the accounts."""
 
     def __init__(self, account_ids: set[str]) -> None:
         super().__init__("accounts are locked")
@@ -197,14 +190,13 @@ class _Contended(ConcurrencyConflict):
 
 @dataclass(slots=True)
 class JournalPoster:
-    """Posts drafts, one operation at a time for each external id and each thing it relates to."""
+    """Posts drafts; orders of one external id, or that relate to the same payment or journal, follow one another."""
 
     ledger: JournalSessions
     register: LedgerTransactions
     cache: Cache
-    holding: JournalHolds
-    directory: AccountDirectory
-    is_outdated: Callable[[Sequence[object], int], bool]
+    holds: JournalHolds
+    decider: Decider
     wake: Callable[[], None]
     sleep: Callable[[float], None]
     jitter: Callable[[], float]
@@ -213,31 +205,23 @@ class JournalPoster:
     def post(self, order: Order, entity_id: str, drafting: Drafting, *, dry_run: bool = False) -> Done | Refusal:
         """Post what an order asks for, once; a repeat answers what was posted.
 
-        Raises ConcurrencyRetryExhausted where the books could not lock the accounts, with nothing moved.
+        Raises ConcurrencyRetryExhausted where the ledger could not lock the accounts; nothing was moved then.
         """
         known = self._known(order, entity_id)
         if known is not None:
             return known
         with self.ledger.session(_locks(order, entity_id)) as session:
-            for _ in range(PASSES):
+
+            def attempt(snapshot: DirectorySnapshot) -> Done | Refusal:
                 known = self._known(order, entity_id) or self._claimed(order, entity_id)
-                if known is not None:
-                    return known
-                snapshot = self.directory.snapshot()
-                draft = drafting(snapshot)
-                if isinstance(draft, Refusal):
-                    if self.is_outdated([draft], snapshot.version):
-                        continue
-                    return draft
-                outcome = self._attempt(session, draft, snapshot, dry_run=dry_run)
-                if not isinstance(outcome, FactsChanged):
-                    return outcome
-        raise ConcurrencyRetryExhausted("the accounts keep changing; nothing was moved")
+                return known or self._attempt(session, drafting(snapshot), snapshot, dry_run=dry_run)
+
+            return self.decider.decide(attempt)
 
     # Recognising a repeat
 
     def _known(self, order: Order, entity_id: str) -> Done | Refusal | None:
-        """What the books have under this external id."""
+        """What the ledger has under this external id."""
         posted = self.register.by_external_id(entity_id, order.external_id)
         if posted is None:
             return None
@@ -246,7 +230,7 @@ class JournalPoster:
         return Done(posted, replayed=True)
 
     def _claimed(self, order: Order, entity_id: str) -> Refusal | None:
-        """The refusal of an external id that a payment has used, which may still be on its way to the books."""
+        """The refusal of an external id that a payment has used, which may still be pending."""
         partition = self.cache.reservations.claimed_partition(entity_id, order.external_id)
         record = None if partition is None else self.cache.reservations.record(partition, entity_id, order.external_id)
         return None if record is None else refuse_reused_by(order, record.fingerprint)
@@ -254,24 +238,33 @@ class JournalPoster:
     # One attempt
 
     def _attempt(
-        self, session: JournalSession, draft: Draft, snapshot: DirectorySnapshot, *, dry_run: bool
-    ) -> Done | Refusal | FactsChanged:
+        self, session: JournalSession, draft: Draft | Refusal, snapshot: DirectorySnapshot, *, dry_run: bool
+    ) -> Done | Refusal:
+        if isinstance(draft, Refusal):
+            self.decider.require_current_facts([draft], snapshot.version)
+            return draft
         intents = hold_intents(draft, snapshot.facts(draft.account_ids), self.new_attempt_id())
-        held = self.holding.hold(intents, snapshot.version, dry_run=dry_run)
-        if not isinstance(held, list):
+        held = self.holds.hold(intents, snapshot.version, dry_run=dry_run)
+        if isinstance(held, Refusal):
             return held
+        return self._post_held(session, draft, held, dry_run=dry_run)
+
+    def _post_held(
+        self, session: JournalSession, draft: Draft, held: list[QueuedIntent], *, dry_run: bool
+    ) -> Done | Refusal:
+        """Post what is held, and release it where the ledger does not post."""
         if dry_run:
             return self._retried(session, draft, None)
-        # A fault that leaves the books' answer open leaves the holds too: the drain will ask.
+        # A fault that leaves the ledger's answer unknown leaves the holds too: the drain asks the ledger later.
         try:
             outcome = self._retried(session, draft, held)
             if isinstance(outcome, Refusal):
-                self.holding.release(held)
+                self.holds.release(held)
         except (ConcurrencyConflict, ConcurrencyRetryExhausted):
-            self.holding.release(held)
+            self.holds.release(held)
             raise
         finally:
-            self.wake()  # payments that came meanwhile found the outbox not empty, and left the drain asleep
+            self.wake()  # payments accepted meanwhile found the outbox not empty, and did not wake the drain
         return outcome
 
     def _retried(self, session: JournalSession, draft: Draft, held: list[QueuedIntent] | None) -> Done | Refusal:
@@ -292,9 +285,9 @@ class JournalPoster:
     def _write(
         self, session: JournalSession, draft: Draft, held: list[QueuedIntent] | None, *, without_drains: bool
     ) -> Done | Refusal:
-        """One posting transaction and its settle; `held` None rehearses it.
+        """One posting transaction and its settle; with `held` None a dry run, which writes nothing.
 
-        On a busy account the drains hold the row nearly always; who has met them often enough has them wait.
+        `without_drains`: the drains wait meanwhile. On a busy account they hold the row nearly always.
         """
         key = draft.entity_id, draft.order.external_id
         with session.posting_journal(without_drains=without_drains) as posting:
@@ -312,22 +305,21 @@ class JournalPoster:
             if isinstance(plan, Refusal):
                 return plan
             if held is not None:
-                posting.write(plan, balances, posted_at)
-        [transaction] = plan.transactions
+                posting.write(plan)
+        [transaction] = transactions_from(plan.transactions, plan.entries)
         if held is not None:
-            self._settle(held, balances)
-        return Done(transaction, rehearsed=held is None)
-
-    def _settle(self, held: Sequence[QueuedIntent], balances: dict[str, LedgerBalance]) -> None:
-        self.holding.settle(held, balances)
+            self.holds.settle(held, balances)
+        return Done(transaction, is_dry_run=held is None)
 
     def _count(self, session: JournalSession, draft: Draft, conflict: ConcurrencyConflict, *, last: bool) -> None:
-        hot = conflict.account_ids if isinstance(conflict, _Contended) else session.contended(draft.account_ids)
+        hot = (
+            conflict.account_ids if isinstance(conflict, _Contended) else session.conflicts.accounts(draft.account_ids)
+        )
         log.warning("%s %s: conflict: %s", draft.order.kind.value, draft.order.external_id, conflict)
-        session.count_conflicts(sorted(hot) or ["(unknown)"], retries=1, exhausted=int(last))
+        session.conflicts.count(sorted(hot) or ["(unknown)"], retries=1, exhausted=int(last))
 
 
 def _locks(order: Order, entity_id: str) -> list[str]:
-    """The locks of an operation: its external id, so that repeats follow one another, and what it relates to."""
+    """The names of an order's locks: its external id, so that repeats follow one another, and what it relates to."""
     locks = [f"external_id {entity_id} {order.external_id}"]
     return locks if order.relates_to is None else [*locks, f"relates_to {order.relates_to}"]

@@ -1,4 +1,4 @@
-"""Journals: posting, finding, reversing."""
+"""Journals: posting, finding and reversing them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from app.domain.journals import (
 from app.domain.payment import Kind
 from app.domain.payment_checks import refuse_id, refuse_unknown
 from app.domain.refusals import Refusal, RefusalCode
-from app.services.accounts.directory import DirectorySnapshot
+from app.services.accounts.directory import AccountDirectory, DirectorySnapshot
 from app.services.posting.journal_posting import Done, JournalPoster
 
 if TYPE_CHECKING:
@@ -26,26 +26,25 @@ if TYPE_CHECKING:
 
 
 class Journals:
-    """The verbs of journals."""
+    """Posts journals and reversals, and finds them."""
 
-    def __init__(self, register: LedgerTransactions, poster: JournalPoster) -> None:
+    def __init__(self, register: LedgerTransactions, directory: AccountDirectory, poster: JournalPoster) -> None:
         self._register = register
-        self._poster = poster
+        self._directory = directory
+        self.poster = poster
 
     def post(self, request: JournalRequest, actor: str, *, dry_run: bool = False) -> Done | Refusal:
         """Post a journal, once; a dry run checks everything and writes nothing."""
-        if refusal := refuse_journal_ids(request):
-            return refusal
         account_ids = request.account_ids
-        facts = self._poster.directory.snapshot().facts(account_ids)
-        if refusal := refuse_unknown(account_ids, facts):
+        facts = self._directory.snapshot().facts(account_ids)
+        if refusal := refuse_journal_ids(request, facts) or refuse_unknown(account_ids, facts):
             return refusal
         order = journal_order(request, actor)
 
         def drafting(snapshot: DirectorySnapshot) -> Draft | Refusal:
             return draft_journal(request, order, snapshot.facts(account_ids))
 
-        return self._poster.post(order, facts[account_ids[0]].entity_id, drafting, dry_run=dry_run)
+        return self.poster.post(order, facts[account_ids[0]].entity_id, drafting, dry_run=dry_run)
 
     def reverse(
         self, journal_id: str, external_id: str, reason: str, actor: str, *, dry_run: bool = False
@@ -64,7 +63,7 @@ class Journals:
                 return _already_reversed(journal_id, earlier)
             return draft_reversal(order, original, snapshot.facts([entry.account_id for entry in original.entries]))
 
-        return self._poster.post(order, original.entity_id, drafting, dry_run=dry_run)
+        return self.poster.post(order, original.entity_id, drafting, dry_run=dry_run)
 
     def find(self, journal_id: str) -> LedgerTransaction | None:
         """A journal or a reversal; None where there is none."""

@@ -1,6 +1,4 @@
-"""The drain's side of the outbox: reading batches, who claimed their external ids, settling them, and the report
-of a round.
-"""
+"""The drain's side of the outbox: reading batches of intents, and settling them once they are posted."""
 
 from __future__ import annotations
 
@@ -23,28 +21,10 @@ if TYPE_CHECKING:
     from app.cache.cache import Cache
 
 
-def claimed_by_others(cache: Cache, queued: Sequence[QueuedIntent]) -> dict[str, Refusal]:
-    """The refusals of intents whose external id another partition saw first, with other content, by payment id.
-
-    Whoever sent them was told so; they must not post, nor push the first payment aside.
-    """
-    claiming = [one for one in queued if one.intent.kind not in CONCLUSIONS]
-    elsewhere = cache.reservations.claimed_elsewhere(list(by_partition(claiming).items()))
-    refused: dict[str, Refusal] = {}
-    if not elsewhere:
-        return refused
-    for one in claiming:
-        first = elsewhere.get(one.key)
-        if first is None or first == one.outbox_position.partition:
-            continue
-        record = cache.reservations.record(first, *one.key)
-        if record is not None and record.fingerprint != one.intent.fingerprint:
-            refused[one.outbox_position.payment_id] = refuse_reused(one.intent, record.fingerprint)
-    return refused
-
+log = logging.getLogger(__name__)
 
 JOURNAL_PATIENCE_MS = 30_000
-"""A journal's hold is its maker's to settle. After this, longer than any request lives, it was left behind."""
+"""The process that posts a journal settles its hold. After this time, longer than any request lives, the drain does."""
 
 
 @dataclass(slots=True)
@@ -58,12 +38,12 @@ class Batch:
     spent: set[str] = field(default_factory=set)
     """Those of them whose retries are used up."""
     whole: bool = True
-    """Whether the round's intents are all that stand before their last position."""
+    """Whether no other intent precedes the last one of the batch in its outbox."""
     claimed: Mapping[str, Refusal] = field(default_factory=dict)
-    """Why those are refused whose external id another partition saw first, by payment id."""
+    """The refusals of intents whose external id another partition saw first, by payment id."""
 
     def part(self, units_of_it: Sequence[Sequence[QueuedIntent]]) -> Batch:
-        """Some of its intents to post; others stand before their last position."""
+        """Some of its intents to post. It is not whole, because the others may precede them."""
         return Batch([one for unit in units_of_it for one in unit], whole=False, claimed=self.claimed)
 
     def account_ids(self) -> list[str]:
@@ -75,7 +55,7 @@ class Batch:
         return sorted({queued.outbox_position.partition for queued in self.queued})
 
     def last_positions(self) -> dict[int, str]:
-        """The last position in each outbox that it takes from."""
+        """The stream id of the last intent from each partition."""
         return {queued.outbox_position.partition: queued.outbox_position.stream_id for queued in self.queued}
 
     def awaited(self) -> int:
@@ -110,44 +90,47 @@ class OutboxReader:
         self._contention = contention
         self._limit = limit
         self._now_ms = now_ms
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="read")
+        self._reader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="read")
         self._ahead: tuple[Batch, Future[Batch]] | None = None
-
-    def is_followed(self, batch: Batch) -> bool:
-        """Whether another batch is likely to stand behind this one, and can be read before this one is trimmed."""
-        return batch.whole and 2 * len(batch.queued) >= self._limit
+        """A batch, and the one after it, which is being read already."""
 
     def read(self, partitions: Sequence[int], after: Mapping[int, str]) -> Batch:
-        """The oldest intents of these partitions, passing over those whose accounts are locked.
+        """The oldest intents of these partitions, without those whose accounts are locked.
 
-        Where `after` has a position, those behind it.
+        In a partition that is in `after`, only intents after that stream id.
         """
         return self._read(partitions, after, self._contention.waiting())
 
-    def read_behind(self, batch: Batch, partitions: Sequence[int], after: Mapping[int, str]) -> Batch:
-        """The batch that stands behind a full one; `after` is where that one ends, or others before it did.
+    def more_follow(self, batch: Batch) -> bool:
+        """Whether more intents are likely to follow this batch, and can be read before it is trimmed."""
+        return batch.whole and 2 * len(batch.queued) >= self._limit
 
-        It was read already if it was asked for before. The one behind it is asked for now, if it is full too.
+    def read_next(self, batch: Batch, partitions: Sequence[int], after: Mapping[int, str]) -> Batch:
+        """The batch after a full one; `after` is where that one ends, or an earlier batch in other partitions.
+
+        If it is full too, the batch after it is read in the background, for the next call.
         """
         ahead, self._ahead = self._ahead, None
         found = ahead[1].result() if ahead and ahead[0] is batch else self.read(partitions, after)
-        if self.is_followed(found):
-            behind = {**after, **found.last_positions()}
-            self._ahead = found, self._thread.submit(self._read, partitions, behind, self._contention.waiting())
+        if self.more_follow(found):
+            after_found = {**after, **found.last_positions()}
+            self._ahead = found, self._reader.submit(self._read, partitions, after_found, self._contention.waiting())
         return found
 
     def _read(self, partitions: Sequence[int], after: Mapping[int, str], waiting: set[str]) -> Batch:
         batch = Batch()
-        for partition, (page, share) in self._pages(partitions, after).items():
-            self._take(self._outbox(partition, page, share), share, waiting, batch)
+        for partition, (page, share) in self._first_pages(partitions, after).items():
+            self._fill(batch, self._intents(partition, page, share), share, waiting)
         batch.whole = not batch.deferred
         batch.claimed = claimed_by_others(self._cache, batch.queued)
         return batch
 
-    def _pages(self, partitions: Sequence[int], after: Mapping[int, str]) -> dict[int, tuple[list[QueuedIntent], int]]:
+    def _first_pages(
+        self, partitions: Sequence[int], after: Mapping[int, str]
+    ) -> dict[int, tuple[list[QueuedIntent], int]]:
         """The first page of each partition that has intents, and how many it may give.
 
-        First an equal share of each in one round trip; what some leave of theirs goes to those that have more.
+        One round trip reads an equal share of each. What some leave of theirs goes to those that have more.
         """
         share = max(1, self._limit // len(partitions))
         pages = self._cache.outbox.read_many({partition: after.get(partition, "0") for partition in partitions}, share)
@@ -165,71 +148,88 @@ class OutboxReader:
             if page
         }
 
-    def _take(self, outbox: Iterator[QueuedIntent], share: int, waiting: set[str], batch: Batch) -> None:
-        """Take up to `share` intents; an atomic batch is taken whole, however many it has beyond the share."""
-        taken = 0
-        for unit in units(outbox):
-            if self._is_in_hand(unit[0]) or (waiting and _touches(unit, waiting)):
-                batch.deferred += unit
-            else:
-                batch.queued += unit
-                taken += len(unit)
-            if taken >= share:
-                return
-
-    def _is_in_hand(self, queued: QueuedIntent) -> bool:
-        """Whether it is the hold of a journal that may still be on its way."""
-        if queued.intent.kind != Kind.JOURNAL_HOLD:
-            return False
-        return self._now_ms() - queued.outbox_position.accepted_at_ms < JOURNAL_PATIENCE_MS
-
-    def _outbox(self, partition: int, page: list[QueuedIntent], size: int) -> Iterator[QueuedIntent]:
-        """The intents of a partition from its first page on; further ones are read as they are asked for."""
+    def _intents(self, partition: int, page: list[QueuedIntent], size: int) -> Iterator[QueuedIntent]:
+        """The intents of a partition, beginning with its first page. Further pages are read when they are needed."""
         while True:
             yield from page
             if len(page) < size:
                 return
             page = self._cache.outbox.read(partition, page[-1].outbox_position.stream_id, size)
 
+    def _fill(self, batch: Batch, intents: Iterator[QueuedIntent], share: int, waiting: set[str]) -> None:
+        """Add up to `share` intents to a batch. An atomic batch is added whole, even if it goes beyond the share."""
+        added = 0
+        for unit in units(intents):
+            if self._is_being_posted(unit[0]) or (waiting and _touches(unit, waiting)):
+                batch.deferred += unit
+            else:
+                batch.queued += unit
+                added += len(unit)
+            if added >= share:
+                return
+
+    def _is_being_posted(self, queued: QueuedIntent) -> bool:
+        """Whether it is the hold of a journal that another process may still be posting."""
+        if queued.intent.kind != Kind.JOURNAL_HOLD:
+            return False
+        return self._now_ms() - queued.outbox_position.accepted_at_ms < JOURNAL_PATIENCE_MS
+
 
 def _touches(unit: Sequence[QueuedIntent], account_ids: set[str]) -> bool:
     return any(not account_ids.isdisjoint(queued.account_ids) for queued in unit)
 
 
+def claimed_by_others(cache: Cache, queued: Sequence[QueuedIntent]) -> dict[str, Refusal]:
+    """The refusals of intents whose external id another partition saw first, with other content; by payment id.
+
+    Their senders have been told so. They must not post, and they must not keep the first payment from posting.
+    """
+    claiming = [one for one in queued if one.intent.kind not in CONCLUSIONS]
+    elsewhere = cache.reservations.claimed_elsewhere(list(by_partition(claiming).items()))
+    if not elsewhere:
+        return {}
+    refused: dict[str, Refusal] = {}
+    for one in claiming:
+        first = elsewhere.get(one.key)
+        if first is None or first == one.outbox_position.partition:
+            continue
+        record = cache.reservations.record(first, *one.key)
+        if record is not None and record.fingerprint != one.intent.fingerprint:
+            refused[one.outbox_position.payment_id] = refuse_reused(one.intent, record.fingerprint)
+    return refused
+
+
 class Settler:
-    """Settles rounds in order. At most one is on its way; none begins before the one before has succeeded."""
+    """Settles rounds in order, one at a time. A round is settled only after the one before has succeeded."""
 
     def __init__(self, cache: Cache) -> None:
         self._cache = cache
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="settle")
-        self._on_its_way: Future[None] | None = None
+        self._settler = ThreadPoolExecutor(max_workers=1, thread_name_prefix="settle")
+        self._settling: Future[None] | None = None
         self._posted_up_to: dict[int, str] = {}
 
     @property
     def posted_up_to(self) -> Mapping[int, str]:
-        """Where the outboxes must be read from, by partition: all before is in the books, though not trimmed."""
+        """Up to which stream id each outbox is posted but perhaps not trimmed yet; reading begins after it."""
         return self._posted_up_to
 
-    def settle(self, settlements: Sequence[PartitionSettlement], *, beside: bool) -> None:
-        """Settle a round; `beside` says that the caller goes on meanwhile, which needs it to be trimmed by position.
+    def settle(self, settlements: Sequence[PartitionSettlement], *, in_background: bool) -> None:
+        """Settle a round. Only one that trims its outboxes up to a position can be settled in the background.
 
-        Raises what became of the round before, and then leaves this one to whoever reads the outbox next.
+        Raises the error of the round before; then this round is left to the next drain that reads the outbox.
         """
         self.finish()
-        if not beside:
+        if not in_background:
             self._cache.outbox.settle_all(settlements)
             return
-        self._on_its_way = self._thread.submit(self._cache.outbox.settle_all, settlements)
+        self._settling = self._settler.submit(self._cache.outbox.settle_all, settlements)
         self._posted_up_to = {one.partition: one.done_up_to for one in settlements if one.done_up_to}
 
     def finish(self) -> None:
-        """Wait for the round on its way; raises what became of it."""
-        on_its_way, self._on_its_way, self._posted_up_to = self._on_its_way, None, {}
-        if on_its_way is not None:
-            on_its_way.result()
-
-
-log = logging.getLogger(__name__)
+        """Wait for the round that is being settled; raises its error."""
+        settling, self._settling, self._posted_up_to = self._settling, None, {}
+        if settling is not None:
+            settling.result()
 
 
 @dataclass(slots=True)
@@ -243,7 +243,7 @@ class DrainReport:
     conflicts: int = 0
     exhausted: int = 0
     awaited: int = 0
-    """For how many somebody waits, or waited."""
+    """For how many of them somebody waits."""
 
     @property
     def settled(self) -> int:

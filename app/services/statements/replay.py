@@ -1,17 +1,20 @@
-"""Replaying a file of bank movements as payments through the running system."""
+"""Replays a file of bank movements: each becomes a payment through the running system, in waves that may go together.
+
+A movement is counted when the ledger has answered it, so a report says what is in the ledger and not what was sent.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from app.domain.accounts import DEFAULT_ENTITY, AccountType
-from app.domain.bank_file import Movement, waves
+from app.domain.bank_file import Movement, customer_account, waves, without_reused
 from app.domain.errors import Fault
 from app.domain.payment import OutboxPosition, PaymentRequest, stream_id_order
-from app.domain.refusals import Refusal
+from app.domain.refusals import Refusal, RefusalCode
 from app.services.accounts.accounts import AccountRequest, Accounts
 from app.services.payments.outcomes import Accepted
 from app.services.payments.submit import Payments
@@ -27,7 +30,9 @@ WINDOW = 2_000
 
 LOOK_S = 0.002
 PATIENCE_S = 60.0
-"""How long a wave may wait for the books before the replay gives up; it can be started again at any time."""
+"""How long a wave may wait for the ledger before the replay gives up; it can be started again at any time."""
+
+START_AGAIN = "Start the replay again later: it continues where it stopped."
 
 ACTOR = "replay"
 
@@ -36,14 +41,44 @@ class ReplayStopped(Fault):
     """The replay cannot go on; what was sent stays, and a second run continues."""
 
 
+LACK_OF_FUNDS = frozenset({RefusalCode.INSUFFICIENT_FUNDS})
+"""Refusals that say nothing against a file: the movement is sound, and its account has too little."""
+
+Outcome = Accepted | Refusal
+
+
 @dataclass(slots=True)
 class ReplayReport:
-    """What a replay did, in movements."""
+    """What became of the movements: each is posted by this run, repeated, or refused.
 
-    accepted: int = 0
-    repeated: int = 0
+    A repeated one was in the ledger already, from an earlier run or an earlier line of the file.
+    """
+
     posted: int = 0
-    refused: Counter[str] = field(default_factory=Counter)
+    repeated: int = 0
+    refused: Counter[RefusalCode] = field(default_factory=Counter)
+    in_ledger: set[str] = field(default_factory=set)
+    """The transaction ids of the file that are in the ledger, whoever posted them."""
+    refused_for_content: list[tuple[int, Refusal]] = field(default_factory=list)
+    """Movements that are not refused for lack of funds, by their line: somebody has to look at them."""
+
+    @property
+    def movements(self) -> int:
+        """How many movements there were so far."""
+        return self.posted + self.repeated + self.refused.total()
+
+    def count(self, movement: Movement, outcome: Outcome) -> None:
+        """Count a movement by what the ledger has answered."""
+        if isinstance(outcome, Refusal):
+            self.refused[outcome.code] += 1
+            if outcome.code not in LACK_OF_FUNDS:
+                self.refused_for_content.append((movement.line, outcome))
+            return
+        self.in_ledger.add(movement.transaction_id)
+        if outcome.replayed:
+            self.repeated += 1
+        else:
+            self.posted += 1
 
 
 class Replay:
@@ -85,14 +120,18 @@ class Replay:
     def run(self, movements: Sequence[Movement]) -> Iterator[tuple[int, ReplayReport]]:
         """Play the movements; after each wave yields how many it had, and the report so far."""
         report = ReplayReport()
-        for wave in waves(movements, WINDOW):
+        to_send, reused = without_reused(movements)
+        for movement, refusal in reused:
+            report.count(movement, refusal)
+        yield len(reused), report
+        for wave in waves(to_send, WINDOW):
             outcomes = self._submit(wave)
-            outbox_positions = [outcome.outbox_position for outcome in outcomes if isinstance(outcome, Accepted)]
-            self._await_ledger(outbox_positions)
-            self._count(wave, outcomes, report)
+            self._await_ledger([outcome.outbox_position for outcome in outcomes if isinstance(outcome, Accepted)])
+            for movement, outcome in zip(wave, self._confirmed(outcomes), strict=True):
+                report.count(movement, outcome)
             yield len(wave), report
 
-    def _submit(self, wave: Sequence[Movement]) -> list[Accepted | Refusal]:
+    def _submit(self, wave: Sequence[Movement]) -> list[Outcome]:
         """The debits first and by themselves: one on a cold account is decided late, and must not see the credits."""
         debits = [self._request(movement) for movement in wave if not movement.is_credit]
         credits = [self._request(movement) for movement in wave if movement.is_credit]
@@ -123,8 +162,7 @@ class Replay:
             while self._is_waiting(partition, stream_id):
                 if self._monotonic() > give_up:
                     raise ReplayStopped(
-                        f"The books have not answered for {PATIENCE_S:.0f} s. Is a drain worker running? Start the "
-                        "replay again later: it goes on where it stopped."
+                        f"The ledger has not answered for {PATIENCE_S:.0f} s. Is a drain worker running? {START_AGAIN}"
                     )
                 self._sleep(LOOK_S)
 
@@ -132,17 +170,18 @@ class Replay:
         oldest = self._cache.outbox.read(partition, limit=1)
         return bool(oldest) and stream_id_order(oldest[0].outbox_position.stream_id) <= stream_id_order(stream_id)
 
-    def _count(self, wave: Sequence[Movement], outcomes: Sequence[Accepted | Refusal], report: ReplayReport) -> None:
-        for outcome in outcomes:
-            if isinstance(outcome, Refusal):
-                report.refused[outcome.code.value] += 1
-            elif outcome.replayed:
-                report.repeated += 1
-            else:
-                report.accepted += 1
-        report.posted += self._ledger.count_posted(DEFAULT_ENTITY, [movement.transaction_id for movement in wave])
+    def _confirmed(self, outcomes: Sequence[Outcome]) -> list[Outcome]:
+        """The outcomes as the ledger has them, which may reject what was accepted, or know it already."""
+        if any(isinstance(outcome, Refusal) and outcome.code is RefusalCode.LEDGER_BACKLOGGED for outcome in outcomes):
+            raise ReplayStopped("More payments wait for the ledger than the configured limit. " + START_AGAIN)
+        accepted = [outcome.payment_id for outcome in outcomes if isinstance(outcome, Accepted)]
+        posted = self._ledger.posted_among(accepted)
+        return [
+            outcome if isinstance(outcome, Refusal) or outcome.payment_id in posted else self._answer(outcome)
+            for outcome in outcomes
+        ]
 
-
-def customer_account(account_id: str) -> str:
-    """The account of a customer of the bank."""
-    return f"customer:{account_id}"
+    def _answer(self, accepted: Accepted) -> Outcome:
+        """What the ledger has made of an accepted payment that is not posted under its own id."""
+        outcome = self._payments.look_up(accepted)
+        return replace(outcome, replayed=True) if isinstance(outcome, Accepted) else outcome

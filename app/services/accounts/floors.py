@@ -1,0 +1,102 @@
+"""Floors in the cache: the limit below which an account cannot be spent, kept at least as strict as the ledger's.
+
+A change writes a stricter floor to the cache before the ledger has it, and a looser one after. So at no moment does the
+cache promise what the ledger would refuse.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from app.domain.account_changes import LimitCode, authorizations_hold_nothing, limit_below_promised, limit_below_use
+from app.domain.accounts import floor_of
+from app.domain.errors import Fault
+
+if TYPE_CHECKING:
+    from app.cache.cache import Cache
+    from app.domain.account_changes import UnfinishedChange
+    from app.domain.refusals import Refusal
+    from app.ledger.account_changes import LedgerAccountChanges, OpenChange
+
+
+log = logging.getLogger(__name__)
+
+
+class AccountIsCold(Exception):
+    """The cache does not have the account: roll the transaction back, hydrate the account, try again."""
+
+
+class CacheFloors:
+    """Changes the floors that the cache guards, while a transaction of the ledger holds the account."""
+
+    def __init__(self, cache: Cache, ledger: LedgerAccountChanges) -> None:
+        self._cache = cache
+        self._ledger = ledger
+
+    def refuse_limit(self, change: OpenChange, limit_minor: int | None, *, force: bool) -> Refusal | None:
+        """Refuse a limit under which the ledger would not take the capture of an authorization that is open now.
+
+        A forced limit may lie above the balance, but not above what is promised of it. A first limit must not meet
+        authorizations for which nothing is held. No intent of the account is pending here, so all that is held on it
+        are open authorizations.
+        """
+        assert change.account is not None
+        account_id = change.account.account_id
+        if limit_minor is None:
+            return None
+        if change.account.overdraft_limit_minor is None and (unheld := change.unheld_authorizations()):
+            return authorizations_hold_nothing(account_id, unheld)
+        if not force:
+            return None
+        cached = self._cache.accounts.balance(account_id)
+        if cached is None:
+            raise AccountIsCold
+        funds = cached.funds
+        breaks = funds.held_minor > 0 and funds.balance_minor - funds.held_minor < -limit_minor
+        return limit_below_promised(account_id, limit_minor, funds) if breaks else None
+
+    def tighten(self, account_id: str, limit_minor: int | None, version: int, *, force: bool) -> Refusal | None:
+        """Have the cache guard the stricter of the old and the new floor, unless the account's use is beyond it."""
+        reply = self._cache.accounts.limit(account_id, floor_of(limit_minor), version, "force" if force else "check")
+        if reply.code is LimitCode.COLD:
+            raise AccountIsCold
+        if reply.code is LimitCode.BELOW_USE:
+            assert reply.funds is not None
+            assert limit_minor is not None
+            return limit_below_use(account_id, limit_minor, reply.funds)
+        return None
+
+    def restore(self, account_id: str, version: int) -> None:
+        """Put back the ledger's floor after a change that may not have been committed.
+
+        The lock waits for a commit whose answer was lost. Where this fails too, the cache stays stricter than the
+        ledger until recovery.
+        """
+        try:
+            with self._ledger.changing(account_id) as change:
+                _, floor_minor = change.lock_balance()
+                self._cache.accounts.limit(account_id, floor_minor, version, "assign")
+        except Fault as fault:
+            log.error("the floor of account %s was not put back: %s", account_id, fault)
+
+    def assign(self, account_id: str) -> None:
+        """Have the cache guard the ledger's floor, whoever changed it last; a cold account gets it when it is hydrated.
+
+        The floor counts as of the next directory version: under the lock, no other change can commit that version.
+        """
+        with self._ledger.changing(account_id) as change:
+            _, floor_minor = change.lock_balance()
+            self._cache.accounts.limit(account_id, floor_minor, change.next_directory_version(), "assign")
+
+    def recover(self, left: UnfinishedChange, actor: str) -> None:
+        """Assign the ledger's floor after a change that broke off, and record it where the cache had another.
+
+        A change that is still under way holds the lock, so this sees what it commits.
+        """
+        with self._ledger.changing(left.account_id) as change:
+            _, floor_minor = change.lock_balance()
+            reply = self._cache.accounts.limit(left.account_id, floor_minor, change.next_directory_version(), "assign")
+            if reply.funds is not None and reply.funds.floor_minor != floor_minor:
+                figures = {"cache_floor_minor": reply.funds.floor_minor, "ledger_floor_minor": floor_minor}
+                change.record_mended({**figures, "begun_by": left.actor}, actor)

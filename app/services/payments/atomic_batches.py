@@ -1,0 +1,173 @@
+"""Atomic batches: payments that are decided all or none, in one script call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from app.domain.payment import PaymentRequest
+from app.domain.payment_checks import prepare
+from app.domain.refusals import Refusal, RefusalCode
+from app.domain.reservations import Elsewhere, Failed, ReserveCode, ReserveItem, Stale
+from app.services.payments.decide import Decider, NotReady
+from app.services.payments.outcomes import Accepted, Outcome, Outcomes
+from app.services.payments.submit import accounts_of
+
+if TYPE_CHECKING:
+    from app.cache.cache import Cache
+    from app.domain.accounts import AccountFacts
+    from app.services.accounts.directory import DirectorySnapshot
+
+
+Wanted = PaymentRequest | Refusal
+"""A payment of a batch, or why it could not be read."""
+
+Failure = tuple[int, Refusal]
+"""Which payment of an atomic batch failed, and why."""
+
+
+class AtomicBatches:
+    """Decides batches of which one guarded account's partition can decide everything."""
+
+    def __init__(
+        self,
+        cache: Cache,
+        decider: Decider,
+        outcomes: Outcomes,
+        wake: Callable[[], None],
+        *,
+        new_group_id: Callable[[], str],
+    ) -> None:
+        self._cache = cache
+        self._decider = decider
+        self._outcomes = outcomes
+        self._wake = wake
+        self._new_group_id = new_group_id
+
+    def submit(self, wanted: Sequence[Wanted], actor: str, *, dry_run: bool = False) -> list[Outcome]:
+        """Decide payments all or none.
+
+        If one fails nothing is written, not even a refusal: its external ids stay free, and the same batch may be
+        sent again. The first that fails answers with its own refusal, the others with `linked_payment_failed`; the
+        figure `failed_index` names it. A refusal among the `wanted` is a payment that could not even be read.
+        """
+        return self._decider.decide(lambda snapshot: self._attempt(wanted, actor, snapshot, dry_run=dry_run))
+
+    def _attempt(
+        self, wanted: Sequence[Wanted], actor: str, snapshot: DirectorySnapshot, *, dry_run: bool
+    ) -> list[Outcome]:
+        account_ids = accounts_of([one for one in wanted if isinstance(one, PaymentRequest)])
+        prepared = self._prepare(wanted, snapshot.facts(account_ids), actor)
+        items = {index: one for index, one in enumerate(prepared) if isinstance(one, ReserveItem)}
+        partitions = {self._cache.partition_of(item.intent.guarded_account_id) for item in items.values()}
+        refused = _refused(prepared, partitions)
+        if refused is not None:
+            self._decider.require_current_facts(refused, snapshot.version)
+            return refused
+        outcomes = {index: one for index, one in enumerate(prepared) if isinstance(one, Accepted)}
+        if not items:
+            return [outcomes[index] for index in range(len(wanted))]
+        [partition] = partitions
+        decided = self._reserve(partition, list(items.values()), snapshot.version, dry_run=dry_run)
+        indexes = list(items)
+        if isinstance(decided, tuple):
+            failed, refusal = decided
+            return _linked_failure(len(wanted), indexes[failed], refusal)
+        answers: dict[int, Outcome] = {**outcomes, **dict(zip(indexes, decided, strict=True))}
+        return [answers[index] for index in range(len(wanted))]
+
+    def _prepare(
+        self, wanted: Sequence[Wanted], facts: Mapping[str, AccountFacts], actor: str
+    ) -> list[ReserveItem | Outcome]:
+        """Each payment as an item to decide, or its refusal, or the earlier answer where its account is barred now."""
+        group_id = self._new_group_id()
+        prepared: list[ReserveItem | Outcome] = []
+        for request in wanted:
+            if isinstance(request, Refusal):
+                prepared.append(request)
+                continue
+            intent = prepare(request, facts, actor)
+            if isinstance(intent, Refusal):
+                prepared.append(self._outcomes.replay_or(request, facts, intent))
+            else:
+                prepared.append(ReserveItem(replace(intent, linked=group_id), request.expected_version))
+        return prepared
+
+    def _reserve(
+        self, partition: int, items: Sequence[ReserveItem], directory_version: int, *, dry_run: bool
+    ) -> list[Outcome] | Failure:
+        """Decide all payments in one script call."""
+        groups = [(partition, items)]
+        reservations = self._cache.reservations
+        reused = self._reused_elsewhere(items, reservations.claimed_elsewhere(groups))
+        if reused is not None:
+            return reused
+        [reply] = reservations.reserve_unclaimed(groups, directory_version, atomic=True, dry_run=dry_run)
+        if isinstance(reply, Stale):
+            raise NotReady(stale_partitions=(partition,))
+        if isinstance(reply, Failed):
+            return self._failure(partition, items, reply)
+        if not dry_run:
+            # Claimed afterwards, so that a failed batch leaves no trace. If another partition claims an id in between,
+            # the ledger's unique key stops one of the two, and with it the whole batch.
+            reservations.claim(groups)
+            if reply.wake:
+                self._wake()
+        return [
+            self._outcomes.of_decision(partition, item, decision, None, dry_run=dry_run)
+            for item, decision in zip(items, reply.decisions, strict=True)
+        ]
+
+    def _reused_elsewhere(self, items: Sequence[ReserveItem], elsewhere: Elsewhere) -> Failure | None:
+        """The first payment whose external id another partition has seen with other content."""
+        for index, item in enumerate(items):
+            first_partition = elsewhere.get((item.intent.entity_id, item.intent.external_id))
+            if first_partition is not None:
+                refusal = self._outcomes.reused_elsewhere(item.intent, first_partition)
+                if refusal is not None:
+                    return index, refusal
+        return None
+
+    def _failure(self, partition: int, items: Sequence[ReserveItem], failed: Failed) -> Failure:
+        item, decision = items[failed.index], failed.decision
+        if decision.code is ReserveCode.COLD:
+            raise NotReady(cold_account_ids={one.intent.guarded_account_id for one in items})
+        refusal = self._outcomes.of_decision(partition, item, decision, None)
+        assert isinstance(refusal, Refusal)
+        if decision.code is ReserveCode.INSUFFICIENT_FUNDS and decision.funds is not None:
+            available_minor, account_id = decision.funds.available_minor, item.intent.guarded_account_id
+            detail = (
+                f"Account {account_id!r} has {available_minor} available at this point of the batch, the payment needs "
+                f"{item.intent.hold_minor}. Nothing of the batch was recorded; it may be sent again."
+            )
+            refusal = replace(refusal, detail=detail)
+        return failed.index, refusal
+
+
+def _linked_failure(count: int, failed_index: int, refusal: Refusal) -> list[Outcome]:
+    """The answers of an atomic batch of `count` payments of which one failed."""
+    named: dict[str, object] = {"failed_index": failed_index}
+    linked = Refusal(
+        RefusalCode.LINKED_PAYMENT_FAILED,
+        f"Nothing was moved: payment {failed_index} of the atomic batch failed ({refusal.code.value}).",
+        {**named, "failed_code": refusal.code.value},
+    )
+    outcomes: list[Outcome] = [linked] * count
+    outcomes[failed_index] = replace(refusal, figures={**refusal.figures, **named})
+    return outcomes
+
+
+def _refused(prepared: Sequence[ReserveItem | Outcome], partitions: Collection[int]) -> list[Outcome] | None:
+    """The answers of a batch that the script need not see, because its checks refuse it; None where it must decide."""
+    for index, one in enumerate(prepared):
+        if isinstance(one, Refusal):
+            return _linked_failure(len(prepared), index, one)
+    if len(partitions) <= 1:
+        return None
+    crossing = Refusal(
+        RefusalCode.BATCH_CROSSES_PARTITIONS,
+        "The guarded accounts of these payments lie in different partitions, so no single check can decide them all or "
+        "none. Payments out of one account always lie together; several accounts can be moved at once by a journal.",
+    )
+    return [crossing] * len(prepared)

@@ -1,0 +1,86 @@
+"""Deciding in the cache: one loop that retries where the cache is not ready yet.
+
+A decision rests on account facts from this process's directory and on balances in the cache. A partition may ask for a
+newer directory than the caller has (stale), or the cache may not have an account (cold). An attempt to decide then
+raises `NotReady`, and `Decider.decide` refreshes the directory or hydrates the account and runs the attempt again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable
+from typing import TYPE_CHECKING, TypeVar
+
+from app.domain.errors import ConcurrencyRetryExhausted
+from app.domain.refusals import Refusal, RefusalCode
+
+if TYPE_CHECKING:
+    from app.cache.cache import Cache
+    from app.ledger.accounts import LedgerAccounts
+    from app.services.accounts.directory import AccountDirectory, DirectorySnapshot
+    from app.services.accounts.hydration import Balances
+
+
+PASSES = 6
+"""One attempt decides; a cold account or a changed directory needs a second. More mean a fault."""
+
+REVOCABLE = frozenset(
+    {RefusalCode.ACCOUNT_FROZEN, RefusalCode.TWO_GUARDED_ACCOUNTS, RefusalCode.BATCH_CROSSES_PARTITIONS}
+)
+"""Refusals that a change of an account can take back."""
+
+ANY_PARTITION = 0
+"""The directory version is pushed to all partitions together, so one tells it for all."""
+
+Decided = TypeVar("Decided")
+
+
+class NotReady(Exception):
+    """An attempt could not decide: partitions ask for a newer directory, or the cache does not have some accounts."""
+
+    def __init__(self, *, stale_partitions: Collection[int] = (), cold_account_ids: Collection[str] = ()) -> None:
+        super().__init__("the cache is not ready to decide")
+        self.stale_partitions = stale_partitions
+        self.cold_account_ids = cold_account_ids
+
+
+class Decider:
+    """Runs attempts to decide, and makes the cache ready between them."""
+
+    def __init__(self, cache: Cache, ledger: LedgerAccounts, directory: AccountDirectory, balances: Balances) -> None:
+        self._cache = cache
+        self._ledger = ledger
+        self._directory = directory
+        self._balances = balances
+
+    def decide(self, attempt: Callable[[DirectorySnapshot], Decided]) -> Decided:
+        """What an attempt decides on the current directory; ConcurrencyRetryExhausted after PASSES attempts."""
+        for _ in range(PASSES):
+            try:
+                return attempt(self._directory.snapshot())
+            except NotReady as not_ready:
+                self._make_ready(not_ready)
+        raise ConcurrencyRetryExhausted("the accounts keep changing; nothing was moved")
+
+    def _make_ready(self, not_ready: NotReady) -> None:
+        if not_ready.stale_partitions:
+            self.reopen(not_ready.stale_partitions)
+        if not_ready.cold_account_ids:
+            self._balances.hydrate(sorted(not_ready.cold_account_ids))
+
+    def reopen(self, partitions: Collection[int]) -> None:
+        """Read the directory again, and have these partitions ask for at least its version."""
+        snapshot = self._directory.refresh()
+        for partition in partitions:
+            self._cache.accounts.open(partition, snapshot.version, self._ledger.last_position(partition))
+
+    def require_current_facts(self, outcomes: Iterable[object], version: int) -> None:
+        """Raise NotReady where a refusal among `outcomes` rests on facts of `version` that have changed since.
+
+        The script detects old facts only in what it is sent. A payment that the facts refuse never gets there: without
+        this check a process that only refuses would never learn that an account has been unfrozen.
+        """
+        if not any(isinstance(one, Refusal) and one.code in REVOCABLE for one in outcomes):
+            return
+        latest = self._cache.accounts.directory_version(ANY_PARTITION)
+        if latest is None or latest > version:
+            raise NotReady(stale_partitions=(ANY_PARTITION,))
