@@ -16,19 +16,17 @@ from typing import TYPE_CHECKING, Any
 from app.domain.account_changes import (
     AccountChange,
     AccountPatch,
-    Remainder,
     UnfinishedChange,
-    account_not_empty,
     changed_fields,
     changes_facts,
     needs_quiet,
     refuse_change,
 )
-from app.domain.account_refusals import account_not_found
+from app.domain.account_refusals import account_not_empty, account_not_found, change_not_confirmed
 from app.domain.accounts import AccountStatus
 from app.domain.errors import ConcurrencyRetryExhausted, Fault
 from app.domain.read_models import Account
-from app.domain.refusals import Refusal, RefusalCode
+from app.domain.refusals import Refusal
 from app.services.accounts.directory import DirectoryPush
 from app.services.accounts.floors import AccountIsCold, CacheFloors
 from app.services.accounts.hydration import Balances
@@ -182,7 +180,7 @@ class AccountChanges:
             self._directory.push()
         except Fault as fault:
             log.warning("change of account %s not pushed, the schedule will: %s", account.account_id, fault)
-            return _refuse_unpushed(account.account_id)
+            return change_not_confirmed(account.account_id)
         return account
 
     # Changing a frozen account, of which no intent is pending
@@ -230,19 +228,10 @@ class AccountChanges:
         cached = self._cache.accounts.balance(account_id)
         if cached is None:
             raise AccountIsCold
-        left = Remainder(
-            balance_minor=balance_minor,
-            held_minor=cached.funds.held_minor,
-            pending_payments=self._pending.count(account_id),
-            open_authorizations=change.open_authorizations(),
-        )
-        return None if left.is_empty else account_not_empty(account_id, left)
-
-
-def _refuse_unpushed(account_id: str) -> Refusal:
-    return Refusal(
-        RefusalCode.OUTCOME_UNKNOWN,
-        "The change is in the books, but the cache could not be told of it just now; it will be within seconds. "
-        "Repeat the request to be sure: a change made twice is made once.",
-        {"account_id": account_id},
-    )
+        left = {
+            "balance_minor": balance_minor,
+            "held_minor": cached.funds.held_minor,
+            "pending_payments": self._pending.count(account_id),
+            "open_authorizations": change.open_authorizations(),
+        }
+        return account_not_empty(account_id, **left) if any(left.values()) else None

@@ -9,7 +9,8 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from app.domain.account_changes import LimitCode, authorizations_hold_nothing, limit_below_promised, limit_below_use
+from app.domain.account_changes import LimitCode
+from app.domain.account_refusals import authorizations_hold_nothing, limit_below_authorizations, limit_below_use
 from app.domain.accounts import floor_of
 from app.domain.errors import Fault
 
@@ -54,7 +55,9 @@ class CacheFloors:
             raise AccountIsCold
         funds = cached.funds
         breaks = funds.held_minor > 0 and funds.balance_minor - funds.held_minor < -limit_minor
-        return limit_below_promised(account_id, limit_minor, funds) if breaks else None
+        if not breaks:
+            return None
+        return limit_below_authorizations(account_id, limit_minor, funds.balance_minor, funds.held_minor, funds.version)
 
     def tighten(self, account_id: str, limit_minor: int | None, version: int, *, force: bool) -> Refusal | None:
         """Have the cache guard the stricter of the old and the new floor, unless the account's use is beyond it."""
@@ -62,9 +65,10 @@ class CacheFloors:
         if reply.code is LimitCode.COLD:
             raise AccountIsCold
         if reply.code is LimitCode.BELOW_USE:
-            assert reply.funds is not None
+            funds = reply.funds
+            assert funds is not None
             assert limit_minor is not None
-            return limit_below_use(account_id, limit_minor, reply.funds)
+            return limit_below_use(account_id, limit_minor, funds.balance_minor, funds.held_minor, funds.version)
         return None
 
     def restore(self, account_id: str, version: int) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from app.domain.payment import PaymentRequest
 from app.domain.payment_checks import prepare
+from app.domain.payment_refusals import batch_crosses_partitions, insufficient_funds, linked_payment_failed
 from app.domain.refusals import Refusal, RefusalCode
 from app.domain.reservations import Elsewhere, Failed, ReserveCode, ReserveItem, Stale
 from app.services.payments.decide import Decider, NotReady
@@ -135,26 +136,22 @@ class AtomicBatches:
             raise NotReady(cold_account_ids={one.intent.guarded_account_id for one in items})
         refusal = self._outcomes.of_decision(partition, item, decision, None)
         assert isinstance(refusal, Refusal)
-        if decision.code is ReserveCode.INSUFFICIENT_FUNDS and decision.funds is not None:
-            available_minor, account_id = decision.funds.available_minor, item.intent.guarded_account_id
-            detail = (
-                f"Account {account_id!r} has {available_minor} available at this point of the batch, the payment needs "
-                f"{item.intent.hold_minor}. Nothing of the batch was recorded; it may be sent again."
+        if refusal.code is RefusalCode.INSUFFICIENT_FUNDS and decision.funds is not None:
+            refusal = insufficient_funds(
+                item.intent.guarded_account_id,
+                decision.funds.available_minor,
+                item.intent.hold_minor,
+                refusal.figures,
+                moment=" at this point of the batch",
+                advice="Nothing of the batch was recorded; it may be sent again.",
             )
-            refusal = replace(refusal, detail=detail)
         return failed.index, refusal
 
 
 def _linked_failure(count: int, failed_index: int, refusal: Refusal) -> list[Outcome]:
     """The answers of an atomic batch of `count` payments of which one failed."""
-    named: dict[str, object] = {"failed_index": failed_index}
-    linked = Refusal(
-        RefusalCode.LINKED_PAYMENT_FAILED,
-        f"Nothing was moved: payment {failed_index} of the atomic batch failed ({refusal.code.value}).",
-        {**named, "failed_code": refusal.code.value},
-    )
-    outcomes: list[Outcome] = [linked] * count
-    outcomes[failed_index] = replace(refusal, figures={**refusal.figures, **named})
+    outcomes: list[Outcome] = [linked_payment_failed(failed_index, refusal.code.value)] * count
+    outcomes[failed_index] = replace(refusal, figures={**refusal.figures, "failed_index": failed_index})
     return outcomes
 
 
@@ -165,9 +162,4 @@ def _refused(prepared: Sequence[ReserveItem | Outcome], partitions: Collection[i
             return _linked_failure(len(prepared), index, one)
     if len(partitions) <= 1:
         return None
-    crossing = Refusal(
-        RefusalCode.BATCH_CROSSES_PARTITIONS,
-        "The guarded accounts of these payments lie in different partitions, so no single check can decide them all or "
-        "none. Payments out of one account always lie together; several accounts can be moved at once by a journal.",
-    )
-    return [crossing] * len(prepared)
+    return [batch_crosses_partitions()] * len(prepared)

@@ -15,6 +15,13 @@ from app.domain.authorizations import Authorization
 from app.domain.errors import LedgerUnavailable
 from app.domain.payment import Intent, OutboxPosition, PaymentRequest, parse_payment_id
 from app.domain.payment_checks import prepare, refuse_reused
+from app.domain.payment_refusals import (
+    balance_out_of_range,
+    insufficient_funds,
+    ledger_backlogged,
+    optimistic_lock_conflict,
+    rejected_by_ledger,
+)
 from app.domain.refusals import Refusal, RefusalCode
 from app.domain.reservations import Decision, Funds, Record, RecordState, ReserveCode, ReserveItem
 
@@ -73,43 +80,16 @@ def funds_figures(funds: Funds) -> dict[str, object]:
 def refuse_funds(code: ReserveCode, item: ReserveItem, funds: Funds) -> Refusal:
     """The refusal of a payment for the state of its guarded account, or for the backlog of its partition."""
     intent = item.intent
-    figures = {"account_id": intent.guarded_account_id, "amount_minor": intent.amount_minor, **funds_figures(funds)}
+    account_id = intent.guarded_account_id
+    figures = {"account_id": account_id, "amount_minor": intent.amount_minor, **funds_figures(funds)}
     if code is ReserveCode.VERSION_CONFLICT:
-        return Refusal(
-            RefusalCode.OPTIMISTIC_LOCK_CONFLICT,
-            f"The account is at version {funds.version}, not {item.expected_version}. Read the balance again, decide "
-            f"again, and send the same external_id with the new version.",
-            {**figures, "current_version": funds.version, "expected_version": item.expected_version},
-        )
+        return optimistic_lock_conflict(funds.version, item.expected_version, figures)
     if code is ReserveCode.INSUFFICIENT_FUNDS:
-        return Refusal(
-            RefusalCode.INSUFFICIENT_FUNDS,
-            f"Account {intent.guarded_account_id!r} has {funds.available_minor} available, "
-            f"the payment needs {intent.hold_minor}. A retry needs a new external_id.",
-            figures,
-        )
+        advice = "A retry needs a new external_id."
+        return insufficient_funds(account_id, funds.available_minor, intent.hold_minor, figures, advice=advice)
     if code is ReserveCode.BALANCE_OUT_OF_RANGE:
-        return Refusal(
-            RefusalCode.BALANCE_OUT_OF_RANGE,
-            f"The funds of account {intent.guarded_account_id!r} would leave the range of ±(2^53 − 1).",
-            figures,
-        )
-    return Refusal(
-        RefusalCode.LEDGER_BACKLOGGED,
-        "More payments wait for the books than the configured limit; nothing was moved. "
-        "Retry with the same external_id.",
-        figures,
-    )
-
-
-def refuse_exhausted(accepted: Accepted) -> Refusal:
-    """The refusal that tells a waiter of a pending payment whose accounts could not be locked."""
-    return Refusal(
-        RefusalCode.CONCURRENCY_RETRY_EXHAUSTED,
-        "The payment is accepted and pending, but the books could not lock its accounts within the bounded retries. "
-        "It will post once they are free; ask for it by payment_id, or retry with the same external_id.",
-        {"payment_id": accepted.payment_id, "external_id": accepted.intent.external_id, "payment_status": "pending"},
-    )
+        return balance_out_of_range(account_id, figures)
+    return ledger_backlogged(figures, "Retry with the same external_id.")
 
 
 class Outcomes:
@@ -188,18 +168,12 @@ class Outcomes:
 
     def rejection(self, outbox_position: OutboxPosition, intent: Intent | Authorization, *, replayed: bool) -> Refusal:
         """Why the ledger rejected the intent at an outbox position."""
-        rejected = self._history.rejected(outbox_position.payment_id)
+        payment_id = outbox_position.payment_id
+        rejected = self._history.rejected(payment_id)
         if rejected is None:
-            return Refusal(
-                RefusalCode.REJECTED_BY_LEDGER,
-                f"The books rejected payment {outbox_position.payment_id}.",
-                {"payment_id": outbox_position.payment_id, "external_id": intent.external_id},
-                replayed,
-            )
+            return replace(rejected_by_ledger(payment_id, intent.external_id), replayed=replayed)
         refusal = rejected.refusal
-        return Refusal(
-            refusal.code, refusal.detail, {**refusal.figures, "payment_id": outbox_position.payment_id}, replayed
-        )
+        return replace(refusal, figures={**refusal.figures, "payment_id": payment_id}, replayed=replayed)
 
     def reused_elsewhere(self, intent: Intent, first_partition: int) -> Refusal | None:
         """Refuse an external id that another partition has seen with other content.

@@ -23,7 +23,13 @@ from app.domain.hash_chain import LedgerTransaction, transactions_from
 from app.domain.journals import Draft, Order, hold_intents, plan_journal, refuse_reused_by
 from app.domain.ledger_rows import LedgerBalance, QueuedIntent
 from app.domain.payment import Intent, OutboxPosition
-from app.domain.refusals import Refusal, RefusalCode
+from app.domain.payment_refusals import (
+    balance_out_of_range,
+    insufficient_funds,
+    ledger_backlogged,
+    rejected_by_constraint,
+)
+from app.domain.refusals import Refusal
 from app.domain.reservations import Decision, Failed, ReserveCode, ReserveItem, ReserveReply, Stale
 from app.domain.settlement import AccountSettlement
 from app.domain.timestamps import to_milliseconds
@@ -49,8 +55,12 @@ class JournalHolds:
     def __init__(self, cache: Cache) -> None:
         self._cache = cache
 
-    def hold(self, intents: Sequence[Intent], directory_version: int, *, dry_run: bool) -> list[QueuedIntent] | Refusal:
+    def hold(
+        self, intents: Sequence[Intent], directory_version: int, *, movement: str, dry_run: bool
+    ) -> list[QueuedIntent] | Refusal:
         """Hold what the intents say, and return them, the first one first. A dry run holds nothing.
+
+        `movement` is what the funds are held for, as a refusal names it.
 
         If one partition does not hold, the others release what they hold; NotReady where the next attempt may succeed.
         What a lost answer leaves held, the drain releases when it finds it.
@@ -63,7 +73,8 @@ class JournalHolds:
         if len(held) == len(intents):
             return sorted(held, key=lambda one: one.intent is not intents[0])
         self.release([] if dry_run else held)
-        refusal = next((found for (_, group), reply in answered if (found := _refusal(group, reply))), None)
+        refused = (_refusal(group, reply, movement) for (_, group), reply in answered)
+        refusal = next(filter(None, refused), None)
         if refusal is not None:
             return refusal
         cold = [group for (_, group), reply in answered if isinstance(reply, Failed)]
@@ -137,13 +148,13 @@ def _settlement(row: LedgerBalance, stream_ids: list[str]) -> AccountSettlement:
     )
 
 
-def _refusal(group: Sequence[Intent], reply: ReserveReply | Failed | Stale) -> Refusal | None:
+def _refusal(group: Sequence[Intent], reply: ReserveReply | Failed | Stale, movement: str) -> Refusal | None:
     if not isinstance(reply, Failed) or reply.decision.code is ReserveCode.COLD:
         return None
-    return _refuse(group[reply.index], reply.decision)
+    return _refuse(group[reply.index], reply.decision, movement)
 
 
-def _refuse(intent: Intent, decision: Decision) -> Refusal:
+def _refuse(intent: Intent, decision: Decision, movement: str) -> Refusal:
     account_id, funds = intent.guarded_account_id, decision.funds
     assert funds is not None
     figures: dict[str, object] = {
@@ -155,13 +166,17 @@ def _refuse(intent: Intent, decision: Decision) -> Refusal:
         "available_minor": funds.available_minor,
     }
     if decision.code is ReserveCode.INSUFFICIENT_FUNDS:
-        detail = f"Account {account_id!r} has {funds.available_minor} available, {intent.hold_minor} are needed."
-        return Refusal(RefusalCode.INSUFFICIENT_FUNDS, f"{detail} Nothing was moved.", figures)
+        return insufficient_funds(
+            account_id,
+            funds.available_minor,
+            intent.hold_minor,
+            figures,
+            movement=movement,
+            advice="Nothing was moved.",
+        )
     if decision.code is ReserveCode.BALANCE_OUT_OF_RANGE:
-        detail = f"The funds of account {account_id!r} would leave the range of ±(2^53 − 1)."
-        return Refusal(RefusalCode.BALANCE_OUT_OF_RANGE, detail, figures)
-    detail = "More payments wait for the books than the configured limit; nothing was moved. Retry."
-    return Refusal(RefusalCode.LEDGER_BACKLOGGED, detail, figures)
+        return balance_out_of_range(account_id, figures)
+    return ledger_backlogged(figures)
 
 
 PATIENT_TRIES = 3
@@ -244,7 +259,8 @@ class JournalPoster:
             self.decider.require_current_facts([draft], snapshot.version)
             return draft
         intents = hold_intents(draft, snapshot.facts(draft.account_ids), self.new_attempt_id())
-        held = self.holds.hold(intents, snapshot.version, dry_run=dry_run)
+        movement = draft.order.kind.value
+        held = self.holds.hold(intents, snapshot.version, movement=movement, dry_run=dry_run)
         if isinstance(held, Refusal):
             return held
         return self._post_held(session, draft, held, dry_run=dry_run)
@@ -275,11 +291,7 @@ class JournalPoster:
                 self._count(session, draft, conflict, last=attempt + 1 == RETRIES)
                 self.sleep(backoff_s(attempt, self.jitter()))
             except LedgerConstraintViolated as violation:
-                return Refusal(
-                    RefusalCode.REJECTED_BY_LEDGER,
-                    f"The books rejected the posting by {violation.constraint or 'a constraint'}: {violation}",
-                    {"constraint": violation.constraint},
-                )
+                return rejected_by_constraint(violation.constraint, str(violation))
         raise ConcurrencyRetryExhausted("the accounts could not be locked within the bounded retries")
 
     def _write(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from app.domain.hash_chain import LedgerTransaction
+from app.domain.journal_refusals import journal_already_reversed, journal_not_found
 from app.domain.journals import (
     JOURNAL_KINDS,
     Draft,
@@ -17,7 +18,7 @@ from app.domain.journals import (
 )
 from app.domain.payment import Kind
 from app.domain.payment_checks import refuse_id, refuse_unknown
-from app.domain.refusals import Refusal, RefusalCode
+from app.domain.refusals import Refusal
 from app.services.accounts.directory import AccountDirectory, DirectorySnapshot
 from app.services.posting.journal_posting import Done, JournalPoster
 
@@ -60,7 +61,7 @@ class Journals:
         def drafting(snapshot: DirectorySnapshot) -> Draft | Refusal:
             earlier = self.reversal_of(journal_id)
             if earlier is not None:
-                return _already_reversed(journal_id, earlier)
+                return journal_already_reversed(journal_id, earlier.payment_id)
             return draft_reversal(order, original, snapshot.facts([entry.account_id for entry in original.entries]))
 
         return self.poster.post(order, original.entity_id, drafting, dry_run=dry_run)
@@ -73,16 +74,3 @@ class Journals:
     def reversal_of(self, journal_id: str) -> LedgerTransaction | None:
         """The reversal of a journal, where there is one."""
         return next(iter(self._register.related(journal_id, Kind.REVERSAL.value)), None)
-
-
-def journal_not_found(journal_id: str) -> Refusal:
-    """The refusal where there is no such journal."""
-    return Refusal(RefusalCode.JOURNAL_NOT_FOUND, f"There is no journal {journal_id!r}.", {"journal_id": journal_id})
-
-
-def _already_reversed(journal_id: str, reversal: LedgerTransaction) -> Refusal:
-    return Refusal(
-        RefusalCode.JOURNAL_ALREADY_REVERSED,
-        f"Journal {journal_id} was reversed by {reversal.payment_id}.",
-        {"journal_id": journal_id, "reversed_by": reversal.payment_id},
-    )
