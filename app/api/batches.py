@@ -133,7 +133,7 @@ class _Outline(Struct, forbid_unknown_fields=True):
 _outline = Body(_Outline)
 _encode_lines = msgspec.json.Encoder().encode_lines
 
-Wanted = PaymentRequest | Refusal
+RequestOrRefusal = PaymentRequest | Refusal
 """A payment to make, or why it could not be read."""
 
 
@@ -170,7 +170,7 @@ def submit_batch() -> Response:
     return json_response(BatchBody([BatchItem(*_answer(outcome, durability)) for outcome in outcomes]))
 
 
-def _wanted(raw: bytes | Raw, now: datetime, *, may_hold_nul: bool) -> Wanted:
+def _wanted(raw: bytes | Raw, now: datetime, *, may_hold_nul: bool) -> RequestOrRefusal:
     """One payment of a batch, or the refusal of one that cannot be read."""
     try:
         body = new_payment.decode(bytes(raw)) if may_hold_nul else new_payment.decode_clean(raw)
@@ -179,7 +179,7 @@ def _wanted(raw: bytes | Raw, now: datetime, *, may_hold_nul: bool) -> Wanted:
         return refused.refusal
 
 
-def _each(wanted: Sequence[Wanted], actor: str, *, dry_run: bool) -> list[Outcome]:
+def _each(wanted: Sequence[RequestOrRefusal], actor: str, *, dry_run: bool) -> list[Outcome]:
     """Decide the payments that could be read; the others answer with their refusals. In the order of `wanted`."""
     requests = [one for one in wanted if isinstance(one, PaymentRequest)]
     outcomes = iter(services().batches.submit(requests, actor, dry_run=dry_run))
@@ -253,7 +253,7 @@ class _Stream:
         return [one if isinstance(one, Refusal) else next(outcomes) for one in wanted]
 
 
-def _wanted_line(line: Line, now: datetime) -> Wanted:
+def _wanted_line(line: Line, now: datetime) -> RequestOrRefusal:
     if line.text is None:
         return line_too_long(LONGEST_LINE)
     return _wanted(line.text, now, may_hold_nul=NUL in line.text)

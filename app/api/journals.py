@@ -16,7 +16,7 @@ from app.domain.journals import FEWEST_ENTRIES, MOST_ENTRIES, JournalLine, Journ
 from app.domain.refusals import Refusal
 from app.domain.timestamps import rfc3339
 from app.services.access.api_keys import Scope
-from app.services.posting.journal_posting import Done
+from app.services.posting.journal_posting import PostedJournal
 
 blueprint = Blueprint("journals", __name__)
 
@@ -126,7 +126,7 @@ def reverse_journal(journal_id: str) -> Response:
     return _answer(services().journals.reverse(journal_id, body.external_id, body.reason, actor(), dry_run=dry_run))
 
 
-def _answer(outcome: Done | Refusal) -> Response:
+def _answer(outcome: PostedJournal | Refusal) -> Response:
     if isinstance(outcome, Refusal):
         return problem(outcome)
     if outcome.is_dry_run:

@@ -16,15 +16,15 @@ from app.domain.reservations import Funds
 ACTION = "account.change"
 """What the audit trail calls a change of an account."""
 
-MENDED = "account.floor.mended"
-"""What the audit trail calls the repair of a floor in the cache, after a change that never reached the ledger."""
+FLOOR_RECOVERED = "account.floor.mended"
+"""What the audit trail calls the recovery of a floor in the cache, after a change that never reached the ledger."""
 
 _FACTS = frozenset({"status", "overdraft_limit_minor"})
 
 
 @dataclass(slots=True, frozen=True)
 class AccountPatch:
-    """What is to become of an account, and why. `fields` maps status, overdraft_limit_minor (minor units, None is no
+    """What is to change on an account, and why. `fields` maps status, overdraft_limit_minor (minor units, None is no
     floor), name or metadata to its new value. `force` lets a limit fall below what is in use. An `interim` change is
     made to be undone.
     """
@@ -37,7 +37,7 @@ class AccountPatch:
 
 @dataclass(slots=True, frozen=True)
 class UnfinishedChange:
-    """A change that was begun and not finished.
+    """A change that was begun but not finished.
 
     If it froze the account, `former_status` is the status before that and `frozen_in` the change that froze it.
     """
@@ -90,8 +90,8 @@ def changes_facts(changed: Mapping[str, Any]) -> bool:
     return not _FACTS.isdisjoint(changed)
 
 
-def needs_quiet(account: Account, changed: Mapping[str, Any], *, force: bool) -> bool:
-    """Whether every pending payment of the account must reach the ledger before the change.
+def needs_freeze(account: Account, changed: Mapping[str, Any], *, force: bool) -> bool:
+    """Whether the account must be frozen for the change until each of its pending payments is in the ledger.
 
     A closed account must keep a balance of zero. Pending payments were not checked against a first floor, and a forced
     limit may lie above the floor they were checked against: the ledger would reject payments that were acknowledged.

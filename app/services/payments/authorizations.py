@@ -41,10 +41,11 @@ _KIND = {
 }
 
 EXPIRED_AT_ONCE = 5_000
-"""Authorizations in one sweep: far more than a drain leaves pending, because what is not posted is found again."""
+"""Authorizations in one sweep. The ledger lists an authorization as due until its expiry is posted, so the limit is far
+above what a drain leaves pending: those listed again never crowd out the others."""
 
 CLOCK = "clock"
-"""The actor of an expiry."""
+"""The actor recorded for an expiry."""
 
 
 @dataclass(slots=True)
@@ -100,7 +101,7 @@ class Authorizations:
         )
 
     def expire_due(self, now: datetime) -> int:
-        """Release the authorizations whose time is over; returns how many. The cache's clock decides."""
+        """Expire the authorizations that are due; returns how many. The cache's clock has the last word."""
         released = 0
         for authorization in self._ledger.due(now, EXPIRED_AT_ONCE):
             try:
@@ -190,7 +191,7 @@ class Authorizations:
         amount_minor: int,
         earlier: Conclusion | None,
     ) -> Concluded | Refusal:
-        """The answer to a second conclusion: the first answer again if it asks for the same, else a refusal."""
+        """The answer to a second conclusion: the first answer again if both ask for the same, otherwise a refusal."""
         if earlier is None:
             return authorization_not_found(authorization.payment_id)
         if earlier.state is not state or earlier.captured_minor != amount_minor:
@@ -199,7 +200,7 @@ class Authorizations:
         return Concluded(authorization.concluded_as(state, amount_minor), end, replayed=True)
 
     def _in_ledger(self, authorization: Authorization) -> Conclusion | None:
-        """How it ended by the ledger: the cache forgets after the idempotency window."""
+        """How the authorization ended, as the ledger has it; the cache forgets this after the idempotency window."""
         stored = self._ledger.get(authorization.payment_id)
         end = parse_payment_id(stored.concluded_by) if stored and stored.concluded_by else None
         if stored is None or end is None:

@@ -74,7 +74,7 @@ class PaymentFinder:
         return authorization.concluded_as(concluded.state, concluded.captured_minor)
 
     def find_by_external_id(self, entity_id: str, external_id: str) -> FoundPayment | RefusedPayment | None:
-        """A payment by its external id; of a refused one the refusal, while the idempotency window lasts."""
+        """A payment by its external id; for one that the cache refused, the refusal, within the idempotency window."""
         posted = self._history.posted_by_external_id(entity_id, external_id)
         if posted is not None:
             return posted if posted.kind in (Kind.PAYMENT, Kind.CAPTURE) else None

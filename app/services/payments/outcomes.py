@@ -1,6 +1,7 @@
 """The answers to payments: accepted, replayed, refused by the cache, rejected by the ledger.
 
-Whoever submits payments, one or many, makes their answers here from the decisions of `lua/reserve.lua`.
+`Outcomes` turns each decision of `lua/reserve.lua` into the answer for the client, whether the payment came alone or in
+a batch.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class Accepted:
-    """An acknowledged payment. `version` is the guarded account's after the decision, if still known.
+    """An acknowledged payment. `version` is the guarded account's version after the decision, if still known.
 
     With `is_dry_run` the payment does not exist: its outbox position is empty, and `funds` are what it would leave.
     """
@@ -62,7 +63,7 @@ Outcome = Accepted | Refusal
 
 
 def posted_as(accepted: Accepted, outbox_position: OutboxPosition) -> Accepted:
-    """An accepted payment that the ledger has, at the position that it was posted from."""
+    """An accepted payment that is in the ledger now, with the outbox position that it was posted from."""
     return Accepted(outbox_position, accepted.intent, accepted.version, replayed=accepted.replayed, posted=True)
 
 
@@ -129,7 +130,7 @@ class Outcomes:
         return self._unless_in_ledger(intent, refuse_funds(decision.code, item, decision.funds))
 
     def _replay(self, partition: int, intent: Intent, record: Record, *, dry_run: bool = False) -> Outcome:
-        """The recorded answer to the same request; a dry run may have recorded it itself, and then with the funds."""
+        """The recorded answer to the same request. A dry run may meet a record of its own, which carries the funds."""
         if record.state is RecordState.REFUSED:
             assert record.funds is not None
             refusal = refuse_funds(ReserveCode.INSUFFICIENT_FUNDS, ReserveItem(intent), record.funds)
@@ -146,7 +147,7 @@ class Outcomes:
         return Accepted(outbox_position, intent, record.version, record.funds, replayed=True, is_dry_run=is_dry_run)
 
     def _unless_in_ledger(self, intent: Intent, refusal: Refusal) -> Outcome:
-        """A refusal, unless the ledger has the payment: the cache may have forgotten it, with its funds long spent.
+        """The refusal, unless the ledger has the payment: the cache may have forgotten it, and its funds may be spent.
 
         Only refusals pay for this query. While the ledger is out of reach the refusal stands.
         """
@@ -187,7 +188,7 @@ class Outcomes:
         return refuse_reused(intent, record.fingerprint)
 
     def replay_or(self, request: PaymentRequest, facts: Mapping[str, AccountFacts], refusal: Refusal) -> Outcome:
-        """A refusal, unless the same payment was accepted before the account's state barred it."""
+        """The refusal, or the earlier answer if the same payment came before its account was frozen or closed."""
         if refusal.code not in (RefusalCode.ACCOUNT_FROZEN, RefusalCode.ACCOUNT_CLOSED):
             return refusal
         open_facts = {account_id: account.as_open() for account_id, account in facts.items()}

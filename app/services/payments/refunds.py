@@ -1,4 +1,4 @@
-"""Refunds: taking a posted payment back, whole or in parts, and never more than all of it."""
+"""Refunds: giving a posted payment back, whole or in parts, and never more than was paid."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from app.domain.refusals import Refusal
 from app.services.accounts.directory import DirectorySnapshot
 from app.services.payments.durable_wait import DurableWait
 from app.services.payments.find import FoundPayment, PaymentFinder
-from app.services.posting.journal_posting import Done, JournalPoster
+from app.services.posting.journal_posting import JournalPoster, PostedJournal
 
 if TYPE_CHECKING:
     from app.cache.cache import Cache
@@ -56,7 +56,7 @@ class Refunds:
         actor: str,
         *,
         dry_run: bool = False,
-    ) -> Done | Refusal:
+    ) -> PostedJournal | Refusal:
         """Refund a payment, all that remains of it or `amount_minor`; waits for a payment that is still pending.
 
         A dry run checks everything and writes nothing.
@@ -98,7 +98,7 @@ class Refunds:
         return payment_not_found(payment_id) if found is None else payment_not_posted(payment_id, _status_of(found))
 
     def _pending_position(self, found: FoundPayment | None) -> OutboxPosition | None:
-        """The outbox position of the intent whose posting makes this payment refundable; None where there is none."""
+        """The outbox position of the intent whose posting makes this payment refundable; None if there is none."""
         if isinstance(found, QueuedIntent):
             return found.outbox_position
         if not isinstance(found, Authorization) or found.state is not AuthorizationState.CAPTURED:

@@ -105,7 +105,7 @@ class Payments:
         *,
         dry_run: bool,
     ) -> None:
-        """Decide the payments without an outcome in one round trip; NotReady where some are left without one."""
+        """Decide the payments without an outcome in one round trip; NotReady if some are left without one."""
         undecided = {index: request for index, request in enumerate(requests) if index not in outcomes}
         facts = snapshot.facts(accounts_of(undecided.values()))
         prepared = {index: prepare(request, facts, actor) for index, request in undecided.items()}

@@ -20,7 +20,7 @@ from app.domain.payment import Kind
 from app.domain.payment_checks import refuse_id, refuse_unknown
 from app.domain.refusals import Refusal
 from app.services.accounts.directory import AccountDirectory, DirectorySnapshot
-from app.services.posting.journal_posting import Done, JournalPoster
+from app.services.posting.journal_posting import JournalPoster, PostedJournal
 
 if TYPE_CHECKING:
     from app.ledger.transactions import LedgerTransactions
@@ -34,7 +34,7 @@ class Journals:
         self._directory = directory
         self.poster = poster
 
-    def post(self, request: JournalRequest, actor: str, *, dry_run: bool = False) -> Done | Refusal:
+    def post(self, request: JournalRequest, actor: str, *, dry_run: bool = False) -> PostedJournal | Refusal:
         """Post a journal, once; a dry run checks everything and writes nothing."""
         account_ids = request.account_ids
         facts = self._directory.snapshot().facts(account_ids)
@@ -49,7 +49,7 @@ class Journals:
 
     def reverse(
         self, journal_id: str, external_id: str, reason: str, actor: str, *, dry_run: bool = False
-    ) -> Done | Refusal:
+    ) -> PostedJournal | Refusal:
         """Undo a journal by its opposite, once; a dry run checks everything and writes nothing."""
         if refusal := refuse_id("external_id", external_id):
             return refusal
@@ -67,10 +67,10 @@ class Journals:
         return self.poster.post(order, original.entity_id, drafting, dry_run=dry_run)
 
     def find(self, journal_id: str) -> LedgerTransaction | None:
-        """A journal or a reversal; None where there is none."""
+        """A journal or a reversal; None if there is none."""
         found = self._register.get(journal_id)
         return found if found is not None and found.kind in JOURNAL_KINDS else None
 
     def reversal_of(self, journal_id: str) -> LedgerTransaction | None:
-        """The reversal of a journal, where there is one."""
+        """The reversal of a journal; None if there is none."""
         return next(iter(self._register.related(journal_id, Kind.REVERSAL.value)), None)
