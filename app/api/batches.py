@@ -124,8 +124,8 @@ class _Outline(Struct, forbid_unknown_fields=True):
 _payment = JsonBody(NewPayment)
 _encode_lines = msgspec.json.Encoder().encode_lines
 
-Wanted = PaymentRequest | Refusal
-"""A payment as asked for, or why it could not be read."""
+RequestOrRefusal = PaymentRequest | Refusal
+"""A payment to make, or why it could not be read."""
 
 
 @routes.add(
@@ -158,7 +158,7 @@ def submit_batch(call: Call[_Outline]) -> Answer:
     return json_answer(BatchBody([BatchItem(*_answer(outcome, durability)) for outcome in outcomes]))
 
 
-def _wanted(raw: bytes | Raw, now: datetime) -> Wanted:
+def _wanted(raw: bytes | Raw, now: datetime) -> RequestOrRefusal:
     """One payment of a batch, or the refusal of what cannot be read as one."""
     try:
         body = _payment.decode(bytes(raw))
@@ -167,7 +167,7 @@ def _wanted(raw: bytes | Raw, now: datetime) -> Wanted:
         return refused.refusal
 
 
-def _in_place(wanted: Sequence[Wanted], decided: Sequence[Any]) -> list[Any]:
+def _in_place(wanted: Sequence[RequestOrRefusal], decided: Sequence[Any]) -> list[Any]:
     """What was decided, and the refusals of what could not be read, each in its place."""
     outcomes = iter(decided)
     return [one if isinstance(one, Refusal) else next(outcomes) for one in wanted]
@@ -238,7 +238,7 @@ class _Stream(Iterator[bytes]):
         return _in_place(wanted, self._batches.submit_patiently(requests, self._actor, self._patience))
 
 
-def _wanted_line(line: Line, now: datetime) -> Wanted:
+def _wanted_line(line: Line, now: datetime) -> RequestOrRefusal:
     if line.text is None:
         return line_too_long(LONGEST_LINE)
     return _wanted(line.text, now)

@@ -15,7 +15,7 @@ from app.domain.journals import FEWEST_ENTRIES, MOST_ENTRIES, JournalLine, Journ
 from app.domain.refusals import Refusal
 from app.domain.timestamps import rfc3339
 from app.services.access.api_keys import Scope
-from app.services.posting.journal_posting import Done
+from app.services.posting.journal_posting import PostedJournal
 
 routes = Routes()
 
@@ -131,7 +131,7 @@ def reverse_journal(call: Call[NewReversal]) -> Answer:
     return _answer(call, outcome)
 
 
-def _answer(call: Call[Any], outcome: Done | Refusal) -> Answer:
+def _answer(call: Call[Any], outcome: PostedJournal | Refusal) -> Answer:
     if isinstance(outcome, Refusal):
         return problem(outcome)
     if outcome.is_dry_run:

@@ -21,7 +21,14 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
-from app.domain.account_changes import ACTION, MENDED, AccountChange, AccountPatch, UnfinishedChange, changes_facts
+from app.domain.account_changes import (
+    ACTION,
+    FLOOR_RECOVERED,
+    AccountChange,
+    AccountPatch,
+    UnfinishedChange,
+    changes_facts,
+)
 from app.domain.accounts import AccountStatus, floor_of
 from app.domain.read_models import Account
 from app.ledger.accounts import account_from
@@ -139,12 +146,12 @@ class OpenChange:
         """The moment is over."""
         self._connection.execute(delete(unfinished_change).where(unfinished_change.c.frozen_in == frozen_in))
 
-    def record_mended(self, figures: Mapping[str, Any], actor: str) -> None:
+    def record_floor_recovery(self, figures: Mapping[str, Any], actor: str) -> None:
         """Record that the cache guarded another floor than the books, and does so no more."""
         self._connection.execute(
             insert(audit_event).values(
                 actor=actor,
-                action=MENDED,
+                action=FLOOR_RECOVERED,
                 subject=self._account_id,
                 detail=dict(figures),
                 recorded_at=func.clock_timestamp(),

@@ -1,4 +1,4 @@
-"""SQLAlchemy's engines over the ledger, for everything but posting and reconciliation."""
+"""SQLAlchemy engines for the ledger: everything but posting and reconciliation uses them."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -56,7 +56,7 @@ def engine_for(
 
 
 def separate_connection(engine: Engine) -> psycopg.Connection[Any]:
-    """A connection with the engine's settings that its pool does not count; each statement commits by itself."""
+    """A connection with the engine's settings, outside its pool; each statement commits by itself."""
     pooled = engine.raw_connection()
     connection: Any = pooled.driver_connection
     pooled.detach()
@@ -74,5 +74,5 @@ def _sqlalchemy_url(database_url: str) -> URL:
 
 
 def any_of(values: Iterable[str]) -> CollectionAggregate[bool]:
-    """`= ANY(array)`: one bound parameter, so that the statement is prepared once whatever the number of values."""
+    """`= ANY(array)`: one bound parameter, so the same prepared statement serves any number of values."""
     return any_(literal(list(values), ARRAY(Text)))

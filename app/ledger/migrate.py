@@ -1,4 +1,4 @@
-"""Bringing the books' schema up to date."""
+"""Migrating: bringing the schema of the ledger up to date."""
 
 from typing import TYPE_CHECKING
 
@@ -35,7 +35,7 @@ def upgrade(owner_database_url: str, partitions: int = DEFAULT_PARTITIONS) -> No
 
 
 def is_current(engine: Engine) -> bool:
-    """Whether the schema is at this program's version."""
+    """Whether the schema is at the version that this program needs."""
     with translated(), engine.connect() as connection:
         return _is_current(connection)
 

@@ -1,4 +1,4 @@
-"""The cache, which every process knows."""
+"""Wiring of the cache, which every process uses."""
 
 from app.cache.cache import Cache
 from app.cache.client import request_client
@@ -6,7 +6,7 @@ from app.settings import Settings
 
 
 def build_cache(settings: Settings) -> Cache:
-    """The cache."""
+    """A cache of its own connections, with the installation's settings."""
     return Cache(
         request_client(settings.redis_url, settings.cache_deadline_s),
         partitions=settings.partitions,

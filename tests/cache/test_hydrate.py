@@ -56,7 +56,7 @@ def test_hydrating_with_what_is_newer_assigns_the_balance_and_keeps_the_holds(ca
 
 
 def test_a_settle_between_reading_and_hydrating_sends_the_reader_back(cache: CacheUnderTest) -> None:
-    cache.cache.accounts.place_holder(["alice"])
+    cache.cache.accounts.set_placeholders(["alice"])
     read_before = wallet("alice", 100, entry_count=3)
     cache.cache.outbox.settle(0, [settlement(balance_minor=70, entry_count=4)])
     before = cache.everything()
@@ -97,7 +97,7 @@ def test_without_the_placeholder_the_settle_would_pass_by(cache: CacheUnderTest)
 def test_a_placeholder_never_replaces_an_account(cache: CacheUnderTest) -> None:
     cache.with_wallet(balance_minor=100)
     before = cache.everything()
-    cache.cache.accounts.place_holder(["alice"])
+    cache.cache.accounts.set_placeholders(["alice"])
     assert cache.everything() == before
 
 

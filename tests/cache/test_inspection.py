@@ -20,7 +20,7 @@ def test_inspecting_shows_funds_and_holds_and_whether_their_intents_stand(cache:
 
 def test_cold_accounts_and_placeholders_are_left_out(cache: CacheUnderTest) -> None:
     cache.hydrate(wallet("alice", 1), ledger_row("carol", -5))
-    cache.cache.accounts.place_holder(["half"])
+    cache.cache.accounts.set_placeholders(["half"])
     cache.cache.outbox.settle(0, [settlement("half", 5)])
     assert [one.account_id for one in cache.cache.inspection.inspect(0, ["cold", "alice", "half", "carol"])] == [
         "alice",

@@ -118,7 +118,7 @@ def test_a_cold_account_stays_cold(cache: CacheUnderTest) -> None:
 
 
 def test_a_placeholder_remembers_the_settle_and_stays_cold_until_hydrated(cache: CacheUnderTest) -> None:
-    cache.cache.accounts.place_holder(["alice"])
+    cache.cache.accounts.set_placeholders(["alice"])
     assert cache.raw() == {"entry_count": "-1"}
     cache.cache.outbox.settle(0, [settlement(balance_minor=70, entry_count=3)])
     assert cache.raw() == {"entry_count": "3", "settled_version": "3"}
@@ -127,13 +127,13 @@ def test_a_placeholder_remembers_the_settle_and_stays_cold_until_hydrated(cache:
 
 
 def test_a_placeholder_of_an_account_without_entries_remembers_the_zeroth(cache: CacheUnderTest) -> None:
-    cache.cache.accounts.place_holder(["alice"])
+    cache.cache.accounts.set_placeholders(["alice"])
     cache.cache.outbox.settle(0, [settlement(balance_minor=0, entry_count=0)])
     assert cache.raw() == {"entry_count": "0", "settled_version": "0"}
 
 
 def test_a_placeholder_remembers_a_settle_that_only_concluded_authorizations(cache: CacheUnderTest) -> None:
-    cache.cache.accounts.place_holder(["alice"])
+    cache.cache.accounts.set_placeholders(["alice"])
     for version in (7, 9, 8):
         cache.cache.outbox.settle(0, [settlement(balance_minor=70, entry_count=3, version=version)])
     assert cache.raw() == {"entry_count": "3", "settled_version": "9"}

@@ -35,7 +35,7 @@ class CacheUnderTest:
 
     def hydrate(self, *balances: LedgerBalance, directory_version: int = DIRECTORY_VERSION) -> list[CachedBalance]:
         """What a service does with a cold account."""
-        self.cache.accounts.place_holder([row.account_id for row in balances])
+        self.cache.accounts.set_placeholders([row.account_id for row in balances])
         replies = self.cache.accounts.hydrate(balances, directory_version)
         return [reply for reply in replies if reply is not None]
 

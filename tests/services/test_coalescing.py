@@ -172,7 +172,7 @@ def till(world: World) -> Till:
     for name in ("alice", "bob"):
         world.account(name, balance_minor=100)
         world.warm(name)
-    world.paying.decider.reopen(range(PARTITIONS))
+    world.paying.decider.refresh_directory(range(PARTITIONS))
     return Till(world)
 
 

@@ -16,7 +16,7 @@ from app.domain.payment import stream_id_order
 from app.domain.read_models import PostedPayment, RejectedPayment
 from app.domain.refusals import RefusalCode
 from app.domain.settlement import Notice
-from app.services.payments.durable_wait import Answer, news_of
+from app.services.payments.durable_wait import Answer, ordered_notice
 from app.services.posting.contention import LONGEST_DELAY_S, RETRIES
 from app.services.posting.drain import Drain
 from tests import hot_state
@@ -486,7 +486,7 @@ def test_an_account_locked_elsewhere_is_deferred_counted_announced_and_posted_on
 
         funded.clock.now += LONGEST_DELAY_S
         assert funded.worker.run_once().posted == 1
-        assert news_of(heard()).answer(stream_id_order(stuck.outbox_position.stream_id)) is Answer.POSTED
+        assert ordered_notice(heard()).answer(stream_id_order(stuck.outbox_position.stream_id)) is Answer.POSTED
     assert (funded.booked("hot"), funded.booked("bob")) == (5, 30)
     funded.assert_proven()
 

@@ -4,7 +4,14 @@ import pytest
 
 from app.domain.payment import OutboxPosition, stream_id_order
 from app.domain.settlement import Notice
-from app.services.payments.durable_wait import MOST_KEPT, Answer, DurableWait, NoticeHistory, WaitingRoom, news_of
+from app.services.payments.durable_wait import (
+    HISTORY_LIMIT,
+    Answer,
+    DurableWait,
+    NoticeHistory,
+    WaitingRoom,
+    ordered_notice,
+)
 
 POSTED, CHECK, EXHAUSTED = Answer.POSTED, Answer.CHECK, Answer.EXHAUSTED
 
@@ -21,14 +28,14 @@ POSTED, CHECK, EXHAUSTED = Answer.POSTED, Answer.CHECK, Answer.EXHAUSTED
     ],
 )
 def test_a_notice_answers_what_it_speaks_of(notice: Notice, answers: dict[str, Answer | None]) -> None:
-    news = news_of(notice)
+    news = ordered_notice(notice)
     assert {stream_id: news.answer(stream_id_order(stream_id)) for stream_id in answers} == answers
 
 
 def heard(*notices: Notice, since_ms: int = 50) -> NoticeHistory:
     made = NoticeHistory(since_ms)
     for notice in notices:
-        made.add(news_of(notice))
+        made.add(ordered_notice(notice))
     return made
 
 
@@ -54,7 +61,7 @@ def test_a_history_covers_only_what_was_accepted_after_its_beginning(order: tupl
 
 
 def test_a_history_with_too_many_single_positions_drops_them_and_covers_them_no_longer() -> None:
-    known = heard(Notice(0, done=[f"100-{n}" for n in range(MOST_KEPT + 1)]))
+    known = heard(Notice(0, done=[f"100-{n}" for n in range(HISTORY_LIMIT + 1)]))
     assert not known.covers((100, 0))
     assert known.covers((101, 0))
 

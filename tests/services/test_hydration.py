@@ -29,8 +29,8 @@ def cold(world: World) -> World:
 
 
 RACES = [
-    ("place_holder", "before"),
-    ("place_holder", "after"),
+    ("set_placeholders", "before"),
+    ("set_placeholders", "after"),
     ("balances_for_hydration", "after"),
     ("hydrate", "after"),
 ]

@@ -38,7 +38,8 @@ from app.services.accounts.directory import DirectoryPush
 from app.services.payments.batches import Batches, Pacing
 from app.services.payments.outcomes import Accepted
 from app.services.payments.refunds import Refunds
-from app.services.posting.journal_posting import JournalHolds, JournalPoster
+from app.services.posting.journal_holds import JournalHolds
+from app.services.posting.journal_posting import JournalPoster
 from app.services.posting.journals import Journals
 from tests.builders import PARTITIONS, World
 from tests.databases import Databases

@@ -5,17 +5,27 @@ from typing import Any
 import pytest
 
 from app.domain.errors import CacheUnavailable
-from app.services.payments.batches import EASY, LARGE, LONGEST_S, PLACES, STEP_S, Batches, Pacing, Patience, wait_s
+from app.services.payments.batches import (
+    HARMLESS_BACKLOG,
+    LARGE,
+    LONGEST_S,
+    MOST_WAITING,
+    STEP_S,
+    Batches,
+    Pacing,
+    Patience,
+    wait_s,
+)
 
 
 @pytest.mark.parametrize(
     ("backlog", "seconds"),
     [
         (0, 0.0),
-        (EASY, 0.0),
-        (2 * EASY, STEP_S),
-        (4 * EASY, 3 * STEP_S),
-        (10_000 * EASY, LONGEST_S),
+        (HARMLESS_BACKLOG, 0.0),
+        (2 * HARMLESS_BACKLOG, STEP_S),
+        (4 * HARMLESS_BACKLOG, 3 * STEP_S),
+        (10_000 * HARMLESS_BACKLOG, LONGEST_S),
     ],
 )
 def test_the_more_is_pending_the_longer_a_batch_waits_up_to_a_bound(backlog: int, seconds: float) -> None:
@@ -31,7 +41,7 @@ def test_a_small_batch_does_not_even_look() -> None:
 
 def test_the_backlog_of_all_partitions_counts() -> None:
     slept: list[float] = []
-    Pacing(lambda: {0: EASY, 1: 0, 7: EASY}, slept.append).give_way(LARGE)
+    Pacing(lambda: {0: HARMLESS_BACKLOG, 1: 0, 7: HARMLESS_BACKLOG}, slept.append).give_way(LARGE)
     assert slept == [pytest.approx(STEP_S)]
 
 
@@ -41,14 +51,14 @@ def test_only_so_many_wait_at_once_and_the_others_go_on() -> None:
     def asleep(seconds: float) -> None:
         """Another batch comes while this one waits."""
         slept.append(seconds)
-        if len(slept) <= 2 * PLACES:
+        if len(slept) <= 2 * MOST_WAITING:
             pacing.give_way(LARGE)
 
-    pacing = Pacing(lambda: {0: 2 * EASY}, asleep)
+    pacing = Pacing(lambda: {0: 2 * HARMLESS_BACKLOG}, asleep)
     pacing.give_way(LARGE)
-    assert len(slept) == PLACES
+    assert len(slept) == MOST_WAITING
     pacing.give_way(LARGE)
-    assert len(slept) == 2 * PLACES, "places are given back"
+    assert len(slept) == 2 * MOST_WAITING, "places are given back"
 
 
 def test_a_place_is_given_back_where_the_cache_does_not_answer() -> None:
@@ -56,7 +66,7 @@ def test_a_place_is_given_back_where_the_cache_does_not_answer() -> None:
         raise CacheUnavailable("gone")
 
     pacing = Pacing(unreachable, lambda _: None)
-    for _ in range(PLACES + 1):
+    for _ in range(MOST_WAITING + 1):
         with pytest.raises(CacheUnavailable):
             pacing.give_way(LARGE)
 
@@ -76,7 +86,7 @@ def test_batches_and_streams_give_way_before_they_are_decided() -> None:
     happened: list[str] = []
     payments: Any = Noting(happened)
     nothing: Any = None
-    pacing = Pacing(lambda: {0: 2 * EASY}, lambda _: happened.append("waited"))
+    pacing = Pacing(lambda: {0: 2 * HARMLESS_BACKLOG}, lambda _: happened.append("waited"))
     batches = Batches(payments, nothing, pacing, sleep=lambda _: None)
     many: Any = ["payment"] * LARGE
     batches.submit(many, "key:test")

@@ -126,7 +126,7 @@ def test_an_empty_installation_reconciles(world: World) -> None:
 
 
 def test_cold_accounts_and_placeholders_are_no_breaks(settled: World) -> None:
-    settled.cache.accounts.place_holder(["alice", "unheard-of"])
+    settled.cache.accounts.set_placeholders(["alice", "unheard-of"])
     settled.client.delete(settled.account_key("bob"))
     assert settled.reconcile().breaks == []
 
