@@ -6,6 +6,7 @@ import pytest
 import redis
 
 from app.cache import keys
+from app.cache.notifications import decode_notices
 from app.cache.outbox import SETTLE_ACCOUNTS_PER_CALL
 from app.domain.money import MAX_MINOR
 from app.domain.reservations import Funds
@@ -245,8 +246,6 @@ def test_an_account_with_thousands_of_holds_is_settled_in_one_call(cache: CacheU
 
 
 def test_waiters_hear_which_positions_are_answered(cache: CacheUnderTest) -> None:
-    from app.cache.notifications import _decode_notices
-
     notice = Notice(0, up_to="5-1", done=["6-0"], refused=["4-0"])
     with cache.client.pubsub() as listener:
         listener.subscribe(keys.SETTLED_CHANNEL)
@@ -254,18 +253,16 @@ def test_waiters_hear_which_positions_are_answered(cache: CacheUnderTest) -> Non
         cache.cache.outbox.settle(0, [], notice=notice)
         cache.cache.outbox.settle(0, [])  # without a notice nothing is said
         cache.cache.outbox.announce(Notice(0, exhausted=["9-9"]))
-        heard = [_decode_notices(listener.get_message(timeout=PATIENCE_S)["data"]) for _ in range(2)]
+        heard = [decode_notices(listener.get_message(timeout=PATIENCE_S)["data"]) for _ in range(2)]
     assert heard == [[notice], [Notice(0, exhausted=["9-9"])]]
 
 
 def test_waiters_of_several_partitions_hear_one_message(cache: CacheUnderTest) -> None:
-    from app.cache.notifications import _decode_notices
-
     notices = [Notice(partition, up_to="5-1") for partition in range(3)]
     trims = [PartitionSettlement(one.partition, [], done_up_to="5-1", notice=one) for one in notices]
     with cache.client.pubsub() as listener:
         listener.subscribe(keys.SETTLED_CHANNEL)
         assert listener.get_message(timeout=PATIENCE_S)["type"] == "subscribe"
         cache.cache.outbox.settle_all([*trims, PartitionSettlement(3, [])])
-        assert _decode_notices(listener.get_message(timeout=PATIENCE_S)["data"]) == notices
+        assert decode_notices(listener.get_message(timeout=PATIENCE_S)["data"]) == notices
         assert listener.get_message(timeout=0.1) is None
