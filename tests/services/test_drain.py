@@ -6,10 +6,10 @@ from itertools import count
 from threading import Barrier, Event, Thread, Timer
 from typing import Any
 
-import msgspec
 import pytest
 
 from app.cache import keys
+from app.cache.notifications import decode_notices
 from app.domain.errors import OutcomeUnknown
 from app.domain.ledger_rows import QueuedIntent
 from app.domain.payment import stream_id_order
@@ -56,7 +56,7 @@ def notices(world: World) -> Iterator[Callable[[], Notice]]:
     with world.client.pubsub() as listener:
         listener.subscribe(keys.SETTLED_CHANNEL)
         assert listener.get_message(timeout=PATIENCE_S)["type"] == "subscribe"
-        yield lambda: msgspec.json.decode(listener.get_message(timeout=PATIENCE_S)["data"], type=list[Notice])[0]
+        yield lambda: decode_notices(listener.get_message(timeout=PATIENCE_S)["data"])[0]
 
 
 # The whole way
