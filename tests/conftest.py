@@ -10,10 +10,11 @@ from hypothesis import HealthCheck, settings
 
 from app.embedded.servers import ServerUrls
 from app.services.access import api_keys as keys
-from tests.builders import PARTITIONS, World
+from tests.builders import PARTITIONS
 from tests.databases import Databases, with_database
 from tests.patience import CACHE_DEADLINE_S, PATIENCE_S
 from tests.servers import embedded_servers
+from tests.world import World
 
 os.environ["HOLDFAST_CACHE_DEADLINE_S"] = str(CACHE_DEADLINE_S)  # for the processes that tests start
 

@@ -10,7 +10,7 @@ from app.domain.errors import LedgerConstraintViolated, Misconfigured
 from app.domain.refusals import Refusal, RefusalCode
 from app.ledger.accounts import LedgerAccounts
 from app.services.accounts.accounts import AccountRequest
-from tests.builders import World
+from tests.world import World
 
 WANTED: dict[str, Any] = {
     "account_id": "alice",

@@ -3,7 +3,8 @@
 from datetime import timedelta
 
 from app.ledger.posting_session import LedgerClock
-from tests.builders import NOON, StepClock
+from tests.builders import NOON
+from tests.world import StepClock
 
 
 def test_time_goes_on_from_what_the_ledger_has_said() -> None:

@@ -4,7 +4,7 @@ import psycopg
 import pytest
 from psycopg import errors
 
-from tests.builders import World
+from tests.world import World
 
 APPEND_ONLY = (
     "ledger_transaction",

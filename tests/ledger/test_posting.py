@@ -21,8 +21,9 @@ from app.domain.refusals import Refusal, RefusalCode
 from app.ledger.connections import translate
 from app.ledger.posting import BalanceMismatch
 from app.ledger.posting_session import PostingSession
-from tests.builders import NOON_MS, PARTITIONS, World, intent, queued
+from tests.builders import NOON_MS, PARTITIONS, intent, queued
 from tests.patience import PATIENCE_S
+from tests.world import World
 
 QUIET = (partition_of("bank", PARTITIONS) + 1) % PARTITIONS
 """A partition that funding has not used."""

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.builders import World
+from tests.world import World
 
 
 @pytest.fixture

@@ -9,8 +9,9 @@ from threading import Event, Thread
 
 from app.services.payments.outcomes import Accepted
 from app.services.posting.contention import LONGEST_DELAY_S
-from tests.builders import World, payment
+from tests.builders import payment
 from tests.patience import PATIENCE_S
+from tests.world import World
 
 PAYERS = 2
 

@@ -1,14 +1,15 @@
 """Every way to make cache and books differ: for the tests that it is found, and for those that it is made good."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from app.cache import keys
-from app.domain.breaks import BreakKind
+from app.domain.breaks import Break, BreakKind
 from app.domain.payment import parse_payment_id
 from app.services.payments.authorizations import Concluded
 from tests import hot_state
-from tests.builders import World, account_in
+from tests.builders import account_in
+from tests.world import World
 
 Tamper = Callable[[World], None]
 
@@ -115,3 +116,8 @@ TAMPERING: list[tuple[str, Tamper, BreakKind]] = [
     ("a link deleted", of_transaction("DELETE FROM ledger_transaction"), BreakKind.CHAIN_LINK),
     ("the tail deleted", of_transaction("DELETE FROM ledger_transaction", ALICES_LAST), BreakKind.CHAIN_HEAD),
 ]
+
+
+def kinds(breaks: Sequence[Break]) -> set[str]:
+    """The kinds of some breaks."""
+    return {found.kind.value for found in breaks}

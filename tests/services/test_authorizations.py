@@ -9,8 +9,8 @@ from app.domain.breaks import BreakKind
 from app.domain.refusals import Refusal, RefusalCode
 from app.services.payments.authorizations import Authorizations, Concluded
 from app.services.payments.outcomes import Accepted
-from tests.builders import World
 from tests.services.faults import Crashed, CrashPoints, SteppedSession, stepped_cache
+from tests.world import World
 
 
 def holds_of(world: World) -> Authorizations:

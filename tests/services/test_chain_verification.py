@@ -9,7 +9,8 @@ from app.domain.breaks import ChainRange, RecomputedRange
 from app.domain.hash_chain import GENESIS_HASH, chain_hash
 from app.services.proofs import chain_verification as verify
 from app.services.proofs.chain_verification import ChainVerifier
-from tests.builders import World, kinds
+from tests.services.tampering import kinds
+from tests.world import World
 
 METADATA: list[dict[str, Any] | None] = [
     None,

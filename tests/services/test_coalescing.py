@@ -15,9 +15,10 @@ from app.domain.refusals import Refusal, RefusalCode
 from app.domain.reservations import ReserveItem
 from app.services.payments.coalescing import Coalescer
 from app.services.payments.outcomes import Accepted
-from tests.builders import PARTITIONS, World, account_in, payment
+from tests.builders import PARTITIONS, account_in, payment
 from tests.patience import PATIENCE_S, until
 from tests.services.faults import Overridden
+from tests.world import World
 
 
 class Doubling:

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.services.posting.contention import FIRST_DELAY_S, LONGEST_DELAY_S, RETRIES, Contention, backoff_s
-from tests.builders import StepClock
+from tests.world import StepClock
 
 
 @given(st.integers(0, 60), st.floats(0, 1))

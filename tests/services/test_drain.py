@@ -20,7 +20,7 @@ from app.services.payments.durable_wait import Answer, news_of
 from app.services.posting.contention import LONGEST_DELAY_S, RETRIES
 from app.services.posting.drain import Drain
 from tests import hot_state
-from tests.builders import PARTITIONS, World, account_in
+from tests.builders import PARTITIONS, account_in
 from tests.patience import PATIENCE_S
 from tests.services.faults import (
     Crashed,
@@ -32,6 +32,7 @@ from tests.services.faults import (
     stepped_cache,
     with_backlog_of,
 )
+from tests.world import World
 
 
 @pytest.fixture

@@ -10,9 +10,10 @@ from app.domain.read_models import PostedPayment
 from app.domain.refusals import RefusalCode
 from app.services.accounts.hydration import Balances
 from app.services.payments.outcomes import Accepted
-from tests.builders import PARTITIONS, World, account_in
+from tests.builders import PARTITIONS, account_in, payment
 from tests.patience import until
 from tests.services.faults import Hooked
+from tests.world import World
 
 CALLERS = 8
 
@@ -54,7 +55,7 @@ def test_a_settle_at_any_moment_of_hydrating_leaves_the_ledgers_latest_balance(
 
 def test_a_payment_reserved_while_another_process_hydrates_keeps_its_hold(cold: World) -> None:
     def another_process() -> None:
-        cold.new_payments().submit([_pay(60)], "key:test")
+        cold.new_payments().submit([payment("alice", "bob", 60, external_id="meanwhile")], "key:test")
 
     Balances(Hooked(cold.cache, "hydrate", before=another_process), cold.ledger_accounts, cold.directory).hydrate(
         ["alice"]
@@ -63,12 +64,6 @@ def test_a_payment_reserved_while_another_process_hydrates_keeps_its_hold(cold: 
     cold.drain()
     assert cold.booked("alice") == 90
     cold.assert_proven()
-
-
-def _pay(amount_minor: int):  # type: ignore[no-untyped-def]
-    from tests.builders import payment
-
-    return payment("alice", "bob", amount_minor, external_id="meanwhile")
 
 
 def test_reading_a_cold_balance_warms_it(cold: World) -> None:

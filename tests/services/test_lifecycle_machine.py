@@ -40,8 +40,9 @@ from app.services.payments.outcomes import Accepted
 from app.services.payments.refunds import Refunds
 from app.services.posting.journal_posting import JournalHolds, JournalPoster
 from app.services.posting.journals import Journals
-from tests.builders import PARTITIONS, World
+from tests.builders import PARTITIONS
 from tests.databases import Databases
+from tests.world import World
 
 IS_LONG = os.environ.get("HOLDFAST_LONG") == "1"
 ACTOR = "key:test"

@@ -20,8 +20,9 @@ from hypothesis.stateful import (
 
 from app.domain.refusals import Refusal
 from app.services.payments.outcomes import Accepted
-from tests.builders import PARTITIONS, World, payment
+from tests.builders import PARTITIONS, payment
 from tests.databases import Databases
+from tests.world import World
 
 IS_LONG = os.environ.get("HOLDFAST_LONG") == "1"
 FLOORS = {"alice": 0, "bob": 0, "carol": -50, "dave": -50, "bank": None}

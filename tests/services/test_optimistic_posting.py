@@ -10,10 +10,10 @@ from app.domain.errors import ConcurrencyConflict
 from app.services.posting.contention import LONGEST_DELAY_S
 from app.services.posting.drain import Drain
 from tests import hot_state
-from tests.builders import World
 from tests.patience import PATIENCE_S
 from tests.services.faults import Crashed, CrashPoints, Overridden, Replaceable, Stepped
 from tests.services.test_drain import forget
+from tests.world import World
 
 
 class Watched:

@@ -9,9 +9,9 @@ import pytest
 from app.domain.errors import CacheUnavailable
 from app.services.posting.contention import Contention
 from app.services.posting.outbox import Batch, OutboxReader
-from tests.builders import World
 from tests.patience import PATIENCE_S
 from tests.services.faults import Overridden
+from tests.world import World
 
 LIMIT = 8
 

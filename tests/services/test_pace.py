@@ -5,8 +5,8 @@ import pytest
 from app.domain.breaks import BreakKind
 from app.services.proofs.chain_verification import LONGEST_REST_S, REST, ChainVerifier, Leisure
 from app.services.proofs.reconciliation import Reconciler
-from tests.builders import StepClock, World
 from tests.services.tampering import TAMPERING, Tamper
+from tests.world import StepClock, World
 
 
 @pytest.mark.parametrize(

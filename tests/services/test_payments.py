@@ -10,8 +10,9 @@ from app.domain.refusals import Refusal, RefusalCode
 from app.domain.settlement import Notice
 from app.services.payments.find import RefusedPayment
 from app.services.payments.outcomes import Accepted
-from tests.builders import PARTITIONS, World, account_in, payment
+from tests.builders import PARTITIONS, account_in, payment
 from tests.services.faults import Overridden
+from tests.world import World
 
 
 @pytest.fixture

@@ -10,10 +10,11 @@ from app.domain.breaks import BreakKind
 from app.services.proofs.chain_verification import ChainVerifier
 from app.services.proofs.reconciliation import Reconciler
 from tests import hot_state
-from tests.builders import PARTITIONS, World, account_in, kinds
+from tests.builders import PARTITIONS, account_in
 from tests.services.faults import Overridden
 from tests.services.load import under_load
-from tests.services.tampering import TAMPERING, Tamper, authorize, lose_authorized_hold, void
+from tests.services.tampering import TAMPERING, Tamper, authorize, kinds, lose_authorized_hold, void
+from tests.world import World
 
 
 @pytest.mark.parametrize(("tamper", "kind"), [t[1:] for t in TAMPERING], ids=[t[0] for t in TAMPERING])

@@ -5,9 +5,9 @@ import pytest
 from app.domain.breaks import OF_THE_CACHE, BreakKind
 from app.services.proofs.repair import Repair
 from tests import hot_state
-from tests.builders import World, kinds
 from tests.services.load import under_load
-from tests.services.tampering import TAMPERING, Tamper, authorize, lose_authorized_hold, void
+from tests.services.tampering import TAMPERING, Tamper, authorize, kinds, lose_authorized_hold, void
+from tests.world import World
 
 OF_CACHE = [one for one in TAMPERING if one[2] in OF_THE_CACHE]
 OF_BOOKS = [one for one in TAMPERING if one[2] not in OF_THE_CACHE]

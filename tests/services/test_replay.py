@@ -9,7 +9,7 @@ from app.api.accounts import LARGEST_METADATA
 from app.domain.bank_file import LARGEST_REMARKS, Movement
 from app.domain.refusals import RefusalCode
 from app.services.statements.replay import Replay, ReplayReport, ReplayStopped
-from tests.builders import World
+from tests.world import World
 
 
 def movement(transaction_id: str, amount_minor: int, *, line: int = 2, account_id: str = "a") -> Movement:

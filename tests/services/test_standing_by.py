@@ -2,8 +2,9 @@
 
 from threading import Thread
 
-from tests.builders import PARTITIONS, World
+from tests.builders import PARTITIONS
 from tests.patience import PATIENCE_S, until
+from tests.world import World
 from workers.drain import LINGER_S, DrainJob
 
 WAITED = "while another is at work"
