@@ -12,7 +12,7 @@ from app.services.posting.drain import Drain
 from tests import hot_state
 from tests.patience import PATIENCE_S
 from tests.services.faults import Crashed, CrashPoints, Overridden, Replaceable, Stepped
-from tests.services.test_drain import forget
+from tests.services.posting.test_drain import forget
 from tests.world import World
 
 
