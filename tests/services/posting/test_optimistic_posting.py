@@ -12,7 +12,6 @@ from app.services.posting.drain import Drain
 from tests import hot_state
 from tests.patience import PATIENCE_S
 from tests.services.faults import Crashed, CrashPoints, Overridden, Replaceable, Stepped
-from tests.services.posting.test_drain import forget
 from tests.world import World
 
 
@@ -182,7 +181,7 @@ def test_an_external_id_of_an_authorization_is_not_posted_as_a_payment(watching:
     world = watching.world
     world.accepted("alice", "bob", 10, "order-1", manual_capture=True)
     assert watching.drained() == ["locked"]
-    forget(world, "order-1")
+    hot_state.forget_external_id(world.client, "order-1")
     world.accepted("alice", "bob", 10, "order-1")
     assert watching.drained()[-2:] == ["optimistic", "locked"]
     assert world.booked("bob") == 1
