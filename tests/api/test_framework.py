@@ -1,4 +1,4 @@
-"""The framework: what is left out of it is not lost in silence."""
+"""The framework: a feature of Flask that it leaves out is refused, not ignored."""
 
 import gc
 import io
@@ -50,7 +50,7 @@ def test_routes_are_found_with_a_variable_and_without(method: str, path: str, st
 
 
 def test_a_payment_leaves_no_garbage_to_collect(world: World) -> None:
-    """Cycles that a request leaves behind are collected sooner or later, and nobody is served meanwhile."""
+    """Cycles that a request leaves behind are collected sooner or later, and no request is served meanwhile."""
     world.funded("alice", 1_000)
     world.account("bob")
     headers = {"Authorization": f"Bearer {world.key}"}
@@ -98,7 +98,7 @@ class Dripping(io.BytesIO):
 
 
 def served(body: bytes, length: int) -> tuple[int, bytes]:
-    """Status and content of what is answered to a body, by a server that ends the stream itself."""
+    """Status and content of the answer to a body, from a server that ends the stream itself."""
     environ = {"wsgi.input_terminated": True, "wsgi.input": Dripping(body), "CONTENT_LENGTH": str(length)}
     response = application().test_client().post("/echo", environ_overrides=environ)
     return response.status_code, response.data
@@ -108,7 +108,7 @@ def test_a_body_that_comes_in_pieces_is_read_whole() -> None:
     assert served(b"123456789", 9) == (200, b"123456789")
 
 
-def test_a_body_that_ends_before_its_length_is_what_came() -> None:
+def test_a_body_that_ends_before_its_length_is_read_as_far_as_it_came() -> None:
     assert served(b"12345", 9) == (200, b"12345")
 
 

@@ -1,4 +1,4 @@
-"""Hydrating, whatever happens meanwhile; and the loss of the whole cache."""
+"""Hydration, whatever happens at the same time; and the loss of the whole cache."""
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -79,7 +79,7 @@ def test_an_unknown_account_has_no_balance_and_leaves_no_trace(world: World) -> 
     assert list(world.client.scan_iter()) == []
 
 
-def test_after_the_loss_of_the_cache_everything_is_what_the_ledger_says(world: World) -> None:
+def test_after_the_loss_of_the_cache_all_funds_are_what_the_ledger_says(world: World) -> None:
     world.bank()
     names = [
         world.account(account_in(partition, "w"), balance_minor=100 + partition) for partition in range(PARTITIONS)
@@ -96,7 +96,7 @@ def test_after_the_loss_of_the_cache_everything_is_what_the_ledger_says(world: W
     world.assert_proven()
 
 
-def test_threads_that_meet_cold_accounts_at_the_same_time_share_a_query(world: World) -> None:
+def test_threads_that_hydrate_at_the_same_time_share_a_query(world: World) -> None:
     world.bank()
     names = [world.account(f"w{number}", balance_minor=100 + number) for number in range(CALLERS)]
     shared = world.account("shared", balance_minor=7)
@@ -140,7 +140,7 @@ def test_payments_go_on_right_after_the_loss_of_the_cache(world: World) -> None:
     world.assert_proven()
 
 
-def test_new_payment_ids_never_meet_old_ones_even_if_the_clock_of_the_new_cache_is_late(world: World) -> None:
+def test_new_payment_ids_follow_the_old_ones_even_if_the_new_cache_has_a_slow_clock(world: World) -> None:
     world.bank()
     world.account("alice", balance_minor=100)
     world.account("bob")

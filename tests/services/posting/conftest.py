@@ -1,4 +1,4 @@
-"""What tests of posting begin with."""
+"""Fixtures for the tests of posting."""
 
 import pytest
 

@@ -65,7 +65,7 @@ def test_payments_that_cross_partitions_both_ways_post_in_one_batch(world: World
     world.assert_proven()
 
 
-def test_what_idle_partitions_leave_of_their_share_goes_to_a_busy_one(funded: World) -> None:
+def test_a_busy_partition_uses_the_share_that_idle_ones_leave(funded: World) -> None:
     for _ in range(25):
         funded.accepted("alice", "bob", 1)
     small = funded.new_drain(batch_limit=4 * PARTITIONS)
@@ -77,7 +77,7 @@ def test_what_idle_partitions_leave_of_their_share_goes_to_a_busy_one(funded: Wo
 # What the ledger refuses
 
 
-def test_the_ledger_guards_itself_against_a_cache_that_is_wrong_and_the_rest_posts(funded: World) -> None:
+def test_the_ledger_rejects_what_a_wrong_cache_accepted_and_posts_the_rest(funded: World) -> None:
     funded.warm("alice")
     hot_state.put(funded.client, funded.account_key("alice"), balance=5_000)
     outcomes = [funded.accepted("alice", "bob", amount) for amount in (400, 4_000, 500)]
@@ -97,7 +97,9 @@ def test_the_ledger_guards_itself_against_a_cache_that_is_wrong_and_the_rest_pos
 
 
 @pytest.mark.parametrize("unlucky", [0, 3, 8, "all"])
-def test_what_a_constraint_rejects_is_found_by_halves_and_the_rest_posts(funded: World, unlucky: int | str) -> None:
+def test_halving_the_batch_finds_what_a_constraint_rejects_and_posts_the_rest(
+    funded: World, unlucky: int | str
+) -> None:
     funded.owner.execute(
         "ALTER TABLE ledger_transaction ADD CONSTRAINT no_luck CHECK (description <> 'unlucky') NOT VALID"
     )

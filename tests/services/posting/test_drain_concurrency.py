@@ -81,7 +81,7 @@ def test_a_turn_of_many_rounds_keeps_other_drains_away_until_it_ends(funded: Wor
     funded.assert_proven()
 
 
-def test_a_partition_that_somebody_is_draining_is_left_alone(funded: World) -> None:
+def test_a_partition_that_another_drain_holds_is_left_alone(funded: World) -> None:
     funded.accepted("alice", "bob", 1)
     with funded.new_posting_session().draining(range(PARTITIONS)):
         report = funded.worker.run_once()
@@ -93,7 +93,7 @@ def test_a_partition_that_somebody_is_draining_is_left_alone(funded: World) -> N
 
 
 class SlowCache:
-    """A cache whose first settle waits until it is let go, and then may fail."""
+    """A cache whose first settle waits for `let_go`, and then may fail."""
 
     def __init__(self, cache: Any, fault: Exception | None = None) -> None:
         self._cache, self._fault = cache, fault
@@ -132,7 +132,7 @@ def test_a_round_is_posted_while_the_one_before_is_still_being_settled(funded: W
     funded.assert_proven()
 
 
-def test_what_was_posted_after_a_settle_that_failed_is_left_to_the_next_drain(funded: World) -> None:
+def test_the_next_drain_settles_what_was_posted_after_a_failed_settle(funded: World) -> None:
     for _ in range(12):
         funded.accepted("alice", "bob", 1)
     slow = SlowCache(funded.new_cache(), OutcomeUnknown("no answer in time"))

@@ -43,7 +43,7 @@ def test_an_account_locked_elsewhere_is_deferred_counted_announced_and_posted_on
     funded.assert_proven()
 
 
-def test_what_touches_a_locked_account_keeps_its_place_while_later_ones_pass_it(funded: World) -> None:
+def test_an_intent_on_a_locked_account_stays_queued_while_later_ones_are_posted(funded: World) -> None:
     funded.account("hot")
     funded.account("carol", balance_minor=100)
     first = funded.accepted("alice", "hot", 5)
@@ -80,7 +80,7 @@ def test_a_row_changed_under_the_posting_is_tried_again_and_counted_by_account(f
     funded.assert_proven()
 
 
-def test_conflicts_without_end_are_given_up_announced_and_counted_and_nothing_is_lost(funded: World) -> None:
+def test_endless_conflicts_are_given_up_announced_and_counted_and_lose_nothing(funded: World) -> None:
     stuck = funded.accepted("alice", "bob", 10)
 
     def change() -> None:

@@ -38,7 +38,7 @@ def test_a_batch_whose_settle_was_lost_is_settled_again_and_not_posted_again(fun
     funded.assert_proven()
 
 
-def test_a_batch_that_never_committed_is_posted_by_the_next(funded: World) -> None:
+def test_a_batch_that_never_committed_is_posted_by_the_next_drain(funded: World) -> None:
     funded.accepted("alice", "bob", 300)
     points = CrashPoints()
     rehearsal = SteppedSession(funded.new_posting_session(), points)
@@ -81,7 +81,7 @@ def test_a_credit_reaches_the_cache_though_only_the_partition_of_its_payer_was_t
     world.assert_proven()
 
 
-def test_an_answer_of_the_cache_that_never_came_is_made_up_for(funded: World) -> None:
+def test_a_settle_without_an_answer_is_repeated_by_the_next_drain(funded: World) -> None:
     funded.accepted("alice", "bob", 300)
 
     def silent(*args: Any, **kwargs: Any) -> None:
@@ -134,7 +134,7 @@ def test_a_late_reuse_with_other_content_is_rejected_and_its_hold_released(funde
     funded.assert_proven()
 
 
-def test_what_the_ledger_refused_once_stays_refused_under_its_external_id(funded: World) -> None:
+def test_an_external_id_that_the_ledger_rejected_stays_refused(funded: World) -> None:
     funded.warm("alice")
     hot_state.put(funded.client, funded.account_key("alice"), balance=5_000)  # a cache that is wrong
     funded.accepted("alice", "bob", 4_000, "order-1")
@@ -169,7 +169,7 @@ def scenario(world: World, number: int) -> list[str]:
     return [f"spend-{number}", f"back-{number}", f"fund-{number}"]
 
 
-def test_a_crash_at_any_step_leaves_a_ledger_that_a_fresh_drain_makes_whole(world: World) -> None:
+def test_after_a_crash_at_any_step_a_fresh_drain_completes_the_ledger(world: World) -> None:
     world.bank()
     for name in ("alice", "bob", "carol"):
         world.account(name, balance_minor=1_000)
