@@ -48,7 +48,7 @@ def test_an_account_is_created_once_and_read_back(world: World) -> None:
 
 
 @pytest.mark.parametrize("ending", RESERVED_ENDINGS)
-def test_an_id_that_a_path_would_take_for_a_question_is_refused(shared_world: World, ending: str) -> None:
+def test_an_id_that_ends_like_a_route_below_an_account_is_refused(shared_world: World, ending: str) -> None:
     body = {"account_id": f"till{ending}", "type": "asset", "currency_code": "EUR"}
     problem = assert_problem(shared_world.post("/v1/accounts", body), 422, "invalid_id")
     assert problem["field"] == "account_id"
@@ -87,7 +87,7 @@ def test_the_same_account_id_with_other_content_is_refused_by_the_field(
 @pytest.mark.parametrize(
     ("type", "limit"), [("liability", 0), ("asset", None), ("equity", None), ("revenue", None), ("expense", None)]
 )
-def test_only_liabilities_have_a_floor_unless_told(shared_world: World, type: str, limit: int | None) -> None:
+def test_only_liabilities_have_a_floor_by_default(shared_world: World, type: str, limit: int | None) -> None:
     body = {"account_id": f"default-{type}", "type": type, "currency_code": "EUR"}
     assert shared_world.post("/v1/accounts", body).get_json()["overdraft_limit_minor"] == limit
 

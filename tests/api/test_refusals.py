@@ -1,4 +1,4 @@
-"""Every way in which Holdfast says no, with the figures that explain it, and the order in which it says it."""
+"""Every refusal, with the figures that explain it, and the order of precedence."""
 
 from pathlib import Path
 

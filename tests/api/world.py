@@ -31,14 +31,14 @@ from tests.installation import breaks_of
 from tests.patience import until
 
 CACHE_DATABASE = "5"
-"""A numbered database of the cache, so that a flush touches nobody else's."""
+"""A numbered database of the cache, so that a flush touches no other data."""
 
 BANK = "clearing:bank"
 
 
 @dataclass
 class World:
-    """Servers, settings, and what a test does with them."""
+    """Servers, settings, and the calls that a test makes."""
 
     settings: Settings
     prepare: Callable[[ApiServices], None] = lambda services: None
@@ -171,7 +171,7 @@ class World:
         return self.post("/v1/payments", body, headers=headers)
 
     def drained(self) -> None:
-        """Post whatever waits; an account that was found locked may be passed over for a second."""
+        """Post everything pending; a drain may skip an account that it found locked for a second."""
 
         def emptied() -> bool:
             waits = any(self.drain.cache.outbox.backlog().values())

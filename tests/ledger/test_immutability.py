@@ -1,10 +1,10 @@
-"""The ledger refuses to be changed: by the app's role, and by their owner."""
+"""The ledger refuses to be changed: by the app's role, and by its owner."""
 
 import psycopg
 import pytest
 from psycopg import errors
 
-from tests.builders import World
+from tests.world import World
 
 APPEND_ONLY = (
     "ledger_transaction",
@@ -36,7 +36,7 @@ A_COLUMN = {
 }
 
 
-def test_the_owner_cannot_change_what_is_written(world: World) -> None:
+def test_the_owner_cannot_change_written_rows(world: World) -> None:
     world.bank()
     world.account("alice", balance_minor=100)
     for table in APPEND_ONLY:
@@ -46,7 +46,7 @@ def test_the_owner_cannot_change_what_is_written(world: World) -> None:
     assert world.booked("alice") == 100
 
 
-def test_the_app_cannot_change_what_is_written(world: World) -> None:
+def test_the_app_cannot_change_written_rows(world: World) -> None:
     with world.connect(owner=False) as app:
         for table in APPEND_ONLY:
             for change in CHANGES.values():
@@ -131,7 +131,7 @@ def test_the_app_cannot_weaken_the_ledger(world: World, app_connection: psycopg.
     assert allowed == []
 
 
-def test_whoever_connects_acts_as_the_apps_role(world: World) -> None:
+def test_every_connection_acts_as_the_apps_role(world: World) -> None:
     """An operator who gives the owner's URL as DATABASE_URL still runs the app with the app's rights."""
     from app.ledger.connections import connect
 

@@ -1,14 +1,15 @@
-"""Every way to make cache and books differ: for the tests that it is found, and for those that it is made good."""
+"""Every way to make cache and ledger differ: for tests that it is found, and for tests that it is repaired."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from app.cache import keys
-from app.domain.breaks import BreakKind
+from app.domain.breaks import Break, BreakKind
 from app.domain.payment import parse_payment_id
 from app.services.payments.authorizations import Concluded
 from tests import hot_state
-from tests.builders import World, account_in
+from tests.builders import account_in
+from tests.world import World
 
 Tamper = Callable[[World], None]
 
@@ -93,7 +94,7 @@ TAMPERING: list[tuple[str, Tamper, BreakKind]] = [
     ("cache floor gone", cache(hot_state.put, floor=""), BreakKind.CACHE_FLOOR),
     ("held raised", cache(hot_state.add, held=1), BreakKind.HELD_NOT_SUM),
     ("held gone", cache(hot_state.put, held=0), BreakKind.HELD_NOT_SUM),
-    ("a hold that nobody intends", forge_hold, BreakKind.HOLD_WITHOUT_INTENT),
+    ("a hold without an intent", forge_hold, BreakKind.HOLD_WITHOUT_INTENT),
     ("the intent lost", lose_intents, BreakKind.HOLD_WITHOUT_INTENT),
     ("the hold of an authorization lost", lose_authorized_hold, BreakKind.AUTHORIZATION_WITHOUT_HOLD),
     ("the hold lost", lose_hold, BreakKind.INTENT_WITHOUT_HOLD),
@@ -103,7 +104,7 @@ TAMPERING: list[tuple[str, Tamper, BreakKind]] = [
     ("entry count one more", row("entry_count = entry_count + 1"), BreakKind.ENTRY_GAP),
     ("an entry deleted", delete_entry("alice"), BreakKind.ENTRY_GAP),
     ("the first entry renumbered", entry("entry_number = 99", "bob", 1), BreakKind.ENTRY_GAP),
-    ("the first entry numbered nought", entry("entry_number = 0", "bob", 1), BreakKind.ENTRY_GAP),
+    ("the first entry numbered zero", entry("entry_number = 0", "bob", 1), BreakKind.ENTRY_GAP),
     ("an entry's balance changed", entry("balance_minor = balance_minor + 1"), BreakKind.ENTRY_RUNNING_BALANCE),
     ("an entry's amount changed", entry("amount_minor = amount_minor + 1"), BreakKind.TRANSACTION_UNBALANCED),
     ("one leg deleted", delete_entry("bob"), BreakKind.TRANSACTION_UNBALANCED),
@@ -115,3 +116,8 @@ TAMPERING: list[tuple[str, Tamper, BreakKind]] = [
     ("a link deleted", of_transaction("DELETE FROM ledger_transaction"), BreakKind.CHAIN_LINK),
     ("the tail deleted", of_transaction("DELETE FROM ledger_transaction", ALICES_LAST), BreakKind.CHAIN_HEAD),
 ]
+
+
+def kinds(breaks: Sequence[Break]) -> set[str]:
+    """The kinds of some breaks."""
+    return {found.kind.value for found in breaks}

@@ -1,4 +1,4 @@
-"""Reconciling: no false break under load, and every true one found, kept once, and resolved when gone."""
+"""Reconciliation: no false break under load; every true one is found, recorded once, and resolved when gone."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,17 +7,18 @@ import pytest
 
 from app.cache import keys
 from app.domain.breaks import BreakKind
-from app.services.proofs.chain_verification import ChainVerifier
+from app.services.proofs.chain_verification import ChainVerifier, Leisure
 from app.services.proofs.reconciliation import Reconciler
 from tests import hot_state
-from tests.builders import PARTITIONS, World, account_in, kinds
+from tests.builders import PARTITIONS, account_in
 from tests.services.faults import Overridden
 from tests.services.load import under_load
-from tests.services.tampering import TAMPERING, Tamper, authorize, lose_authorized_hold, void
+from tests.services.tampering import TAMPERING, Tamper, authorize, kinds, lose_authorized_hold, void
+from tests.world import World
 
 
 @pytest.mark.parametrize(("tamper", "kind"), [t[1:] for t in TAMPERING], ids=[t[0] for t in TAMPERING])
-def test_every_difference_is_found_and_kept_once(settled: World, tamper: Tamper, kind: BreakKind) -> None:
+def test_every_difference_is_found_and_recorded_once(settled: World, tamper: Tamper, kind: BreakKind) -> None:
     tamper(settled)
     first = settled.reconcile()
     assert kind.value in kinds(first.breaks)
@@ -31,7 +32,7 @@ def test_every_difference_is_found_and_kept_once(settled: World, tamper: Tamper,
     assert settled.rows("SELECT DISTINCT last_run_id - first_run_id FROM reconciliation_break") == [(1,)]
 
 
-def test_the_table_above_provokes_every_kind_of_break() -> None:
+def test_the_tampering_provokes_every_kind_of_break() -> None:
     assert {kind for _, _, kind in TAMPERING} == set(BreakKind)
 
 
@@ -42,7 +43,7 @@ def test_a_break_names_both_sides(settled: World) -> None:
     assert found.figures == {"cache_balance_minor": 947, "ledger_balance_minor": 940, "at_entry_number": 4}
 
 
-def test_a_break_that_is_gone_is_resolved_by_the_next_full_run_and_its_history_kept(settled: World) -> None:
+def test_a_break_that_is_gone_is_resolved_by_the_next_full_run_and_keeps_its_history(settled: World) -> None:
     hot_state.add(settled.client, settled.account_key("alice"), balance=7)
     first = settled.reconcile()
     hot_state.add(settled.client, settled.account_key("alice"), balance=-7)
@@ -65,7 +66,7 @@ def test_a_break_that_comes_back_is_a_new_one(settled: World) -> None:
     assert settled.rows("SELECT state FROM reconciliation_break ORDER BY break_id") == [("resolved",), ("open",)]
 
 
-def test_runs_are_kept_with_what_they_looked_at(settled: World) -> None:
+def test_runs_are_recorded_with_what_they_checked(settled: World) -> None:
     report = settled.reconcile()
     [(mode, finished, checked, breaks)] = settled.rows(
         "SELECT mode, finished_at IS NOT NULL, checked, break_count FROM reconciliation_run WHERE run_id = %s",
@@ -77,7 +78,7 @@ def test_runs_are_kept_with_what_they_looked_at(settled: World) -> None:
     assert checked["transactions"] == 5
 
 
-def test_an_incremental_run_costs_as_much_as_what_is_new_and_sees_it(settled: World) -> None:
+def test_an_incremental_run_checks_only_new_entries_and_finds_breaks_in_them(settled: World) -> None:
     assert settled.reconcile(full=False).checked.get("transactions", 0) == 0
     settled.drain()
     settled.tamper("UPDATE entry SET balance_minor = balance_minor + 1 WHERE account_id = 'alice' AND entry_number = 5")
@@ -102,7 +103,7 @@ def test_an_incremental_run_costs_as_much_as_what_is_new_and_sees_it(settled: Wo
         ("account_balance SET normal_sign = -normal_sign WHERE account_id = 'bob'", "running_balance"),
     ],
 )
-def test_new_entries_must_follow_from_those_before_them_old_and_new(settled: World, change: str, kind: str) -> None:
+def test_new_entries_must_continue_the_old_and_the_new_ones_before_them(settled: World, change: str, kind: str) -> None:
     for amount in (1, 2):
         settled.accepted("alice", "bob", amount)
     settled.drain()
@@ -110,7 +111,7 @@ def test_new_entries_must_follow_from_those_before_them_old_and_new(settled: Wor
     assert f"entry_{kind}" in kinds(settled.reconcile(full=False).breaks)
 
 
-def test_heads_are_exported_only_when_everything_is_in_order(settled: World) -> None:
+def test_chain_heads_are_exported_only_when_there_is_no_break(settled: World) -> None:
     before = settled.rows("SELECT count(*) FROM chain_head_export")
     settled.drain()
     hot_state.add(settled.client, settled.account_key("alice"), balance=7)
@@ -145,7 +146,7 @@ def test_a_hold_that_a_settle_has_freed_before_it_trims_the_outbox_is_no_break(s
 
 
 def interrupted(call: Any, number: int, when: str, act: Callable[[], None]) -> Any:
-    """A call; something happens once, before or after the look at alice with this number."""
+    """A call during which `act` runs once: before or after the look at alice with this number."""
     left = number
 
     def look(*args: Any) -> Any:
@@ -165,8 +166,8 @@ def interrupted(call: Any, number: int, when: str, act: Callable[[], None]) -> A
 @pytest.mark.parametrize("call", ["inspect", "open_authorizations"])
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("number", [1, 2], ids=["first look", "second look"])
-@pytest.mark.parametrize("is_drained", [False, True], ids=["waiting", "in the books"])
-def test_authorizations_that_come_and_go_around_a_look_are_no_breaks(
+@pytest.mark.parametrize("is_drained", [False, True], ids=["waiting", "in the ledger"])
+def test_authorizations_made_or_ended_during_a_reconciliation_are_no_breaks(
     settled: World, call: str, when: str, number: int, is_drained: bool
 ) -> None:
     settled.drain()
@@ -174,7 +175,7 @@ def test_authorizations_that_come_and_go_around_a_look_are_no_breaks(
     lose_authorized_hold(settled, 5)  # a true break, so that there is a second look
     [(lost,)] = settled.rows("SELECT payment_id FROM hold WHERE hold_minor = 5")
 
-    def come_and_go() -> None:
+    def authorize_and_void() -> None:
         authorize(settled, 9)
         void(settled, ending)
         if is_drained:
@@ -182,7 +183,7 @@ def test_authorizations_that_come_and_go_around_a_look_are_no_breaks(
 
     cache, ledger = settled.new_cache(), settled.new_ledger_reconciliation()
     looked_at = cache.inspection if call == "inspect" else ledger
-    instead = {call: interrupted(getattr(looked_at, call), number, when, come_and_go)}
+    instead = {call: interrupted(getattr(looked_at, call), number, when, authorize_and_void)}
     verifier = ChainVerifier(settled.new_ledger_reconciliation(), settled.clock)
     report = Reconciler(Overridden(cache, **instead), Overridden(ledger, **instead), verifier, settled.clock).run(
         full=True
@@ -192,10 +193,26 @@ def test_authorizations_that_come_and_go_around_a_look_are_no_breaks(
     ]
 
 
+# Pauses
+
+
+@pytest.mark.parametrize(("tamper", "kind"), [one[1:] for one in TAMPERING], ids=[one[0] for one in TAMPERING])
+def test_a_reconciliation_with_pauses_finds_every_kind_of_break(
+    settled: World, tamper: Tamper, kind: BreakKind
+) -> None:
+    tamper(settled)
+    pace = Leisure(settled.clock, settled.clock.sleep)
+    verifier = ChainVerifier(settled.new_ledger_reconciliation(), settled.clock, pace)
+    settled.clock.slept.clear()
+    reconciler = Reconciler(settled.new_cache(), settled.new_ledger_reconciliation(), verifier, settled.clock, pace)
+    assert kind in {found.kind for found in reconciler.run(full=True).breaks}
+    assert settled.clock.slept
+
+
 # Under load
 
 
-def test_reconciling_under_load_never_finds_what_is_not_there(world: World) -> None:
+def test_reconciliation_under_load_reports_no_false_break(world: World) -> None:
     world.bank()
     names = [
         world.account(account_in(partition, f"w{n}"), balance_minor=500)

@@ -1,4 +1,4 @@
-"""The directory of a process: facts are read once, and after a change many at a time."""
+"""The directory of a process: facts are read once, and many at a time after a change."""
 
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -77,7 +77,7 @@ class HeldLedger(CountingLedger):
         return found
 
 
-def test_accounts_that_several_payments_meet_at_once_are_looked_up_together() -> None:
+def test_accounts_that_several_payments_need_at_once_are_read_together() -> None:
     ledger = HeldLedger()
     directory = AccountDirectory(ledger)
     snapshot = directory.snapshot()

@@ -1,4 +1,4 @@
-"""Verifying the hash chains: what was changed, removed or cut shows."""
+"""Verifying the hash chains: every row that was changed, removed or cut off is found."""
 
 from dataclasses import replace
 from typing import Any
@@ -8,8 +8,9 @@ import pytest
 from app.domain.breaks import ChainRange, RecomputedRange
 from app.domain.hash_chain import GENESIS_HASH, chain_hash
 from app.services.proofs import chain_verification as verify
-from app.services.proofs.chain_verification import ChainVerifier
-from tests.builders import World, kinds
+from app.services.proofs.chain_verification import LONGEST_REST_S, REST, ChainVerifier, Leisure
+from tests.services.tampering import kinds
+from tests.world import StepClock, World
 
 METADATA: list[dict[str, Any] | None] = [
     None,
@@ -57,7 +58,7 @@ def test_a_chain_of_every_kind_of_content_verifies(chained: World) -> None:
 
 
 class Doubting:
-    """Chains whose database finds nothing in order, so that every row is recomputed by the verifier."""
+    """A ledger whose database confirms nothing, so that the verifier recomputes every row."""
 
     def __init__(self, ledger: Any) -> None:
         self._ledger = ledger
@@ -77,7 +78,7 @@ def test_the_database_recomputes_every_kind_of_content_by_itself(chained: World)
 
 
 def shuffle_links(world: World) -> None:
-    """The third names another predecessor, and is hashed so; nothing else gives it away."""
+    """Give the third transaction another predecessor and the hash that goes with it; nothing else is wrong."""
     ledger = world.new_ledger_reconciliation()
     third = list(ledger.chain(ChainRange(partition(world), 0, last(world), b"")))[2]
     third.previous_hash = bytes(31) + b"x"
@@ -88,7 +89,7 @@ def shuffle_links(world: World) -> None:
 
 
 def bridge(world: World, first: int, count: int) -> None:
-    """Remove some in the middle; their successor names the one before them, and all behind it are hashed anew."""
+    """Remove some in the middle, link their successor to the one before them, and rehash all after it."""
     ledger = world.new_ledger_reconciliation()
     chain = list(ledger.chain(ChainRange(partition(world), 0, last(world), b"")))
     where = f"partition = {partition(world)} AND chain_seq"
@@ -121,7 +122,7 @@ DAMAGE: dict[str, Any] = {
 
 @pytest.mark.parametrize("size", [1, 2, 3, 100])
 @pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
-def test_recomputing_in_the_database_finds_what_recomputing_every_row_here_finds(
+def test_recomputing_in_the_database_finds_the_same_as_recomputing_each_row_in_python(
     chained: World, monkeypatch: pytest.MonkeyPatch, damage: Any, size: int
 ) -> None:
     monkeypatch.setattr(verify, "TRANSACTIONS_AT_ONCE", size)
@@ -165,7 +166,7 @@ COLUMNS = {
 }
 
 
-def test_a_changed_column_of_a_transaction_shows_at_its_place(chained: World) -> None:
+def test_a_changed_column_of_a_transaction_shows_at_its_chain_number(chained: World) -> None:
     where = f"partition = {partition(chained)} AND chain_seq = 3"
     for column, value in COLUMNS.items():
         before = chained.rows(f"SELECT {column}::text FROM ledger_transaction WHERE {where}")[0][0]
@@ -232,14 +233,14 @@ def test_a_cut_tail_shows_against_the_head(chained: World) -> None:
 
 def test_a_cut_tail_with_its_head_rewritten_shows_against_the_exported_head(chained: World) -> None:
     assert chained.verifier.run().breaks == []
-    place = f"{partition(chained)}/{last(chained)}"
+    head = f"{partition(chained)}/{last(chained)}"
     cut_tail(chained, rewrite_head=True)
     [found] = chained.verifier.run().breaks
-    assert (found.kind.value, found.subject) == ("chain_head", place)
+    assert (found.kind.value, found.subject) == ("chain_head", head)
     assert found.figures["stored_hash"] is None
 
 
-def test_if_even_the_exports_are_gone_a_head_kept_outside_shows_it(chained: World) -> None:
+def test_a_head_kept_outside_shows_a_cut_tail_even_without_the_exports(chained: World) -> None:
     chained.verifier.run()
     outside = chained.verifier.heads()
     cut_tail(chained, rewrite_head=True, forget_exports=True)
@@ -259,3 +260,24 @@ def test_a_chain_longer_than_one_fetch_verifies(chained: World, monkeypatch: pyt
 def test_an_empty_ledger_verifies_and_exports_nothing(world: World) -> None:
     assert world.verifier.run().breaks == []
     assert world.rows("SELECT count(*) FROM chain_head_export") == [(0,)]
+
+
+# Pauses
+
+
+@pytest.mark.parametrize(
+    ("step_s", "rest_s"),
+    [
+        (0.0, 0.0),
+        (LONGEST_REST_S / REST / 2, LONGEST_REST_S / 2),
+        (LONGEST_REST_S, LONGEST_REST_S),
+        (60.0, LONGEST_REST_S),
+    ],
+)
+def test_a_pause_follows_each_step_and_is_bounded(step_s: float, rest_s: float) -> None:
+    clock, taken = StepClock(), []
+    for step in Leisure(clock, clock.sleep).steps(range(3)):
+        taken.append(step)
+        clock.now += step_s
+    assert taken == [0, 1, 2]
+    assert clock.slept == [pytest.approx(rest_s)] * 3

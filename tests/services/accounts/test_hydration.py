@@ -1,4 +1,4 @@
-"""Hydrating, whatever happens meanwhile; and the loss of the whole cache."""
+"""Hydration, whatever happens at the same time; and the loss of the whole cache."""
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -10,9 +10,10 @@ from app.domain.read_models import PostedPayment
 from app.domain.refusals import RefusalCode
 from app.services.accounts.hydration import Balances
 from app.services.payments.outcomes import Accepted
-from tests.builders import PARTITIONS, World, account_in
+from tests.builders import PARTITIONS, account_in, payment
 from tests.patience import until
 from tests.services.faults import Hooked
+from tests.world import World
 
 CALLERS = 8
 
@@ -54,7 +55,7 @@ def test_a_settle_at_any_moment_of_hydrating_leaves_the_ledgers_latest_balance(
 
 def test_a_payment_reserved_while_another_process_hydrates_keeps_its_hold(cold: World) -> None:
     def another_process() -> None:
-        cold.new_payments().submit([_pay(60)], "key:test")
+        cold.new_payments().submit([payment("alice", "bob", 60, external_id="meanwhile")], "key:test")
 
     Balances(Hooked(cold.cache, "hydrate", before=another_process), cold.ledger_accounts, cold.directory).hydrate(
         ["alice"]
@@ -63,12 +64,6 @@ def test_a_payment_reserved_while_another_process_hydrates_keeps_its_hold(cold: 
     cold.drain()
     assert cold.booked("alice") == 90
     cold.assert_proven()
-
-
-def _pay(amount_minor: int):  # type: ignore[no-untyped-def]
-    from tests.builders import payment
-
-    return payment("alice", "bob", amount_minor, external_id="meanwhile")
 
 
 def test_reading_a_cold_balance_warms_it(cold: World) -> None:
@@ -84,7 +79,7 @@ def test_an_unknown_account_has_no_balance_and_leaves_no_trace(world: World) -> 
     assert list(world.client.scan_iter()) == []
 
 
-def test_after_the_loss_of_the_cache_everything_is_what_the_ledger_says(world: World) -> None:
+def test_after_the_loss_of_the_cache_all_funds_are_what_the_ledger_says(world: World) -> None:
     world.bank()
     names = [
         world.account(account_in(partition, "w"), balance_minor=100 + partition) for partition in range(PARTITIONS)
@@ -101,7 +96,7 @@ def test_after_the_loss_of_the_cache_everything_is_what_the_ledger_says(world: W
     world.assert_proven()
 
 
-def test_threads_that_meet_cold_accounts_at_the_same_time_share_a_query(world: World) -> None:
+def test_threads_that_hydrate_at_the_same_time_share_a_query(world: World) -> None:
     world.bank()
     names = [world.account(f"w{number}", balance_minor=100 + number) for number in range(CALLERS)]
     shared = world.account("shared", balance_minor=7)
@@ -145,7 +140,7 @@ def test_payments_go_on_right_after_the_loss_of_the_cache(world: World) -> None:
     world.assert_proven()
 
 
-def test_new_payment_ids_never_meet_old_ones_even_if_the_clock_of_the_new_cache_is_late(world: World) -> None:
+def test_new_payment_ids_follow_the_old_ones_even_if_the_new_cache_has_a_slow_clock(world: World) -> None:
     world.bank()
     world.account("alice", balance_minor=100)
     world.account("bob")

@@ -1,4 +1,4 @@
-"""The replay of movements: each is counted once, by what the ledger has answered."""
+"""The replay of movements: each is counted once, by the ledger's answer."""
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -9,7 +9,7 @@ from app.api.accounts import LARGEST_METADATA
 from app.domain.bank_file import LARGEST_REMARKS, Movement
 from app.domain.refusals import RefusalCode
 from app.services.statements.replay import Replay, ReplayReport, ReplayStopped
-from tests.builders import World
+from tests.world import World
 
 
 def movement(transaction_id: str, amount_minor: int, *, line: int = 2, account_id: str = "a") -> Movement:
@@ -19,7 +19,7 @@ def movement(transaction_id: str, amount_minor: int, *, line: int = 2, account_i
 
 
 def replay_over(world: World, sleep: Callable[[float], None] | None = None) -> Replay:
-    """A replay for which the ledger posts whenever it waits."""
+    """A replay during whose waits the ledger posts."""
     return Replay(
         world.accounts,
         world.payments,
@@ -52,7 +52,7 @@ def test_a_movement_is_posted_repeated_or_refused(world: World) -> None:
     assert world.reconcile().breaks == []
 
 
-def test_what_the_cache_has_forgotten_counts_as_repeated_or_is_refused_by_the_ledger(world: World) -> None:
+def test_movements_that_the_cache_has_forgotten_are_repeated_or_refused_by_the_ledger(world: World) -> None:
     file = [movement("1", 50), movement("2", 20), movement("3", -70)]
     assert played(replay_over(world), file).posted == 3
     world.client.flushdb()

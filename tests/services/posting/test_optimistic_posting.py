@@ -10,14 +10,13 @@ from app.domain.errors import ConcurrencyConflict
 from app.services.posting.contention import LONGEST_DELAY_S
 from app.services.posting.drain import Drain
 from tests import hot_state
-from tests.builders import World
 from tests.patience import PATIENCE_S
 from tests.services.faults import Crashed, CrashPoints, Overridden, Replaceable, Stepped
-from tests.services.test_drain import forget
+from tests.world import World
 
 
 class Watched:
-    """The ledger of a drain; it notes the way of each posting."""
+    """The ledger of a drain; it notes how each batch is posted: optimistically or under locks."""
 
     def __init__(self, ledger: Any) -> None:
         self._ledger = ledger
@@ -54,17 +53,17 @@ class Watching:
 
     @property
     def ways(self) -> list[str]:
-        """The ways of the postings since the ledger was drained last."""
+        """How the batches since the last drain were posted."""
         return self.watched.ways
 
     def drained(self) -> list[str]:
-        """Drain until nothing is left; the ways that were taken."""
+        """Drain until nothing is left; returns how the batches were posted."""
         self.ways.clear()
         self.world.drain(self.drain)
         return list(self.ways)
 
     def crash_before_settling(self) -> None:
-        """Drain once, and crash when the ledger has the batch and the cache does not know."""
+        """Drain once, and crash after the batch is posted and before it is settled."""
         real = self.cache.present
         self.cache.present = Stepped(real, CrashPoints(at=1), ("settle_all",))
         with pytest.raises(Crashed, match="before settle_all"):
@@ -106,7 +105,7 @@ def test_a_row_that_another_drain_has_changed_since_is_noticed_and_posted_under_
 
 
 @pytest.mark.parametrize("column", ["balance_minor", "version", "entry_count"])
-def test_whatever_differs_in_a_remembered_row_nothing_is_written_on_it(watching: Watching, column: str) -> None:
+def test_a_remembered_row_that_differs_in_any_column_is_not_written(watching: Watching, column: str) -> None:
     world = watching.world
     world.accepted("alice", "bob", 10)
     world.tamper(f"UPDATE account_balance SET {column} = {column} + 1 WHERE account_id = 'bob'")
@@ -115,8 +114,8 @@ def test_whatever_differs_in_a_remembered_row_nothing_is_written_on_it(watching:
     assert world.rows("SELECT count(*) FROM ledger_transaction WHERE external_id LIKE 'auto-%'") == [(2,)]
 
 
-def test_funds_that_the_remembered_row_lacks_are_looked_for_in_the_ledger(watching: Watching) -> None:
-    """The floor was lowered since: remembered rows refuse nothing."""
+def test_funds_that_the_remembered_row_lacks_are_read_from_the_ledger(watching: Watching) -> None:
+    """The floor was lowered meanwhile, and a remembered row alone refuses nothing."""
     world = watching.world
     world.tamper("UPDATE account_balance SET floor_minor = -500 WHERE account_id = 'alice'")
     world.warm("alice")
@@ -135,7 +134,7 @@ def test_a_floor_that_was_raised_since_is_guarded_by_the_ledger(watching: Watchi
     assert world.history.rejected(accepted.payment_id) is not None
 
 
-def test_what_is_posted_already_is_only_settled_again(watching: Watching) -> None:
+def test_a_posted_payment_is_only_settled_again(watching: Watching) -> None:
     world = watching.world
     world.accepted("alice", "bob", 10)
     watching.crash_before_settling()
@@ -159,7 +158,7 @@ def test_a_crash_around_the_posting_loses_nothing_and_posts_nothing_twice(watchi
     world.assert_proven()
 
 
-def test_what_was_rejected_before_is_not_posted_when_it_is_delivered_again(watching: Watching) -> None:
+def test_a_rejected_payment_is_not_posted_when_it_is_delivered_again(watching: Watching) -> None:
     world = watching.world
     floor = "UPDATE account_balance SET floor_minor = {}, version = version + {} WHERE account_id = 'alice'"
     world.tamper(floor.format(-9_000, 1))
@@ -182,7 +181,7 @@ def test_an_external_id_of_an_authorization_is_not_posted_as_a_payment(watching:
     world = watching.world
     world.accepted("alice", "bob", 10, "order-1", manual_capture=True)
     assert watching.drained() == ["locked"]
-    forget(world, "order-1")
+    hot_state.forget_external_id(world.client, "order-1")
     world.accepted("alice", "bob", 10, "order-1")
     assert watching.drained()[-2:] == ["optimistic", "locked"]
     assert world.booked("bob") == 1
@@ -237,7 +236,7 @@ def test_a_constraint_that_refuses_a_posting_is_left_to_locked_posting(watching:
 
 
 class Planned:
-    """A drain of small batches that remembers everything, and so many full ones in the outbox."""
+    """A drain of small batches that remembers every row, and this many full batches in the outbox."""
 
     def __init__(self, world: World, batches: int) -> None:
         self.ledger = Replaceable(world.new_posting_session())
@@ -274,7 +273,7 @@ def test_a_full_batch_is_planned_while_the_one_before_is_being_written(watching:
     world.assert_proven()
 
 
-def test_what_was_planned_on_a_posting_that_failed_is_not_written(watching: Watching) -> None:
+def test_a_plan_that_follows_a_failed_posting_is_not_written(watching: Watching) -> None:
     world = watching.world
     planned = Planned(world, 3)
     world.tamper("UPDATE account_balance SET version = version + 1 WHERE account_id = 'alice'")
@@ -296,7 +295,7 @@ def test_a_turn_that_ends_while_the_next_batch_is_being_written_settles_that_too
 
 
 def failing_once(settle_all: Callable[[Any], None], calls: list[Any]) -> Callable[[Any], None]:
-    """A settling whose first call fails."""
+    """`settle_all`, whose first call fails."""
 
     def settle(settlements: Sequence[Any]) -> None:
         calls.append(settlements)
@@ -308,7 +307,7 @@ def failing_once(settle_all: Callable[[Any], None], calls: list[Any]) -> Callabl
 
 
 def test_a_batch_written_ahead_of_a_settle_that_failed_is_not_trimmed(watching: Watching) -> None:
-    """Else the holds of the batch before would never be found again."""
+    """Otherwise the holds of the batch before it would never be released."""
     world = watching.world
     planned = Planned(world, 3)
     cache, calls = planned.cache.present, []

@@ -1,16 +1,16 @@
-"""Repairing: whatever is wrong in the cache is made good from the books, under load, and never without a record."""
+"""Repair: every break of the cache is corrected from the ledger, under load too, and always on record."""
 
 import pytest
 
 from app.domain.breaks import OF_THE_CACHE, BreakKind
 from app.services.proofs.repair import Repair
 from tests import hot_state
-from tests.builders import World, kinds
 from tests.services.load import under_load
-from tests.services.tampering import TAMPERING, Tamper, authorize, lose_authorized_hold, void
+from tests.services.tampering import TAMPERING, Tamper, authorize, kinds, lose_authorized_hold, void
+from tests.world import World
 
 OF_CACHE = [one for one in TAMPERING if one[2] in OF_THE_CACHE]
-OF_BOOKS = [one for one in TAMPERING if one[2] not in OF_THE_CACHE]
+OF_LEDGER = [one for one in TAMPERING if one[2] not in OF_THE_CACHE]
 
 
 def repair_of(world: World) -> Repair:
@@ -18,7 +18,7 @@ def repair_of(world: World) -> Repair:
 
 
 @pytest.mark.parametrize(("tamper", "kind"), [one[1:] for one in OF_CACHE], ids=[one[0] for one in OF_CACHE])
-def test_whatever_is_wrong_in_the_cache_is_made_good(settled: World, tamper: Tamper, kind: BreakKind) -> None:
+def test_repair_corrects_every_break_of_the_cache(settled: World, tamper: Tamper, kind: BreakKind) -> None:
     tamper(settled)
     report = repair_of(settled).run("ann", "drill 7")
     assert (report.proof.breaks, report.proof.open_breaks, report.in_doubt) == ([], 0, [])
@@ -35,18 +35,18 @@ def test_whatever_is_wrong_in_the_cache_is_made_good(settled: World, tamper: Tam
     settled.assert_proven()
 
 
-def test_a_payment_that_was_pending_holds_what_it_did_before(settled: World) -> None:
+def test_a_pending_payment_keeps_its_hold_through_a_repair(settled: World) -> None:
     before = settled.cached("alice").funds
     hot_state.put(settled.client, settled.account_key("alice"), balance=7, held=0, floor="-99", entry_count=1)
     repair_of(settled).run("ann", "drill")
     after = settled.cached("alice").funds
     assert (after.balance_minor, after.held_minor, after.floor_minor) == (940, 5, 0)
-    assert after.version > before.version, "who has read the wrong funds cannot spend by them"
+    assert after.version > before.version, "a client that has read the wrong funds cannot spend on them"
     settled.drain()
     assert settled.cached("alice").funds.balance_minor == settled.booked("alice") == 935
 
 
-def test_an_authorization_that_is_being_concluded_gets_no_hold_again(settled: World) -> None:
+def test_repair_gives_no_hold_back_to_an_authorization_that_is_being_concluded(settled: World) -> None:
     payment_id = authorize(settled, 20)
     settled.drain()
     void(settled, payment_id)
@@ -57,7 +57,7 @@ def test_an_authorization_that_is_being_concluded_gets_no_hold_again(settled: Wo
     settled.assert_proven()
 
 
-def test_what_was_lost_of_an_authorization_is_held_again(settled: World) -> None:
+def test_repair_restores_the_lost_hold_of_an_authorization(settled: World) -> None:
     settled.drain()
     lose_authorized_hold(settled, 7)
     assert settled.cached("alice").funds.available_minor == 935
@@ -65,8 +65,8 @@ def test_what_was_lost_of_an_authorization_is_held_again(settled: World) -> None
     assert settled.cached("alice").funds.available_minor == 928
 
 
-@pytest.mark.parametrize("tamper", [one[1] for one in OF_BOOKS], ids=[one[0] for one in OF_BOOKS])
-def test_nothing_is_made_from_books_that_are_wrong_themselves(settled: World, tamper: Tamper) -> None:
+@pytest.mark.parametrize("tamper", [one[1] for one in OF_LEDGER], ids=[one[0] for one in OF_LEDGER])
+def test_repair_changes_nothing_while_the_ledger_itself_is_wrong(settled: World, tamper: Tamper) -> None:
     tamper(settled)
     hot_state.add(settled.client, settled.account_key("bob"), held=3)
     cached = settled.cached("bob")
@@ -79,15 +79,15 @@ def test_nothing_is_made_from_books_that_are_wrong_themselves(settled: World, ta
     assert settled.rows("SELECT 1 FROM audit_event WHERE action = 'cache.repair'") == []
 
 
-def test_a_repair_of_what_is_right_changes_nothing(settled: World) -> None:
+def test_a_repair_without_breaks_changes_nothing(settled: World) -> None:
     before = settled.cached("alice")
     report = repair_of(settled).run("ann", "drill")
     assert (report.repaired, report.in_doubt, report.proof.breaks) == ({}, [], [])
     assert settled.cached("alice") == before
 
 
-def test_repairing_while_payments_go_on_loses_none_and_lets_nobody_overdraw(world: World) -> None:
-    """Somebody makes held amounts and holds wrong, on the safe side, again and again, and somebody makes them good."""
+def test_repair_under_load_loses_no_payment_and_allows_no_overdraft(world: World) -> None:
+    """Unexplained holds appear again and again, and a repair removes them each time."""
     world.bank()
     names = [world.account(f"w{number}", balance_minor=500) for number in range(6)]
     for name in names:

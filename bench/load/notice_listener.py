@@ -16,7 +16,7 @@ def main() -> None:
     subscription = client.pubsub()
     subscription.subscribe(SETTLED_CHANNEL)
     subscription.get_message(timeout=5)
-    heard: list[tuple[float, str]] = []
+    received: list[tuple[float, str]] = []
 
     ended = threading.Event()
 
@@ -24,7 +24,7 @@ def main() -> None:
         while not ended.is_set():
             message = subscription.get_message(timeout=0.1)
             if message is not None and message["type"] == "message":
-                heard.append((time.monotonic(), message["data"]))
+                received.append((time.monotonic(), message["data"]))
 
     listener = threading.Thread(target=listen, daemon=True)
     listener.start()
@@ -33,7 +33,7 @@ def main() -> None:
     time.sleep(0.2)
     ended.set()
     listener.join()
-    for moment, text in heard:
+    for moment, text in received:
         for notice in json.loads(text):
             done = ",".join(notice.get("done") or []) or "-"
             print(f"{moment:.6f} {notice['partition']} {notice.get('up_to') or '-'} {done}")

@@ -1,4 +1,4 @@
-"""Large batches wait while the drain is behind, before anything of them is decided."""
+"""Large batches wait while the backlog is large, before any of their payments is decided."""
 
 from typing import Any
 
@@ -28,11 +28,11 @@ from app.services.payments.batches import (
         (10_000 * HARMLESS_BACKLOG, LONGEST_S),
     ],
 )
-def test_the_more_is_pending_the_longer_a_batch_waits_up_to_a_bound(backlog: int, seconds: float) -> None:
+def test_a_batch_waits_longer_the_larger_the_backlog_is_up_to_a_bound(backlog: int, seconds: float) -> None:
     assert wait_s(backlog) == pytest.approx(seconds)
 
 
-def test_a_small_batch_does_not_even_look() -> None:
+def test_a_small_batch_does_not_look_at_the_backlog() -> None:
     def look() -> dict[int, int]:
         raise AssertionError
 
@@ -45,7 +45,7 @@ def test_the_backlog_of_all_partitions_counts() -> None:
     assert slept == [pytest.approx(STEP_S)]
 
 
-def test_only_so_many_wait_at_once_and_the_others_go_on() -> None:
+def test_only_a_bounded_number_of_batches_waits_at_once() -> None:
     slept: list[float] = []
 
     def asleep(seconds: float) -> None:
@@ -61,7 +61,7 @@ def test_only_so_many_wait_at_once_and_the_others_go_on() -> None:
     assert len(slept) == 2 * MOST_WAITING, "places are given back"
 
 
-def test_a_place_is_given_back_where_the_cache_does_not_answer() -> None:
+def test_a_waiting_place_is_freed_when_the_cache_does_not_answer() -> None:
     def unreachable() -> dict[int, int]:
         raise CacheUnavailable("gone")
 
@@ -82,7 +82,7 @@ class Noting:
         return ["one"] * len(requests)
 
 
-def test_batches_and_streams_give_way_before_they_are_decided() -> None:
+def test_batches_and_streams_wait_before_they_are_decided() -> None:
     happened: list[str] = []
     payments: Any = Noting(happened)
     nothing: Any = None

@@ -2,14 +2,15 @@
 
 from threading import Thread
 
-from tests.builders import PARTITIONS, World
+from tests.builders import PARTITIONS
 from tests.patience import PATIENCE_S, until
+from tests.world import World
 from workers.drain import LINGER_S, DrainJob
 
 WAITED = "while another is at work"
 
 
-def test_it_stays_while_another_is_at_work_and_then_takes_over(world: World) -> None:
+def test_a_drain_job_waits_while_another_drain_is_at_work_and_then_takes_over(world: World) -> None:
     world.bank()
     world.account("alice", balance_minor=100)
     job = DrainJob(world.new_drain())

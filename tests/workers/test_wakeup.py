@@ -1,4 +1,4 @@
-"""The bell: nobody waits for a wake-up to be sent, and those asked for meanwhile are one."""
+"""The bell: no caller waits for a wake-up to be sent, and all that are requested meanwhile become one."""
 
 from threading import Semaphore
 
@@ -7,7 +7,7 @@ from tests.patience import PATIENCE_S
 
 
 class Queue:
-    """A queue whose server answers when it is let."""
+    """A queue whose server answers when `may_answer` allows it."""
 
     def __init__(self) -> None:
         self.asked = Semaphore(0)
@@ -21,7 +21,7 @@ class Queue:
         return self.asked.acquire(timeout=PATIENCE_S)
 
 
-def test_wake_ups_asked_for_while_one_is_sent_are_one_more() -> None:
+def test_wake_ups_requested_while_one_is_sent_become_one_more() -> None:
     queue = Queue()
     bell = Bell(queue.wake)
     bell.ring()

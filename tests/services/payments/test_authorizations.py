@@ -1,4 +1,4 @@
-"""Authorizations over real servers: into the ledger, through the loss of the cache, ended once."""
+"""Authorizations over real servers: they reach the ledger, survive the loss of the cache, and end once."""
 
 from datetime import timedelta
 
@@ -9,8 +9,8 @@ from app.domain.breaks import BreakKind
 from app.domain.refusals import Refusal, RefusalCode
 from app.services.payments.authorizations import Authorizations, Concluded
 from app.services.payments.outcomes import Accepted
-from tests.builders import World
 from tests.services.faults import Crashed, CrashPoints, SteppedSession, stepped_cache
+from tests.world import World
 
 
 def holds_of(world: World) -> Authorizations:
@@ -109,7 +109,7 @@ def test_a_conclusion_lost_with_the_cache_leaves_the_authorization_open(funded: 
     funded.assert_proven()
 
 
-def test_what_is_due_is_released_and_what_is_not_stays(funded: World) -> None:
+def test_an_expired_authorization_is_released_and_others_stay_open(funded: World) -> None:
     accepted = authorize(funded)
     funded.drain()
     hold = funded.ledger_authorizations.get(accepted.payment_id)
@@ -124,7 +124,7 @@ def test_what_is_due_is_released_and_what_is_not_stays(funded: World) -> None:
     assert funded.cached("alice").funds.available_minor == 1_000
 
 
-def test_an_authorization_where_the_balance_rises_can_be_captured(funded: World) -> None:
+def test_an_authorization_that_holds_nothing_can_be_captured(funded: World) -> None:
     """Nothing is held there; the authorization stands all the same."""
     outcome = funded.accepted("bank", "bob", 50, "hold-1", manual_capture=True, expires_in_s=3_600)
     funded.drain()

@@ -1,4 +1,4 @@
-"""Anything in any order, over real servers, against a model that knows none of the code."""
+"""Random payments, drains and losses of the cache, over real servers, against a model that knows none of the code."""
 
 import os
 from contextlib import ExitStack
@@ -20,8 +20,9 @@ from hypothesis.stateful import (
 
 from app.domain.refusals import Refusal
 from app.services.payments.outcomes import Accepted
-from tests.builders import PARTITIONS, World, payment
+from tests.builders import PARTITIONS, payment
 from tests.databases import Databases
+from tests.world import World
 
 IS_LONG = os.environ.get("HOLDFAST_LONG") == "1"
 FLOORS = {"alice": 0, "bob": 0, "carol": -50, "dave": -50, "bank": None}
@@ -30,7 +31,7 @@ Content = tuple[str, str, int]
 
 @dataclass
 class Model:
-    """Double entry on paper: what is booked, what is promised, what was answered."""
+    """Double entry on paper: balances in the ledger, payments on their way, and answers given."""
 
     booked: dict[str, int] = field(default_factory=dict)
     posted: dict[str, Content] = field(default_factory=dict)
@@ -61,7 +62,7 @@ class Model:
         return "insufficient_funds"
 
     def post(self) -> None:
-        """Everything promised is booked, each external id once and as it was first."""
+        """Post every pending payment, each external id once and with its first content."""
         by_partition = sorted(self.pending, key=lambda one: crc32(one[1][0].encode()) % PARTITIONS)
         for external_id, content in by_partition:
             known = self.posted.setdefault(external_id, content)
@@ -75,7 +76,7 @@ class Model:
         self.pending = []
 
     def forget(self) -> None:
-        """The cache is gone, with its promises and answers; the ledger is not."""
+        """Lose the cache with its pending payments and answers, but not the ledger."""
         self.pending, self.answered = [], {}
 
 
@@ -117,7 +118,7 @@ class Holdfast(RuleBasedStateMachine):
 
     @rule(source=accounts, destination=accounts, amount=st.integers(1, 120), number=st.integers(0, 6))
     def pay(self, source: str, destination: str, amount: int, number: int) -> None:
-        """A small range of external ids, so that repeats and reuses come by themselves."""
+        """A small range of external ids, so that repeats and reuses occur by chance."""
         if source != destination:
             self.submit((source, destination, amount), f"{source}-{number}")
 
@@ -168,9 +169,7 @@ class Holdfast(RuleBasedStateMachine):
 
 
 @pytest.mark.timeout(3_600 if IS_LONG else 300)
-def test_nothing_that_anybody_may_do_in_any_order_makes_ledger_and_model_differ(
-    few_partitions: Databases, empty_cache: str
-) -> None:
+def test_ledger_and_model_agree_after_any_steps_in_any_order(few_partitions: Databases, empty_cache: str) -> None:
     Holdfast.databases, Holdfast.cache_url = few_partitions, empty_cache
     run_state_machine_as_test(
         Holdfast,

@@ -1,11 +1,11 @@
-"""Backing off: growing, bounded, jittered delays."""
+"""Contention: an account that is locked is tried again after growing, bounded, jittered delays."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from app.services.posting.contention import FIRST_DELAY_S, LONGEST_DELAY_S, RETRIES, Contention, backoff_s
-from tests.builders import StepClock
+from tests.world import StepClock
 
 
 @given(st.integers(0, 60), st.floats(0, 1))
@@ -13,7 +13,7 @@ def test_a_delay_is_never_negative_and_never_longer_than_the_longest(attempt: in
     assert 0 <= backoff_s(attempt, jitter) <= LONGEST_DELAY_S
 
 
-def test_without_jitter_taken_off_delays_double_up_to_the_longest() -> None:
+def test_without_jitter_delays_double_up_to_the_longest() -> None:
     delays = [backoff_s(attempt, 1.0) for attempt in range(8)]
     assert delays[:3] == [FIRST_DELAY_S, 2 * FIRST_DELAY_S, 4 * FIRST_DELAY_S]
     assert delays == sorted(delays)
@@ -21,11 +21,11 @@ def test_without_jitter_taken_off_delays_double_up_to_the_longest() -> None:
 
 
 @pytest.mark.parametrize("jitter", [0.0, 0.25, 1.0])
-def test_jitter_takes_its_part_of_the_delay(jitter: float) -> None:
+def test_jitter_scales_the_delay(jitter: float) -> None:
     assert backoff_s(3, jitter) == pytest.approx(jitter * backoff_s(3, 1.0))
 
 
-def test_an_account_found_locked_waits_and_is_free_again_after_the_delay() -> None:
+def test_a_locked_account_waits_until_its_delay_is_over() -> None:
     clock = StepClock()
     contention = Contention(clock, lambda: 1.0)
     assert contention.note(["hot"]) == set()

@@ -9,15 +9,15 @@ import pytest
 from app.domain.errors import CacheUnavailable
 from app.services.posting.contention import Contention
 from app.services.posting.outbox import Batch, OutboxReader
-from tests.builders import World
 from tests.patience import PATIENCE_S
 from tests.services.faults import Overridden
+from tests.world import World
 
 LIMIT = 8
 
 
 class Counted:
-    """A cache that counts how often its outboxes are read, and fails from the read on that it is told."""
+    """A cache that counts the reads of its outboxes, and fails from read number `fails_from` on."""
 
     def __init__(self, cache: Any) -> None:
         self._cache = cache
@@ -39,7 +39,7 @@ class Counted:
 
 
 class Reading:
-    """A reader of an outbox of one partition, with so many payments of one account."""
+    """A reader of the outbox of one partition, which has this many payments of one account."""
 
     def __init__(self, world: World, payments: int) -> None:
         world.bank()
@@ -82,7 +82,7 @@ def test_the_batch_after_a_full_one_is_read_before_it_is_asked_for(world: World)
     reading.expect(reading.next(second), 2 * LIMIT, 3 * LIMIT)
 
 
-def test_what_was_read_ahead_after_another_batch_is_not_used(world: World) -> None:
+def test_a_batch_read_ahead_after_another_one_is_not_used(world: World) -> None:
     """The batch before it may have been given up, and then its intents are still in the outbox."""
     reading = Reading(world, 3 * LIMIT)
     reading.next(reading.first())

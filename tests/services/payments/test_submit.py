@@ -10,8 +10,9 @@ from app.domain.refusals import Refusal, RefusalCode
 from app.domain.settlement import Notice
 from app.services.payments.find import RefusedPayment
 from app.services.payments.outcomes import Accepted
-from tests.builders import PARTITIONS, World, account_in, payment
+from tests.builders import PARTITIONS, account_in, payment
 from tests.services.faults import Overridden
+from tests.world import World
 
 
 @pytest.fixture
@@ -133,7 +134,7 @@ def test_an_asset_with_a_floor_is_guarded_where_it_is_credited(world: World) -> 
 # Waiting
 
 
-def test_a_waiter_is_told_when_the_ledger_has_it(funded: World) -> None:
+def test_a_waiter_is_told_when_its_payment_is_posted(funded: World) -> None:
     accepted = funded.accepted("alice", "bob", 10)
 
     def pending(outbox_position: OutboxPosition) -> object:
@@ -147,7 +148,7 @@ def test_a_waiter_is_told_when_the_ledger_has_it(funded: World) -> None:
     assert outcome.posted
 
 
-def test_what_was_answered_before_the_waiter_came_is_found(funded: World) -> None:
+def test_an_answer_given_before_the_wait_began_is_found(funded: World) -> None:
     accepted = funded.accepted("alice", "bob", 10)
     funded.drain()
     outcome = funded.payments.wait(accepted, 30)
@@ -211,7 +212,7 @@ def test_an_external_id_used_in_two_partitions_posts_once(two_partitions: tuple[
     world.assert_proven()
 
 
-def test_of_two_uses_the_one_that_was_acknowledged_posts(two_partitions: tuple[World, str, str]) -> None:
+def test_only_the_acknowledged_use_of_an_external_id_posts(two_partitions: tuple[World, str, str]) -> None:
     world, acknowledged, refused = two_partitions
     accepted = world.accepted(acknowledged, "bank", 10, "order-1")
     world.refused(refused, "bank", 10, "order-1")
@@ -220,7 +221,7 @@ def test_of_two_uses_the_one_that_was_acknowledged_posts(two_partitions: tuple[W
     assert (world.booked(acknowledged), world.booked(refused)) == (90, 100)
 
 
-def test_what_was_answered_as_reused_never_moves_money(two_partitions: tuple[World, str, str]) -> None:
+def test_a_payment_refused_as_a_reuse_never_moves_money(two_partitions: tuple[World, str, str]) -> None:
     """The first use was refused for lack of funds, so the ledger has nothing of it that could stop the second."""
     world, poor, rich = two_partitions
     world.refused(poor, "bank", 101, "order-1")

@@ -15,13 +15,14 @@ from app.domain.refusals import Refusal, RefusalCode
 from app.domain.reservations import ReserveItem
 from app.services.payments.coalescing import Coalescer
 from app.services.payments.outcomes import Accepted
-from tests.builders import PARTITIONS, World, account_in, payment
+from tests.builders import PARTITIONS, account_in, payment
 from tests.patience import PATIENCE_S, until
 from tests.services.faults import Overridden
+from tests.world import World
 
 
 class Doubling:
-    """A call that doubles numbers, notes what came together, and can be held up, fail, or end its thread."""
+    """A call that doubles numbers, notes what came together, and can be delayed, fail, or end its thread."""
 
     def __init__(self) -> None:
         self.calls: list[list[int]] = []
@@ -30,7 +31,7 @@ class Doubling:
         self.troubles: dict[int, BaseException] = {}
 
     def __call__(self, wishes: list[int]) -> Sequence[int]:
-        """Twice each wish."""
+        """Each wish doubled."""
         self.calls.append(wishes)
         self.entered.set()
         assert self.open.wait(PATIENCE_S)
@@ -76,13 +77,13 @@ def test_requests_that_arrive_during_a_call_share_the_next_in_the_order_of_arriv
     assert crowd.call.calls == [[1], [2, 3, 4]]
 
 
-def test_a_call_has_its_bound_and_leaves_the_rest_to_the_next() -> None:
+def test_a_call_takes_a_bounded_number_of_requests_and_leaves_the_rest_to_the_next() -> None:
     crowd = Crowd(most=2)
     assert answers(crowd.ask(1, 2, 3, 4, 5, 6)) == [2, 4, 6, 8, 10, 12]
     assert crowd.call.calls == [[1], [2, 3], [4, 5], [6]]
 
 
-def test_what_does_not_go_together_is_called_apart() -> None:
+def test_requests_that_may_not_share_a_call_get_calls_of_their_own() -> None:
     crowd = Crowd(together=lambda one, other: one % 2 == other % 2)
     assert answers(crowd.ask(1, 2, 4, 5, 7, 8)) == [2, 4, 8, 10, 14, 16]
     assert crowd.call.calls == [[1], [2, 4], [5, 7], [8]]
@@ -103,14 +104,14 @@ def test_a_defect_is_told_to_its_cause_alone() -> None:
     assert crowd.call.calls == [[1], [2, 3, 4], [2], [3], [4]]
 
 
-def test_a_leader_that_is_ended_leaves_nobody_waiting() -> None:
+def test_nobody_waits_for_ever_when_the_calling_thread_ends() -> None:
     crowd = Crowd(most=2)
     crowd.call.troubles = {2: SystemExit()}
     assert answers(crowd.ask(1, 2, 3, 4)) == [2, "SystemExit", "OutcomeUnknown", 8]
     assert crowd.coalescer.ask(5) == 10
 
 
-def test_every_one_of_many_gets_its_own_answer() -> None:
+def test_each_of_many_callers_gets_its_own_answer() -> None:
     crowd = Crowd()
     crowd.call.open.set()
     with ThreadPoolExecutor(16) as threads:
@@ -131,7 +132,7 @@ class HeldReservations:
         self.go.set()
 
     def reserve(self, groups: Sequence[tuple[int, Sequence[ReserveItem]]], directory_version: int) -> Any:
-        """As the real call."""
+        """The real call, once `go` is set."""
         self.sizes.append(sum(len(items) for _, items in groups))
         assert self.go.wait(PATIENCE_S)
         return self._like.reserve(groups, directory_version)
@@ -217,7 +218,7 @@ def test_the_same_external_id_twice_in_one_call_is_one_payment(till: Till, world
     world.assert_proven()
 
 
-def test_the_same_external_id_twice_in_one_call_shows_over_partitions(till: Till, world: World) -> None:
+def test_the_same_external_id_twice_in_one_call_is_noticed_across_partitions(till: Till, world: World) -> None:
     here, there = (world.account(account_in(partition, "w"), balance_minor=10) for partition in (0, 1))
     world.warm(here), world.warm(there)
     outcomes = till.together(

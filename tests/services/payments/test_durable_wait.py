@@ -1,4 +1,4 @@
-"""Waiting for the ledger: an answer that came before the wait is known, and looked up only where it may be missing."""
+"""Waiting for the ledger: earlier answers are remembered, and the outbox is read only where one may be missing."""
 
 import pytest
 
@@ -27,12 +27,12 @@ POSTED, CHECK, EXHAUSTED = Answer.POSTED, Answer.CHECK, Answer.EXHAUSTED
         (Notice(0), {"0-1": None}),
     ],
 )
-def test_a_notice_answers_what_it_speaks_of(notice: Notice, answers: dict[str, Answer | None]) -> None:
+def test_a_notice_answers_the_intents_that_it_names(notice: Notice, answers: dict[str, Answer | None]) -> None:
     news = ordered_notice(notice)
     assert {stream_id: news.answer(stream_id_order(stream_id)) for stream_id in answers} == answers
 
 
-def heard(*notices: Notice, since_ms: int = 50) -> NoticeHistory:
+def history_of(*notices: Notice, since_ms: int = 50) -> NoticeHistory:
     made = NoticeHistory(since_ms)
     for notice in notices:
         made.add(ordered_notice(notice))
@@ -40,7 +40,7 @@ def heard(*notices: Notice, since_ms: int = 50) -> NoticeHistory:
 
 
 def test_a_history_adds_up_its_notices() -> None:
-    known = heard(
+    known = history_of(
         Notice(0, done=["100-7", "100-9"], refused=["100-9"]),
         Notice(0, up_to="100-3", refused=["100-1"]),
         Notice(0, exhausted=["100-5"]),
@@ -48,20 +48,20 @@ def test_a_history_adds_up_its_notices() -> None:
     answers = {order: known.answer((100, order)) for order in range(1, 11)}
     assert [order for order, answer in answers.items() if answer is POSTED] == [2, 3, 7]
     assert [order for order, answer in answers.items() if answer is CHECK] == [1, 9]
-    assert answers[5] is None, "its retries go on"
+    assert answers[5] is None, "its retries continue"
 
 
-def test_an_older_notice_takes_nothing_back() -> None:
-    assert heard(Notice(0, up_to="100-5"), Notice(0, up_to="100-2")).answer((100, 5)) is POSTED
+def test_an_older_notice_revokes_nothing() -> None:
+    assert history_of(Notice(0, up_to="100-5"), Notice(0, up_to="100-2")).answer((100, 5)) is POSTED
 
 
 @pytest.mark.parametrize(("order", "covered"), [((49, 9), False), ((50, 0), False), ((51, 0), True)])
 def test_a_history_covers_only_what_was_accepted_after_its_beginning(order: tuple[int, int], covered: bool) -> None:
-    assert heard().covers(order) is covered
+    assert history_of().covers(order) is covered
 
 
-def test_a_history_with_too_many_single_positions_drops_them_and_covers_them_no_longer() -> None:
-    known = heard(Notice(0, done=[f"100-{n}" for n in range(HISTORY_LIMIT + 1)]))
+def test_a_history_with_too_many_single_stream_ids_drops_and_no_longer_covers_them() -> None:
+    known = history_of(Notice(0, done=[f"100-{n}" for n in range(HISTORY_LIMIT + 1)]))
     assert not known.covers((100, 0))
     assert known.covers((101, 0))
 
@@ -107,7 +107,7 @@ def test_a_wait_for_an_intent_older_than_the_subscription_reads_the_outbox() -> 
     assert waited(room, "100-5") == (CHECK, 1)
 
 
-def test_a_new_subscription_forgets_what_was_heard_before_it() -> None:
+def test_a_new_subscription_forgets_earlier_notices() -> None:
     room = WaitingRoom(1)
     room.begin(now_ms=50)
     room.hear(Notice(3, up_to="100-5"))
