@@ -70,8 +70,8 @@ class LedgerChains:
         """What the database makes of a range that follows on `previous_hash`, by its own sha256.
 
         It writes the canonical form of `app/domain/hash_chain.py` in SQL. A row is in order when its hash is that of
-        its form, and it names its predecessor's hash. Where the two forms should ever differ, a row is not in order that
-        is: so whoever asks looks at such a range again, and a changed row is never missed.
+        its form and it names its predecessor's hash. If the two forms ever differed, good rows would be out of order
+        here; the caller recomputes such a range in Python, so a changed row is never missed.
         """
         bounds = {"partition": part.partition, "after": part.after, "up_to": part.up_to}
         with translated(), self._connected().transaction():

@@ -129,11 +129,11 @@ class Posting:
         """Write the plan; `planned` is what each balance must be afterwards."""
         if plan.deltas:
             self._add_to_balances(plan.deltas, planned, posted_at)
+            self._advance_heads()  # first: the database takes only transactions that end at their chain's head
             transactions, entries = rows_of(plan.transactions)
             self._copy_transactions(transactions)
             self._copy_entries(entries)
             record_authorizations(self._connection, plan)
-            self._advance_heads()
         self._record_rejections(plan.rejections)
         self._record_duplicates(plan.duplicates)
 

@@ -18,12 +18,12 @@ from werkzeug.test import TestResponse
 from app.api.application import create_application
 from app.api.context import ApiServices
 from app.ledger.api_keys import LedgerApiKeys
+from app.ledger.engine import owner_engine
 from app.services.access.api_keys import Scope, create_key
 from app.services.posting.drain import Drain
 from app.settings import Settings
 from app.wiring.api import build_api
 from app.wiring.cache import build_cache
-from app.wiring.verbs import build_engine
 from app.wiring.workers import build_drain
 from tests.patience import until
 
@@ -66,8 +66,8 @@ class World:
 
     @cached_property
     def ledger_api_keys(self) -> LedgerApiKeys:
-        """The keys in the books."""
-        return LedgerApiKeys(build_engine(self.settings, "tests"))
+        """The keys in the books, for whoever may make them: the owner."""
+        return LedgerApiKeys(owner_engine(self.settings.owner_database_url))
 
     @cached_property
     def cache(self) -> redis.Redis:

@@ -169,7 +169,7 @@ def test_a_capture_that_the_books_reject_voids_its_authorization(funded: World) 
     """The cache has let go of the hold by then, so the books must not keep the authorization open."""
     accepted = authorize(funded)
     funded.drain()
-    funded.owner.execute("UPDATE account_balance SET floor_minor = 900 WHERE account_id = 'alice'")
+    funded.tamper("UPDATE account_balance SET floor_minor = 900 WHERE account_id = 'alice'")
     holds = holds_of(funded)
     outcome = holds.capture(accepted.payment_id, None, "key:test")
     assert isinstance(outcome, Concluded)
