@@ -16,23 +16,14 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from app.domain.accounts import AccountFacts, AccountStatus, AccountType, floor_of, normal_sign
 from app.domain.errors import Misconfigured
 from app.domain.ledger_rows import LedgerBalance
-from app.domain.payment import parse_payment_id
 from app.domain.read_models import Account
 from app.ledger.engine import translated
+from app.ledger.hydration import FOR_HYDRATION, hydration_from
 from app.ledger.schema import account, account_balance, audit_event, ledger_setting, partition
 
 _FACTS = """
 SELECT account_id, entity_id, type, currency_code, status, overdraft_limit_minor IS NOT NULL
 FROM account WHERE account_id = ANY(%s::text[])
-"""
-# One statement sees one moment. Its first row is there even where there is no such account.
-_FOR_HYDRATION = """
-SELECT s.value, h.payment_ids, h.amounts, b.account_id, b.entity_id, b.currency_code, b.normal_sign, b.balance_minor,
-    b.floor_minor, b.version, b.entry_count, b.updated_at
-FROM ledger_setting s LEFT JOIN account_balance b ON b.account_id = ANY(%s::text[])
-LEFT JOIN LATERAL (SELECT array_agg(payment_id) AS payment_ids, array_agg(hold_minor) AS amounts FROM hold
-    WHERE guarded_account_id = b.account_id AND state = 'authorized' AND hold_minor > 0) h ON true
-WHERE s.name = 'directory_version'
 """
 
 
@@ -58,15 +49,7 @@ class KeptReader:
 
         The authorizations are amounts held by account and outbox position.
         """
-        rows = self._rows(_FOR_HYDRATION, account_ids)
-        balances: dict[str, LedgerBalance] = {}
-        open_holds: dict[str, dict[str, int]] = {}
-        for _, payment_ids, amounts, account_id, *others in rows:
-            if account_id is not None:
-                balances[account_id] = LedgerBalance(account_id, *others)
-            if payment_ids:
-                open_holds[account_id] = dict(zip(map(_position, payment_ids), amounts, strict=True))
-        return int(rows[0][0]), balances, open_holds
+        return hydration_from(self._rows(FOR_HYDRATION, account_ids))
 
     def _rows(self, query: str, account_ids: Iterable[str]) -> list[tuple[Any, ...]]:
         with translated(), self._lock:
@@ -84,13 +67,6 @@ class KeptReader:
             connection.autocommit = True
             self._kept = connection
         return self._kept
-
-
-def _position(payment_id: str) -> str:
-    """Where the intent of an authorization stood in its outbox: its hold has that name."""
-    outbox_position = parse_payment_id(payment_id)
-    assert outbox_position is not None
-    return outbox_position.stream_id
 
 
 def _is_quiet(connection: psycopg.Connection[Any]) -> bool:

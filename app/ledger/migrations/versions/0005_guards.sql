@@ -160,13 +160,13 @@ CREATE TRIGGER ledger_setting_guarded BEFORE UPDATE ON ledger_setting
     FOR EACH ROW WHEN (NEW.name IS DISTINCT FROM 'directory_version' OR NEW.value < OLD.value)
     EXECUTE FUNCTION refuse_setting();
 
+-- A cursor that is set back only makes the next run look at more.
 CREATE FUNCTION refuse_unfounded_cursor() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    IF (TG_OP = 'UPDATE' AND NEW.chain_seq < OLD.chain_seq) OR (NEW.chain_seq <> 0 AND NOT EXISTS (
-        SELECT FROM public.ledger_transaction t WHERE t.partition = NEW.partition AND t.chain_seq = NEW.chain_seq))
+    IF NEW.chain_seq <> 0 AND NOT EXISTS (SELECT FROM public.ledger_transaction t
+        WHERE t.partition = NEW.partition AND t.chain_seq = NEW.chain_seq)
     THEN
-        RAISE EXCEPTION 'the cursor of chain % may not stand at %: it goes forward, to a transaction',
-            NEW.partition, NEW.chain_seq
+        RAISE EXCEPTION 'the cursor of chain % may not stand at %: there is no such transaction', NEW.partition, NEW.chain_seq
             USING ERRCODE = 'restrict_violation', CONSTRAINT = 'reconciliation_cursor_founded';
     END IF;
     RETURN NEW;
