@@ -193,7 +193,14 @@ class World:
 
     def set_status(self, account_id: str, status: str) -> None:
         """Bar an account as an operator would: in the books, then in every partition."""
-        self.sql("UPDATE account SET status = %s WHERE account_id = %s", status, account_id)
+        self.sql(
+            """WITH changed AS (UPDATE account SET status = %s WHERE account_id = %s RETURNING account_id, status)
+            INSERT INTO audit_event (actor, action, subject, detail) SELECT 'tests', 'account.change', account_id,
+                jsonb_build_object('reason', 'a test', 'forced', false, 'before', '{}'::jsonb,
+                    'after', jsonb_build_object('status', status)) FROM changed""",
+            status,
+            account_id,
+        )
         [(version,)] = self.sql(
             "UPDATE ledger_setting SET value = value + 1 WHERE name = 'directory_version' RETURNING value"
         )
