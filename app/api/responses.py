@@ -100,7 +100,7 @@ _HTTP: dict[RefusalCode, tuple[int, bool, str]] = {
     RefusalCode.REFUND_EXCEEDS_PAYMENT: (422, False, "Refund exceeds the payment"),
     RefusalCode.JOURNAL_NOT_FOUND: (404, False, "No such journal"),
     RefusalCode.JOURNAL_ALREADY_REVERSED: (409, False, "Journal reversed already"),
-    RefusalCode.REJECTED_BY_LEDGER: (422, False, "Rejected by the books"),
+    RefusalCode.REJECTED_BY_LEDGER: (422, False, "Rejected by the ledger"),
     RefusalCode.LINKED_PAYMENT_FAILED: (409, True, "Another payment of the atomic batch failed"),
     RefusalCode.LEDGER_BACKLOGGED: (503, True, "The books are behind"),
     RefusalCode.CACHE_UNAVAILABLE: (503, True, "The cache is not available"),

@@ -1,4 +1,4 @@
-"""Changes of accounts in the books: written in one transaction with their audit event and the directory version."""
+"""Changes of accounts in the ledger: written in one transaction with their audit event and the directory version."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -147,7 +147,7 @@ class OpenChange:
         self._connection.execute(delete(unfinished_change).where(unfinished_change.c.frozen_in == frozen_in))
 
     def record_floor_recovery(self, figures: Mapping[str, Any], actor: str) -> None:
-        """Record that the cache guarded another floor than the books, and does so no more."""
+        """Record that the cache guarded another floor than the ledger, and does so no more."""
         self._connection.execute(
             insert(audit_event).values(
                 actor=actor,
@@ -160,7 +160,7 @@ class OpenChange:
 
 
 class LedgerAccountChanges:
-    """The accounts of the books, for changing them."""
+    """The accounts of the ledger, for changing them."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine

@@ -65,7 +65,7 @@ def separate_connection(engine: Engine) -> psycopg.Connection[Any]:
 
 
 def owner_engine(owner_database_url: str) -> Engine:
-    """An engine for migrations, with the owner's rights."""
+    """An engine with the owner's rights: for migrations, and for making API keys."""
     return create_engine(_sqlalchemy_url(owner_database_url), connect_args={"connect_timeout": CONNECT_TIMEOUT_S})
 
 

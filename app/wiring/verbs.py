@@ -229,7 +229,4 @@ def build_push(settings: Settings) -> DirectoryPush:
 
 def build_repair(settings: Settings) -> Repair:
     """Rebuilding the cache from the ledger."""
-    accounts = LedgerAccounts(build_engine(settings, "repair"), settings.partitions)
-    return Repair(
-        build_reconciler(settings), build_cache(settings), accounts, LedgerReconciliation(settings.database_url)
-    )
+    return Repair(build_reconciler(settings), build_cache(settings), LedgerReconciliation(settings.database_url))

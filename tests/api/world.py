@@ -20,12 +20,12 @@ from app.api.application import all_routes, create_application
 from app.api.context import ApiServices
 from app.api.gate import Gate
 from app.ledger.api_keys import LedgerApiKeys
+from app.ledger.engine import owner_engine
 from app.services.access.api_keys import Scope, create_key
 from app.services.posting.drain import Drain
 from app.settings import Settings
 from app.wiring.api import build_api
 from app.wiring.cache import build_cache
-from app.wiring.verbs import build_engine
 from app.wiring.workers import build_drain
 from tests.installation import breaks_of
 from tests.patience import until
@@ -71,8 +71,8 @@ class World:
 
     @cached_property
     def ledger_api_keys(self) -> LedgerApiKeys:
-        """The keys in the ledger."""
-        return LedgerApiKeys(build_engine(self.settings, "tests"))
+        """The keys in the ledger, for whoever may make them: the owner."""
+        return LedgerApiKeys(owner_engine(self.settings.owner_database_url))
 
     @cached_property
     def cache(self) -> redis.Redis:
@@ -206,7 +206,14 @@ class World:
 
     def set_status(self, account_id: str, status: str) -> None:
         """Bar an account as an operator would: in the ledger, then in every partition."""
-        self.sql("UPDATE account SET status = %s WHERE account_id = %s", status, account_id)
+        self.sql(
+            """WITH changed AS (UPDATE account SET status = %s WHERE account_id = %s RETURNING account_id, status)
+            INSERT INTO audit_event (actor, action, subject, detail) SELECT 'tests', 'account.change', account_id,
+                jsonb_build_object('reason', 'a test', 'forced', false, 'before', '{}'::jsonb,
+                    'after', jsonb_build_object('status', status)) FROM changed""",
+            status,
+            account_id,
+        )
         [(version,)] = self.sql(
             "UPDATE ledger_setting SET value = value + 1 WHERE name = 'directory_version' RETURNING value"
         )

@@ -237,7 +237,8 @@ def test_a_balance_may_rise_below_its_floor_but_never_fall_there(
 ) -> None:
     world.account("alice")
     world.tamper(f"UPDATE account_balance SET balance_minor = {balance} WHERE account_id = 'alice'")
-    statement = f"UPDATE account_balance SET balance_minor = {after} WHERE account_id = 'alice'"
+    changed = f"balance_minor = {after}, entry_count = entry_count + 1"
+    statement = f"UPDATE account_balance SET {changed} WHERE account_id = 'alice'"
     with world.connect(owner=False) as app:
         if allowed:
             app.execute(statement)
@@ -263,9 +264,10 @@ def test_the_database_refuses_an_overdraft_that_every_check_before_it_has_missed
 def test_the_range_ends_at_the_last_exact_double_on_both_sides(world: World, balance: int) -> None:
     world.account("any", AccountType.EQUITY)
     with world.connect(owner=False) as app:
-        app.execute("UPDATE account_balance SET balance_minor = %s", (balance,))
+        app.execute("UPDATE account_balance SET balance_minor = %s, entry_count = 1", (balance,))
+        further = "balance_minor = balance_minor + sign(balance_minor)::bigint, entry_count = 2"
         with pytest.raises(errors.CheckViolation) as raised:
-            app.execute("UPDATE account_balance SET balance_minor = balance_minor + sign(balance_minor)::bigint")
+            app.execute(f"UPDATE account_balance SET {further}")
     assert raised.value.diag.constraint_name == "account_balance_in_range"
 
 

@@ -42,7 +42,7 @@ class Answer:
 
 
 class Client:
-    """One keep-alive connection with a key; a broken one is made anew on the next request."""
+    """One keep-alive connection with a key; a broken one is rebuilt on the next request."""
 
     def __init__(self, port: int, key: str, timeout_s: float = 40.0) -> None:
         self._port, self._key, self._timeout_s = port, key, timeout_s

@@ -1,10 +1,14 @@
 """Verifying the hash chains: every row that was changed, removed or cut off is found."""
 
+import json
+from argparse import Namespace
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from app.commands import verify as verify_command
 from app.domain.breaks import ChainRange, RecomputedRange
 from app.domain.hash_chain import GENESIS_HASH, chain_hash
 from app.services.proofs import chain_verification as verify
@@ -281,3 +285,75 @@ def test_a_pause_follows_each_step_and_is_bounded(step_s: float, rest_s: float) 
         clock.now += step_s
     assert taken == [0, 1, 2]
     assert clock.slept == [pytest.approx(rest_s)] * 3
+
+
+# The heads kept outside, as the command reads them
+
+
+def verified(world: World, monkeypatch: pytest.MonkeyPatch, data_dir: Path, heads: Path | None = None) -> int:
+    monkeypatch.setenv("DATABASE_URL", world.urls.database_url)
+    monkeypatch.setenv("HOLDFAST_OWNER_DATABASE_URL", world.urls.owner_database_url)
+    monkeypatch.setenv("REDIS_URL", world.urls.redis_url)
+    return verify_command.run(Namespace(data_dir=data_dir, heads=heads, json=False))
+
+
+A_HASH = "ab" * 32
+NO_HEADS = {
+    "empty": "",
+    "no JSON": "partition 0",
+    "not an object": "[1, 2]",
+    "no hash": '{"partition": 0, "chain_seq": 1}',
+    "a short hash": '{"partition": 0, "chain_seq": 1, "chain_hash": "abcd"}',
+    "no hexadecimal": f'{{"partition": 0, "chain_seq": 1, "chain_hash": "{"zz" * 32}"}}',
+    "a hash that is a number": '{"partition": 0, "chain_seq": 1, "chain_hash": 7}',
+    "a partition that is a text": f'{{"partition": "0", "chain_seq": 1, "chain_hash": "{A_HASH}"}}',
+    "a number beyond all": f'{{"partition": 0, "chain_seq": {2**63}, "chain_hash": "{A_HASH}"}}',
+    "a place before the first": f'{{"partition": 0, "chain_seq": 0, "chain_hash": "{A_HASH}"}}',
+    "cut off": f'{{"partition": 0, "chain_seq": 1, "chain_hash": "{A_HASH}"}}\n{{"partition": 0, "chai',
+    "no text": b"\xff\xfe\x00",
+}
+
+
+@pytest.mark.parametrize("content", NO_HEADS.values(), ids=NO_HEADS)
+def test_heads_that_cannot_be_read_are_an_error_and_never_a_pass(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], content: str | bytes
+) -> None:
+    path = tmp_path / "heads"
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    assert verify_command.run(Namespace(data_dir=tmp_path, heads=path, json=False)) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert str(path) in printed.err
+    assert printed.err.rstrip().endswith("Nothing was verified.")
+
+
+def test_a_file_that_is_not_there_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert verify_command.run(Namespace(data_dir=tmp_path, heads=Path("/nosuch"), json=False)) == 2
+    assert "/nosuch cannot be read" in capsys.readouterr().err
+
+
+def test_every_head_of_the_file_must_be_in_its_chain(
+    chained: World, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kept = tmp_path / "chain-heads.jsonl"
+    assert verified(chained, monkeypatch, tmp_path) == 0, "there is no file before the first run"
+    assert verified(chained, monkeypatch, tmp_path) == 0
+    assert verified(chained, monkeypatch, tmp_path, heads=kept) == 0
+    early = {"partition": partition(chained), "chain_seq": 2, "chain_hash": A_HASH}
+    kept.write_text(f"{json.dumps(early)}\n{kept.read_text()}")
+    assert verified(chained, monkeypatch, tmp_path) == 1
+    assert f"{partition(chained)}/2" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("unknown", [False, True])
+def test_rows_that_no_head_tells_of_are_verified_and_named(chained: World, unknown: bool) -> None:
+    """A head that was set back, or a partition whose row is gone, hides nothing."""
+    chained.tamper(
+        f"DELETE FROM reconciliation_cursor WHERE partition = {partition(chained)}",
+        f"DELETE FROM partition WHERE partition = {partition(chained)}"
+        if unknown
+        else f"UPDATE partition SET chain_seq = 0, chain_hash = '\\x{GENESIS_HASH.hex()}'",
+    )
+    report = chained.verifier.run()
+    assert kinds(report.breaks) == {"chain_head"}
+    assert report.checked["transactions"] == len(METADATA) + 1

@@ -7,13 +7,14 @@ import pytest
 
 from app.cache import keys
 from app.domain.breaks import BreakKind
+from app.domain.errors import NothingProved
 from app.services.proofs.chain_verification import ChainVerifier, Leisure
 from app.services.proofs.reconciliation import Reconciler
 from tests import hot_state
 from tests.builders import PARTITIONS, account_in
-from tests.services.faults import Overridden
+from tests.services.faults import Crashed, Overridden
 from tests.services.load import under_load
-from tests.services.tampering import TAMPERING, Tamper, authorize, kinds, lose_authorized_hold, void
+from tests.services.tampering import TAMPERING, Tamper, authorize, kinds, lose_authorized_hold, stay_behind, void
 from tests.world import World
 
 
@@ -33,7 +34,11 @@ def test_every_difference_is_found_and_recorded_once(settled: World, tamper: Tam
 
 
 def test_the_tampering_provokes_every_kind_of_break() -> None:
-    assert {kind for _, _, kind in TAMPERING} == set(BreakKind)
+    assert {kind for _, _, kind in TAMPERING} | OF_THEIR_OWN == set(BreakKind)
+
+
+OF_THEIR_OWN = {BreakKind.CACHE_BEHIND, BreakKind.BREAK_HISTORY}
+"""What a run corrects itself, and what is about its own records; their tests are below."""
 
 
 def test_a_break_names_both_sides(settled: World) -> None:
@@ -132,6 +137,104 @@ def test_cold_accounts_and_placeholders_are_no_breaks(settled: World) -> None:
     assert settled.reconcile().breaks == []
 
 
+# What the runs themselves keep
+
+
+def test_a_cursor_beyond_its_chain_is_a_break_and_the_chain_is_proved_from_its_beginning(settled: World) -> None:
+    settled.tamper("UPDATE reconciliation_cursor SET chain_seq = 99")
+    settled.tamper("UPDATE ledger_transaction SET description = 'x' WHERE chain_seq = 1")
+    report = settled.reconcile(full=False)
+    assert {"cursor_ahead", "chain_hash"} <= kinds(report.breaks)
+    assert report.checked["transactions"] == 5
+
+
+def test_a_cursor_that_was_moved_forward_hides_nothing_from_a_process_that_has_run_before(settled: World) -> None:
+    settled.drain()
+    settled.tamper("UPDATE entry SET balance_minor = balance_minor + 1 WHERE account_id = 'alice' AND entry_number = 5")
+    with settled.connect(owner=False) as app:
+        app.execute(
+            "UPDATE reconciliation_cursor c SET chain_seq = p.chain_seq FROM partition p"
+            " WHERE p.partition = c.partition"
+        )
+    assert {"entry_running_balance", "chain_hash"} <= kinds(settled.reconcile(full=False).breaks)
+
+
+@pytest.mark.parametrize("to", ["0", "(SELECT chain_seq FROM partition p WHERE p.partition = c.partition)"])
+def test_a_recorded_break_stays_open_wherever_the_cursors_are_moved_to(settled: World, to: str) -> None:
+    settled.tamper("UPDATE ledger_transaction SET description = 'x' WHERE chain_seq = 1")
+    found = settled.reconcile().open_breaks
+    with settled.connect(owner=False) as app:
+        app.execute(f"UPDATE reconciliation_cursor c SET chain_seq = {to}")
+    assert settled.reconcile(full=False).open_breaks == found > 0
+    assert settled.reconcile().open_breaks == found
+
+
+def test_a_break_that_somebody_closes_without_a_word_is_found_again(settled: World) -> None:
+    hot_state.add(settled.client, settled.account_key("alice"), balance=7)
+    settled.reconcile()
+    with settled.connect(owner=False) as app:
+        app.execute("UPDATE reconciliation_break SET state = 'accepted'")
+    assert kinds(settled.reconcile().breaks) == {"cache_balance", "break_history"}
+
+
+def test_a_full_run_that_has_looked_at_nothing_is_a_fault(settled: World) -> None:
+    blind = Overridden(settled.new_ledger_reconciliation(), ranges=lambda full: [])
+    verifier = ChainVerifier(blind, settled.clock)
+    with pytest.raises(NothingProved):
+        Reconciler(settled.new_cache(), blind, verifier, settled.clock).run(full=True)
+    with pytest.raises(NothingProved):
+        verifier.run()
+
+
+# A cache that stays behind
+
+
+@pytest.mark.parametrize("full", [False, True])
+def test_a_cache_that_stays_behind_is_rebuilt_and_the_break_kept(settled: World, full: bool) -> None:
+    stay_behind(settled)
+    report = settled.reconcile(full=full)
+    [found] = report.healed
+    assert (found.kind, found.subject) == (BreakKind.CACHE_BEHIND, "bob")
+    assert found.figures == {"at_entry_number": 2, "cache_balance_minor": 60, "ledger_entry_count": 5}
+    assert (report.breaks, report.open_breaks) == ([], 0)
+    assert settled.cached("bob").funds.balance_minor == settled.booked("bob")
+    assert settled.rows("SELECT kind, subject, state, reason_code FROM reconciliation_break") == [
+        ("cache_behind", "bob", "resolved", "healed")
+    ]
+    history = settled.rows("SELECT actor, state FROM reconciliation_break_event ORDER BY event_id")
+    assert history == [("reconciler", state) for state in ("open", "investigating", "resolved")]
+    assert settled.rows("SELECT actor, subject FROM audit_event WHERE action = 'cache.repair'") == [
+        ("reconciler", "bob")
+    ]
+    settled.assert_proven()
+
+
+def crash(*_: Any) -> None:
+    raise Crashed
+
+
+def test_a_cache_that_an_intent_will_bring_up_is_not_behind(settled: World) -> None:
+    """The process ended between the commit and the settle: the next drain finds the intent and settles all of it."""
+    drain = settled.new_drain(cache=Overridden(settled.new_cache(), settle_all=crash))
+    with pytest.raises(Crashed):
+        drain.run_once()
+    assert settled.cached("bob").funds.balance_minor < settled.booked("bob")
+    report = settled.reconcile()
+    assert (report.breaks, report.healed) == ([], [])
+    settled.drain()
+    settled.assert_proven()
+
+
+def test_nothing_is_healed_from_a_ledger_in_doubt(settled: World) -> None:
+    stay_behind(settled)
+    settled.tamper("UPDATE ledger_transaction SET description = 'x' WHERE chain_seq = 1")
+    cached = settled.cached("bob")
+    report = settled.reconcile()
+    assert {"cache_behind", "chain_hash"} == kinds(report.breaks)
+    assert (report.healed, settled.cached("bob")) == ([], cached)
+    assert settled.reconcile(full=False).healed == []
+
+
 # Two looks
 
 
@@ -225,4 +328,5 @@ def test_reconciliation_under_load_reports_no_false_break(world: World) -> None:
             if not load.stopped.is_set():
                 reports.append(world.reconcile(full=number % 3 != 2))
     assert [report.breaks for report in reports] == [[]] * 12
+    assert [report.healed for report in reports] == [[]] * 12
     assert load.accepted

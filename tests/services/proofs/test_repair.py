@@ -6,15 +6,15 @@ from app.domain.breaks import OF_THE_CACHE, BreakKind
 from app.services.proofs.repair import Repair
 from tests import hot_state
 from tests.services.load import under_load
-from tests.services.tampering import TAMPERING, Tamper, authorize, kinds, lose_authorized_hold, void
+from tests.services.tampering import BEHIND, TAMPERING, Tamper, authorize, kinds, lose_authorized_hold, void
 from tests.world import World
 
-OF_CACHE = [one for one in TAMPERING if one[2] in OF_THE_CACHE]
+OF_CACHE = [one for one in [*TAMPERING, BEHIND] if one[2] in OF_THE_CACHE]
 OF_LEDGER = [one for one in TAMPERING if one[2] not in OF_THE_CACHE]
 
 
 def repair_of(world: World) -> Repair:
-    return Repair(world.reconciler, world.cache, world.ledger_accounts, world.new_ledger_reconciliation())
+    return Repair(world.reconciler, world.cache, world.new_ledger_reconciliation())
 
 
 @pytest.mark.parametrize(("tamper", "kind"), [one[1:] for one in OF_CACHE], ids=[one[0] for one in OF_CACHE])
