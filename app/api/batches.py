@@ -20,6 +20,7 @@ from app.domain.errors import Fault
 from app.domain.payment import PaymentRequest
 from app.domain.refusals import Refusal
 from app.services.access.api_keys import Scope
+from app.services.payments.atomic_batches import RequestOrRefusal
 from app.services.payments.batches import LARGEST_BATCH, STREAMS, Batches, Patience
 from app.services.payments.outcomes import Outcome
 
@@ -123,9 +124,6 @@ class _Outline(Struct, forbid_unknown_fields=True):
 
 _payment = JsonBody(NewPayment)
 _encode_lines = msgspec.json.Encoder().encode_lines
-
-RequestOrRefusal = PaymentRequest | Refusal
-"""A payment to make, or why it could not be read."""
 
 
 @routes.add(
