@@ -66,7 +66,7 @@ class System:
             own = {name: value for name, value in os.environ.items() if not name.startswith("HOLDFAST_")}
             self.environment = {**own, **child_environment(self._servers.urls, self._directory)}
             self.settings: Settings = settings_from(self.environment)
-            upgrade(self.settings.owner_database_url, self.settings.partitions)
+            upgrade(self._servers.owner_database_url, self.settings.partitions)
             self.key = ensure_first_key(self.settings) or ""
             groups = processes(self._arguments, self._directory)
             self.supervisor = Supervisor(groups, self.environment, PROJECT, lambda _: None)

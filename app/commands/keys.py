@@ -1,7 +1,6 @@
 """`keys`: create, list and revoke API keys."""
 
 import argparse
-from pathlib import Path
 
 from app.commands.connection import connected
 from app.domain.timestamps import rfc3339
@@ -11,25 +10,6 @@ from app.settings import Settings
 from app.wiring.verbs import build_engine
 
 ACTOR = "command line"
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What to do, and with which key."""
-    actions = parser.add_subparsers(dest="action", required=True)
-    create = actions.add_parser("create", help="make a key and print it, once")
-    create.add_argument("name", help="who or what will use it")
-    create.add_argument(
-        "--scope",
-        action="append",
-        choices=[scope.value for scope in Scope],
-        help="what it may do; repeat for several (default: read and payments:write)",
-    )
-    actions.add_parser("list", help="list all keys, without their secrets")
-    revoke = actions.add_parser("revoke", help="end a key; takes effect within five seconds")
-    revoke.add_argument("key_id", help="the id that `keys list` shows")
-    for action in actions.choices.values():
-        # Accepted after the action too, where people type it; the parser above has the default.
-        action.add_argument("--data-dir", type=Path, default=argparse.SUPPRESS, help=argparse.SUPPRESS)
 
 
 def run(arguments: argparse.Namespace) -> int:

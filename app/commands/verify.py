@@ -6,6 +6,7 @@ is cut off together with every trace in the database still shows.
 
 import argparse
 import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,20 +18,17 @@ from app.wiring.workers import build_verifier
 HEADS_FILE = "chain-heads.jsonl"
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """How to tell."""
-    parser.add_argument("--json", action="store_true", help="print the report as JSON")
-    parser.add_argument(
-        "--heads", type=Path, metavar="FILE", help=f"exported heads to check against (default <data-dir>/{HEADS_FILE})"
-    )
-
-
 def run(arguments: argparse.Namespace) -> int:
     """Verify once."""
     heads_file = arguments.heads or arguments.data_dir / HEADS_FILE
+    try:
+        heads = list(_read(heads_file))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        print(f"{heads_file} is not a file of exported heads: {error}. Nothing was verified.", file=sys.stderr)
+        return 2
     with connected(arguments.data_dir) as settings:
         verifier = build_verifier(settings)
-        report = verifier.run(list(_read(heads_file)))
+        report = verifier.run(heads)
         if not report.breaks:
             _append(arguments.data_dir / HEADS_FILE, verifier.heads())
     print(as_json(report) if arguments.json else as_text(report))

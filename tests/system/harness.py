@@ -107,7 +107,7 @@ class System:
 
     def start(self) -> "System":
         """Start and wait until it is ready."""
-        self.data_dir.mkdir(parents=True, exist_ok=True)
+        self.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         with (self.data_dir / "up.out").open("ab") as output:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "app", "up", "--port", str(self.port), "--data-dir", str(self.data_dir)],

@@ -72,6 +72,11 @@ class Gatekeeper:
         self._checked: dict[str, tuple[Caller, float]] = {}
         self._checks = ThreadPoolExecutor(CHECKS_AT_ONCE, thread_name_prefix="key-check")
 
+    def remembers(self, key: str) -> bool:
+        """Whether `caller` answers this key at once, without a look into the ledger."""
+        remembered = self._checked.get(key)
+        return remembered is not None and remembered[1] > self._monotonic()
+
     def caller(self, key: str) -> Caller | None:
         """The caller behind a key; None for one that is unknown, wrong or revoked."""
         now = self._monotonic()
