@@ -122,22 +122,24 @@ AS_OF: Parameter[datetime | None] = Parameter(
     _MOMENT,
     "An instant (RFC 3339), in milliseconds. Accounts without entries by then stand at zero.",
 )
-BY: Parameter[TimeBasis] = Parameter(
+BY: Parameter[TimeBasis | None] = Parameter(
     "by",
     _time_basis,
-    TimeBasis.EFFECTIVE,
+    None,
     {"type": "string", "enum": [one.value for one in TimeBasis], "default": TimeBasis.EFFECTIVE.value},
-    "Which times count at the instant: when entries take effect, or when they were posted. Without an instant it "
-    "changes nothing.",
+    "Which times count at the instant: when entries take effect, or when they were posted. Only with an instant.",
 )
 
 
 def as_of(call: Call[Any], instant: Parameter[datetime | None]) -> AsOf | None:
     """The instant that a request asks about, by the times that `by` names; None where it asks about now."""
     moment = call[instant]
+    basis = call[BY]
     if moment is None:
+        if basis is not None:
+            raise malformed(f"by says which times count at an instant; give {instant.name} too.", field=instant.name)
         return None
-    found = AsOf(moment, call[BY])
+    found = AsOf(moment, basis or TimeBasis.EFFECTIVE)
     try:
         _ = found.before
     except OverflowError:
