@@ -105,13 +105,14 @@ FROM unnest(%s::text[], %s::bigint[]) AS w (account_id, entry_number)
 LEFT JOIN account_balance b USING (account_id)
 LEFT JOIN entry e ON e.account_id = w.account_id AND e.entry_number = w.entry_number
 """
-_SETTLED = """
+SETTLED = """
 SELECT payment_id FROM ledger_transaction WHERE payment_id = ANY(%(ids)s)
 UNION SELECT payment_id FROM payment_rejection WHERE payment_id = ANY(%(ids)s)
 UNION SELECT payment_id FROM payment_duplicate WHERE payment_id = ANY(%(ids)s)
 UNION SELECT payment_id FROM hold WHERE payment_id = ANY(%(ids)s)
 UNION SELECT intent_id FROM hold_event WHERE intent_id = ANY(%(ids)s)
 """
+"""Which payments the ledger has answered, in one way or another."""
 _OPEN_AUTHORIZATIONS = """
 SELECT guarded_account_id, payment_id, hold_minor FROM hold
 WHERE guarded_account_id = ANY(%s) AND state = 'authorized' AND hold_minor > 0
@@ -125,8 +126,9 @@ RETURNING break_id, first_run_id = %(run)s
 """
 _RESOLVE_UNSEEN = """
 UPDATE reconciliation_break SET state = 'resolved', reason_code = 'no_longer_seen'
-WHERE state IN ('open', 'investigating') AND last_run_id < %s RETURNING break_id
+WHERE state IN ('open', 'investigating') AND last_run_id < %s AND kind <> %s RETURNING break_id
 """
+"""What a cache has lost, no run can see, so that one is resolved by people only."""
 _BREAK_EVENT = "INSERT INTO reconciliation_break_event (break_id, actor, state, note) VALUES (%s, %s, %s, %s)"
 _INVESTIGATE = """
 UPDATE reconciliation_break SET state = 'investigating'
@@ -232,7 +234,7 @@ class LedgerReconciliation(LedgerChains):
 
     def settled(self, payment_ids: Sequence[str]) -> set[str]:
         """Which of these payments the books have answered."""
-        return {row[0] for row in self._rows(_SETTLED, {"ids": list(payment_ids)})}
+        return {row[0] for row in self._rows(SETTLED, {"ids": list(payment_ids)})}
 
     def open_authorizations(self, account_ids: Sequence[str]) -> dict[str, dict[str, int]]:
         """The amounts that open authorizations hold on these accounts: by account, by payment id."""
@@ -270,7 +272,7 @@ class LedgerReconciliation(LedgerChains):
                 if row is not None and row[1]:
                     connection.execute(_BREAK_EVENT, (row[0], RECONCILER, "open", f"found by run {run_id}"))
             if full:
-                for (break_id,) in connection.execute(_RESOLVE_UNSEEN, (run_id,)).fetchall():
+                for (break_id,) in connection.execute(_RESOLVE_UNSEEN, (run_id, BreakKind.CACHE_LOST)).fetchall():
                     note = f"not seen by full run {run_id}"
                     connection.execute(_BREAK_EVENT, (break_id, RECONCILER, "resolved", note))
             for part in ranges:

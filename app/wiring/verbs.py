@@ -41,12 +41,13 @@ from app.services.payments.find import PaymentFinder
 from app.services.payments.outcomes import Outcomes
 from app.services.payments.submit import Payments
 from app.services.posting.journal_posting import JournalHolds, JournalPoster
+from app.services.proofs.cache_identity import CacheIdentity
 from app.services.proofs.readiness import ReadinessProbe
 from app.services.proofs.repair import Repair
 from app.services.statements.replay import Replay
 from app.settings import Settings
 from app.wakeup import DRAIN_QUEUE, WakeUps
-from app.wiring.cache import build_cache
+from app.wiring.cache import build_cache, build_identity
 from app.wiring.workers import build_reconciler
 
 
@@ -83,6 +84,7 @@ def build_changes(
 class PaymentServices:
     """Payments and their neighbours, made to share one directory, one decider and one wait for the ledger."""
 
+    identity: CacheIdentity
     directory: AccountDirectory
     balances: Balances
     decider: Decider
@@ -96,6 +98,7 @@ class PaymentServices:
 
 def compose_payments(
     cache: Cache,
+    identity: CacheIdentity,
     accounts: LedgerAccounts,
     history: History,
     ledger_authorizations: LedgerAuthorizations,
@@ -105,11 +108,12 @@ def compose_payments(
 ) -> PaymentServices:
     """Payments and their neighbours over these adapters."""
     balances = Balances(cache, accounts, directory)
-    decider = Decider(cache, accounts, directory, balances)
-    outcomes = Outcomes(cache, history, ledger_authorizations)
+    decider = Decider(cache, identity, directory, balances)
+    outcomes = Outcomes(cache, history, ledger_authorizations, identity.acknowledged)
     finder = PaymentFinder(cache, history, ledger_authorizations)
     durable_wait = DurableWait(cache.outbox, room)
     return PaymentServices(
+        identity=identity,
         directory=directory,
         balances=balances,
         decider=decider,
@@ -131,9 +135,11 @@ def build_payments(
     wake: Callable[[], None],
 ) -> PaymentServices:
     """Payments and their neighbours, for a process that must find a cache safe for money."""
-    readiness = build_readiness(settings, history.engine, cache, accounts)
+    identity = build_identity(settings, cache)
+    readiness = build_readiness(settings, history.engine, cache, identity, accounts)
     directory = AccountDirectory(accounts, before_use=readiness.require_safe_cache)
-    return compose_payments(cache, accounts, history, LedgerAuthorizations(history.engine), directory, room, wake)
+    authorizations = LedgerAuthorizations(history.engine)
+    return compose_payments(cache, identity, accounts, history, authorizations, directory, room, wake)
 
 
 def build_poster(
@@ -158,10 +164,13 @@ def build_poster(
     )
 
 
-def build_readiness(settings: Settings, engine: Engine, cache: Cache, accounts: LedgerAccounts) -> ReadinessProbe:
+def build_readiness(
+    settings: Settings, engine: Engine, cache: Cache, identity: CacheIdentity, accounts: LedgerAccounts
+) -> ReadinessProbe:
     """The look at everything that must be in order."""
     return ReadinessProbe(
         cache,
+        identity.check,
         accounts.directory_version,
         partial(is_current, engine),
         partial(_drain_workers, blocking_client(settings.queue_url, decode_responses=False)),

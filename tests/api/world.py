@@ -214,7 +214,7 @@ class World:
         )
         cache = build_cache(self.settings)
         for partition in range(cache.partitions):
-            cache.accounts.open(partition, version, "")
+            cache.partition_states.open(partition, version, "")
 
     @contextmanager
     def held_lock(self, account_id: str) -> Iterator[None]:
