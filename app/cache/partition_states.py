@@ -53,7 +53,7 @@ class PartitionStates:
         commands: list[Command] = []
         for partition in range(self._client.partitions):
             outbox = keys.outbox(partition)
-            commands.append(("HGET", keys.identity(partition), "identity"))
+            commands.append(("HMGET", keys.identity(partition), "identity", "beat"))
             commands.append(("GET", keys.directory(partition)))
             commands.append(("XINFO", "STREAM", outbox))
         with self._client.translated():
@@ -62,6 +62,11 @@ class PartitionStates:
             partition: _found(*replies[3 * partition : 3 * partition + 3])
             for partition in range(self._client.partitions)
         }
+
+    def beat(self, partitions: Sequence[int]) -> list[int]:
+        """Raise the beat of these partitions by one; returns their beats."""
+        commands: list[Command] = [("HINCRBY", keys.identity(partition), "beat", 1) for partition in partitions]
+        return self._client.run([], after=commands)
 
     def close(self, identity: str) -> None:
         """Close every partition under a new identity: from now on, none decides until it is opened with it."""
@@ -124,12 +129,13 @@ def _open_keys(partition: int) -> list[str]:
     return [keys.outbox(partition), keys.directory(partition), keys.tally(partition), keys.identity(partition)]
 
 
-def _found(identity: str | None, directory_version: str | None, outbox: Any) -> FoundPartition:
+def _found(identity: Sequence[str | None], directory_version: str | None, outbox: Any) -> FoundPartition:
     info = {} if isinstance(outbox, redis.RedisError) else dict(zip(outbox[::2], outbox[1::2], strict=True))
     return FoundPartition(
-        identity or "",
+        identity[0] or "",
         None if directory_version is None else int(directory_version),
         info.get("last-generated-id", ""),
         int(info.get("entries-added", 0)),
         int(info.get("length", 0)),
+        int(identity[1] or 0),
     )

@@ -2,8 +2,9 @@
 
 A cache can be replaced without a word: an older copy of its directory is put back, a replica that lagged is promoted,
 its data is deleted, a crash takes the last second. Its balances are then old, and offering them would acknowledge
-overdrafts. So the ledger remembers what it has seen of each partition: the identity that it got when it was opened, and
-how far its outbox had come. An outbox only grows, so whatever was seen of it once must still be there.
+overdrafts. So the ledger remembers what it has seen of each partition: the identity that it got when it was opened, how
+far its outbox had come, and a beat that is raised each second while payments come. All of them only grow, so whatever
+was seen once must still be there.
 """
 
 from collections.abc import Iterable, Mapping
@@ -32,6 +33,12 @@ class RememberedPartition:
     last_stream_id: str = ""
     entries_added: int = 0
     pending: int = 0
+    beat: int = 0
+
+    def shows(self, now: "FoundPartition") -> bool:
+        """Whether nothing has come or gone since this look."""
+        seen = self.last_stream_id, self.entries_added, self.pending
+        return seen == (now.last_stream_id, now.entries_added, now.pending)
 
 
 @dataclass(slots=True, frozen=True)
@@ -54,6 +61,7 @@ class FoundPartition:
     last_stream_id: str
     entries_added: int
     pending: int
+    beat: int = 0
 
 
 @dataclass(slots=True, frozen=True)
@@ -113,7 +121,8 @@ def judge(
             continue  # closed already, and what was lost by then is on record
         known = last_known(before, acknowledged.get(partition, ""))
         is_foreign = bool(before.identity) and now.identity != before.identity
-        if is_foreign or is_before(now.last_stream_id, known) or now.entries_added < before.entries_added:
+        is_older = now.entries_added < before.entries_added or now.beat < before.beat
+        if is_foreign or is_older or is_before(now.last_stream_id, known):
             missing = max(0, before.entries_added - now.entries_added)
             pending = before.pending if is_foreign else min(before.pending, missing)
             judgement.lost[partition] = LostPartition(known, now.last_stream_id, pending, is_foreign)

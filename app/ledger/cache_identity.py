@@ -1,6 +1,6 @@
 """What the ledger remembers of the cache, and the breaks that name what a replaced cache has lost."""
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -30,7 +30,7 @@ _OPENING_LOCK = 477_018
 
 _REMEMBERED = """
 SELECT p.partition, p.last_position, i.identity, i.opened_at IS NOT NULL, i.last_ms, i.last_sequence, i.entries_added,
-    i.pending, i.generation, i.server, i.seen_at, version.value
+    i.pending, i.beat, i.generation, i.server, i.seen_at, version.value
 FROM ledger_setting version
 JOIN ledger_setting size ON size.name = 'partitions'
 JOIN partition p ON p.partition < size.value
@@ -41,22 +41,21 @@ _BEGIN_OPENING = """
 INSERT INTO cache_identity (partition, identity, generation)
 SELECT partition, %s, %s FROM unnest(%s::smallint[]) AS partition
 ON CONFLICT (partition) DO UPDATE SET identity = excluded.identity, generation = excluded.generation,
-    opened_at = NULL, entries_added = 0, pending = 0
+    opened_at = NULL, entries_added = 0, pending = 0, beat = 0
 """
 _FINISH_OPENING = """
 UPDATE cache_identity SET opened_at = clock_timestamp() WHERE identity = %s AND opened_at IS NULL
 """
-# An idle cache is not written again and again, and a look that was overtaken by a later one changes nothing.
+# A look at a cache that has been replaced meanwhile changes nothing.
 _NOTE = """
 UPDATE cache_identity AS i SET last_ms = f.last_ms, last_sequence = f.last_sequence, entries_added = f.entries_added,
-    pending = f.pending, server = %(server)s::text, seen_at = clock_timestamp()
+    pending = f.pending, beat = f.beat, server = %(server)s, seen_at = clock_timestamp()
 FROM unnest(%(partitions)s::smallint[], %(identities)s::text[], %(ms)s::bigint[], %(sequences)s::bigint[],
-    %(added)s::bigint[], %(pending)s::bigint[])
-    AS f (partition, identity, last_ms, last_sequence, entries_added, pending)
+    %(added)s::bigint[], %(pending)s::bigint[], %(beats)s::bigint[])
+    AS f (partition, identity, last_ms, last_sequence, entries_added, pending, beat)
 WHERE i.partition = f.partition AND i.identity = f.identity
     AND (f.last_ms, f.last_sequence) >= (i.last_ms, i.last_sequence) AND f.entries_added >= i.entries_added
-    AND (f.last_ms, f.last_sequence, f.entries_added, f.pending, %(server)s::text)
-        IS DISTINCT FROM (i.last_ms, i.last_sequence, i.entries_added, i.pending, i.server)
+    AND f.beat > i.beat
 """
 _BEGIN_RUN = """
 INSERT INTO reconciliation_run (mode, finished_at, checked, break_count)
@@ -120,11 +119,11 @@ class LedgerCacheIdentity:
             raise Misconfigured("the schema is not up to date; run `python3 -m app migrate`") from error
         seen = [row for row in rows if row[2] is not None]
         return RememberedCache(
-            {row[0]: _remembered_partition(*row[1:8]) for row in rows},
+            {row[0]: _remembered_partition(*row[1:9]) for row in rows},
             directory_version=rows[0][-1],
-            generation=max((row[8] for row in seen), default=0),
-            server=seen[0][9] if seen else "",
-            seen_at=max((row[10] for row in seen), default=None),
+            generation=max((row[9] for row in seen), default=0),
+            server=seen[0][10] if seen else "",
+            seen_at=max((row[11] for row in seen), default=None),
         )
 
     def begin_opening(
@@ -141,8 +140,8 @@ class LedgerCacheIdentity:
         with self._ledger.transaction() as connection:
             connection.execute(_FINISH_OPENING, (identity,))
 
-    def note(self, found: Mapping[int, FoundPartition], server: str) -> None:
-        """Remember a look at the cache, where the partitions still have the identity that they had in it."""
+    def note(self, found: Mapping[int, FoundPartition], beats: Sequence[int], server: str) -> None:
+        """Remember a look at partitions, and the beats that they were given after it, in the same order."""
         orders = [stream_id_order(one.last_stream_id) if one.last_stream_id else (-1, -1) for one in found.values()]
         parameters = {
             "server": server,
@@ -152,6 +151,7 @@ class LedgerCacheIdentity:
             "sequences": [order[1] for order in orders],
             "added": [one.entries_added for one in found.values()],
             "pending": [one.pending for one in found.values()],
+            "beats": list(beats),
         }
         with self._ledger.transaction() as connection:
             connection.execute(_NOTE, parameters)
@@ -199,8 +199,8 @@ def _subject(generation: int) -> str:
 
 
 def _remembered_partition(
-    last_posted: str, identity: str | None, is_open: bool, ms: int, sequence: int, added: int, pending: int
+    last_posted: str, identity: str | None, is_open: bool, ms: int, sequence: int, *counts: int
 ) -> RememberedPartition:
     if identity is None:
         return RememberedPartition(last_posted)
-    return RememberedPartition(last_posted, identity, is_open, f"{ms}-{sequence}" if ms >= 0 else "", added, pending)
+    return RememberedPartition(last_posted, identity, is_open, f"{ms}-{sequence}" if ms >= 0 else "", *counts)

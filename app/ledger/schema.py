@@ -293,6 +293,7 @@ cache_identity = Table(
     Column("last_sequence", BigInteger, nullable=False),
     Column("entries_added", BigInteger, nullable=False),
     Column("pending", BigInteger, nullable=False),
+    Column("beat", BigInteger, nullable=False),
     Column("seen_at", MOMENT, nullable=False),
 )
 

@@ -84,7 +84,7 @@ class CacheIdentity:
         """Look now, and have the ledger remember what was seen."""
         with self._alone():
             self._look()
-            self._ledger.note(self._cache.partition_states.look(), self._server)
+            self._note()
 
     def open(self, partitions: Collection[int], directory_version: int) -> None:
         """Have these partitions require at least this directory version, and open what is closed."""
@@ -119,6 +119,15 @@ class CacheIdentity:
         acknowledged = self.acknowledged.highest()
         remembered = self._ledger.remembered()
         return remembered, judge(remembered, self._cache.partition_states.look(), acknowledged)
+
+    def _note(self) -> None:
+        """Raise the beat of the partitions in which something came or went, and remember them as they are."""
+        remembered = self._ledger.remembered().partitions
+        found = self._cache.partition_states.look()
+        changed = {number: one for number, one in found.items() if not remembered[number].shows(one)}
+        if changed:
+            beats = self._cache.partition_states.beat(list(changed))
+            self._ledger.note(changed, beats, self._server)
 
     def _follow(self, generation: int) -> None:
         """Name what this process had acknowledged and the cache has lost, if another process has opened it since."""
@@ -172,7 +181,7 @@ class CacheIdentity:
                 self._forget_accounts(judgement)
             self._open(identity, known)
             self._ledger.finish_opening(identity)
-            self._ledger.note(self._cache.partition_states.look(), self._server)
+            self._note()
             log.warning("the cache is open as generation %d; its accounts come back from the ledger", generation)
 
     def _last_known(self, remembered: RememberedCache) -> dict[int, str]:

@@ -10,6 +10,7 @@ CREATE TABLE cache_identity (
     last_sequence bigint NOT NULL DEFAULT -1,
     entries_added bigint NOT NULL DEFAULT 0,
     pending bigint NOT NULL DEFAULT 0,
+    beat bigint NOT NULL DEFAULT 0,
     seen_at timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 COMMENT ON TABLE cache_identity IS 'State. One row a partition of the cache, since it was first opened.';
