@@ -17,6 +17,7 @@ from app.command_line import PROJECT
 from app.commands.api_probe import require_port, wait_until_ready
 from app.commands.processes import api_service, processes
 from app.embedded.attach import External, Running, announce, check_cache, check_database, exclusive
+from app.embedded.cache_damage import WAYS
 from app.embedded.credentials import write_private
 from app.embedded.servers import EmbeddedServers, ServerUrls, prepare_directory
 from app.settings import Settings, settings_from
@@ -31,6 +32,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--port", type=int, default=8080, help="port of the API (default %(default)s)")
     parser.add_argument(
         "--workers", type=count, default=2, metavar="N", help="processes that post to the ledger (default 2)"
+    )
+    parser.add_argument(
+        "--damaged-cache",
+        choices=WAYS,
+        help="what to do if the embedded cache cannot load its data: cut it off at the damage, or set it aside; a copy "
+        "stays, and data that loads is left alone",
     )
     parser.add_argument("--api-workers", type=count, default=2, metavar="N", help="processes of the API (default 2)")
 
@@ -90,7 +97,7 @@ def started(
     """
     external = External.of(os.environ)
     check(external)
-    servers = external.embedded(data_dir)
+    servers = external.embedded(data_dir, damaged_cache=arguments.damaged_cache)
     is_first_start = servers.creates_database
     try:
         with step("creating the database" if is_first_start else "starting the servers"):
@@ -106,6 +113,8 @@ def started(
         if external.database_url is None and not is_first_start:
             api_service(supervisor).start(environment, PROJECT)
         servers.finish()
+        if external.redis_url is None and servers.cache.treatment:
+            say(servers.cache.treatment)
         settings = settings_from(environment)
         migrate(settings)
         create_first_key(settings, data_dir)

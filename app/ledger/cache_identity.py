@@ -9,7 +9,7 @@ import psycopg
 from psycopg import errors
 from psycopg.types.json import Jsonb
 
-from app.domain.breaks import BreakKind
+from app.domain.breaks import Break, BreakKind
 from app.domain.cache_identity import (
     FoundPartition,
     RememberedCache,
@@ -70,6 +70,10 @@ INSERT INTO reconciliation_break (kind, subject, figures, first_run_id, last_run
 VALUES (%s, %s, %s, %s, %s) RETURNING break_id
 """
 _CHANGE_FIGURES = "UPDATE reconciliation_break SET figures = %s, last_seen_at = clock_timestamp() WHERE break_id = %s"
+_OPEN = """
+SELECT subject, figures FROM reconciliation_break
+WHERE kind = %s AND state IN ('open', 'investigating') ORDER BY break_id
+"""
 _ACCEPT = """
 UPDATE reconciliation_break SET state = 'accepted', reason_code = 'loss_accepted', owner = %s
 WHERE kind = %s AND state IN ('open', 'investigating') RETURNING break_id, subject
@@ -176,6 +180,10 @@ class LedgerCacheIdentity:
                 _add_break(connection, generation, change(figures))
             else:
                 connection.execute(_CHANGE_FIGURES, (Jsonb(change(row[1])), row[0]))
+
+    def open_losses(self) -> list[Break]:
+        """The losses that nobody has accepted yet."""
+        return [Break(BreakKind.CACHE_LOST, *row) for row in self._ledger.rows(_OPEN, (BreakKind.CACHE_LOST,))]
 
     def accept_losses(self, actor: str, reason: str) -> list[str]:
         """Accept all losses that are on record as open; returns their subjects."""

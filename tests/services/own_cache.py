@@ -75,6 +75,11 @@ class OwnCache:
         """Delete the data of the server, which must have ended."""
         shutil.rmtree(self._home / "cache")
 
+    def lose_manifest(self) -> None:
+        """Delete the list of the data's files, and leave the files."""
+        for manifest in (self._home / "cache" / "appendonlydir").glob("*.manifest"):
+            manifest.unlink()
+
     def log_length(self) -> tuple[Path, int]:
         """The file that the server appends to, and its length."""
         [newest] = (self._home / "cache" / "appendonlydir").glob("*.incr.aof")

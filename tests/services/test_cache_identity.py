@@ -1,6 +1,6 @@
 """A cache that is not the one it was is noticed, closed, opened again from the ledger, and its loss is named."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -116,12 +116,15 @@ def test_an_emptied_cache_is_opened_again_and_each_lost_payment_is_named(world: 
     assert_nothing_can_be_spent_twice(world)
 
 
-def test_a_system_that_starts_on_an_empty_cache_says_how_much_was_pending(world: World, server: OwnCache) -> None:
+@pytest.mark.parametrize("lose", [OwnCache.delete_data, OwnCache.lose_manifest], ids=lambda lose: lose.__name__)
+def test_a_system_that_starts_on_an_empty_cache_says_how_much_was_pending(
+    world: World, server: OwnCache, lose: Callable[[OwnCache], None]
+) -> None:
     for _ in range(20):
         last = world.accepted("alice", "bob", 1)
     world.identity.note()
     server.stop()
-    server.delete_data()
+    lose(server)
     server.start()
     started = world.new_payment_services(world.new_cache())
     assert started.identity.check() == 2
