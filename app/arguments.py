@@ -74,6 +74,12 @@ def _up(parser: Parser) -> None:
     parser.add_argument("--port", type=port, default=8080, help="port of the API (default %(default)s)")
     parser.add_argument("--workers", type=count, default=2, metavar="N", help="processes that post to the ledger (2)")
     parser.add_argument("--api-workers", type=count, default=2, metavar="N", help="processes of the API (2)")
+    parser.add_argument(
+        "--damaged-cache",
+        choices=("cut", "aside"),
+        help="what to do if the embedded cache cannot load its data: cut it off at the damage, or set it aside; a copy "
+        "stays, and data that loads is left alone",
+    )
 
 
 def _status(parser: Parser) -> None:
@@ -93,6 +99,13 @@ def _reconcile(parser: Parser) -> None:
         metavar="REASON",
         help="check everything, rebuild from the ledger what is wrong in the cache, and check again; the reason is "
         "kept in the audit trail",
+    )
+    parser.add_argument(
+        "--accept-losses",
+        type=reason,
+        metavar="REASON",
+        help="close the breaks that say what a replaced cache has lost, which no run can: somebody has seen to the "
+        "payments that they name; the reason is kept with them",
     )
 
 

@@ -19,6 +19,7 @@ from app.domain.refusals import Refusal
 from app.domain.reservations import CachedBalance
 from app.embedded.servers import ServerUrls
 from app.ledger.accounts import LedgerAccounts
+from app.ledger.cache_identity import LedgerCacheIdentity
 from app.ledger.history import History
 from app.ledger.posting_session import PostingSession
 from app.ledger.reconciliation import LedgerReconciliation
@@ -33,10 +34,11 @@ from app.services.payments.outcomes import Accepted
 from app.services.payments.submit import Payments
 from app.services.posting.drain import BATCH_LIMIT, Drain
 from app.services.posting.outbox import DrainReport
+from app.services.proofs.cache_identity import CacheIdentity
 from app.services.proofs.chain_verification import ChainVerifier
 from app.services.proofs.reconciliation import Reconciler
 from app.settings import Settings
-from app.wiring.cache import build_cache
+from app.wiring.cache import build_cache, build_identity
 from app.wiring.verbs import PaymentServices, build_assets, build_balances, build_engine, compose_payments
 from app.wiring.workers import build_drain, build_reconciler, build_verifier
 from tests.builders import PARTITIONS, WINDOW_MS, payment
@@ -44,7 +46,7 @@ from tests.installation import settings_for
 
 _UNSET: Any = object()
 
-R = TypeVar("R", PostingSession, LedgerReconciliation, psycopg.Connection[Any])
+R = TypeVar("R", PostingSession, LedgerReconciliation, LedgerCacheIdentity, psycopg.Connection[Any])
 
 
 class StepClock:
@@ -177,8 +179,10 @@ class World:
 
     def new_payment_services(self, cache: Cache | None = None, *, ledger_authorizations: Any = None) -> PaymentServices:
         """Payments and their neighbours, as in a process of their own."""
+        cache = cache or self.cache
         return compose_payments(
-            cache or self.cache,
+            cache,
+            self.new_identity(cache),
             self.ledger_accounts,
             self.history,
             ledger_authorizations or self.ledger_authorizations,
@@ -186,6 +190,16 @@ class World:
             self.waiting,
             lambda: self.wakes.append("drain"),
         )
+
+    @property
+    def identity(self) -> CacheIdentity:
+        """The watch over the cache's identity in the process that pays."""
+        return self.paying.identity
+
+    def new_identity(self, cache: Cache | None = None) -> CacheIdentity:
+        """A watch over the cache's identity, as in a process of its own."""
+        ledger = self._closing(LedgerCacheIdentity(self.settings.database_url))
+        return build_identity(self.settings, cache or self.new_cache(), ledger)
 
     @cached_property
     def worker(self) -> Drain:

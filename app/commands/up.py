@@ -71,7 +71,7 @@ def started(
     """Servers, schema, first key and processes; all stopped in order at the end, whatever ended it."""
     external = External.of(os.environ)
     check(external)
-    servers = external.embedded(data_dir)
+    servers = external.embedded(data_dir, damaged_cache=arguments.damaged_cache)
     is_first_start = servers.creates_database
     try:
         with step("creating the database" if is_first_start else "starting the servers"):
@@ -87,6 +87,8 @@ def started(
         if external.database_url is None and not is_first_start:
             start_what_readiness_needs(supervisor, servers)
         servers.finish()
+        if external.redis_url is None and servers.cache.treatment:
+            say(servers.cache.treatment)
         prepare_database(settings_from(environment), urls.owner_database_url, data_dir)
         start_what_readiness_needs(supervisor, servers)
         yield supervisor, servers, urls

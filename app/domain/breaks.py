@@ -51,6 +51,9 @@ class BreakKind(StrEnum):
     """An open authorization whose hold the cache lacks: its funds could be spent twice."""
     INTENT_WITHOUT_HOLD = "intent_without_hold"
     """An outstanding intent whose hold is missing or differs."""
+    CACHE_LOST = "cache_lost"
+    """The cache was not the one it was, and was opened again from the ledger. No later run can see what was lost, so
+    the break stays open until somebody accepts it."""
     CHAIN_HASH = "chain_hash"
     """A ledger transaction does not match its hash: it was changed."""
     CHAIN_LINK = "chain_link"
@@ -73,6 +76,7 @@ OF_THE_CACHE = frozenset(
         BreakKind.HOLD_WITHOUT_INTENT,
         BreakKind.AUTHORIZATION_WITHOUT_HOLD,
         BreakKind.INTENT_WITHOUT_HOLD,
+        BreakKind.CACHE_LOST,
     }
 )
 """Breaks of the cache alone, which can be rebuilt from the ledger; the other kinds are about the ledger."""

@@ -33,9 +33,14 @@ class External:
         owner = environment.get("HOLDFAST_OWNER_DATABASE_URL") or database
         return cls(database, owner if database else None, environment.get("REDIS_URL") or None)
 
-    def embedded(self, data_dir: Path) -> EmbeddedServers:
+    def embedded(self, data_dir: Path, *, damaged_cache: str | None = None) -> EmbeddedServers:
         """The servers that are left for us to run."""
-        return EmbeddedServers(data_dir, postgres=self.database_url is None, cache=self.redis_url is None)
+        return EmbeddedServers(
+            data_dir,
+            postgres=self.database_url is None,
+            cache=self.redis_url is None,
+            damaged_cache=damaged_cache,
+        )
 
     def urls(self, servers: EmbeddedServers) -> ServerUrls:
         """Given URLs first, ours otherwise."""

@@ -39,13 +39,15 @@ class EmbeddedServers:
         *,
         postgres: bool = True,
         cache: bool = True,
+        damaged_cache: str | None = None,
         choose: Callable[[Path, Path], Installation] = identity.choose,
     ) -> None:
-        """Prepares `data_dir`; nothing starts here."""
+        """Prepares `data_dir`; nothing starts here. `damaged_cache`: see `CacheServer`."""
         self._data_dir = prepare_directory(data_dir)
         passwords = credentials.load_or_create(self._data_dir / "secrets.json")
         self._postgres = PostgresServer(self._data_dir, passwords, choose=choose) if postgres else None
-        self._cache = CacheServer(self._data_dir, passwords.cache_password) if cache else None
+        password = passwords.cache_password
+        self._cache = CacheServer(self._data_dir, password, damaged_cache=damaged_cache) if cache else None
         self._revivals = [Revival("cache", self._cache, valkey.READY_SECONDS)] if self._cache else []
         self._revivals += [Revival("Postgres", self._postgres, postgres_server.READY_SECONDS)] if self._postgres else []
 

@@ -40,7 +40,6 @@ from app.ledger.schema import (
     audit_event,
     hold,
     ledger_setting,
-    partition,
     unfinished_change,
 )
 
@@ -206,16 +205,6 @@ class LedgerAccountChanges:
         query = select(ledger_setting.c.value).where(ledger_setting.c.name == "directory_version")
         with translated(), self._engine.connect() as connection:
             return int(connection.execute(query).scalar_one())
-
-    def last_positions(self) -> dict[int, str]:
-        """The last outbox position that was posted in each partition; empty before the first.
-
-        The chain of journals stands behind the partitions and has no outbox.
-        """
-        partitions = select(ledger_setting.c.value).where(ledger_setting.c.name == "partitions").scalar_subquery()
-        query = select(partition.c.partition, partition.c.last_position).where(partition.c.partition < partitions)
-        with translated(), self._engine.connect() as connection:
-            return {row.partition: row.last_position for row in connection.execute(query)}
 
     def floors_changed_last(self, limit: int) -> tuple[int, dict[str, int | None]]:
         """Of one moment: the directory version, and the floors of the `limit` accounts changed last, minor units."""

@@ -19,7 +19,7 @@ from app.domain.read_models import Account
 from app.ledger.connections import LedgerConnection, translated
 from app.ledger.engine import separate_connection
 from app.ledger.hydration_rows import FOR_HYDRATION, Hydration, hydration_from
-from app.ledger.schema import account, account_balance, audit_event, ledger_setting, partition
+from app.ledger.schema import account, account_balance, audit_event, ledger_setting
 
 _FACTS = """
 SELECT account_id, entity_id, type, currency_code, status, overdraft_limit_minor IS NOT NULL
@@ -116,12 +116,6 @@ class LedgerAccounts:
                 f"{self._partitions}; set HOLDFAST_PARTITIONS={settings['partitions']}."
             )
         return int(settings["directory_version"])
-
-    def last_position(self, number: int) -> str:
-        """The stream id of the last intent posted in a partition; empty before the first."""
-        query = select(partition.c.last_position).where(partition.c.partition == number)
-        with translated(), self._engine.connect() as connection:
-            return str(connection.execute(query).scalar_one())
 
     def balances_for_hydration(self, account_ids: Sequence[str]) -> Hydration:
         """What the cache is told of these accounts, from one snapshot."""

@@ -7,7 +7,7 @@ from typing import Any
 import psycopg
 from psycopg.types.json import Jsonb
 
-from app.domain.breaks import OF_THE_CACHE, Break, ChainRange, ProofReport
+from app.domain.breaks import OF_THE_CACHE, Break, BreakKind, ChainRange, ProofReport
 from app.ledger.connections import LedgerConnection
 
 _RECORD_BREAK = """
@@ -19,8 +19,9 @@ RETURNING break_id, first_run_id = %(run)s
 """
 _RESOLVE_UNSEEN = """
 UPDATE reconciliation_break SET state = 'resolved', reason_code = 'no_longer_seen'
-WHERE state IN ('open', 'investigating') AND last_run_id < %s RETURNING break_id
+WHERE state IN ('open', 'investigating') AND last_run_id < %s AND kind <> %s RETURNING break_id
 """
+"""What a cache has lost, no run can see, so people only resolve that."""
 _RESOLVE_HEALED = """
 UPDATE reconciliation_break SET state = 'resolved', reason_code = 'healed'
 WHERE kind = %s AND subject = %s AND state IN ('open', 'investigating') RETURNING break_id
@@ -86,7 +87,7 @@ class ProofRecords:
             for one in report.breaks:
                 _record(connection, run_id, one)
             if full:
-                for (break_id,) in connection.execute(_RESOLVE_UNSEEN, (run_id,)).fetchall():
+                for (break_id,) in connection.execute(_RESOLVE_UNSEEN, (run_id, BreakKind.CACHE_LOST)).fetchall():
                     note = f"not seen by full run {run_id}"
                     connection.execute(_BREAK_EVENT, (break_id, RECONCILER, "resolved", note))
             for part in ranges:

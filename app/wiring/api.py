@@ -19,6 +19,7 @@ from app.services.payments.batches import Batches, Pacing
 from app.services.payments.durable_wait import WaitingRoom
 from app.services.payments.refunds import Refunds
 from app.services.posting.journals import Journals
+from app.services.proofs.cache_identity import CacheIdentityWatch
 from app.settings import Settings
 from app.wakeup import Bell, WakeUps
 from app.wiring.cache import build_cache
@@ -66,7 +67,14 @@ def build_api(settings: Settings, *, sleep: Callable[[float], None] = time.sleep
         history=History(build_engine(settings, "reports")),
         cache=cache,
         gatekeeper=Gatekeeper(LedgerApiKeys(engine), time.monotonic),
-        readiness=build_readiness(settings, engine, cache, accounts),
+        readiness=build_readiness(settings, engine, cache, paying.identity, accounts),
         now=partial(datetime.now, UTC),
-        start=Subscriber(subscription, room.hear, room.begin).start,
+        start=partial(
+            _start, Subscriber(subscription, room.hear, room.begin), CacheIdentityWatch(paying.identity.check)
+        ),
     )
+
+
+def _start(subscriber: Subscriber, watch: CacheIdentityWatch) -> None:
+    subscriber.start()
+    watch.start()

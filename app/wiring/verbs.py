@@ -42,12 +42,13 @@ from app.services.payments.outcomes import Outcomes
 from app.services.payments.submit import Payments
 from app.services.posting.journal_holds import JournalHolds
 from app.services.posting.journal_posting import JournalPoster
+from app.services.proofs.cache_identity import CacheIdentity
 from app.services.proofs.readiness import ReadinessProbe
 from app.services.proofs.repair import Repair
 from app.services.statements.replay import Replay
 from app.settings import Settings
 from app.wakeup import DRAIN_QUEUE, WakeUps
-from app.wiring.cache import build_cache
+from app.wiring.cache import build_cache, build_identity
 from app.wiring.workers import build_reconciler
 
 
@@ -84,6 +85,7 @@ def build_changes(
 class PaymentServices:
     """Payments and the services around them, which share one directory, one decider and one wait for the ledger."""
 
+    identity: CacheIdentity
     directory: AccountDirectory
     balances: Balances
     decider: Decider
@@ -97,6 +99,7 @@ class PaymentServices:
 
 def compose_payments(
     cache: Cache,
+    identity: CacheIdentity,
     accounts: LedgerAccounts,
     history: History,
     ledger_authorizations: LedgerAuthorizations,
@@ -106,11 +109,12 @@ def compose_payments(
 ) -> PaymentServices:
     """Payments and the services around them, over these adapters."""
     balances = Balances(cache, accounts, directory)
-    decider = Decider(cache, accounts, directory, balances)
-    outcomes = Outcomes(cache, history, ledger_authorizations)
+    decider = Decider(cache, identity, directory, balances)
+    outcomes = Outcomes(cache, history, ledger_authorizations, identity.acknowledged)
     finder = PaymentFinder(cache, history, ledger_authorizations)
     durable_wait = DurableWait(cache.outbox, room)
     return PaymentServices(
+        identity=identity,
         directory=directory,
         balances=balances,
         decider=decider,
@@ -132,9 +136,11 @@ def build_payments(
     wake: Callable[[], None],
 ) -> PaymentServices:
     """Payments and the services around them, for a process that refuses to work on a cache that is unsafe for money."""
-    readiness = build_readiness(settings, history.engine, cache, accounts)
+    identity = build_identity(settings, cache)
+    readiness = build_readiness(settings, history.engine, cache, identity, accounts)
     directory = AccountDirectory(accounts, before_use=readiness.require_safe_cache)
-    return compose_payments(cache, accounts, history, LedgerAuthorizations(history.engine), directory, room, wake)
+    authorizations = LedgerAuthorizations(history.engine)
+    return compose_payments(cache, identity, accounts, history, authorizations, directory, room, wake)
 
 
 def build_poster(
@@ -159,10 +165,13 @@ def build_poster(
     )
 
 
-def build_readiness(settings: Settings, engine: Engine, cache: Cache, accounts: LedgerAccounts) -> ReadinessProbe:
+def build_readiness(
+    settings: Settings, engine: Engine, cache: Cache, identity: CacheIdentity, accounts: LedgerAccounts
+) -> ReadinessProbe:
     """The probe that looks at everything that payments need."""
     return ReadinessProbe(
         cache,
+        identity.check,
         accounts.directory_version,
         partial(is_current, engine),
         partial(_drain_workers, blocking_client(settings.queue_url, decode_responses=False)),

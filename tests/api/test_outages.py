@@ -112,7 +112,7 @@ def test_a_lost_cache_shows_in_readiness_and_not_in_liveness(shop: World) -> Non
     body = ready.get_json()
     assert body["status"] == "not_ready"
     assert {name: check["ok"] for name, check in body["checks"].items()} == {
-        "cache": False, "ledger": True, "migrations": True, "workers": False,
+        "cache": False, "cache_identity": False, "ledger": True, "migrations": True, "workers": False,
     }  # fmt: skip
 
 

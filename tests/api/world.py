@@ -217,9 +217,7 @@ class World:
         [(version,)] = self.sql(
             "UPDATE ledger_setting SET value = value + 1 WHERE name = 'directory_version' RETURNING value"
         )
-        cache = build_cache(self.settings)
-        for partition in range(cache.partitions):
-            cache.accounts.open(partition, version, "")
+        build_cache(self.settings).partition_states.push(version)
 
     @contextmanager
     def held_lock(self, account_id: str) -> Iterator[None]:

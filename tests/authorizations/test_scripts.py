@@ -201,7 +201,7 @@ def test_an_end_is_remembered_for_the_window(authorization: Authorized) -> None:
 
 def test_whoever_knows_an_old_directory_is_sent_back_before_anything_else(authorization: Authorized) -> None:
     authorization.ended(AuthorizationState.VOIDED)
-    authorization.cache.cache.accounts.open(0, DIRECTORY_VERSION + 1, "")
+    authorization.cache.cache.partition_states.open(0, DIRECTORY_VERSION + 1, "")
     assert authorization.code(AuthorizationState.VOIDED) == "STALE"
     assert authorization.code(AuthorizationState.VOIDED, directory_version=DIRECTORY_VERSION + 1) == "CONCLUDED_BEFORE"
 

@@ -132,7 +132,7 @@ def test_a_cold_account_a_missing_authorization_and_a_stale_caller_are_told_apar
     assert conclude(cache, OutboxPosition(0, "5-5"), AuthorizationState.VOIDED).code == "GONE"
     cache.client.delete(keys.account(0, "alice"))
     assert conclude(cache, outbox_position, AuthorizationState.VOIDED).code == "COLD"
-    cache.cache.accounts.open(0, 2, "")
+    cache.cache.partition_states.open(0, 2, "")
     made = ending(outbox_position, AuthorizationState.VOIDED, 0)
     assert isinstance(
         cache.cache.authorizations.conclude(outbox_position, made, AuthorizationState.VOIDED, FAR_FUTURE_MS, 1), Stale

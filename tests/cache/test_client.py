@@ -65,12 +65,12 @@ def test_a_server_that_cannot_be_reached_has_done_nothing() -> None:
 
 def test_a_server_that_hangs_up_after_the_request_may_have_done_it() -> None:
     with server_that(None) as url, cache_at(url) as cache, pytest.raises(OutcomeUnknown):
-        cache.accounts.open(0, 1, "")
+        cache.partition_states.open(0, 1, "")
 
 
 def test_a_server_that_resets_the_connection_after_the_request_may_have_done_it() -> None:
     with server_that(None, resets=True) as url, cache_at(url) as cache, pytest.raises(OutcomeUnknown):
-        cache.accounts.open(0, 1, "")
+        cache.partition_states.open(0, 1, "")
 
 
 @pytest.mark.parametrize(
@@ -88,13 +88,13 @@ def test_a_server_that_resets_the_connection_after_the_request_may_have_done_it(
 )
 def test_a_server_that_refuses_to_run_has_done_nothing(reply: bytes) -> None:
     with server_that(reply) as url, cache_at(url) as cache, pytest.raises(CacheUnavailable):
-        cache.accounts.open(0, 1, "")
+        cache.partition_states.open(0, 1, "")
 
 
 def test_a_partly_refused_round_trip_is_not_reported_as_nothing_done() -> None:
     replies = b":1\r\n-OOM command not allowed when used memory > 'maxmemory'.\r\n"
     with server_that(replies) as url, cache_at(url) as cache, pytest.raises(OutcomeUnknown):
-        cache.accounts.open_all(1, {0: "", 1: ""})
+        cache.partition_states.open_all(1, {0: "", 1: ""})
 
 
 def test_a_connection_that_was_closed_while_idle_is_opened_again(real_cache: CacheUnderTest) -> None:
@@ -106,8 +106,8 @@ def test_a_connection_that_was_closed_while_idle_is_opened_again(real_cache: Cac
 def test_no_reply_is_left_behind_for_the_next_round_trip() -> None:
     with server_that(b":1\r\n") as url, cache_at(url, deadline_s=2.0) as cache:
         with pytest.raises(OutcomeUnknown):
-            cache.accounts.open_all(1, {0: "", 1: ""})  # one reply only, and then nothing until the deadline
-        assert cache.accounts.open(0, 1, "") == 1
+            cache.partition_states.open_all(1, {0: "", 1: ""})  # one reply only, and then nothing until the deadline
+        assert cache.partition_states.open(0, 1, "") == 1
 
 
 def test_an_encrypted_address_is_reached_over_tls() -> None:

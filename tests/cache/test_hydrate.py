@@ -135,10 +135,10 @@ def test_a_floor_can_be_removed_and_set_again(cache: CacheUnderTest) -> None:
 
 
 def test_opening_stores_the_directory_version_and_never_an_older_one(cache: CacheUnderTest) -> None:
-    assert cache.cache.accounts.open(0, 5, "") == 5
-    assert cache.cache.accounts.open(0, 4, "") == 5
-    assert cache.cache.accounts.open(0, 5, "") == 5
-    assert cache.cache.accounts.open(0, 6, "") == 6
+    assert cache.cache.partition_states.open(0, 5, "") == 5
+    assert cache.cache.partition_states.open(0, 4, "") == 5
+    assert cache.cache.partition_states.open(0, 5, "") == 5
+    assert cache.cache.partition_states.open(0, 6, "") == 6
 
 
 FAR = f"{NOON_MS * 2}"
@@ -148,7 +148,7 @@ FAR = f"{NOON_MS * 2}"
 def test_after_the_loss_of_the_cache_new_stream_ids_follow_the_ledgers_last(
     cache: CacheUnderTest, last_posted: str
 ) -> None:
-    cache.cache.accounts.open(0, 1, last_posted)
+    cache.cache.partition_states.open(0, 1, last_posted)
     assert cache.outbox() == []
     cache.with_wallet()
     milliseconds, sequence = cache.reserved(1, "x").split("-")
@@ -157,34 +157,34 @@ def test_after_the_loss_of_the_cache_new_stream_ids_follow_the_ledgers_last(
 
 
 def test_opening_again_does_not_set_the_stream_back(cache: CacheUnderTest) -> None:
-    cache.cache.accounts.open(0, 1, f"{FAR}-9")
+    cache.cache.partition_states.open(0, 1, f"{FAR}-9")
     cache.with_wallet()
     first = cache.reserved(1, "x")
-    cache.cache.accounts.open(0, 1, f"{FAR}-9")
-    cache.cache.accounts.open(0, 1, "5-5")
+    cache.cache.partition_states.open(0, 1, f"{FAR}-9")
+    cache.cache.partition_states.open(0, 1, "5-5")
     second = cache.reserved(1, "y")
     assert (first, second) == (f"{FAR}-10", f"{FAR}-11")
     assert cache.outbox() == [first, second]
 
 
 def test_sequence_numbers_are_compared_as_numbers(cache: CacheUnderTest) -> None:
-    cache.cache.accounts.open(0, 1, f"{FAR}-9")
-    cache.cache.accounts.open(0, 1, f"{FAR}-10")
+    cache.cache.partition_states.open(0, 1, f"{FAR}-9")
+    cache.cache.partition_states.open(0, 1, f"{FAR}-10")
     cache.with_wallet()
     assert cache.reserved(1, "x") == f"{FAR}-11"
 
 
 def test_an_emptied_outbox_remembers_its_last_stream_id(cache: CacheUnderTest) -> None:
-    cache.cache.accounts.open(0, 1, f"{FAR}-9")
+    cache.cache.partition_states.open(0, 1, f"{FAR}-9")
     cache.with_wallet()
     stream_id = cache.reserved(1, "x")
     cache.cache.outbox.settle(0, [], done_up_to=stream_id)
-    cache.cache.accounts.open(0, 1, f"{FAR}-9")
+    cache.cache.partition_states.open(0, 1, f"{FAR}-9")
     assert cache.reserved(1, "y") == f"{FAR}-11"
 
 
 def test_a_partition_is_ready_once_it_is_opened(cache: CacheUnderTest) -> None:
     cache.client.flushdb()
-    cache.cache.accounts.open(0, 1, "")
+    cache.cache.partition_states.open(0, 1, "")
     cache.with_wallet()
     assert cache.codes(intent()) == ["RESERVED"]

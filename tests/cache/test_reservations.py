@@ -119,7 +119,7 @@ def test_a_refused_payment_changes_nothing(
 def test_a_stale_call_is_refused_as_a_whole_before_anything_else(cache: CacheUnderTest) -> None:
     cache.with_wallet()
     cache.reserve(intent(external_id="x"))
-    cache.cache.accounts.open(0, 2, "")
+    cache.cache.partition_states.open(0, 2, "")
     cache.client.set(keys.claim(0, "default", "x"), "0")
     before = cache.everything()
     assert isinstance(cache.try_reserve(intent(external_id="x"), directory_version=1), Stale)
@@ -128,7 +128,7 @@ def test_a_stale_call_is_refused_as_a_whole_before_anything_else(cache: CacheUnd
 
 @pytest.mark.parametrize("version", [2, 3])
 def test_a_caller_with_the_current_or_a_newer_directory_is_served(cache: CacheUnderTest, version: int) -> None:
-    cache.cache.accounts.open(0, 2, "")
+    cache.cache.partition_states.open(0, 2, "")
     cache.with_wallet()
     assert not isinstance(cache.try_reserve(intent(), directory_version=version), Stale)
 
@@ -435,7 +435,7 @@ def test_outcomes_are_tallied(cache: CacheUnderTest) -> None:
 
 
 def test_intents_that_are_no_payments_are_not_tallied_as_reserved(cache: CacheUnderTest) -> None:
-    cache.cache.accounts.open(0, 1, f"{2 * NOON_MS}-0")
+    cache.cache.partition_states.open(0, 1, f"{2 * NOON_MS}-0")
     cache.with_wallet(balance_minor=100)
     outbox_position = OutboxPosition(0, cache.reserved(60, "authorization"))
     end = intent(amount_minor=1, hold_minor=0, external_id="void", kind=Kind.VOID)

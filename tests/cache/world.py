@@ -26,7 +26,7 @@ class CacheUnderTest:
     def opened(self) -> "CacheUnderTest":
         """All partitions open, at the first directory version."""
         for partition in range(self.cache.partitions):
-            self.cache.accounts.open(partition, DIRECTORY_VERSION, "")
+            self.cache.partition_states.open(partition, DIRECTORY_VERSION, "")
         return self
 
     def limited_to(self, backlog_limit: int) -> "CacheUnderTest":

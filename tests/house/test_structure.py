@@ -179,6 +179,7 @@ SHARED_NAMES = {
     "assets": {"app.api", "app.ledger", "app.services"},
     "authorizations": {"app.api", "app.cache", "app.domain", "app.services"},
     "batches": {"app.api", "app.services"},
+    "cache_identity": {"app.domain", "app.ledger", "app.services"},
     "hash_chain": {"app.domain", "app.ledger"},
     "journals": {"app.api", "app.domain", "app.services"},
     "outbox": {"app.cache", "app.services"},

@@ -102,18 +102,19 @@ class DirectoryPush:
 
     def push(self) -> None:
         """Push the ledger's directory version to all partitions, now."""
-        version = self._ledger.directory_version()
-        self._cache.accounts.open_all(version, self._ledger.last_positions())
+        self._cache.partition_states.push(self._ledger.directory_version())
 
     def run_once(self) -> bool:
-        """Push the version and the floors if the version has grown since the last push; returns whether it had.
+        """Push the version, and the floors, if a partition or the last push is behind it; returns whether one was.
 
-        A change is pushed at once. This is for the few that could not be, for instance because their process ended.
+        A change is pushed at once. This is for the few that could not be, for instance because their process ended,
+        and for a cache that has lost the push.
         """
         version = self._ledger.directory_version()
-        if version == self._pushed:
+        in_force = self._cache.partition_states.directory_versions().values()
+        if version == self._pushed and not any(one is not None and one < version for one in in_force):
             return False
-        self._cache.accounts.open_all(version, self._ledger.last_positions())
+        self._cache.partition_states.push(version)
         as_of, floors = self._ledger.floors_changed_last(LATEST_CHANGES)
         for account_id, floor_minor in floors.items():
             self._cache.accounts.limit(account_id, floor_minor, as_of, "assign")

@@ -1,8 +1,9 @@
 """Deciding in the cache: one loop that retries while the cache is not ready.
 
 A decision rests on account facts from this process's directory and on balances in the cache. A partition may ask for a
-newer directory than the caller has (stale), or the cache may not have an account (cold). An attempt to decide then
-raises `NotReady`, and `Decider.decide` refreshes the directory or hydrates the account and runs the attempt again.
+newer directory than the caller has, or be closed (both are stale), or the cache may not have an account (cold). An
+attempt to decide then raises `NotReady`, and `Decider.decide` refreshes the directory, has the partition opened, or
+hydrates the account, and runs the attempt again.
 """
 
 from __future__ import annotations
@@ -15,9 +16,9 @@ from app.domain.refusals import Refusal, RefusalCode
 
 if TYPE_CHECKING:
     from app.cache.cache import Cache
-    from app.ledger.accounts import LedgerAccounts
     from app.services.accounts.directory import AccountDirectory, DirectorySnapshot
     from app.services.accounts.hydration import Balances
+    from app.services.proofs.cache_identity import CacheIdentity
 
 
 ATTEMPTS = 6
@@ -46,9 +47,9 @@ class NotReady(Exception):
 class Decider:
     """Runs attempts to decide, and makes the cache ready between them."""
 
-    def __init__(self, cache: Cache, ledger: LedgerAccounts, directory: AccountDirectory, balances: Balances) -> None:
+    def __init__(self, cache: Cache, identity: CacheIdentity, directory: AccountDirectory, balances: Balances) -> None:
         self._cache = cache
-        self._ledger = ledger
+        self._identity = identity
         self._directory = directory
         self._balances = balances
 
@@ -68,10 +69,9 @@ class Decider:
             self._balances.hydrate(sorted(not_ready.cold_account_ids))
 
     def refresh_directory(self, partitions: Collection[int]) -> None:
-        """Read the directory again, and make these partitions demand at least its version."""
+        """Read the directory again, and make these partitions demand at least its version; open them if closed."""
         snapshot = self._directory.refresh()
-        for partition in partitions:
-            self._cache.accounts.open(partition, snapshot.version, self._ledger.last_position(partition))
+        self._identity.open(partitions, snapshot.version)
 
     def require_current_facts(self, outcomes: Iterable[object], version: int) -> None:
         """Raise NotReady if a refusal among `outcomes` rests on facts of `version` that have changed since.
@@ -81,6 +81,6 @@ class Decider:
         """
         if not any(isinstance(one, Refusal) and one.code in REVOCABLE for one in outcomes):
             return
-        latest = self._cache.accounts.directory_version(ANY_PARTITION)
+        latest = self._cache.partition_states.directory_version(ANY_PARTITION)
         if latest is None or latest > version:
             raise NotReady(stale_partitions=(ANY_PARTITION,))

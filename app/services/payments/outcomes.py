@@ -25,6 +25,7 @@ from app.domain.payment_refusals import (
 )
 from app.domain.refusals import Refusal, RefusalCode
 from app.domain.reservations import Decision, Funds, Record, RecordState, ReserveCode, ReserveItem
+from app.services.payments.acknowledged_tail import AcknowledgedTail
 
 if TYPE_CHECKING:
     from app.cache.cache import Cache
@@ -96,7 +97,15 @@ def refuse_funds(code: ReserveCode, item: ReserveItem, funds: Funds) -> Refusal:
 class Outcomes:
     """Turns the cache's decisions, and what the ledger says of them, into answers."""
 
-    def __init__(self, cache: Cache, history: History, authorizations: LedgerAuthorizations) -> None:
+    def __init__(
+        self,
+        cache: Cache,
+        history: History,
+        authorizations: LedgerAuthorizations,
+        acknowledged: AcknowledgedTail,
+    ) -> None:
+        """`acknowledged` is told of every payment that is accepted now."""
+        self.acknowledged = acknowledged
         self._cache = cache
         self._history = history
         self._authorizations = authorizations
@@ -119,6 +128,8 @@ class Outcomes:
                     return reused
             assert decision.stream_id is not None
             outbox_position = OutboxPosition(partition, decision.stream_id)
+            if not dry_run:
+                self.acknowledged.add(outbox_position)
             return Accepted(outbox_position, intent, decision.version, decision.funds, is_dry_run=dry_run)
         if decision.code is ReserveCode.REPLAYED:
             assert decision.record is not None

@@ -55,6 +55,7 @@ class ReadinessProbe:
     def __init__(
         self,
         cache: Cache,
+        check_identity: Callable[[], int],
         directory_version: Callable[[], int],
         schema_is_current: Callable[[], bool],
         workers: Callable[[], int],
@@ -63,6 +64,7 @@ class ReadinessProbe:
         allow_unsafe_cache: bool,
     ) -> None:
         self._cache = cache
+        self._check_identity = check_identity
         self._directory_version = directory_version
         self._schema_is_current = schema_is_current
         self._workers = workers
@@ -99,6 +101,7 @@ class ReadinessProbe:
         """Look at everything now."""
         result = Readiness()
         result.checks["cache"] = _checked(self._look_at_cache)
+        result.checks["cache_identity"] = _checked(self._look_at_identity)
         result.checks["ledger"] = _checked(self._look_at_ledger)
         result.checks["migrations"] = _checked(self._look_at_migrations)
         result.checks["workers"] = _checked(self._look_at_workers)
@@ -112,6 +115,9 @@ class ReadinessProbe:
         self._cache.inspection.ping()
         self.require_safe_cache()
         return "answers"
+
+    def _look_at_identity(self) -> str:
+        return f"open, generation {self._check_identity()}"
 
     def _look_at_ledger(self) -> str:
         return f"answers; directory version {self._directory_version()}"
