@@ -61,7 +61,7 @@ class ProofRecords:
             return bool(_one(self._connected(), _IN_DOUBT, ([kind.value for kind in OF_THE_CACHE],)))
 
     def record_repair(self, account_id: str, breaks: Sequence[Break], actor: str, reason: str) -> None:
-        """Keep who makes an account anew in the cache, why, and what was wrong; before it is done."""
+        """Keep who rebuilds an account in the cache, why, and what was wrong; before it is done."""
         with translated(), self._connected().transaction():
             _repair(self._connected(), account_id, breaks, actor, reason)
 
@@ -116,7 +116,7 @@ def _repair(
     connection.execute(_RECORD_REPAIR, (actor, REPAIR_ACTION, account_id, Jsonb(detail)))
     for one in breaks:
         for (break_id,) in connection.execute(_INVESTIGATE, (one.kind, one.subject)).fetchall():
-            note = f"the cache is made anew from the books: {reason}"
+            note = f"rebuilt from the ledger: {reason}"
             connection.execute(_BREAK_EVENT, (break_id, actor, "investigating", note))
 
 

@@ -261,5 +261,5 @@ class LedgerReconciliation(LedgerChains):
         return found
 
     def balances_for_hydration(self, account_ids: Sequence[str]) -> Hydration:
-        """What the cache is told of these accounts when it is made anew."""
+        """What the cache is told of these accounts when it is rebuilt."""
         return hydration_from(self._rows(FOR_HYDRATION, (list(account_ids),)))

@@ -1,4 +1,4 @@
-"""Making one account anew in the cache from the ledger, under load: by a repair, or by a run that finds it behind.
+"""Rebuilding one account in the cache from the ledger, under load: by a repair, or by a run that finds it behind.
 
 An account goes from wrong to right in one script call, and what is reserved meanwhile is kept.
 """
@@ -21,14 +21,14 @@ PASSES = 1_000
 
 
 class CacheRebuild:
-    """Makes accounts anew in the cache."""
+    """Rebuilds accounts in the cache."""
 
     def __init__(self, cache: Cache, ledger: LedgerReconciliation) -> None:
         self._cache = cache
         self._ledger = ledger
 
     def rebuild(self, account_id: str, unheld: Sequence[str] = ()) -> None:
-        """Make an account anew; `unheld` are payment ids of waiting intents whose hold is wrong.
+        """Rebuild an account; `unheld` are payment ids of waiting intents whose hold is wrong.
 
         The look comes before the reading: what the cache has heard of by then, the books can tell.
         """

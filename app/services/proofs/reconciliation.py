@@ -55,7 +55,7 @@ class Reconciler:
     def run(self, *, full: bool, heal: bool = True) -> ProofReport:
         """One run; its breaks are kept in the books. `open_breaks` counts all that are not settled yet.
 
-        Accounts whose cache has stayed behind the ledger are made anew, unless the run must not `heal` them.
+        Accounts whose cache has stayed behind the ledger are rebuilt, unless the run must not `heal` them.
         """
         started = self._monotonic()
         report = ProofReport("full" if full else "incremental")
@@ -156,7 +156,7 @@ class Reconciler:
                     yield Break(BreakKind.CACHE_BEHIND, one.account_id, figures)
 
     def _heal(self, run_id: int, report: ProofReport) -> None:
-        """Make accounts that have stayed behind anew, unless more is wrong with them or the ledger is in doubt."""
+        """Rebuild accounts that have stayed behind, unless more is wrong with them or the ledger is in doubt."""
         wrong = {one.subject for one in report.breaks if one.kind is not BreakKind.CACHE_BEHIND}
         behind = [one for one in report.breaks if one.kind is BreakKind.CACHE_BEHIND and one.subject not in wrong]
         in_doubt = any(one.kind not in OF_THE_CACHE for one in report.breaks)
