@@ -1,23 +1,19 @@
 """SQLAlchemy's engines over the ledger, for everything but posting and reconciliation."""
 
 from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
 import psycopg
-from sqlalchemy import CollectionAggregate, Engine, Text, any_, create_engine, event, literal
+from sqlalchemy import CollectionAggregate, Engine, ExceptionContext, Text, any_, create_engine, event, literal
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import PoolProxiedConnection, QueuePool
 
 from app.domain.errors import LedgerUnavailable
-from app.ledger.connections import (
-    CONNECT_TIMEOUT_S,
-    SILENCE_S,
-    STATEMENT_TIMEOUT_S,
-    PatientConnection,
-    connect_arguments,
-)
+from app.ledger.connections import CONNECT_TIMEOUT_S, SILENCE_S, STATEMENT_TIMEOUT_S, SessionLimits, connect
+from app.ledger.server_states import state_of
 
 
 class _Pool(QueuePool):
@@ -37,36 +33,50 @@ def engine_for(
     """A pooled engine that acts as the app's role."""
     engine = create_engine(
         _sqlalchemy_url(database_url),
+        creator=partial(
+            connect,
+            database_url,
+            application_name=application_name,
+            limits=SessionLimits(statement_timeout_s),
+            patience_s=statement_timeout_s + SILENCE_S,
+        ),
         poolclass=_Pool,
         pool_size=pool_size,
         max_overflow=pool_size,
         pool_timeout=CONNECT_TIMEOUT_S,
         pool_pre_ping=True,
         isolation_level="READ COMMITTED",
-        connect_args=connect_arguments(database_url, application_name, statement_timeout_s),
     )
-
-    @event.listens_for(engine, "do_connect")
-    def connect_patiently(_dialect: object, _record: object, arguments: Any, named: Any) -> PatientConnection:
-        connection = PatientConnection.connect(*arguments, **named)
-        connection.patience_s = statement_timeout_s + SILENCE_S
-        return connection
-
+    event.listen(engine, "handle_error", _drop_useless)
     return engine
 
 
+def _drop_useless(context: ExceptionContext) -> None:
+    """Have the pool open new connections after an error that says that the present ones are of no use."""
+    error = context.original_exception
+    if isinstance(error, psycopg.Error) and state_of(error).drops:
+        context.is_disconnect = True
+
+
 def separate_connection(engine: Engine) -> psycopg.Connection[Any]:
-    """A connection with the engine's settings that its pool does not count; each statement commits by itself."""
+    """A connection with the engine's settings that its pool does not count.
+
+    Each statement commits by itself and may be prepared: `LedgerConnection.run` sends one again that the server forgot.
+    """
     pooled = engine.raw_connection()
     connection: Any = pooled.driver_connection
     pooled.detach()
     connection.autocommit = True
+    connection.prepare_threshold = 0
     return connection  # type: ignore[no-any-return]
 
 
 def owner_engine(owner_database_url: str) -> Engine:
     """An engine for migrations, with the owner's rights."""
-    return create_engine(_sqlalchemy_url(owner_database_url), connect_args={"connect_timeout": CONNECT_TIMEOUT_S})
+    return create_engine(
+        _sqlalchemy_url(owner_database_url),
+        connect_args={"connect_timeout": CONNECT_TIMEOUT_S, "application_name": "holdfast migrate"},
+    )
 
 
 def _sqlalchemy_url(database_url: str) -> URL:
