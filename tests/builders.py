@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
@@ -10,6 +11,7 @@ from typing import Any, TypeVar
 
 import psycopg
 import redis
+from psycopg import sql
 
 from app.cache import keys
 from app.cache.cache import Cache
@@ -24,6 +26,7 @@ from app.domain.refusals import Refusal
 from app.domain.reservations import CachedBalance
 from app.embedded.servers import ServerUrls
 from app.ledger.accounts import LedgerAccounts
+from app.ledger.engine import LedgerServer, look_at_server
 from app.ledger.history import History
 from app.ledger.posting_session import PostingSession
 from app.ledger.reconciliation import LedgerReconciliation
@@ -166,6 +169,28 @@ def heads(*partitions: int) -> dict[int, ChainHead]:
 def account_in(partition: int, name: str, partitions: int = PARTITIONS) -> str:
     """An account id that starts with `name` and lies in `partition`."""
     return next(candidate for n in range(10_000) if partition_of(candidate := f"{name}-{n}", partitions) == partition)
+
+
+@contextmanager
+def ledger_set_to(owner: psycopg.Connection[Any], setting: str) -> Iterator[None]:
+    """A setting of the database for all sessions that begin meanwhile; those of the app end before and after."""
+    database = sql.Identifier(owner.info.dbname)
+    owner.execute(sql.SQL("ALTER DATABASE {} SET {}").format(database, sql.SQL(setting)))  # type: ignore[arg-type]
+    end_sessions(owner)
+    try:
+        yield
+    finally:
+        owner.execute("SET default_transaction_read_only = off")
+        owner.execute(sql.SQL("ALTER DATABASE {} RESET ALL").format(database))
+        end_sessions(owner)
+
+
+def end_sessions(owner: psycopg.Connection[Any]) -> None:
+    """End all other sessions that name themselves after this project, as a restart of the server does."""
+    owner.execute(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database()"
+        " AND pid <> pg_backend_pid() AND application_name LIKE 'holdfast%'"
+    )
 
 
 # Whole installations
@@ -414,6 +439,16 @@ class World:
             "SELECT count(*) FROM (SELECT 1 FROM entry GROUP BY partition, chain_seq"
             " HAVING sum(amount_minor) <> 0 OR count(*) < 2) AS unbalanced"
         ) == [(0,)]
+
+    @contextmanager
+    def read_only_ledger(self) -> Iterator[None]:
+        """The ledger takes no writes meanwhile, from new sessions; the present ones end."""
+        with ledger_set_to(self.owner, "default_transaction_read_only = on"):
+            yield
+
+    def ledger_server(self) -> LedgerServer:
+        """What the ledger's server says of itself."""
+        return look_at_server(self.engine)
 
     # Looking
 

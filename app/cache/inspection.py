@@ -89,10 +89,9 @@ class Inspection:
             info, clock = self._client.look(PROBE)
         return server_from(info, clock, sent_at, time.time())
 
-    def obstacle(self, server: CacheServer) -> str | None:
-        """Why no payment is accepted on this server; None if nothing keeps it."""
-        obstacle = self._client.watch.obstacle(server)
-        return None if obstacle is None else str(obstacle)
+    def has_room(self, server: CacheServer) -> bool:
+        """Whether there is memory for new payments on this server."""
+        return server.has_room(self._client.watch.reserve_percent)
 
     def durability(self) -> tuple[str, str]:
         """The server's appendfsync (`no` without an append-only file) and its eviction policy."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from app.domain.errors import CacheFull, ClocksDisagree
+from app.domain.timestamps import CLOCK_BOUND_S
 
 PROBE = (("INFO", "memory", "replication"), ("TIME",))
 """The commands; their replies are the arguments of `server_from`."""
@@ -19,10 +20,6 @@ REMEMBERED_S = 1.0
 
 RESERVE_PERCENT = 10
 """The part of the memory limit that is left to settling, to captures and to what is read from the ledger."""
-
-CLOCK_BOUND_S = 30.0
-"""How far two clocks may differ. Synchronized clocks differ by milliseconds; half a minute already moves payments
-across midnight, and ends authorizations that have hardly begun."""
 
 
 @dataclass(slots=True, frozen=True)

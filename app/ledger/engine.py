@@ -1,18 +1,20 @@
 """SQLAlchemy's engines over the ledger, for everything but posting and reconciliation."""
 
+import time
 from collections.abc import Iterable
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import psycopg
-from sqlalchemy import CollectionAggregate, Engine, ExceptionContext, Text, any_, create_engine, event, literal
+from sqlalchemy import CollectionAggregate, Engine, ExceptionContext, Text, any_, create_engine, event, literal, text
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import PoolProxiedConnection, QueuePool
 
 from app.domain.errors import LedgerUnavailable
-from app.ledger.connections import CONNECT_TIMEOUT_S, SILENCE_S, STATEMENT_TIMEOUT_S, SessionLimits, connect
+from app.ledger.connections import CONNECT_TIMEOUT_S, SILENCE_S, STATEMENT_TIMEOUT_S, SessionLimits, connect, translated
 from app.ledger.server_states import state_of
 
 
@@ -56,6 +58,26 @@ def _drop_useless(context: ExceptionContext) -> None:
     error = context.original_exception
     if isinstance(error, psycopg.Error) and state_of(error).drops:
         context.is_disconnect = True
+
+
+@dataclass(slots=True, frozen=True)
+class LedgerServer:
+    """What the ledger's server says of itself; `clock_ahead_s` is how far its clock is ahead of this machine's."""
+
+    is_standby: bool
+    is_read_only: bool
+    clock_ahead_s: float
+
+
+def look_at_server(engine: Engine) -> LedgerServer:
+    """Role and clock of the server, now."""
+    query = text("SELECT pg_is_in_recovery(), current_setting('transaction_read_only') = 'on', clock_timestamp()")
+    with translated(), engine.connect() as connection:
+        sent_at = time.time()
+        is_standby, is_read_only, clock = connection.execute(query).one()
+        answered_at = time.time()
+    said = clock.timestamp()
+    return LedgerServer(is_standby, is_read_only, max(0.0, said - answered_at) + min(0.0, said - sent_at))
 
 
 def separate_connection(engine: Engine) -> psycopg.Connection[Any]:

@@ -112,7 +112,8 @@ def test_a_lost_cache_shows_in_readiness_and_not_in_liveness(shop: World) -> Non
     body = ready.get_json()
     assert body["status"] == "not_ready"
     assert {name: check["ok"] for name, check in body["checks"].items()} == {
-        "cache": False, "ledger": True, "migrations": True, "workers": False,
+        "cache": False, "cache_memory": True, "ledger": True, "migrations": True, "workers": False, "posting": True,
+        "clocks": True, "queue": False,
     }  # fmt: skip
 
 

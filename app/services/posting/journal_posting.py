@@ -17,6 +17,7 @@ from app.domain.errors import (
     ConcurrencyConflict,
     ConcurrencyRetryExhausted,
     LedgerConstraintViolated,
+    LedgerUnavailable,
     OutcomeUnknown,
 )
 from app.domain.hash_chain import LedgerTransaction, transactions_from
@@ -262,6 +263,10 @@ class JournalPoster:
                 self.holds.release(held)
         except (ConcurrencyConflict, ConcurrencyRetryExhausted):
             self.holds.release(held)
+            raise
+        except LedgerUnavailable as fault:
+            if fault.not_run:
+                self.holds.release(held)
             raise
         finally:
             self.wake()  # payments accepted meanwhile found the outbox not empty, and did not wake the drain
