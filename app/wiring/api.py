@@ -42,7 +42,7 @@ WAITERS = 48
 def build_api(settings: Settings, *, sleep: Callable[[float], None] = time.sleep) -> ApiServices:
     """Build what the API serves. Batches, journals and account changes call `sleep` before they try again."""
     engine = build_engine(settings, "api", LOOK_UP_S)
-    cache = build_cache(settings)
+    cache = build_cache(settings, "api")
     accounts = LedgerAccounts(engine, settings.partitions)
     history = History(engine)
     room = WaitingRoom(WAITERS)
@@ -50,7 +50,7 @@ def build_api(settings: Settings, *, sleep: Callable[[float], None] = time.sleep
     paying = build_payments(settings, cache, accounts, history, room, wake)
     register = LedgerTransactions(engine)
     poster = build_poster(settings, cache, register, paying, sleep=sleep)
-    subscription = blocking_client(settings.redis_url, decode_responses=True)
+    subscription = blocking_client(settings.redis_url, decode_responses=True, name="holdfast-subscriber")
     return ApiServices(
         accounts=Accounts(accounts, build_assets(engine)),
         changes=build_changes(LedgerAccountChanges(engine), cache, paying.balances, sleep=sleep),

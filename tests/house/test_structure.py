@@ -185,6 +185,7 @@ SHARED_NAMES = {
     "outbox": {"app.cache", "app.services"},
     "reconciliation": {"app.ledger", "app.services"},
     "reservations": {"app.cache", "app.domain"},
+    "server_states": {"app.cache", "app.ledger"},
 }
 """The same resource or task, seen by several layers."""
 
