@@ -32,7 +32,8 @@ def test_every_difference_is_found_and_kept_once(settled: World, tamper: Tamper,
 
 
 def test_the_table_above_provokes_every_kind_of_break() -> None:
-    assert {kind for _, _, kind in TAMPERING} == set(BreakKind)
+    of_the_watch = {BreakKind.CACHE_LOST}  # found by the watch over the cache's identity, which has tests of its own
+    assert {kind for _, _, kind in TAMPERING} == set(BreakKind) - of_the_watch
 
 
 def test_a_break_names_both_sides(settled: World) -> None:

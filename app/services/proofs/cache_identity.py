@@ -122,9 +122,13 @@ class CacheIdentity:
 
     def _note(self) -> None:
         """Raise the beat of the partitions in which something came or went, and remember them as they are."""
-        remembered = self._ledger.remembered().partitions
-        found = self._cache.partition_states.look()
-        changed = {number: one for number, one in found.items() if not remembered[number].shows(one)}
+        remembered = self._ledger.remembered()
+        is_other_server = remembered.server != self._server
+        changed = {
+            number: one
+            for number, one in self._cache.partition_states.look().items()
+            if is_other_server or not remembered.partitions[number].shows(one)
+        }
         if changed:
             beats = self._cache.partition_states.beat(list(changed))
             self._ledger.note(changed, beats, self._server)
@@ -170,7 +174,8 @@ class CacheIdentity:
         """Close all partitions, record what was lost, make the accounts cold, and open the partitions again."""
         with self._ledger.opening():
             remembered, judgement = self._judged()
-            self._follow(remembered.generation)
+            if remembered.generation != self._generation:
+                self._follow(remembered.generation)
             if judgement.is_well:
                 return  # another process has opened them meanwhile
             known = self._last_known(remembered)
@@ -242,11 +247,15 @@ class CacheIdentityWatch:
             self._stopped.wait(self._pause_s)
 
     def run_once(self) -> None:
-        """Look once; a fault is logged when it is the first in a row."""
+        """Look once; an error is logged when it is the first in a row, and never ends the watch."""
         try:
             self._look()
             self._pause_s, self._is_failing = LOOK_S, False
         except Fault as fault:
             if not self._is_failing:
                 log.warning("the cache's identity cannot be checked: %s: %s", type(fault).__name__, fault)
+            self._is_failing = True
+        except Exception:
+            if not self._is_failing:
+                log.exception("the cache's identity cannot be checked")
             self._is_failing = True
