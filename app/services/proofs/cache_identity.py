@@ -33,6 +33,9 @@ log = logging.getLogger(__name__)
 PATIENCE_S = 2.0
 """How long a request waits while another thread looks at the cache or opens it; then it is told to come again."""
 
+FORGET_PER_TRIP = 2_000
+"""Accounts that are forgotten in one round trip: some ten milliseconds of the server's time, while nothing is decided."""
+
 BEING_OPENED = "the cache is closed: it is being opened again from the ledger"
 
 
@@ -204,7 +207,7 @@ class CacheIdentity:
             self._name_lost(generation)
 
     def _forget_accounts(self, judgement: CacheJudgement) -> None:
-        for partition, account_ids in self._cache.inspection.cached_accounts():
+        for partition, account_ids in self._cache.inspection.cached_accounts(FORGET_PER_TRIP):
             if not self._cache.partition_states.forget(partition, account_ids, counts_are_known=judgement.is_known):
                 raise CacheUnavailable(BEING_OPENED)
 
