@@ -1,6 +1,6 @@
 """The scheduler: each second it wakes the drains if intents wait, and does what is due.
 
-It expires authorizations itself, so that no queue delays their release.
+It expires authorizations itself, so that no queue delays the release of their funds.
 """
 
 import logging
@@ -29,7 +29,7 @@ RECONCILE_JOB = "workers.maintain.reconcile"
 
 
 class Schedule:
-    """What is done each second, and when the last reconciliation was asked for."""
+    """What is done each second; it remembers when it last asked for a reconciliation."""
 
     def __init__(
         self,
@@ -52,8 +52,9 @@ class Schedule:
     def run_once(self, now: float) -> None:
         """Expire authorizations, send the wake-ups due at `now` (monotonic seconds), and recover account changes.
 
-        A wake-up that waits already is enough. Account changes that a request could not push to the cache are pushed,
-        and those that a killed process left half done are finished. The cache comes first: what it says must be true.
+        No wake-up is sent if one is waiting already. Account changes that a request could not push to the cache are
+        pushed, and those that a killed process left half done are finished. The cache's identity comes first: all that
+        follows relies on what the cache says.
         """
         self._note_cache()
         self._expire()

@@ -2,14 +2,14 @@
 
 from typing import Annotated, Any, Literal
 
-from flask import Blueprint, Response
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from app.api.accounts import LARGEST_METADATA, AccountBody, Name, account_body
-from app.api.auth import actor, operation
-from app.api.context import services
-from app.api.requests import Body, after_number, checked_metadata, malformed, only_parameters, page_limit
-from app.api.responses import json_response, page_response, problem
+from app.api.json_body import malformed
+from app.api.metadata import checked_metadata
+from app.api.parameters import AFTER_NUMBER, LIMIT
+from app.api.responses import Answer, json_answer, page_answer, problem
+from app.api.routes import Body, Call, Routes
 from app.domain.account_changes import AccountChange, AccountPatch
 from app.domain.account_refusals import account_not_found
 from app.domain.accounts import AccountStatus
@@ -17,7 +17,7 @@ from app.domain.refusals import Refusal
 from app.domain.timestamps import rfc3339
 from app.services.access.api_keys import Scope
 
-blueprint = Blueprint("account_changes", __name__)
+routes = Routes()
 
 NEEDS_REASON = ("overdraft_limit_minor", "status")
 
@@ -53,20 +53,19 @@ class ChangeBody(Struct):
     after: dict[str, Any]
 
 
-_change_of_account = Body(ChangeOfAccount)
-
-
-@blueprint.patch("/v1/accounts/<path:account_id>")
-@operation(
+@routes.add(
+    "PATCH",
+    "/v1/accounts/{account_id}",
     "Change an account's limit, status, name or metadata; in force for the very next payment",
     scope=Scope.ACCOUNTS_WRITE,
-    body=ChangeOfAccount,
+    body=Body(ChangeOfAccount),
     answers={200: AccountBody},
 )
-def change_account(account_id: str) -> Response:
+def change_account(call: Call[ChangeOfAccount]) -> Answer:
     """Change an account and record the change."""
-    outcome = services().changes.change(account_id, _wanted(_change_of_account.read()), actor())
-    return problem(outcome) if isinstance(outcome, Refusal) else json_response(account_body(outcome))
+    account_id = call.path["account_id"]
+    outcome = call.here.changes.change(account_id, _wanted(call.body), call.actor)
+    return problem(outcome) if isinstance(outcome, Refusal) else json_answer(account_body(outcome))
 
 
 def _wanted(body: ChangeOfAccount) -> AccountPatch:
@@ -88,22 +87,24 @@ def _wanted(body: ChangeOfAccount) -> AccountPatch:
     return AccountPatch(fields, body.reason, body.force)
 
 
-@blueprint.get("/v1/accounts/<path:account_id>/changes")
-@operation(
+@routes.add(
+    "GET",
+    "/v1/accounts/{account_id}/changes",
     "List an account's changes, oldest first: who, when, why, before and after",
     scope=Scope.READ,
     answers={200: ChangeBody},
-    parameters=("limit", "after"),
+    parameters=(LIMIT, AFTER_NUMBER),
+    paged=True,
 )
-def list_changes(account_id: str) -> Response:
+def list_changes(call: Call[None]) -> Answer:
     """One page of an account's changes."""
-    only_parameters("limit", "after")
-    limit, after = page_limit(), after_number()
-    changes = services().changes.page(account_id, limit=limit, after=after)
-    if not changes and services().accounts.get(account_id) is None:
+    account_id = call.path["account_id"]
+    limit, after = call[LIMIT], call[AFTER_NUMBER]
+    changes = call.here.changes.page(account_id, limit=limit, after=after)
+    if not changes and call.here.accounts.get(account_id) is None:
         return problem(account_not_found(account_id))
     cursor = str(changes[-1].change_id) if changes else None
-    return page_response([_change_body(change) for change in changes], limit, cursor)
+    return page_answer([_change_body(change) for change in changes], limit, cursor)
 
 
 def _change_body(change: AccountChange) -> ChangeBody:

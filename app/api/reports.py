@@ -1,17 +1,15 @@
 """Reports for finance: trial balance, conflicts."""
 
-from flask import Blueprint, Response, request
 from msgspec import Struct
 
-from app.api.auth import operation
-from app.api.context import services
-from app.api.requests import instant, only_parameters, page_limit, refuse_decomposed_parameters
-from app.api.responses import json_response
+from app.api.parameters import AFTER, AS_OF, BY, CURRENCY, ENTITY, LIMIT, as_of, refuse_decomposed_parameters
+from app.api.responses import Answer, json_answer
+from app.api.routes import Call, Routes
 from app.domain.read_models import TrialBalanceLine, TrialBalanceTotal
 from app.domain.timestamps import rfc3339
 from app.services.access.api_keys import Scope
 
-blueprint = Blueprint("reports", __name__)
+routes = Routes()
 
 
 class TrialBalanceTotalBody(Struct):
@@ -53,27 +51,27 @@ class ConflictBody(Struct):
     last_at: str
 
 
-@blueprint.get("/v1/reports/trial-balance")
-@operation(
+@routes.add(
+    "GET",
+    "/v1/reports/trial-balance",
     "Trial balance, now or as of an instant: per account and in total, debits equal credits",
     scope=Scope.READ,
     answers={200: TrialBalanceBody},
-    parameters=("entity_id", "currency_code", "limit", "after", "as_of", "by"),
+    parameters=(ENTITY, CURRENCY, LIMIT, AFTER, AS_OF, BY),
 )
-def trial_balance() -> Response:
+def trial_balance(call: Call[None]) -> Answer:
     """The trial balance now or as of another instant."""
-    only_parameters("entity_id", "currency_code", "limit", "after", "as_of", "by")
-    limit = page_limit()
-    totals, lines = services().history.trial_balance(
-        entity_id=request.args.get("entity_id"),
-        currency_code=request.args.get("currency_code"),
+    limit = call[LIMIT]
+    totals, lines = call.here.history.trial_balance(
+        entity_id=call[ENTITY],
+        currency_code=call[CURRENCY],
         limit=limit,
-        after=request.args.get("after"),
-        as_of=instant("as_of"),
+        after=call[AFTER],
+        as_of=as_of(call, AS_OF),
     )
     if not totals:
-        refuse_decomposed_parameters("entity_id")
-    return json_response(
+        refuse_decomposed_parameters(call, ENTITY)
+    return json_answer(
         TrialBalanceBody(
             [_total_body(total) for total in totals],
             [_line_body(line) for line in lines],
@@ -95,16 +93,17 @@ def _line_body(line: TrialBalanceLine) -> TrialBalanceLineBody:
     )
 
 
-@blueprint.get("/v1/reports/conflicts")
-@operation(
+@routes.add(
+    "GET",
+    "/v1/reports/conflicts",
     "The accounts on which posting had to retry most",
     scope=Scope.READ,
     answers={200: ConflictBody},
-    parameters=("limit",),
+    parameters=(LIMIT,),
+    paged=True,
 )
-def conflicts() -> Response:
+def conflicts(call: Call[None]) -> Answer:
     """The accounts with the most retries, most first."""
-    only_parameters("limit")
-    counts = services().history.conflicts(page_limit())
+    counts = call.here.history.conflicts(call[LIMIT])
     data = [ConflictBody(count.account_id, count.retries, count.exhausted, rfc3339(count.last_at)) for count in counts]
-    return json_response({"data": data, "next": None})
+    return json_answer({"data": data, "next": None})

@@ -18,7 +18,7 @@ class CachedAccounts:
     def __init__(self, client: CacheClient) -> None:
         self._client = client
 
-    def place_holder(self, account_ids: Iterable[str]) -> None:
+    def set_placeholders(self, account_ids: Iterable[str]) -> None:
         """Make sure that a settle finds these accounts, before the ledger is read to hydrate them."""
         names = [keys.account(self._client.partition_of(account_id), account_id) for account_id in account_ids]
         self._client.run([], after=[("HSETNX", name, "entry_count", "-1") for name in names])

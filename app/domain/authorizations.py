@@ -8,7 +8,6 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from app.domain import payment_refusals
 from app.domain.payment import Leg
 
 
@@ -53,7 +52,3 @@ class Authorization:
     def concluded_as(self, state: AuthorizationState, captured_minor: int) -> "Authorization":
         """The same authorization as the cache has concluded it, before the ledger has."""
         return replace(self, state=state, captured_minor=captured_minor or None)
-
-
-authorization_not_found = payment_refusals.authorization_not_found
-refuse_concluded = payment_refusals.authorization_concluded

@@ -14,12 +14,13 @@ from app.embedded.child_process import (
     free_port,
     lock_file,
     open_log,
+    server_environment,
     start_child,
     stop_child,
     tail,
     wait_until,
 )
-from app.embedded.credentials import write_private
+from app.embedded.private_files import write_private
 
 READY_SECONDS = 120.0  # loading a large append-only file takes its time
 LOCK_SECONDS = 30.0  # what the remains of a killed predecessor get to finish
@@ -115,7 +116,7 @@ class CacheServer:
                 command,
                 log=log,
                 keep_open=(self._lock,),
-                environment={**ALLOCATOR, **os.environ},
+                environment={**ALLOCATOR, **server_environment()},
                 directory=self._directory,
             )
 
@@ -140,11 +141,15 @@ class CacheServer:
 
     def _wait_until_ready(self) -> None:
         wait_until(
-            self._answers,
+            self.is_ready,
             alive=lambda: self.pid is not None,
             deadline_seconds=READY_SECONDS,
-            failure=lambda what: f"The cache (Valkey) {what}. Its log, {self._log_path}, ends:\n{tail(self._log_path)}",
+            failure=self.failure,
         )
+
+    def failure(self, what: str) -> str:
+        """The text of an error about a start, with the end of the log."""
+        return f"The cache (Valkey) {what}. Its log, {self._log_path}, ends:\n{tail(self._log_path)}"
 
     def stop(self) -> None:
         """Ends the server in order; every acknowledged write is in the append-only file already."""
@@ -155,7 +160,8 @@ class CacheServer:
             os.close(self._lock)
             self._lock = None
 
-    def _answers(self) -> bool:
+    def is_ready(self) -> bool:
+        """Whether it has loaded its data and answers."""
         try:
             with socket.create_connection(("127.0.0.1", self._port), timeout=1.0) as connection:
                 connection.sendall(f"AUTH {self._password}\r\nPING\r\n".encode())

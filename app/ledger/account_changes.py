@@ -1,4 +1,4 @@
-"""Changes of accounts in the books: written in one transaction with their audit event and the directory version."""
+"""Changes of accounts in the ledger: written in one transaction with their audit event and the directory version."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -21,7 +21,14 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
-from app.domain.account_changes import ACTION, MENDED, AccountChange, AccountPatch, UnfinishedChange, changes_facts
+from app.domain.account_changes import (
+    ACTION,
+    FLOOR_RECOVERED,
+    AccountChange,
+    AccountPatch,
+    UnfinishedChange,
+    changes_facts,
+)
 from app.domain.accounts import AccountStatus, floor_of
 from app.domain.read_models import Account
 from app.ledger.accounts import account_from
@@ -138,12 +145,12 @@ class OpenChange:
         """The moment is over."""
         self._connection.execute(delete(unfinished_change).where(unfinished_change.c.frozen_in == frozen_in))
 
-    def record_mended(self, figures: Mapping[str, Any], actor: str) -> None:
-        """Record that the cache guarded another floor than the books, and does so no more."""
+    def record_floor_recovery(self, figures: Mapping[str, Any], actor: str) -> None:
+        """Record that the cache guarded another floor than the ledger, and does so no more."""
         self._connection.execute(
             insert(audit_event).values(
                 actor=actor,
-                action=MENDED,
+                action=FLOOR_RECOVERED,
                 subject=self._account_id,
                 detail=dict(figures),
                 recorded_at=func.clock_timestamp(),
@@ -152,7 +159,7 @@ class OpenChange:
 
 
 class LedgerAccountChanges:
-    """The accounts of the books, for changing them."""
+    """The accounts of the ledger, for changing them."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine

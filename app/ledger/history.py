@@ -1,4 +1,4 @@
-"""Reading the books: payments, entries, trial balance."""
+"""Reading the ledger: payments, entries, trial balance."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -46,7 +46,7 @@ def _credit(signed: ColumnElement[Any]) -> ColumnElement[Any]:
 
 
 class History:
-    """What the books say, for readers."""
+    """What the ledger says, for readers."""
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
@@ -123,7 +123,7 @@ class History:
             return set(connection.execute(query).scalars())
 
     def entries(self, account_id: str, *, limit: int, after: int) -> list[AccountEntry]:
-        """Up to `limit` entries of an account in order, those behind entry number `after`."""
+        """Up to `limit` entries of an account in order, after entry number `after`."""
         query = (
             select(
                 entry.c.entry_number,
@@ -213,7 +213,7 @@ class History:
         return [_total(row) for row in totals], [_line(row) for row in lines]
 
     def open_breaks(self) -> int:
-        """How many breaks of the reconciliation nobody has settled."""
+        """How many breaks that reconciliation found are not settled yet."""
         query = select(func.count()).where(reconciliation_break.c.state.in_(("open", "investigating")))
         with translated(), self.engine.connect() as connection:
             return int(connection.execute(query).scalar_one())
@@ -231,7 +231,7 @@ def _account_entry(row: Any) -> AccountEntry:
 
 
 def _moved_until(as_of: AsOf) -> Subquery:
-    """What each account's entries came to at an instant, debit positive."""
+    """The sum of each account's entries at an instant, debits positive."""
     return (
         select(entry.c.account_id, func.sum(entry.c.amount_minor).label("signed"))
         .join(ledger_transaction, and_(_OF_TRANSACTION, _TIMES[as_of.by] < as_of.before))

@@ -1,4 +1,4 @@
-"""Everything the API serves."""
+"""Wiring of the API: builds every service that it serves."""
 
 import time
 from collections.abc import Callable
@@ -33,14 +33,14 @@ from app.wiring.verbs import (
 )
 
 LOOK_UP_S = 3.0
-"""The longest query of a request: queries take milliseconds, and a client does not wait long for a payment."""
+"""The longest time for a query of a request. Queries take milliseconds, and a client does not wait long to pay."""
 
 WAITERS = 48
-"""Requests of one process that may wait for the ledger at once; the other threads stay free for those that do not."""
+"""Requests of one process that may wait for the ledger at once; the other threads stay free for other requests."""
 
 
 def build_api(settings: Settings, *, sleep: Callable[[float], None] = time.sleep) -> ApiServices:
-    """Everything the API serves; `sleep` is how batches, journals and account changes wait before they try again."""
+    """Build what the API serves. Batches, journals and account changes call `sleep` before they try again."""
     engine = build_engine(settings, "api", LOOK_UP_S)
     cache = build_cache(settings)
     accounts = LedgerAccounts(engine, settings.partitions)

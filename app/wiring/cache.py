@@ -1,4 +1,4 @@
-"""The cache, which every process knows, and the watch over its identity."""
+"""Wiring of the cache, which every process uses, and of the watch over its identity."""
 
 import secrets
 from functools import partial
@@ -12,7 +12,7 @@ from app.settings import Settings
 
 
 def build_cache(settings: Settings) -> Cache:
-    """The cache."""
+    """A cache of its own connections, with the installation's settings."""
     return Cache(
         request_client(settings.redis_url, settings.cache_deadline_s),
         partitions=settings.partitions,

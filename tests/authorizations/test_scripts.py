@@ -169,7 +169,7 @@ def test_a_cold_account_must_be_brought_first(authorization: Authorized) -> None
 
 def test_a_place_holder_is_as_cold_as_nothing(authorization: Authorized) -> None:
     authorization.cache.client.delete(keys.account(0, "alice"))
-    authorization.cache.cache.accounts.place_holder(["alice"])
+    authorization.cache.cache.accounts.set_placeholders(["alice"])
     assert authorization.code(AuthorizationState.VOIDED) == "COLD"
 
 

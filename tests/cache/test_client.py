@@ -1,4 +1,4 @@
-"""Faults of the cache: "nothing was done" told from "nobody knows"."""
+"""Faults of the cache: "nothing was done" is told apart from "nobody knows"."""
 
 import socket
 import struct
@@ -91,7 +91,7 @@ def test_a_server_that_refuses_to_run_has_done_nothing(reply: bytes) -> None:
         cache.partition_states.open(0, 1, "")
 
 
-def test_a_round_trip_of_which_a_part_was_refused_is_not_told_as_nothing_done() -> None:
+def test_a_partly_refused_round_trip_is_not_reported_as_nothing_done() -> None:
     replies = b":1\r\n-OOM command not allowed when used memory > 'maxmemory'.\r\n"
     with server_that(replies) as url, cache_at(url) as cache, pytest.raises(OutcomeUnknown):
         cache.partition_states.open_all(1, {0: "", 1: ""})
@@ -110,7 +110,7 @@ def test_no_reply_is_left_behind_for_the_next_round_trip() -> None:
         assert cache.partition_states.open(0, 1, "") == 1
 
 
-def test_an_encrypted_address_is_spoken_to_in_tls() -> None:
+def test_an_encrypted_address_is_reached_over_tls() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         heard: list[bytes] = []
 
@@ -137,7 +137,7 @@ def test_an_error_inside_a_script_is_a_defect_and_is_not_hidden(cache: CacheUnde
 @pytest.mark.parametrize(
     ("message", "refused"), [("OOM x", True), ("ERR wrong type", False), ("max number of clients reached", True)]
 )
-def test_refusals_before_running_are_told_by_their_prefix(message: str, refused: bool) -> None:
+def test_refusals_before_running_are_recognized_by_their_prefix(message: str, refused: bool) -> None:
     assert refused_before_running(redis.ResponseError(message)) is refused
 
 

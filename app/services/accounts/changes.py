@@ -1,8 +1,8 @@
 """Changing accounts: limit, status, name, metadata. Each change is recorded, and in force for the very next payment.
 
-The ledger decides and the cache follows. A change that payments still pending could contradict freezes the account
-first and waits until none is pending. `floors.py` keeps the cache at least as strict as the ledger; `recovery.py`
-finishes what a killed process leaves half done.
+The ledger decides and the cache follows. Some changes could contradict payments that are still pending; for these, the
+account is frozen first, and changed once none of its payments is pending. `floors.py` keeps the cache at least as
+strict as the ledger. `recovery.py` finishes changes that a killed process leaves half done.
 """
 
 from __future__ import annotations
@@ -16,19 +16,17 @@ from typing import TYPE_CHECKING, Any
 from app.domain.account_changes import (
     AccountChange,
     AccountPatch,
-    Remainder,
     UnfinishedChange,
-    account_not_empty,
     changed_fields,
     changes_facts,
-    needs_quiet,
+    needs_freeze,
     refuse_change,
 )
-from app.domain.account_refusals import account_not_found
+from app.domain.account_refusals import account_not_empty, account_not_found, change_not_confirmed
 from app.domain.accounts import AccountStatus
 from app.domain.errors import ConcurrencyRetryExhausted, Fault
 from app.domain.read_models import Account
-from app.domain.refusals import Refusal, RefusalCode
+from app.domain.refusals import Refusal
 from app.services.accounts.directory import DirectoryPush
 from app.services.accounts.floors import AccountIsCold, CacheFloors
 from app.services.accounts.hydration import Balances
@@ -41,11 +39,11 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-PASSES = 6
-"""A cold account needs a second attempt; more mean that the cache is being lost again and again."""
+ATTEMPTS = 6
+"""A cold account takes a second attempt; more mean that the cache keeps losing the account."""
 
 RECOVERY_ACTOR = "clock"
-"""The actor of what recovery changes."""
+"""The actor recorded for what recovery changes."""
 
 
 class AccountChanges:
@@ -69,7 +67,7 @@ class AccountChanges:
         self._pending = PendingIntents(cache, monotonic=monotonic, sleep=sleep)
 
     def change(self, account_id: str, patch: AccountPatch, actor: str) -> Account | Refusal:
-        """Change an account; returns it as it is now. A repeat changes and records nothing, but pushes again."""
+        """Change an account; returns it as it is now. A repeat records nothing, but tells the cache again."""
         with self._ledger.changing(account_id) as change:
             account = change.account
         if account is None:
@@ -78,9 +76,9 @@ class AccountChanges:
         refusal = refuse_change(account, changed)
         if refusal is not None:
             return refusal
-        if needs_quiet(account, changed, force=patch.force):
+        if needs_freeze(account, changed, force=patch.force):
             return self._change_while_frozen(account, patch, actor)
-        with self._noted(account_id, patch, actor):
+        with self._recoverable(account_id, patch, actor):
             outcome = self._write(account_id, patch, actor)
             return outcome if isinstance(outcome, Refusal) else self._push(outcome[0], patch)
 
@@ -89,7 +87,7 @@ class AccountChanges:
         return self._ledger.changes(account_id, limit=limit, after=after)
 
     def recover(self, left: UnfinishedChange) -> None:
-        """Finish a change that broke off: the cache gets the ledger's floor, and an interim freeze is taken back."""
+        """Finish a change that broke off: give the cache the ledger's floor, and undo an interim freeze."""
         if left.former_status is None:
             self._floors.recover(left, RECOVERY_ACTOR)
         else:
@@ -104,10 +102,10 @@ class AccountChanges:
     # Writing
 
     @contextmanager
-    def _noted(self, account_id: str, patch: AccountPatch, actor: str) -> Iterator[None]:
-        """Have the ledger know that the limit is being changed, until the cache guards the ledger's floor.
+    def _recoverable(self, account_id: str, patch: AccountPatch, actor: str) -> Iterator[None]:
+        """Note in the ledger that a limit is being changed, until the cache guards the ledger's floor.
 
-        Where a fault or a kill ends the change in between, the note stays, and recovery finds it.
+        If a fault or a kill ends the change in between, the note stays, and recovery finds it.
         """
         if "overdraft_limit_minor" not in patch.fields:
             yield
@@ -126,7 +124,7 @@ class AccountChanges:
 
         `frozen_in` is the change that froze the account for this one, which must still be the latest.
         """
-        for _ in range(PASSES):
+        for _ in range(ATTEMPTS):
             try:
                 return self._attempt(account_id, patch, actor, frozen_in)
             except AccountIsCold:
@@ -149,7 +147,7 @@ class AccountChanges:
                     return refusal
                 if not changed:
                     return change.account, last_change_id
-                if frozen_in is None and needs_quiet(change.account, changed, force=patch.force):
+                if frozen_in is None and needs_freeze(change.account, changed, force=patch.force):
                     raise ConcurrencyRetryExhausted("another change of the account came in between")
                 if "overdraft_limit_minor" in changed:
                     change.lock_balance()
@@ -173,7 +171,7 @@ class AccountChanges:
             raise
 
     def _push(self, account: Account, patch: AccountPatch) -> Account | Refusal:
-        """Tell the cache what the ledger says now; where that fails, the scheduled push does it later."""
+        """Tell the cache what the ledger says now; if that fails, the scheduled push does it later."""
         if not changes_facts(patch.fields):
             return account
         try:
@@ -182,13 +180,13 @@ class AccountChanges:
             self._directory.push()
         except Fault as fault:
             log.warning("change of account %s not pushed, the schedule will: %s", account.account_id, fault)
-            return _refuse_unpushed(account.account_id)
+            return change_not_confirmed(account.account_id)
         return account
 
-    # Changing a frozen account, of which no intent is pending
+    # Changing a frozen account without pending intents
 
     def _change_while_frozen(self, account: Account, patch: AccountPatch, actor: str) -> Account | Refusal:
-        """Freeze the account, wait until none of its intents is pending, change it; where that fails, unfreeze it."""
+        """Freeze the account, wait until none of its intents is pending, change it; if that fails, unfreeze it."""
         account_id = account.account_id
         reason = f"to change it in quiet: {patch.reason}"
         freeze = AccountPatch({"status": AccountStatus.FROZEN}, reason, interim=True)
@@ -200,10 +198,10 @@ class AccountChanges:
         done = False
         try:
             self._directory.push()
-            # Closing answers itself with the number of intents that are still pending.
+            # A closing need not stop here: it is refused with the number of intents that are still pending.
             if not self._pending.wait_until_none(account_id) and patch.fields.get("status") is not AccountStatus.CLOSED:
                 raise ConcurrencyRetryExhausted("pending payments of the account do not reach the ledger")
-            with self._noted(account_id, patch, actor):
+            with self._recoverable(account_id, patch, actor):
                 written = self._write(account_id, change, actor, frozen_in=frozen_in)
                 done = not isinstance(written, Refusal)
                 return written if isinstance(written, Refusal) else self._push(written[0], change)
@@ -212,7 +210,7 @@ class AccountChanges:
                 self._unfreeze(account, frozen_in, actor)
 
     def _unfreeze(self, account: Account, frozen_in: int, actor: str) -> None:
-        """Give the former status back; where this fails too, recovery does it later."""
+        """Restore the former status; if this fails too, recovery does it later."""
         back = AccountPatch({"status": account.status}, reason="not changed; as before")
         try:
             self._write(account.account_id, back, actor, frozen_in=frozen_in)
@@ -221,7 +219,7 @@ class AccountChanges:
             log.error("account %s may stay frozen until recovery: %s", account.account_id, fault)
 
     def _refuse_closing(self, change: OpenChange, changed: Mapping[str, Any]) -> Refusal | None:
-        """Refuse to close an account that is not empty. It is frozen, so nothing new comes in meanwhile."""
+        """Refuse to close an account that is not empty. It is frozen, so no new payment can touch it meanwhile."""
         if changed.get("status") is not AccountStatus.CLOSED:
             return None
         assert change.account is not None
@@ -230,19 +228,10 @@ class AccountChanges:
         cached = self._cache.accounts.balance(account_id)
         if cached is None:
             raise AccountIsCold
-        left = Remainder(
-            balance_minor=balance_minor,
-            held_minor=cached.funds.held_minor,
-            pending_payments=self._pending.count(account_id),
-            open_authorizations=change.open_authorizations(),
-        )
-        return None if left.is_empty else account_not_empty(account_id, left)
-
-
-def _refuse_unpushed(account_id: str) -> Refusal:
-    return Refusal(
-        RefusalCode.OUTCOME_UNKNOWN,
-        "The change is in the books, but the cache could not be told of it just now; it will be within seconds. "
-        "Repeat the request to be sure: a change made twice is made once.",
-        {"account_id": account_id},
-    )
+        left = {
+            "balance_minor": balance_minor,
+            "held_minor": cached.funds.held_minor,
+            "pending_payments": self._pending.count(account_id),
+            "open_authorizations": change.open_authorizations(),
+        }
+        return account_not_empty(account_id, **left) if any(left.values()) else None

@@ -34,7 +34,7 @@ PATIENCE_S = 2.0
 """How long a request waits while another thread looks at the cache or opens it; then it is told to come again."""
 
 FORGET_PER_TRIP = 2_000
-"""Accounts that are forgotten in one round trip: some ten milliseconds of the server's time, while nothing is decided."""
+"""Accounts that are forgotten in one round trip: ten milliseconds of the server's time."""
 
 BEING_OPENED = "the cache is closed: it is being opened again from the ledger"
 
