@@ -8,8 +8,17 @@ from msgspec import Meta, Struct
 from app.api.accounts import LARGEST_METADATA
 from app.api.auth import actor, operation
 from app.api.context import services
-from app.api.requests import Body, Moment, checked_metadata, in_utc, is_dry_run
-from app.api.responses import json_response, problem
+from app.api.requests import (
+    Body,
+    Moment,
+    after_number,
+    checked_metadata,
+    in_utc,
+    is_dry_run,
+    only_parameters,
+    page_limit,
+)
+from app.api.responses import json_response, page_response, problem
 from app.domain.hash_chain import Entry, LedgerTransaction
 from app.domain.journal_refusals import journal_not_found
 from app.domain.journals import FEWEST_ENTRIES, MOST_ENTRIES, JournalLine, JournalRequest
@@ -221,13 +230,21 @@ def refund_payment(payment_id: str) -> Response:
 
 
 @blueprint.get("/v1/payments/<payment_id>/refunds")
-@operation("List the refunds of a payment, oldest first", scope=Scope.READ, answers={200: RefundBody})
+@operation(
+    "List the refunds of a payment, oldest first",
+    scope=Scope.READ,
+    answers={200: RefundBody},
+    parameters=("limit", "after"),
+)
 def list_refunds(payment_id: str) -> Response:
-    """All refunds of one payment."""
-    found = services().refunds.list(payment_id)
+    """One page of the refunds of one payment."""
+    only_parameters("limit", "after")
+    limit = page_limit()
+    found = services().refunds.page(payment_id, limit=limit, after=after_number())
     if isinstance(found, Refusal):
         return problem(found)
-    return json_response({"data": [_refund_body(one) for one in found], "next": None})
+    cursor = str(found[-1].chain_seq) if found else None
+    return page_response([_refund_body(one) for one in found], limit, cursor)
 
 
 def _refund_body(found: LedgerTransaction, *, is_rehearsed: bool = False) -> RefundBody:

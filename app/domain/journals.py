@@ -1,19 +1,19 @@
-"""Journals, reversals and refunds: movements of many legs that are posted while the caller waits.
+"""Journals and reversals, and what they share with refunds: movements of many legs, posted while the caller waits.
 
 An `Order` is what a caller asks for. Checked against the accounts it becomes a `Draft`. Intents hold the draft's funds
 in the cache, and `plan_journal` decides it over the rows that the posting transaction has locked.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from json import dumps
 from typing import Any
 
 from app.domain.accounts import AccountFacts
 from app.domain.hash_chain import LedgerTransaction, TransactionFacts, canonical_json
-from app.domain.journal_refusals import account_listed_twice, journal_unbalanced, refund_exceeds_payment
-from app.domain.ledger_rows import HOLD_SEPARATOR, ChainHead, LedgerBalance, PostingPlan
+from app.domain.journal_refusals import account_listed_twice, journal_unbalanced
+from app.domain.ledger_rows import HOLD_SEPARATOR, ChainHead, LedgerBalance, PaymentReturn, PostingPlan
 from app.domain.payment import Intent, Kind, Leg
 from app.domain.payment_checks import (
     differing_field,
@@ -26,9 +26,7 @@ from app.domain.payment_checks import (
 from app.domain.payment_refusals import entity_mismatch, external_id_reused
 from app.domain.posting_checks import refuse_leg
 from app.domain.posting_plan import Planner
-from app.domain.read_models import PostedPayment
 from app.domain.refusals import Refusal
-from app.domain.splits import allocate
 from app.domain.timestamps import to_microseconds
 
 FEWEST_ENTRIES = 2
@@ -96,6 +94,8 @@ class Draft:
     legs: list[Leg]
     effective_at: datetime | None = None
     metadata: dict[str, Any] | None = None
+    returns: list[PaymentReturn] = field(default_factory=list)
+    """What it takes back of a payment, by destination."""
 
     @property
     def account_ids(self) -> list[str]:
@@ -111,23 +111,18 @@ def journal_order(request: JournalRequest, actor: str) -> Order:
         request.effective_at.isoformat() if request.effective_at else "",
         dumps(request.metadata, sort_keys=True, separators=(",", ":")) if request.metadata else "",
     )
-    return _order(Kind.JOURNAL, request.external_id, content, actor, request.reason, None)
+    return order_of(Kind.JOURNAL, request.external_id, content, actor, request.reason, None)
 
 
 def reversal_order(journal_id: str, external_id: str, reason: str, actor: str) -> Order:
     """The order of a reversal."""
-    return _order(Kind.REVERSAL, external_id, (journal_id, reason), actor, reason, journal_id)
+    return order_of(Kind.REVERSAL, external_id, (journal_id, reason), actor, reason, journal_id)
 
 
-def refund_order(payment_id: str, external_id: str, amount_minor: int | None, reason: str | None, actor: str) -> Order:
-    """The order of a refund; `amount_minor` None is all that remains."""
-    content = (payment_id, "" if amount_minor is None else str(amount_minor), reason or "")
-    return _order(Kind.REFUND, external_id, content, actor, reason, payment_id)
-
-
-def _order(
+def order_of(
     kind: Kind, external_id: str, content: Sequence[str], actor: str, reason: str | None, relates_to: str | None
 ) -> Order:
+    """An order, with the fingerprint of its kind and `content`: the fields of its kind, as text."""
     values = [kind.value, *content]
     values += [""] * (9 - len(values))
     return Order(kind, external_id, digest_of(values), actor, reason, relates_to)
@@ -251,6 +246,7 @@ def plan_journal(
             return refusal
     planner = Planner(balances, {head.partition: head}, posted_at)
     planner.append(_facts_of(draft, head, posted_at), draft.legs)
+    planner.plan.returns = [(head.partition, head.chain_seq + 1, one) for one in draft.returns]
     balances.update(planner.plan.balances)
     return planner.plan
 
@@ -274,33 +270,3 @@ def _facts_of(draft: Draft, head: ChainHead, posted_at: datetime) -> Transaction
         posted_at_us if draft.effective_at is None else to_microseconds(draft.effective_at),
         posted_at_us,
     )
-
-
-def draft_refund(
-    order: Order,
-    original: PostedPayment,
-    earlier: Iterable[LedgerTransaction],
-    amount_minor: int | None,
-    facts: Mapping[str, AccountFacts],
-) -> Draft | Refusal:
-    """Take back a payment, all that remains or a part, from its destinations in proportion to what remains of each."""
-    source, *destinations = original.legs
-    remaining = remaining_of(original, earlier)
-    left = sum(remaining)
-    amount = left if amount_minor is None else amount_minor
-    if amount_minor is not None and (refusal := refuse_amount(amount_minor)):
-        return refusal
-    if amount > left or not left:
-        return refund_exceeds_payment(original.payment_id, amount_minor, source.amount_minor, left)
-    parts = zip(destinations, allocate(amount, remaining), strict=True)
-    legs = [*(Leg(one.account_id, part) for one, part in parts if part), Leg(source.account_id, -amount)]
-    return refuse_accounts(legs, facts) or Draft(order, original.entity_id, legs)
-
-
-def remaining_of(original: PostedPayment, refunds: Iterable[LedgerTransaction]) -> list[int]:
-    """What remains to be taken back from each destination of a payment, in minor units, in its order."""
-    refunded: dict[str, int] = {}
-    for refund in refunds:
-        for entry in refund.entries:
-            refunded[entry.account_id] = refunded.get(entry.account_id, 0) + entry.amount_minor
-    return [-leg.amount_minor - refunded.get(leg.account_id, 0) for leg in original.legs[1:]]

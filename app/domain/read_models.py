@@ -56,6 +56,11 @@ class PostedPayment:
     legs: list[PostedLeg]
     duplicate_of: str | None = None
 
+    @property
+    def destination_ids(self) -> list[str]:
+        """The credited accounts, in order."""
+        return [leg.account_id for leg in self.legs[1:]]
+
 
 @dataclass(slots=True, frozen=True)
 class RejectedPayment:

@@ -183,6 +183,7 @@ SHARED_NAMES = {
     "journals": {"app.api", "app.domain", "app.services"},
     "outbox": {"app.cache", "app.services"},
     "reconciliation": {"app.ledger", "app.services"},
+    "refunds": {"app.domain", "app.services"},
     "reservations": {"app.cache", "app.domain"},
 }
 """The same resource or task, seen by several layers."""

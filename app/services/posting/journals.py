@@ -72,7 +72,7 @@ class Journals:
 
     def reversal_of(self, journal_id: str) -> LedgerTransaction | None:
         """The reversal of a journal, where there is one."""
-        return next(iter(self._register.related(journal_id, Kind.REVERSAL.value)), None)
+        return next(iter(self._register.related(journal_id, Kind.REVERSAL.value, limit=1)), None)
 
 
 def journal_not_found(journal_id: str) -> Refusal:

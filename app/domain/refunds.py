@@ -1,0 +1,58 @@
+"""Refunds: how much of a payment is taken back from each of its destinations.
+
+What has been taken back is known as a running sum for each destination, so a refund costs the same however many came
+before it.
+"""
+
+from collections.abc import Mapping
+
+from app.domain.accounts import AccountFacts
+from app.domain.journal_refusals import refund_exceeds_payment
+from app.domain.journals import Draft, Order, order_of, refuse_accounts
+from app.domain.ledger_rows import PaymentReturn
+from app.domain.payment import Kind, Leg
+from app.domain.payment_checks import refuse_amount
+from app.domain.read_models import PostedPayment
+from app.domain.refusals import Refusal
+from app.domain.splits import allocate
+
+
+def refund_order(payment_id: str, external_id: str, amount_minor: int | None, reason: str | None, actor: str) -> Order:
+    """The order of a refund; `amount_minor` None is all that remains."""
+    content = (payment_id, "" if amount_minor is None else str(amount_minor), reason or "")
+    return order_of(Kind.REFUND, external_id, content, actor, reason, payment_id)
+
+
+def draft_refund(
+    order: Order,
+    original: PostedPayment,
+    returned: Mapping[str, int],
+    amount_minor: int | None,
+    facts: Mapping[str, AccountFacts],
+) -> Draft | Refusal:
+    """Take back a payment, all that remains or a part, from its destinations in proportion to what remains of each.
+
+    `returned` is what each destination has given back so far, in minor units.
+    """
+    source, *destinations = original.legs
+    remaining = remaining_of(original, returned)
+    left = sum(remaining)
+    amount = left if amount_minor is None else amount_minor
+    if amount_minor is not None and (refusal := refuse_amount(amount_minor)):
+        return refusal
+    if amount > left or not left:
+        return refund_exceeds_payment(original.payment_id, amount_minor, source.amount_minor, left)
+    parts = [
+        (one.account_id, part) for one, part in zip(destinations, allocate(amount, remaining), strict=True) if part
+    ]
+    legs = [*(Leg(account_id, part) for account_id, part in parts), Leg(source.account_id, -amount)]
+    returns = [
+        PaymentReturn(original.payment_id, account_id, part, returned.get(account_id, 0) + part)
+        for account_id, part in parts
+    ]
+    return refuse_accounts(legs, facts) or Draft(order, original.entity_id, legs, returns=returns)
+
+
+def remaining_of(original: PostedPayment, returned: Mapping[str, int]) -> list[int]:
+    """What remains to be taken back from each destination of a payment, in minor units, in its order."""
+    return [-leg.amount_minor - returned.get(leg.account_id, 0) for leg in original.legs[1:]]
