@@ -5,7 +5,7 @@ in the cache, and `plan_journal` decides it over the rows that the posting trans
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from json import dumps
 from typing import Any
@@ -27,7 +27,7 @@ from app.domain.payment_refusals import entity_mismatch, external_id_reused
 from app.domain.posting_checks import refuse_leg
 from app.domain.posting_plan import Planner
 from app.domain.refusals import Refusal
-from app.domain.timestamps import to_microseconds
+from app.domain.timestamps import cut_to_milliseconds, to_microseconds
 
 FEWEST_ENTRIES = 2
 MOST_ENTRIES = 200
@@ -53,6 +53,8 @@ class Order:
     reason: str | None
     relates_to: str | None = None
     """The payment that a refund takes back, or the journal that a reversal undoes."""
+    former_fingerprints: tuple[str, ...] = ()
+    """What earlier versions took as the fingerprint of the same content, where it was another."""
 
 
 @dataclass(slots=True, frozen=True)
@@ -104,11 +106,19 @@ class Draft:
 
 
 def journal_order(request: JournalRequest, actor: str) -> Order:
-    """The order of a journal."""
+    """The order of a journal. Its time counts in milliseconds, as it is answered."""
+    as_sent = _journal_order_at(request, request.effective_at, actor)
+    if request.effective_at is None:
+        return as_sent
+    order = _journal_order_at(request, cut_to_milliseconds(request.effective_at), actor)
+    return replace(order, former_fingerprints=(as_sent.fingerprint,))
+
+
+def _journal_order_at(request: JournalRequest, effective_at: datetime | None, actor: str) -> Order:
     content = (
         dumps([[line.account_id, line.is_debit, line.amount_minor] for line in request.lines]),
         request.reason,
-        request.effective_at.isoformat() if request.effective_at else "",
+        effective_at.isoformat() if effective_at else "",
         dumps(request.metadata, sort_keys=True, separators=(",", ":")) if request.metadata else "",
     )
     return order_of(Kind.JOURNAL, request.external_id, content, actor, request.reason, None)
@@ -126,6 +136,11 @@ def order_of(
     values = [kind.value, *content]
     values += [""] * (9 - len(values))
     return Order(kind, external_id, digest_of(values), actor, reason, relates_to)
+
+
+def is_repeat(order: Order, posted: LedgerTransaction) -> bool:
+    """Whether the ledger's transaction under the order's external id is what the order asks for."""
+    return posted.fingerprint == order.fingerprint or posted.fingerprint in order.former_fingerprints
 
 
 def refuse_reused_by(order: Order, first_fingerprint: str) -> Refusal:
@@ -161,7 +176,8 @@ def draft_journal(request: JournalRequest, order: Order, facts: Mapping[str, Acc
     refusal = refusal or _check_balanced(legs, facts)
     if refusal is not None:
         return refusal
-    return Draft(order, facts[legs[0].account_id].entity_id, legs, request.effective_at, request.metadata)
+    effective_at = None if request.effective_at is None else cut_to_milliseconds(request.effective_at)
+    return Draft(order, facts[legs[0].account_id].entity_id, legs, effective_at, request.metadata)
 
 
 def refuse_accounts(legs: Sequence[Leg], facts: Mapping[str, AccountFacts]) -> Refusal | None:

@@ -7,8 +7,9 @@ before it.
 from collections.abc import Mapping
 
 from app.domain.accounts import AccountFacts
+from app.domain.hash_chain import LedgerTransaction
 from app.domain.journal_refusals import refund_exceeds_payment
-from app.domain.journals import Draft, Order, order_of, refuse_accounts
+from app.domain.journals import Draft, Order, is_repeat, order_of, refuse_accounts
 from app.domain.ledger_rows import PaymentReturn
 from app.domain.payment import Kind, Leg
 from app.domain.payment_checks import refuse_amount
@@ -18,9 +19,27 @@ from app.domain.splits import allocate
 
 
 def refund_order(payment_id: str, external_id: str, amount_minor: int | None, reason: str | None, actor: str) -> Order:
-    """The order of a refund; `amount_minor` None is all that remains."""
+    """The order of a refund; `amount_minor` None is all that remains, which only its draft knows."""
     content = (payment_id, "" if amount_minor is None else str(amount_minor), reason or "")
     return order_of(Kind.REFUND, external_id, content, actor, reason, payment_id)
+
+
+def is_refund_repeated(order: Order, posted: LedgerTransaction, *, asked_minor: int | None, left_nothing: bool) -> bool:
+    """Whether the ledger's transaction under the order's external id is the refund that the order asks for.
+
+    A refund of all that remains and one of the same sum spelt out mean the same. `left_nothing`: nothing of the payment
+    remained after the posted one.
+    """
+    if is_repeat(order, posted):
+        return True
+    if posted.kind != Kind.REFUND or posted.relates_to != order.relates_to:
+        return False
+    amount_minor = -posted.entries[-1].amount_minor
+    payment_id, reason = posted.relates_to or "", order.reason
+    if asked_minor is None:
+        return left_nothing and is_repeat(refund_order(payment_id, "", amount_minor, reason, ""), posted)
+    # Earlier versions kept a refund of all that remained without its sum.
+    return asked_minor == amount_minor and is_repeat(refund_order(payment_id, "", None, reason, ""), posted)
 
 
 def draft_refund(
@@ -50,7 +69,8 @@ def draft_refund(
         PaymentReturn(original.payment_id, account_id, part, returned.get(account_id, 0) + part)
         for account_id, part in parts
     ]
-    return refuse_accounts(legs, facts) or Draft(order, original.entity_id, legs, returns=returns)
+    spelt_out = refund_order(original.payment_id, order.external_id, amount, order.reason, order.actor)
+    return refuse_accounts(legs, facts) or Draft(spelt_out, original.entity_id, legs, returns=returns)
 
 
 def remaining_of(original: PostedPayment, returned: Mapping[str, int]) -> list[int]:

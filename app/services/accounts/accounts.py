@@ -62,7 +62,12 @@ class Accounts:
 
 
 def _differs(ours: object, theirs: object) -> bool:
-    """Whether two values of a field differ; metadata by its JSON, for Python takes `true` and 1 for the same."""
+    """Whether two values of a field differ; metadata by its JSON, for Python takes `true` and 1 for the same.
+
+    Empty metadata and none mean the same.
+    """
+    if ours in ({}, None) and theirs in ({}, None):
+        return False
     if isinstance(ours, dict) and isinstance(theirs, dict):
         return dumps(ours, sort_keys=True) != dumps(theirs, sort_keys=True)
     return ours != theirs

@@ -180,7 +180,7 @@ class Outcomes:
             return refusal
         if known is None:
             return refusal
-        if known.fingerprint != intent.fingerprint:
+        if not intent.has_fingerprint(known.fingerprint):
             return refuse_reused(intent, known.fingerprint)
         outbox_position = parse_payment_id(known.payment_id)
         assert outbox_position is not None
@@ -208,7 +208,7 @@ class Outcomes:
         hold.
         """
         record = self._cache.reservations.record(first_partition, intent.entity_id, intent.external_id)
-        if record is None or record.fingerprint == intent.fingerprint:
+        if record is None or intent.has_fingerprint(record.fingerprint):
             return None
         return refuse_reused(intent, record.fingerprint)
 
@@ -222,6 +222,6 @@ class Outcomes:
             return refusal
         partition = self._cache.partition_of(intent.guarded_account_id)
         record = self._cache.reservations.record(partition, intent.entity_id, intent.external_id)
-        if record is None or record.fingerprint != intent.fingerprint:
+        if record is None or not intent.has_fingerprint(record.fingerprint):
             return refusal
         return self._replay(partition, intent, record)

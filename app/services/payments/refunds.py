@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 from app.domain.authorizations import Authorization, AuthorizationState
 from app.domain.hash_chain import LedgerTransaction
-from app.domain.journals import Draft
+from app.domain.journals import Draft, Order
 from app.domain.ledger_rows import QueuedIntent
 from app.domain.payment import Kind, OutboxPosition, parse_payment_id
 from app.domain.payment_checks import refuse_amount, refuse_id
 from app.domain.read_models import PostedPayment
-from app.domain.refunds import draft_refund, refund_order
+from app.domain.refunds import draft_refund, is_refund_repeated, refund_order, remaining_of
 from app.domain.refusals import Refusal, RefusalCode
 from app.services.accounts.directory import DirectorySnapshot
 from app.services.payments.durable_wait import DurableWait
@@ -75,7 +75,16 @@ class Refunds:
             facts = snapshot.facts([leg.account_id for leg in original.legs])
             return draft_refund(order, original, returned, amount_minor, facts)
 
-        return self._poster.post(order, original.entity_id, drafting, dry_run=dry_run)
+        def is_repeat(order: Order, posted: LedgerTransaction) -> bool:
+            left_nothing = amount_minor is None and self._left_nothing(original, posted)
+            return is_refund_repeated(order, posted, asked_minor=amount_minor, left_nothing=left_nothing)
+
+        return self._poster.post(order, original.entity_id, drafting, dry_run=dry_run, is_repeat=is_repeat)
+
+    def _left_nothing(self, original: PostedPayment, refund: LedgerTransaction) -> bool:
+        """Whether nothing of a payment remained after one of its refunds."""
+        returned = self._register.returned(original.payment_id, original.destination_ids, refund.chain_seq)
+        return not any(remaining_of(original, returned))
 
     def page(self, payment_id: str, *, limit: int, after: int) -> list[LedgerTransaction] | Refusal:
         """Up to `limit` refunds of a payment, oldest first, those after the chain_seq `after`."""

@@ -20,7 +20,7 @@ from app.domain.errors import (
     OutcomeUnknown,
 )
 from app.domain.hash_chain import LedgerTransaction, transactions_from
-from app.domain.journals import Draft, Order, hold_intents, plan_journal, refuse_reused_by
+from app.domain.journals import Draft, Order, hold_intents, is_repeat, plan_journal, refuse_reused_by
 from app.domain.ledger_rows import LedgerBalance, QueuedIntent
 from app.domain.payment import Intent, OutboxPosition
 from app.domain.refusals import Refusal, RefusalCode
@@ -170,6 +170,9 @@ PATIENT_TRIES = 3
 Drafting = Callable[[DirectorySnapshot], Draft | Refusal]
 """Makes the draft of an order from the accounts' facts, under the order's locks."""
 
+Repeats = Callable[[Order, LedgerTransaction], bool]
+"""Whether the ledger's transaction under an order's external id is what the order asks for."""
+
 
 @dataclass(slots=True)
 class Done:
@@ -202,30 +205,38 @@ class JournalPoster:
     jitter: Callable[[], float]
     new_attempt_id: Callable[[], str]
 
-    def post(self, order: Order, entity_id: str, drafting: Drafting, *, dry_run: bool = False) -> Done | Refusal:
-        """Post what an order asks for, once; a repeat answers what was posted.
+    def post(
+        self,
+        order: Order,
+        entity_id: str,
+        drafting: Drafting,
+        *,
+        dry_run: bool = False,
+        is_repeat: Repeats = is_repeat,
+    ) -> Done | Refusal:
+        """Post what an order asks for, once; a repeat, as `is_repeat` recognises it, answers what was posted.
 
         Raises ConcurrencyRetryExhausted where the ledger could not lock the accounts; nothing was moved then.
         """
-        known = self._known(order, entity_id)
+        known = self._known(order, entity_id, is_repeat)
         if known is not None:
             return known
         with self.ledger.session(_locks(order, entity_id)) as session:
 
             def attempt(snapshot: DirectorySnapshot) -> Done | Refusal:
-                known = self._known(order, entity_id) or self._claimed(order, entity_id)
+                known = self._known(order, entity_id, is_repeat) or self._claimed(order, entity_id)
                 return known or self._attempt(session, drafting(snapshot), snapshot, dry_run=dry_run)
 
             return self.decider.decide(attempt)
 
     # Recognising a repeat
 
-    def _known(self, order: Order, entity_id: str) -> Done | Refusal | None:
+    def _known(self, order: Order, entity_id: str, is_repeat: Repeats) -> Done | Refusal | None:
         """What the ledger has under this external id."""
         posted = self.register.by_external_id(entity_id, order.external_id)
         if posted is None:
             return None
-        if posted.fingerprint != order.fingerprint:
+        if not is_repeat(order, posted):
             return refuse_reused_by(order, posted.fingerprint)
         return Done(posted, replayed=True)
 
