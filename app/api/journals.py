@@ -22,6 +22,7 @@ from app.api.responses import json_response, page_response, problem
 from app.domain.hash_chain import Entry, LedgerTransaction
 from app.domain.journal_refusals import journal_not_found
 from app.domain.journals import FEWEST_ENTRIES, MOST_ENTRIES, JournalLine, JournalRequest
+from app.domain.payment import Kind
 from app.domain.refusals import Refusal
 from app.domain.timestamps import rfc3339
 from app.services.access.api_keys import Scope
@@ -41,13 +42,18 @@ class NewJournalEntry(Struct, forbid_unknown_fields=True):
 
 
 class NewJournal(Struct, forbid_unknown_fields=True):
-    """Entries to post together, each account once; debits and credits are equal in each currency."""
+    """Entries to post together, each account once; debits and credits are equal in each currency.
+
+    `relates_to_payment_id` names a payment that the journal gives back, in whole or in part: what it credits to the
+    payment's source can no longer be refunded.
+    """
 
     external_id: str
     entries: Annotated[list[NewJournalEntry], Meta(min_length=FEWEST_ENTRIES, max_length=MOST_ENTRIES)]
     reason: ReasonText
     effective_at: Moment | None = None
     metadata: dict[str, Any] | None = None
+    relates_to_payment_id: str | None = None
 
 
 class NewReversal(Struct, forbid_unknown_fields=True):
@@ -83,6 +89,7 @@ class JournalBody(Struct):
     metadata: dict[str, Any] | None
     reverses: str | None
     reversed_by: str | None
+    relates_to_payment_id: str | None
     ledger_transaction: str | None
 
 
@@ -108,6 +115,7 @@ def post_journal() -> Response:
         reason=body.reason,
         effective_at=in_utc(body.effective_at, "effective_at"),
         metadata=checked_metadata(body.metadata, LARGEST_METADATA),
+        payment_id=body.relates_to_payment_id,
     )
     return _answer(services().journals.post(wanted, actor(), dry_run=dry_run))
 
@@ -160,8 +168,9 @@ def _journal_body(found: LedgerTransaction, *, is_rehearsed: bool = False) -> Jo
         effective_at=None if is_rehearsed else rfc3339(found.effective_at),
         posted_at=None if is_rehearsed else rfc3339(found.posted_at),
         metadata=found.metadata,
-        reverses=found.relates_to,
+        reverses=found.relates_to if found.kind == Kind.REVERSAL else None,
         reversed_by=None if reversal is None else reversal.payment_id,
+        relates_to_payment_id=found.relates_to if found.kind == Kind.JOURNAL else None,
         ledger_transaction=None if is_rehearsed else f"{found.partition}/{found.chain_seq}",
     )
 

@@ -166,6 +166,8 @@ def _posted_body(posted: PostedPayment, asked_id: str | None) -> PaymentBody:
         destination_account_id=legs[1].account_id if split is None else None,
         amount_minor=source.amount_minor,
         destinations=split,
+        refunded_minor=posted.refunded_minor,
+        refundable_minor=source.amount_minor - posted.refunded_minor,
         currency_code=posted.currency_code,
         description=posted.description,
         effective_at=rfc3339(posted.effective_at),

@@ -101,6 +101,7 @@ _HTTP: dict[RefusalCode, tuple[int, bool, str]] = {
     RefusalCode.HOLD_EXPIRED: (409, False, "Authorization expired"),
     RefusalCode.CAPTURE_EXCEEDS_HOLD: (422, False, "Capture exceeds the authorization"),
     RefusalCode.PAYMENT_NOT_POSTED: (409, True, "Payment not posted yet"),
+    RefusalCode.JOURNAL_RETURNS_NOTHING: (422, False, "Journal gives nothing back"),
     RefusalCode.REFUND_EXCEEDS_PAYMENT: (422, False, "Refund exceeds the payment"),
     RefusalCode.JOURNAL_NOT_FOUND: (404, False, "No such journal"),
     RefusalCode.JOURNAL_ALREADY_REVERSED: (409, False, "Journal reversed already"),

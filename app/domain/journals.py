@@ -36,7 +36,7 @@ MOST_ENTRIES = 200
 JOURNAL_KINDS = frozenset({Kind.JOURNAL.value, Kind.REVERSAL.value})
 _ID_PREFIX = {Kind.JOURNAL: "jrn", Kind.REVERSAL: "jrn", Kind.REFUND: "ref"}
 _FIELDS = {
-    Kind.JOURNAL: ("kind", "entries", "reason", "effective_at", "metadata"),
+    Kind.JOURNAL: ("kind", "entries", "reason", "effective_at", "metadata", "relates_to_payment_id"),
     Kind.REVERSAL: ("kind", "journal_id", "reason"),
     Kind.REFUND: ("kind", "payment_id", "amount_minor", "reason"),
 }
@@ -52,7 +52,9 @@ class Order:
     actor: str
     reason: str | None
     relates_to: str | None = None
-    """The payment that a refund takes back, or the journal that a reversal undoes."""
+    """The payment that a refund or a journal gives back, or the journal that a reversal undoes."""
+    gives_back: str | None = None
+    """The payment of which it changes what is refundable."""
     former_fingerprints: tuple[str, ...] = ()
     """What earlier versions took as the fingerprint of the same content, where it was another."""
 
@@ -75,6 +77,8 @@ class JournalRequest:
     reason: str
     effective_at: datetime | None = None
     metadata: dict[str, Any] | None = None
+    payment_id: str | None = None
+    """The payment that it gives back, in whole or in part."""
 
     @property
     def legs(self) -> list[Leg]:
@@ -120,13 +124,16 @@ def _journal_order_at(request: JournalRequest, effective_at: datetime | None, ac
         request.reason,
         effective_at.isoformat() if effective_at else "",
         dumps(request.metadata, sort_keys=True, separators=(",", ":")) if request.metadata else "",
+        request.payment_id or "",
     )
-    return order_of(Kind.JOURNAL, request.external_id, content, actor, request.reason, None)
+    order = order_of(Kind.JOURNAL, request.external_id, content, actor, request.reason, request.payment_id)
+    return replace(order, gives_back=request.payment_id)
 
 
-def reversal_order(journal_id: str, external_id: str, reason: str, actor: str) -> Order:
-    """The order of a reversal."""
-    return order_of(Kind.REVERSAL, external_id, (journal_id, reason), actor, reason, journal_id)
+def reversal_order(journal_id: str, external_id: str, reason: str, actor: str, gives_back: str | None = None) -> Order:
+    """The order of a reversal; `gives_back` is the payment that the journal has given back."""
+    order = order_of(Kind.REVERSAL, external_id, (journal_id, reason), actor, reason, journal_id)
+    return replace(order, gives_back=gives_back)
 
 
 def order_of(
@@ -209,10 +216,15 @@ def _check_balanced(legs: Sequence[Leg], facts: Mapping[str, AccountFacts]) -> R
     return None
 
 
-def draft_reversal(order: Order, original: LedgerTransaction, facts: Mapping[str, AccountFacts]) -> Draft | Refusal:
-    """The opposite of every entry of a journal."""
+def draft_reversal(
+    order: Order,
+    original: LedgerTransaction,
+    facts: Mapping[str, AccountFacts],
+    returns: Sequence[PaymentReturn] = (),
+) -> Draft | Refusal:
+    """The opposite of every entry of a journal; `returns` are what it gives to a payment's destinations again."""
     legs = [Leg(entry.account_id, -entry.amount_minor) for entry in original.entries]
-    return refuse_accounts(legs, facts) or Draft(order, original.entity_id, legs)
+    return refuse_accounts(legs, facts) or Draft(order, original.entity_id, legs, returns=list(returns))
 
 
 # From a draft to its holds

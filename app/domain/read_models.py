@@ -55,6 +55,8 @@ class PostedPayment:
     posted_at: datetime
     legs: list[PostedLeg]
     duplicate_of: str | None = None
+    refunded_minor: int = 0
+    """What refunds, and journals that name it, have given back of it."""
 
     @property
     def destination_ids(self) -> list[str]:

@@ -1,14 +1,16 @@
-"""Refunds: how much of a payment is taken back from each of its destinations.
+"""Refunds: how much of a payment is taken back from each of its destinations, by refunds and by journals that name it.
 
-What has been taken back is known as a running sum for each destination, so a refund costs the same however many came
-before it.
+A journal that names a payment gives back what it credits the payment's source, and lowers what is refundable by that;
+its reversal raises it again. What has been taken back is known as a running sum for each destination, so a refund costs
+the same however many came before it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from app.domain.accounts import AccountFacts
 from app.domain.hash_chain import LedgerTransaction
-from app.domain.journal_refusals import refund_exceeds_payment
+from app.domain.journal_refusals import journal_returns_nothing, refund_exceeds_payment
 from app.domain.journals import Draft, Order, is_repeat, order_of, refuse_accounts
 from app.domain.ledger_rows import PaymentReturn
 from app.domain.payment import Kind, Leg
@@ -21,7 +23,7 @@ from app.domain.splits import allocate
 def refund_order(payment_id: str, external_id: str, amount_minor: int | None, reason: str | None, actor: str) -> Order:
     """The order of a refund; `amount_minor` None is all that remains, which only its draft knows."""
     content = (payment_id, "" if amount_minor is None else str(amount_minor), reason or "")
-    return order_of(Kind.REFUND, external_id, content, actor, reason, payment_id)
+    return replace(order_of(Kind.REFUND, external_id, content, actor, reason, payment_id), gives_back=payment_id)
 
 
 def is_refund_repeated(order: Order, posted: LedgerTransaction, *, asked_minor: int | None, left_nothing: bool) -> bool:
@@ -76,3 +78,41 @@ def draft_refund(
 def remaining_of(original: PostedPayment, returned: Mapping[str, int]) -> list[int]:
     """What remains to be taken back from each destination of a payment, in minor units, in its order."""
     return [-leg.amount_minor - returned.get(leg.account_id, 0) for leg in original.legs[1:]]
+
+
+def returns_by_journal(
+    original: PostedPayment, returned: Mapping[str, int], legs: Sequence[Leg]
+) -> list[PaymentReturn] | Refusal:
+    """What a journal gives back of a payment: what it credits the payment's source with.
+
+    What it debits the payment's destinations counts for them; what comes from elsewhere is spread over what remains of
+    each.
+    """
+    source = original.legs[0]
+    changes = {leg.account_id: leg.amount_minor for leg in legs}
+    given = -changes.get(source.account_id, 0)
+    if given <= 0:
+        return journal_returns_nothing(original.payment_id, source.account_id)
+    remaining = remaining_of(original, returned)
+    if given > sum(remaining):
+        return refund_exceeds_payment(original.payment_id, given, source.amount_minor, sum(remaining))
+    account_ids = original.destination_ids
+    parts = [min(max(changes.get(one, 0), 0), left) for one, left in zip(account_ids, remaining, strict=True)]
+    if sum(parts) > given:
+        parts = allocate(given, parts)
+    elif sum(parts) < given:
+        rest = allocate(given - sum(parts), [left - part for left, part in zip(remaining, parts, strict=True)])
+        parts = [part + more for part, more in zip(parts, rest, strict=True)]
+    return [
+        PaymentReturn(original.payment_id, account_id, part, returned.get(account_id, 0) + part)
+        for account_id, part in zip(account_ids, parts, strict=True)
+        if part
+    ]
+
+
+def undone(returns: Sequence[PaymentReturn], returned: Mapping[str, int]) -> list[PaymentReturn]:
+    """The opposite of what a journal gave back; `returned` is what each destination has given back so far."""
+    return [
+        PaymentReturn(one.payment_id, one.account_id, -one.amount_minor, returned[one.account_id] - one.amount_minor)
+        for one in returns
+    ]

@@ -56,6 +56,7 @@ class RefusalCode(StrEnum):
     HOLD_EXPIRED = "hold_expired"
     CAPTURE_EXCEEDS_HOLD = "capture_exceeds_hold"
     PAYMENT_NOT_POSTED = "payment_not_posted"
+    JOURNAL_RETURNS_NOTHING = "journal_returns_nothing"
     REFUND_EXCEEDS_PAYMENT = "refund_exceeds_payment"
     JOURNAL_NOT_FOUND = "journal_not_found"
     JOURNAL_ALREADY_REVERSED = "journal_already_reversed"

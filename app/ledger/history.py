@@ -29,6 +29,7 @@ from app.ledger.schema import (
     payment_rejection,
     reconciliation_break,
 )
+from app.ledger.transactions import returned
 
 _SIGNED = account_balance.c.normal_sign * account_balance.c.balance_minor
 _TIMES = {TimeBasis.EFFECTIVE: ledger_transaction.c.effective_at, TimeBasis.POSTED: ledger_transaction.c.posted_at}
@@ -89,6 +90,7 @@ class History:
                 .where(entry.c.partition == t.partition, entry.c.chain_seq == t.chain_seq)
                 .order_by(entry.c.leg)
             ).all()
+            given_back = returned(connection, t.payment_id, [leg.account_id for leg in legs[1:]])
         return PostedPayment(
             payment_id=t.payment_id,
             external_id=t.external_id,
@@ -105,6 +107,7 @@ class History:
             posted_at=t.posted_at,
             legs=[PostedLeg(leg.account_id, leg.entry_number, leg.amount_minor, leg.balance_minor) for leg in legs],
             duplicate_of=duplicate_of,
+            refunded_minor=sum(given_back.values()),
         )
 
     def _rejected(self, condition: Any) -> RejectedPayment | None:

@@ -7,9 +7,10 @@ from sqlalchemy import ColumnElement, Connection, Engine, and_, select, text, tu
 
 from app.domain.authorizations import Authorization
 from app.domain.hash_chain import Entry, LedgerTransaction
+from app.domain.ledger_rows import PaymentReturn
 from app.ledger.connections import translated
 from app.ledger.posting_records import authorization_from_row
-from app.ledger.schema import entry, hold, ledger_transaction
+from app.ledger.schema import entry, hold, ledger_transaction, payment_return
 
 
 class LedgerAuthorizations:
@@ -96,6 +97,20 @@ class LedgerTransactions:
         """What these destinations of a payment have given back, in minor units; `up_to` a chain_seq of journals."""
         with translated(), self._engine.connect() as connection:
             return returned(connection, payment_id, account_ids, up_to)
+
+    def returns_of(self, transaction: LedgerTransaction) -> list[PaymentReturn]:
+        """What a transaction took back of a payment, with the sums as they were after it."""
+        columns = (
+            payment_return.c.payment_id,
+            payment_return.c.account_id,
+            payment_return.c.amount_minor,
+            payment_return.c.returned_minor,
+        )
+        query = select(*columns).where(
+            payment_return.c.partition == transaction.partition, payment_return.c.chain_seq == transaction.chain_seq
+        )
+        with translated(), self._engine.connect() as connection:
+            return [PaymentReturn(*row) for row in connection.execute(query.order_by(payment_return.c.account_id))]
 
     def _first(self, condition: ColumnElement[bool]) -> LedgerTransaction | None:
         return next(iter(self._all(condition, 1)), None)

@@ -65,7 +65,7 @@ class Refunds:
             refusal = refuse_amount(amount_minor)
         if refusal is not None:
             return refusal
-        original = self._original(payment_id)
+        original = self.posted_payment(payment_id)
         if isinstance(original, Refusal):
             return original
         order = refund_order(original.payment_id, external_id, amount_minor, reason, actor)
@@ -94,7 +94,7 @@ class Refunds:
         original_id = found.payment_id if isinstance(found, PostedPayment) else payment_id
         return self._register.related(original_id, Kind.REFUND.value, limit=limit, after=after)
 
-    def _original(self, payment_id: str) -> PostedPayment | Refusal:
+    def posted_payment(self, payment_id: str) -> PostedPayment | Refusal:
         """The payment in the ledger; waits for one that is still pending."""
         found = self._finder.find(payment_id)
         outbox_position = self._pending_position(found)

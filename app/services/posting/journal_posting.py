@@ -333,4 +333,5 @@ class JournalPoster:
 def _locks(order: Order, entity_id: str) -> list[str]:
     """The names of an order's locks: its external id, so that repeats follow one another, and what it relates to."""
     locks = [f"external_id {entity_id} {order.external_id}"]
-    return locks if order.relates_to is None else [*locks, f"relates_to {order.relates_to}"]
+    related = [one for one in (order.relates_to, order.gives_back) if one is not None]
+    return [*locks, *(f"relates_to {one}" for one in dict.fromkeys(related))]
