@@ -111,8 +111,9 @@ class Reason(Struct):
 class PaymentBody(Struct, omit_defaults=True):
     """A payment as it stands now: pending, posted or rejected; or authorized, captured, voided or expired.
 
-    Once it is in the ledger, `refunded_minor` is what refunds, and journals that name it, have given back of it, and
-    `refundable_minor` what remains.
+    Of an authorization `amount_minor` stays what was authorized; `captured_minor` is what was taken of it, and
+    `destinations` then say what each got. Once it is in the ledger, `refunded_minor` is what refunds, and journals that
+    name it, have given back of it, and `refundable_minor` what remains.
     """
 
     payment_id: str | None

@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Any
 
 from app.domain.accounts import AccountStatus, AccountType
+from app.domain.authorizations import Authorization
 from app.domain.refusals import Refusal
 
 
@@ -55,6 +56,8 @@ class PostedPayment:
     posted_at: datetime
     legs: list[PostedLeg]
     duplicate_of: str | None = None
+    authorization: Authorization | None = None
+    """Of a captured one, what was authorized, and how it ended."""
     refunded_minor: int = 0
     """What refunds, and journals that name it, have given back of it."""
 

@@ -3,8 +3,10 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Engine, FromClause, Subquery, and_, case, func, select, tuple_
+from sqlalchemy import ColumnElement, Connection, Engine, FromClause, Subquery, and_, case, func, select, tuple_
 
+from app.domain.authorizations import Authorization
+from app.domain.payment import Kind
 from app.domain.read_models import (
     AccountEntry,
     AsOf,
@@ -19,11 +21,13 @@ from app.domain.read_models import (
 from app.domain.refusals import Refusal, RefusalCode
 from app.ledger.connections import translated
 from app.ledger.engine import any_of
+from app.ledger.posting_records import authorization_from_row
 from app.ledger.schema import (
     account,
     account_balance,
     conflict_count,
     entry,
+    hold,
     ledger_transaction,
     payment_duplicate,
     payment_rejection,
@@ -90,6 +94,7 @@ class History:
                 .where(entry.c.partition == t.partition, entry.c.chain_seq == t.chain_seq)
                 .order_by(entry.c.leg)
             ).all()
+            authorization = _authorization(connection, t.payment_id) if t.kind == Kind.CAPTURE else None
             given_back = returned(connection, t.payment_id, [leg.account_id for leg in legs[1:]])
         return PostedPayment(
             payment_id=t.payment_id,
@@ -107,6 +112,7 @@ class History:
             posted_at=t.posted_at,
             legs=[PostedLeg(leg.account_id, leg.entry_number, leg.amount_minor, leg.balance_minor) for leg in legs],
             duplicate_of=duplicate_of,
+            authorization=authorization,
             refunded_minor=sum(given_back.values()),
         )
 
@@ -227,6 +233,10 @@ class History:
         with translated(), self.engine.connect() as connection:
             rows = connection.execute(query.limit(limit)).all()
         return [ConflictCount(row.account_id, row.retries, row.exhausted, row.last_at) for row in rows]
+
+
+def _authorization(connection: Connection, payment_id: str) -> Authorization:
+    return authorization_from_row(connection.execute(select(hold).where(hold.c.payment_id == payment_id)).one())
 
 
 def _account_entry(row: Any) -> AccountEntry:
