@@ -5,8 +5,10 @@ from msgspec import Struct
 
 from app.api.auth import operation
 from app.api.context import services
+from app.api.request_refusals import invalid_cursor
 from app.api.requests import instant, only_parameters, page_limit, refuse_decomposed_parameters
-from app.api.responses import json_response
+from app.api.responses import Refused, json_response
+from app.domain.cursors import ReportCursor, parse_cursor
 from app.domain.read_models import TrialBalanceLine, TrialBalanceTotal
 from app.domain.timestamps import rfc3339
 from app.services.access.api_keys import Scope
@@ -37,7 +39,11 @@ class TrialBalanceLineBody(Struct):
 
 
 class TrialBalanceBody(Struct):
-    """Totals over all accounts asked for, and one page of them."""
+    """Totals over all accounts asked for, and one page of them.
+
+    The pages of a walk are all of the moment of its first page, so their lines add up to the totals however much is
+    posted meanwhile. A walk that begins without `after` begins at a new moment.
+    """
 
     totals: list[TrialBalanceTotalBody]
     data: list[TrialBalanceLineBody]
@@ -64,11 +70,12 @@ def trial_balance() -> Response:
     """The trial balance now or as of another instant."""
     only_parameters("entity_id", "currency_code", "limit", "after", "as_of", "by")
     limit = page_limit()
-    totals, lines = services().history.trial_balance(
+    cursor = _cursor()
+    totals, lines, moment = services().history.trial_balance(
         entity_id=request.args.get("entity_id"),
         currency_code=request.args.get("currency_code"),
         limit=limit,
-        after=request.args.get("after"),
+        cursor=cursor,
         as_of=instant("as_of"),
     )
     if not totals:
@@ -77,9 +84,17 @@ def trial_balance() -> Response:
         TrialBalanceBody(
             [_total_body(total) for total in totals],
             [_line_body(line) for line in lines],
-            lines[-1].account_id if len(lines) == limit else None,
+            ReportCursor(lines[-1].account_id, moment).text if len(lines) == limit else None,
         )
     )
+
+
+def _cursor() -> ReportCursor | None:
+    text = request.args.get("after")
+    try:
+        return None if text is None else parse_cursor(text)
+    except ValueError:
+        raise Refused(invalid_cursor("after", "be a cursor from `next`")) from None
 
 
 def _total_body(total: TrialBalanceTotal) -> TrialBalanceTotalBody:
