@@ -44,6 +44,9 @@ class NewJournalEntry(Struct, forbid_unknown_fields=True):
 class NewJournal(Struct, forbid_unknown_fields=True):
     """Entries to post together, each account once; debits and credits are equal in each currency.
 
+    `effective_at` says as of when reports count it, in the past or in the future. It delays nothing: the balances
+    change, and what is credited can be spent, when the journal is posted. Post later what must not be spent yet.
+
     `relates_to_payment_id` names a payment that the journal gives back, in whole or in part: what it credits to the
     payment's source can no longer be refunded.
     """
@@ -57,7 +60,7 @@ class NewJournal(Struct, forbid_unknown_fields=True):
 
 
 class NewReversal(Struct, forbid_unknown_fields=True):
-    """The opposite of a journal, once."""
+    """The opposite of a journal, once. It takes effect when it is posted, but never before the journal does."""
 
     external_id: str
     reason: ReasonText

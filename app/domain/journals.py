@@ -70,7 +70,11 @@ class JournalLine:
 
 @dataclass(slots=True, frozen=True)
 class JournalRequest:
-    """A journal as asked for."""
+    """A journal as asked for.
+
+    `effective_at` says as of when reports count it, in the past or in the future. It delays nothing: the balances
+    change, and what is credited can be spent, when the journal is posted.
+    """
 
     external_id: str
     lines: Sequence[JournalLine]
@@ -100,6 +104,8 @@ class Draft:
     legs: list[Leg]
     effective_at: datetime | None = None
     metadata: dict[str, Any] | None = None
+    not_before: datetime | None = None
+    """When what it undoes takes effect: without a time of its own it takes effect when it is posted, but not before."""
     returns: list[PaymentReturn] = field(default_factory=list)
     """What it takes back of a payment, by destination."""
 
@@ -224,7 +230,8 @@ def draft_reversal(
 ) -> Draft | Refusal:
     """The opposite of every entry of a journal; `returns` are what it gives to a payment's destinations again."""
     legs = [Leg(entry.account_id, -entry.amount_minor) for entry in original.entries]
-    return refuse_accounts(legs, facts) or Draft(order, original.entity_id, legs, returns=list(returns))
+    draft = Draft(order, original.entity_id, legs, not_before=original.effective_at, returns=list(returns))
+    return refuse_accounts(legs, facts) or draft
 
 
 # From a draft to its holds
@@ -282,6 +289,7 @@ def plan_journal(
 def _facts_of(draft: Draft, head: ChainHead, posted_at: datetime) -> TransactionFacts:
     """The transaction that a draft becomes. It is accepted when it is posted."""
     order, posted_at_us = draft.order, to_microseconds(posted_at)
+    effective_at = draft.effective_at or max(posted_at, draft.not_before or posted_at)
     return (
         head.partition,
         head.chain_seq + 1,
@@ -295,6 +303,6 @@ def _facts_of(draft: Draft, head: ChainHead, posted_at: datetime) -> Transaction
         order.reason,
         None if draft.metadata is None else canonical_json(draft.metadata),
         posted_at_us,
-        posted_at_us if draft.effective_at is None else to_microseconds(draft.effective_at),
+        to_microseconds(effective_at),
         posted_at_us,
     )

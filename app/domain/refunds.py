@@ -72,7 +72,9 @@ def draft_refund(
         for account_id, part in parts
     ]
     spelt_out = refund_order(original.payment_id, order.external_id, amount, order.reason, order.actor)
-    return refuse_accounts(legs, facts) or Draft(spelt_out, original.entity_id, legs, returns=returns)
+    return refuse_accounts(legs, facts) or Draft(
+        spelt_out, original.entity_id, legs, not_before=original.effective_at, returns=returns
+    )
 
 
 def remaining_of(original: PostedPayment, returned: Mapping[str, int]) -> list[int]:
