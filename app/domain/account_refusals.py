@@ -50,6 +50,16 @@ def asset_code_reserved(currency_code: str) -> Refusal:
     return Refusal(RefusalCode.ASSET_EXISTS, detail, {"currency_code": currency_code, "iso_4217": True})
 
 
+def asset_code_in_use(currency_code: str, minor_units: int) -> Refusal:
+    """An asset that takes the code of a currency in which there are accounts."""
+    detail = (
+        f"{currency_code} is a currency of ISO 4217 that accounts are kept in, with {minor_units} minor units; "
+        "choose a code of your own."
+    )
+    figures = {"currency_code": currency_code, "minor_units": minor_units, "iso_4217": True}
+    return Refusal(RefusalCode.ASSET_EXISTS, detail, figures)
+
+
 def account_barred(account_id: str, status: str) -> Refusal:
     """A movement on an account that is closed, or frozen for this side."""
     return Refusal(

@@ -16,11 +16,12 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from app.domain.accounts import AccountFacts, AccountStatus, AccountType, floor_of, normal_sign
 from app.domain.errors import Misconfigured
 from app.domain.ledger_rows import LedgerBalance
+from app.domain.money import Asset
 from app.domain.payment import stream_id_of
 from app.domain.read_models import Account
 from app.ledger.connections import LedgerConnection, translated
 from app.ledger.engine import separate_connection
-from app.ledger.schema import account, account_balance, audit_event, ledger_setting, partition
+from app.ledger.schema import account, account_balance, audit_event, ledger_setting, partition, used_currency
 
 _FACTS = """
 SELECT account_id, entity_id, type, currency_code, status, overdraft_limit_minor IS NOT NULL
@@ -46,8 +47,11 @@ class LedgerAccounts:
         self._kept = LedgerConnection(partial(separate_connection, engine), checks_idle=True)
         self._kept_lock = Lock()
 
-    def create(self, wanted: Mapping[str, Any], actor: str) -> tuple[Account, bool]:
-        """Create an account with its balance row and its audit event; returns the account, and whether it is new."""
+    def create(self, wanted: Mapping[str, Any], actor: str, asset: Asset) -> tuple[Account, bool]:
+        """Create an account with its balance row and its audit event; returns the account, and whether it is new.
+
+        The first account in a currency of ISO 4217 has the ledger keep the currency's minor units.
+        """
         values = {key: wanted[key] for key in wanted if key in account.c}
         with translated(), self._engine.begin() as connection:
             statement = (
@@ -60,6 +64,10 @@ class LedgerAccounts:
                 found = connection.execute(select(account).where(account.c.account_id == wanted["account_id"]))
                 return account_from(found.mappings().one()), False
             made = account_from(created)
+            if asset.is_iso:
+                kept = {"currency_code": asset.currency_code, "minor_units": asset.minor_units, "name": asset.name}
+                keeping = upsert(used_currency).values(**kept, first_used_at=func.clock_timestamp())
+                connection.execute(keeping.on_conflict_do_nothing())
             connection.execute(
                 insert(account_balance).values(
                     account_id=made.account_id,

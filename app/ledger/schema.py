@@ -231,6 +231,15 @@ asset = Table(
     Column("registered_at", MOMENT, nullable=False),
 )
 
+used_currency = Table(
+    "used_currency",
+    metadata,
+    Column("currency_code", IDENTIFIER, primary_key=True),
+    Column("minor_units", SmallInteger, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("first_used_at", MOMENT, nullable=False),
+)
+
 api_key = Table(
     "api_key",
     metadata,

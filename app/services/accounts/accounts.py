@@ -43,10 +43,11 @@ class Accounts:
         refusal = _check(request)
         if refusal is not None:
             return refusal
-        if self._assets.get(request.currency_code) is None:
+        asset = self._assets.get(request.currency_code)
+        if asset is None:
             return unknown_currency(request.currency_code)
         wanted = asdict(request)
-        account, created = self._register.create(wanted, actor)
+        account, created = self._register.create(wanted, actor, asset)
         for name, value in wanted.items():
             if not created and _differs(getattr(account, name), value):
                 return account_exists(account.account_id, name)
