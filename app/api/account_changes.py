@@ -1,15 +1,24 @@
 """Account changes: make one, and list those on record."""
 
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 from flask import Blueprint, Response
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from app.api.accounts import LARGEST_METADATA, AccountBody, Name, account_body
+from app.api.accounts import LARGEST_METADATA, AccountBody, Name, account_response
 from app.api.auth import actor, operation
 from app.api.context import services
-from app.api.requests import Body, after_number, checked_metadata, malformed, only_parameters, page_limit
-from app.api.responses import json_response, page_response, problem
+from app.api.requests import (
+    Body,
+    after_number,
+    checked_metadata,
+    expected_version,
+    malformed,
+    only_parameters,
+    page_limit,
+)
+from app.api.responses import page_response, problem
 from app.domain.account_changes import AccountChange, AccountPatch
 from app.domain.account_refusals import account_not_found
 from app.domain.accounts import AccountStatus
@@ -29,7 +38,8 @@ class ChangeOfAccount(Struct, forbid_unknown_fields=True):
     """Changes to an account; fields that are left out stay. A new limit or status needs a `reason`.
 
     `overdraft_limit_minor`: minor units below zero; null is no floor. A limit below what is in use needs `force`.
-    `metadata` is replaced as a whole.
+    `metadata` is replaced as a whole. With `If-Match` and the ETag of the account, a change is refused with 412 if the
+    account has been changed since; a repeat of a change that is in force is not.
     """
 
     overdraft_limit_minor: int | UnsetType | None = UNSET
@@ -62,11 +72,13 @@ _change_of_account = Body(ChangeOfAccount)
     scope=Scope.ACCOUNTS_WRITE,
     body=ChangeOfAccount,
     answers={200: AccountBody},
+    headers=("If-Match",),
 )
 def change_account(account_id: str) -> Response:
     """Change an account and record the change."""
-    outcome = services().changes.change(account_id, _wanted(_change_of_account.read()), actor())
-    return problem(outcome) if isinstance(outcome, Refusal) else json_response(account_body(outcome))
+    wanted = replace(_wanted(_change_of_account.read()), expected_version=expected_version(None))
+    outcome = services().changes.change(account_id, wanted, actor())
+    return problem(outcome) if isinstance(outcome, Refusal) else account_response(outcome)
 
 
 def _wanted(body: ChangeOfAccount) -> AccountPatch:

@@ -119,7 +119,7 @@ def create_account() -> Response:
     if isinstance(outcome, Refusal):
         return problem(outcome)
     account, created = outcome
-    response = json_response(account_body(account), 201 if created else 200)
+    response = account_response(account, 201 if created else 200)
     response.headers["Location"] = f"/v1/accounts/{quote(account.account_id, safe='')}"
     return response
 
@@ -161,13 +161,13 @@ def list_accounts() -> Response:
 
 
 @blueprint.get("/v1/accounts/<path:account_id>")
-@operation("Read an account", scope=Scope.READ, answers={200: AccountBody})
+@operation("Read an account; its ETag is for the If-Match of a change", scope=Scope.READ, answers={200: AccountBody})
 def get_account(account_id: str) -> Response:
     """One account."""
     account = services().accounts.get(account_id)
     if account is None:
         return problem(account_not_found(account_id))
-    return json_response(account_body(account))
+    return account_response(account)
 
 
 @blueprint.get("/v1/accounts/<path:account_id>/balance")
@@ -236,6 +236,13 @@ def list_entries(account_id: str) -> Response:
         return problem(account_not_found(account_id))
     cursor = str(entries[-1].entry_number) if entries else None
     return page_response([_entry_body(entry) for entry in entries], limit, cursor)
+
+
+def account_response(account: Account, status: int = 200) -> Response:
+    """An account, with its version as ETag."""
+    response = json_response(account_body(account), status)
+    response.headers["ETag"] = f'"{account.version}"'
+    return response
 
 
 def account_body(account: Account) -> AccountBody:

@@ -185,13 +185,13 @@ def is_dry_run() -> bool:
 
 
 def expected_version(in_body: int | None) -> int | None:
-    """The version a payment is based on: from the body, or from If-Match with a balance's ETag."""
+    """The version that a request is based on: from the body, or from If-Match with the ETag of what it changes."""
     header = request.environ.get("HTTP_IF_MATCH")
     if header is None:
         return in_body
     match = re.fullmatch(r'"(\d{1,18})"', header.strip())
     if match is None:
-        raise malformed('If-Match must be the ETag of a balance, e.g. "7".', field="If-Match")
+        raise malformed('If-Match must be an ETag as it was answered, e.g. "7".', field="If-Match")
     if in_body is not None and in_body != int(match[1]):
         raise malformed("If-Match and expected_version differ.", field="expected_version")
     return int(match[1])

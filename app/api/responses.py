@@ -90,6 +90,7 @@ _HTTP: dict[RefusalCode, tuple[int, bool, str]] = {
     RefusalCode.BATCH_CROSSES_PARTITIONS: (422, False, "Atomic batch crosses partitions"),
     RefusalCode.EXTERNAL_ID_REUSED: (422, False, "external_id used for another payment"),
     RefusalCode.EXTERNAL_ID_REFUSED: (422, False, "external_id refused before"),
+    RefusalCode.PRECONDITION_FAILED: (412, False, "The resource has changed"),
     RefusalCode.OPTIMISTIC_LOCK_CONFLICT: (409, True, "The account has changed"),
     RefusalCode.INSUFFICIENT_FUNDS: (422, False, "Insufficient funds"),
     RefusalCode.BALANCE_OUT_OF_RANGE: (422, False, "Balance out of range"),

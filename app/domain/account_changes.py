@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Any
 
 from app.domain import account_refusals
-from app.domain.account_refusals import account_closed_for_good, limit_out_of_range
+from app.domain.account_refusals import account_closed_for_good, account_has_changed, limit_out_of_range
 from app.domain.accounts import AccountStatus
 from app.domain.money import MAX_MINOR
 from app.domain.read_models import Account
@@ -27,13 +27,14 @@ _FACTS = frozenset({"status", "overdraft_limit_minor"})
 class AccountPatch:
     """What is to become of an account, and why. `fields` maps status, overdraft_limit_minor (minor units, None is no
     floor), name or metadata to its new value. `force` lets a limit fall below what is in use. An `interim` change is
-    made to be undone.
+    made to be undone. `expected_version` is the account's version that the change is based on, if it says so.
     """
 
     fields: Mapping[str, Any]
     reason: str | None = None
     force: bool = False
     interim: bool = False
+    expected_version: int | None = None
 
 
 @dataclass(slots=True, frozen=True)
@@ -104,6 +105,13 @@ def needs_quiet(account: Account, changed: Mapping[str, Any], *, force: bool) ->
         return False
     former = account.overdraft_limit_minor
     return former is None or (force and limit < former)
+
+
+def refuse_stale(account: Account, changed: Mapping[str, Any], expected_version: int | None) -> Refusal | None:
+    """Refuse a change that is based on another version of the account; one that changes nothing is a repeat."""
+    if expected_version is None or expected_version == account.version or not changed:
+        return None
+    return account_has_changed(account.account_id, account.version, expected_version)
 
 
 def refuse_change(account: Account, changed: Mapping[str, Any]) -> Refusal | None:

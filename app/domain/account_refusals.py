@@ -84,6 +84,16 @@ def unknown_currency(currency_code: str) -> Refusal:
     return Refusal(RefusalCode.UNKNOWN_CURRENCY, detail, {"currency_code": currency_code})
 
 
+def account_has_changed(account_id: str, version: int, expected_version: int) -> Refusal:
+    """A change that was based on an older version of the account."""
+    return Refusal(
+        RefusalCode.PRECONDITION_FAILED,
+        f"Account {account_id!r} is at version {version}, not {expected_version}. Read it again and decide again; "
+        "nothing was changed.",
+        {"account_id": account_id, "current_version": version, "expected_version": expected_version},
+    )
+
+
 def limit_out_of_range(max_minor: int) -> Refusal:
     """An overdraft limit that is negative or above the largest amount."""
     return Refusal(

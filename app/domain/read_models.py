@@ -13,7 +13,10 @@ from app.domain.refusals import Refusal
 
 @dataclass(slots=True, frozen=True)
 class Account:
-    """An account as the ledger keeps it. `overdraft_limit_minor` in minor units; None is no floor."""
+    """An account as the ledger keeps it. `overdraft_limit_minor` in minor units; None is no floor.
+
+    `version` grows with each change of the account itself; the balance has a version of its own.
+    """
 
     account_id: str
     entity_id: str
@@ -25,6 +28,7 @@ class Account:
     metadata: Mapping[str, Any] | None
     created_by: str
     created_at: datetime
+    version: int = 0
 
 
 @dataclass(slots=True, frozen=True)

@@ -45,6 +45,7 @@ class RefusalCode(StrEnum):
     BATCH_CROSSES_PARTITIONS = "batch_crosses_partitions"
     EXTERNAL_ID_REUSED = "external_id_reused"
     EXTERNAL_ID_REFUSED = "external_id_refused"
+    PRECONDITION_FAILED = "precondition_failed"
     OPTIMISTIC_LOCK_CONFLICT = "optimistic_lock_conflict"
     INSUFFICIENT_FUNDS = "insufficient_funds"
     BALANCE_OUT_OF_RANGE = "balance_out_of_range"

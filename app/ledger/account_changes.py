@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -51,7 +52,8 @@ class OpenChange:
         self._account_id = account_id
         found = connection.execute(select(account).where(account.c.account_id == account_id).with_for_update())
         row = found.mappings().first()
-        self.account: Account | None = None if row is None else account_from(row)
+        # Read after the lock, so that no change is missed that was waited for.
+        self.account = None if row is None else account_from({**row, "version": self._last_change_id()})
 
     def lock_balance(self) -> tuple[int, int | None]:
         """Lock the balance against posting; returns it and its floor, in minor units."""
@@ -66,8 +68,8 @@ class OpenChange:
         query = select(ledger_setting.c.value).where(ledger_setting.c.name == "directory_version").with_for_update()
         return int(self._connection.execute(query).scalar_one()) + 1
 
-    def last_change_id(self) -> int:
-        """The latest recorded change of this account; 0 where there is none."""
+    def _last_change_id(self) -> int:
+        """The latest recorded change of this account; 0 if there is none."""
         query = select(func.coalesce(func.max(audit_event.c.audit_event_id), 0))
         return int(
             self._connection.execute(query.where(audit_event.c.subject == self._account_id, _OF_ACCOUNTS)).scalar_one()
@@ -98,8 +100,8 @@ class OpenChange:
         )
         return int(self._connection.execute(query).scalar_one())
 
-    def write(self, changed: Mapping[str, Any], patch: AccountPatch, actor: str) -> tuple[Account, int]:
-        """Write the changed fields and their audit event; returns the account as it is now and the event's id."""
+    def write(self, changed: Mapping[str, Any], patch: AccountPatch, actor: str) -> Account:
+        """Write the changed fields and their audit event; returns the account as it is now."""
         before = self.account
         assert before is not None
         if changes_facts(changed):
@@ -113,7 +115,8 @@ class OpenChange:
                 .values(floor_minor=floor_of(changed["overdraft_limit_minor"]), version=account_balance.c.version + 1)
             )
         statement = update(account).where(account.c.account_id == self._account_id).values(**changed)
-        after = account_from(self._connection.execute(statement.returning(*account.c)).mappings().one())
+        row = self._connection.execute(statement.returning(*account.c)).mappings().one()
+        after = account_from({**row, "version": before.version})
         event = insert(audit_event).values(
             actor=actor,
             action=ACTION,
@@ -127,7 +130,7 @@ class OpenChange:
             recorded_at=func.clock_timestamp(),
         )
         change_id = self._connection.execute(event.returning(audit_event.c.audit_event_id)).scalar_one()
-        return after, change_id
+        return replace(after, version=change_id)
 
     def note_frozen(self, actor: str, frozen_in: int) -> None:
         """Note that the account is frozen for a moment, by the recorded change `frozen_in`, and what it was before."""

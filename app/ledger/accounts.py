@@ -13,6 +13,7 @@ from typing import Any
 from sqlalchemy import Engine, RowMapping, func, insert, select
 from sqlalchemy.dialects.postgresql import insert as upsert
 
+from app.domain.account_changes import ACTION
 from app.domain.accounts import AccountFacts, AccountStatus, AccountType, floor_of, normal_sign
 from app.domain.errors import Misconfigured
 from app.domain.ledger_rows import LedgerBalance
@@ -36,6 +37,14 @@ LEFT JOIN LATERAL (SELECT array_agg(payment_id) AS payment_ids, array_agg(hold_m
     WHERE guarded_account_id = b.account_id AND state = 'authorized' AND hold_minor > 0) h ON true
 WHERE s.name = 'directory_version'
 """
+
+_LAST_CHANGE = (
+    select(func.coalesce(func.max(audit_event.c.audit_event_id), 0))
+    .where(audit_event.c.subject == account.c.account_id, audit_event.c.action == ACTION)
+    .correlate(account)
+    .scalar_subquery()
+)
+_ACCOUNTS = select(account, _LAST_CHANGE.label("version"))
 
 
 class LedgerAccounts:
@@ -61,9 +70,9 @@ class LedgerAccounts:
             )
             created = connection.execute(statement.returning(*account.c)).mappings().one_or_none()
             if created is None:
-                found = connection.execute(select(account).where(account.c.account_id == wanted["account_id"]))
+                found = connection.execute(_ACCOUNTS.where(account.c.account_id == wanted["account_id"]))
                 return account_from(found.mappings().one()), False
-            made = account_from(created)
+            made = account_from({**created, "version": 0})
             if asset.is_iso:
                 kept = {"currency_code": asset.currency_code, "minor_units": asset.minor_units, "name": asset.name}
                 keeping = upsert(used_currency).values(**kept, first_used_at=func.clock_timestamp())
@@ -101,12 +110,12 @@ class LedgerAccounts:
     def get(self, account_id: str) -> Account | None:
         """One account; None if there is none."""
         with translated(), self._engine.connect() as connection:
-            row = connection.execute(select(account).where(account.c.account_id == account_id)).mappings().first()
+            row = connection.execute(_ACCOUNTS.where(account.c.account_id == account_id)).mappings().first()
         return account_from(row) if row else None
 
     def page(self, *, limit: int, after: str | None, entity_id: str | None, currency_code: str | None) -> list[Account]:
         """Up to `limit` accounts in the order of their ids, those after the id `after`."""
-        query = select(account).order_by(account.c.account_id).limit(limit)
+        query = _ACCOUNTS.order_by(account.c.account_id).limit(limit)
         if after is not None:
             query = query.where(account.c.account_id > after)
         if entity_id is not None:
@@ -163,8 +172,8 @@ class LedgerAccounts:
             return connection.execute(query, (list(account_ids),), prepare=True).fetchall()
 
 
-def account_from(row: RowMapping) -> Account:
-    """An account from a row of its table."""
+def account_from(row: Mapping[str, Any] | RowMapping) -> Account:
+    """An account from a row of its table with its version."""
     return Account(
         account_id=row["account_id"],
         entity_id=row["entity_id"],
@@ -176,4 +185,5 @@ def account_from(row: RowMapping) -> Account:
         metadata=row["metadata"],
         created_by=row["created_by"],
         created_at=row["created_at"],
+        version=row["version"],
     )

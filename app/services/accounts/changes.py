@@ -23,6 +23,7 @@ from app.domain.account_changes import (
     changes_facts,
     needs_quiet,
     refuse_change,
+    refuse_stale,
 )
 from app.domain.account_refusals import account_not_found
 from app.domain.accounts import AccountStatus
@@ -69,20 +70,23 @@ class AccountChanges:
         self._pending = PendingIntents(cache, monotonic=monotonic, sleep=sleep)
 
     def change(self, account_id: str, patch: AccountPatch, actor: str) -> Account | Refusal:
-        """Change an account; returns it as it is now. A repeat changes and records nothing, but pushes again."""
+        """Change an account; returns it as it is now. A repeat changes and records nothing, but pushes again.
+
+        A patch with an `expected_version` is refused if the account has changed since, unless it is already as wanted.
+        """
         with self._ledger.changing(account_id) as change:
             account = change.account
         if account is None:
             return account_not_found(account_id)
         changed = changed_fields(account, patch.fields)
-        refusal = refuse_change(account, changed)
+        refusal = refuse_stale(account, changed, patch.expected_version) or refuse_change(account, changed)
         if refusal is not None:
             return refusal
         if needs_quiet(account, changed, force=patch.force):
             return self._change_while_frozen(account, patch, actor)
         with self._noted(account_id, patch, actor):
             outcome = self._write(account_id, patch, actor)
-            return outcome if isinstance(outcome, Refusal) else self._push(outcome[0], patch)
+            return outcome if isinstance(outcome, Refusal) else self._push(outcome, patch)
 
     def page(self, account_id: str, *, limit: int, after: int) -> list[AccountChange]:
         """Up to `limit` changes of an account, oldest first, after change `after`."""
@@ -121,8 +125,8 @@ class AccountChanges:
 
     def _write(
         self, account_id: str, patch: AccountPatch, actor: str, *, frozen_in: int | None = None
-    ) -> tuple[Account, int] | Refusal:
-        """One change in one transaction; returns the account and the change's id.
+    ) -> Account | Refusal:
+        """One change in one transaction; returns the account as it is then.
 
         `frozen_in` is the change that froze the account for this one, which must still be the latest.
         """
@@ -133,22 +137,24 @@ class AccountChanges:
                 self._balances.hydrate([account_id])
         raise ConcurrencyRetryExhausted("the cache does not keep the account")
 
-    def _attempt(
-        self, account_id: str, patch: AccountPatch, actor: str, frozen_in: int | None
-    ) -> tuple[Account, int] | Refusal:
+    def _attempt(self, account_id: str, patch: AccountPatch, actor: str, frozen_in: int | None) -> Account | Refusal:
         tightened_in: int | None = None
         try:
             with self._ledger.changing(account_id) as change:
                 assert change.account is not None
-                last_change_id = change.last_change_id()
-                if frozen_in is not None and last_change_id != frozen_in:
+                if frozen_in is not None and change.account.version != frozen_in:
                     raise ConcurrencyRetryExhausted("another change of the account came in between")
                 changed = changed_fields(change.account, patch.fields)
-                refusal = refuse_change(change.account, changed) or self._refuse_closing(change, changed)
+                expected_version = patch.expected_version if frozen_in is None else None
+                refusal = (
+                    refuse_stale(change.account, changed, expected_version)
+                    or refuse_change(change.account, changed)
+                    or self._refuse_closing(change, changed)
+                )
                 if refusal is not None:
                     return refusal
                 if not changed:
-                    return change.account, last_change_id
+                    return change.account
                 if frozen_in is None and needs_quiet(change.account, changed, force=patch.force):
                     raise ConcurrencyRetryExhausted("another change of the account came in between")
                 if "overdraft_limit_minor" in changed:
@@ -163,7 +169,7 @@ class AccountChanges:
                         return refusal
                 written = change.write(changed, patch, actor)
                 if patch.interim:
-                    change.note_frozen(actor, written[1])
+                    change.note_frozen(actor, written.version)
                 if frozen_in is not None:
                     change.forget_frozen(frozen_in)
                 return written
@@ -191,11 +197,12 @@ class AccountChanges:
         """Freeze the account, wait until none of its intents is pending, change it; where that fails, unfreeze it."""
         account_id = account.account_id
         reason = f"to change it in quiet: {patch.reason}"
-        freeze = AccountPatch({"status": AccountStatus.FROZEN}, reason, interim=True)
+        fields = {"status": AccountStatus.FROZEN}
+        freeze = AccountPatch(fields, reason, interim=True, expected_version=patch.expected_version)
         outcome = self._write(account_id, freeze, actor)
         if isinstance(outcome, Refusal):
             return outcome
-        _, frozen_in = outcome
+        frozen_in = outcome.version
         change = replace(patch, fields={"status": account.status, **patch.fields})
         done = False
         try:
@@ -206,7 +213,7 @@ class AccountChanges:
             with self._noted(account_id, patch, actor):
                 written = self._write(account_id, change, actor, frozen_in=frozen_in)
                 done = not isinstance(written, Refusal)
-                return written if isinstance(written, Refusal) else self._push(written[0], change)
+                return written if isinstance(written, Refusal) else self._push(written, change)
         finally:
             if not done:
                 self._unfreeze(account, frozen_in, actor)
