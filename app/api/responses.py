@@ -75,6 +75,7 @@ _HTTP: dict[RefusalCode, tuple[int, bool, str]] = {
     RefusalCode.PAYMENT_NOT_FOUND: (404, False, "Payment not found"),
     RefusalCode.ACCOUNT_EXISTS: (409, False, "Account exists with other content"),
     RefusalCode.ASSET_EXISTS: (409, False, "Asset exists with other content"),
+    RefusalCode.ACCOUNT_PAUSED: (409, True, "Account is being changed"),
     RefusalCode.ACCOUNT_FROZEN: (422, False, "Account frozen"),
     RefusalCode.ACCOUNT_CLOSED: (422, False, "Account closed"),
     RefusalCode.ENTITY_MISMATCH: (422, False, "Accounts of different entities"),

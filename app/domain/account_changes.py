@@ -25,15 +25,15 @@ _FACTS = frozenset({"status", "overdraft_limit_minor"})
 
 @dataclass(slots=True, frozen=True)
 class AccountPatch:
-    """What is to become of an account, and why. `fields` maps status, overdraft_limit_minor (minor units, None is no
-    floor), name or metadata to its new value. `force` lets a limit fall below what is in use. An `interim` change is
-    made to be undone. `expected_version` is the account's version that the change is based on, if it says so.
+    """What is to become of an account, and why.
+
+    `fields` maps status, overdraft_limit_minor (minor units, None is no floor), name or metadata to its new value.
+    `force` lets a limit fall below what is in use. `expected_version` is the version that the change is based on.
     """
 
     fields: Mapping[str, Any]
     reason: str | None = None
     force: bool = False
-    interim: bool = False
     expected_version: int | None = None
 
 
@@ -41,7 +41,8 @@ class AccountPatch:
 class UnfinishedChange:
     """A change that was begun and not finished.
 
-    If it froze the account, `former_status` is the status before that and `frozen_in` the change that froze it.
+    If it paused the account, `frozen_in` is the account's version then and `former_status` its status. Earlier versions
+    froze it by a recorded change, which was `frozen_in`.
     """
 
     unfinished_change_id: int

@@ -69,6 +69,16 @@ def account_barred(account_id: str, status: str) -> Refusal:
     )
 
 
+def account_paused(account_id: str) -> Refusal:
+    """A movement on an account that is being closed or given another limit at this moment."""
+    return Refusal(
+        RefusalCode.ACCOUNT_PAUSED,
+        f"Account {account_id!r} takes no payment for the moment in which it is changed; nothing was moved. "
+        "Retry with the same external_id.",
+        {"account_id": account_id},
+    )
+
+
 def account_closed_for_good(account_id: str) -> Refusal:
     """A change of the limit or the status of a closed account."""
     return Refusal(

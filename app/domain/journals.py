@@ -200,7 +200,7 @@ def refuse_accounts(legs: Sequence[Leg], facts: Mapping[str, AccountFacts]) -> R
     for leg in legs:
         account = facts[leg.account_id]
         if account.bars_debits if leg.amount_minor > 0 else account.bars_credits:
-            return refuse_barred(account)
+            return refuse_barred(account, is_debit=leg.amount_minor > 0)
     first = facts[legs[0].account_id]
     for leg in legs:
         account = facts[leg.account_id]

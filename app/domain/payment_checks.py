@@ -10,7 +10,7 @@ from json import dumps
 from unicodedata import is_normalized
 from zlib import crc32
 
-from app.domain.account_refusals import account_barred, account_not_found, invalid_id, not_composed
+from app.domain.account_refusals import account_barred, account_not_found, account_paused, invalid_id, not_composed
 from app.domain.accounts import MAX_ID_LENGTH, RESERVED_ENDINGS, AccountFacts, guarded_account
 from app.domain.money import MAX_MINOR
 from app.domain.payment import Intent, Kind, Leg, PaymentRequest
@@ -254,11 +254,11 @@ def _check_accounts(
         return refusal
     source = facts[request.source_account_id]
     if source.bars_debits:
-        return refuse_barred(source)
+        return refuse_barred(source, is_debit=True)
     destinations = [facts[account_id] for account_id in destination_ids]
     for destination in destinations:
         if destination.bars_credits:
-            return refuse_barred(destination)
+            return refuse_barred(destination, is_debit=False)
     for destination in destinations:
         if refusal := _check_match(request, source, destination):
             return refusal
@@ -283,8 +283,10 @@ def _check_expiry(request: PaymentRequest) -> Refusal | None:
     return None
 
 
-def refuse_barred(account: AccountFacts) -> Refusal:
-    """The refusal of an account that is frozen for this side, or closed."""
+def refuse_barred(account: AccountFacts, *, is_debit: bool) -> Refusal:
+    """The refusal of an account that is frozen for this side or closed, or that takes no payment for a moment."""
+    if not (account.status.bars_debits if is_debit else account.status.bars_credits):
+        return account_paused(account.account_id)
     return account_barred(account.account_id, account.status.value)
 
 

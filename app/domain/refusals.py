@@ -30,6 +30,7 @@ class RefusalCode(StrEnum):
     PAYMENT_NOT_FOUND = "payment_not_found"
     ACCOUNT_EXISTS = "account_exists"
     ASSET_EXISTS = "asset_exists"
+    ACCOUNT_PAUSED = "account_paused"
     ACCOUNT_FROZEN = "account_frozen"
     ACCOUNT_CLOSED = "account_closed"
     ENTITY_MISMATCH = "entity_mismatch"

@@ -8,9 +8,11 @@ from typing import Any
 
 from sqlalchemy import (
     BigInteger,
+    ColumnElement,
     Connection,
     Engine,
     Row,
+    and_,
     cast,
     delete,
     distinct,
@@ -105,9 +107,7 @@ class OpenChange:
         before = self.account
         assert before is not None
         if changes_facts(changed):
-            version = self.next_directory_version()
-            setting = update(ledger_setting).where(ledger_setting.c.name == "directory_version")
-            self._connection.execute(setting.values(value=version))
+            self._raise_directory_version()
         if "overdraft_limit_minor" in changed:
             self._connection.execute(
                 update(account_balance)
@@ -132,15 +132,35 @@ class OpenChange:
         change_id = self._connection.execute(event.returning(audit_event.c.audit_event_id)).scalar_one()
         return replace(after, version=change_id)
 
-    def note_frozen(self, actor: str, frozen_in: int) -> None:
-        """Note that the account is frozen for a moment, by the recorded change `frozen_in`, and what it was before."""
-        assert self.account is not None
-        note = {"frozen_in": frozen_in, "former_status": self.account.status.value}
-        self._connection.execute(insert(unfinished_change).values(account_id=self._account_id, actor=actor, **note))
+    def pause(self, actor: str) -> int:
+        """Have the account take no payment until it is resumed; returns its version.
 
-    def forget_frozen(self, frozen_in: int) -> None:
-        """The moment is over."""
-        self._connection.execute(delete(unfinished_change).where(unfinished_change.c.frozen_in == frozen_in))
+        A note says so, and who reads the account's facts reads it too. Nothing is recorded, for nothing is changed yet.
+        """
+        assert self.account is not None
+        note = {"frozen_in": self.account.version, "former_status": self.account.status.value}
+        self._connection.execute(insert(unfinished_change).values(account_id=self._account_id, actor=actor, **note))
+        self._raise_directory_version()
+        return self.account.version
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether the account takes no payment for the moment."""
+        query = select(unfinished_change.c.unfinished_change_id).where(self._pauses)
+        return self._connection.execute(query).first() is not None
+
+    def resume(self) -> None:
+        """Have the account take payments again."""
+        self._connection.execute(delete(unfinished_change).where(self._pauses))
+        self._raise_directory_version()
+
+    @property
+    def _pauses(self) -> ColumnElement[bool]:
+        return and_(unfinished_change.c.account_id == self._account_id, unfinished_change.c.frozen_in.is_not(None))
+
+    def _raise_directory_version(self) -> None:
+        setting = update(ledger_setting).where(ledger_setting.c.name == "directory_version")
+        self._connection.execute(setting.values(value=self.next_directory_version()))
 
     def record_mended(self, figures: Mapping[str, Any], actor: str) -> None:
         """Record that the cache guarded another floor than the books, and does so no more."""

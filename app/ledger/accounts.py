@@ -25,7 +25,8 @@ from app.ledger.engine import separate_connection
 from app.ledger.schema import account, account_balance, audit_event, ledger_setting, partition, used_currency
 
 _FACTS = """
-SELECT account_id, entity_id, type, currency_code, status, overdraft_limit_minor IS NOT NULL
+SELECT account_id, entity_id, type, currency_code, status, overdraft_limit_minor IS NOT NULL,
+    account_id IN (SELECT account_id FROM unfinished_change WHERE frozen_in IS NOT NULL)
 FROM account WHERE account_id = ANY(%s::text[])
 """
 # One statement reads one snapshot. There is a first row even if there is no such account.
@@ -128,7 +129,7 @@ class LedgerAccounts:
     def facts(self, account_ids: Iterable[str]) -> dict[str, AccountFacts]:
         """What a payment must know of these accounts. Unknown accounts are left out."""
         return {
-            row[0]: AccountFacts(row[0], row[1], AccountType(row[2]), row[3], AccountStatus(row[4]), row[5])
+            row[0]: AccountFacts(row[0], row[1], AccountType(row[2]), row[3], AccountStatus(row[4]), row[5], row[6])
             for row in self._read(_FACTS, account_ids)
         }
 

@@ -59,7 +59,7 @@ def test_a_forced_limit_lets_the_balance_rise_but_not_fall_and_what_was_accepted
     world.deposit("alice", 50)
     world.drained()
     assert world.balance("alice")["balance_minor"] == -30
-    assert [one["forced"] for one in desk.trail("alice")] == [False, True]
+    assert [one["forced"] for one in desk.trail("alice")] == [True]
 
 
 def test_no_limit_at_all_takes_the_floor_away_and_a_limit_brings_it_back(desk: Desk, world: World) -> None:

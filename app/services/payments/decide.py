@@ -24,7 +24,12 @@ PASSES = 6
 """One attempt decides; a cold account or a changed directory needs a second. More mean a fault."""
 
 REVOCABLE = frozenset(
-    {RefusalCode.ACCOUNT_FROZEN, RefusalCode.TWO_GUARDED_ACCOUNTS, RefusalCode.BATCH_CROSSES_PARTITIONS}
+    {
+        RefusalCode.ACCOUNT_PAUSED,
+        RefusalCode.ACCOUNT_FROZEN,
+        RefusalCode.TWO_GUARDED_ACCOUNTS,
+        RefusalCode.BATCH_CROSSES_PARTITIONS,
+    }
 )
 """Refusals that a change of an account can take back."""
 

@@ -214,7 +214,7 @@ class Outcomes:
 
     def replay_or(self, request: PaymentRequest, facts: Mapping[str, AccountFacts], refusal: Refusal) -> Outcome:
         """A refusal, unless the same payment was accepted before the account's state barred it."""
-        if refusal.code not in (RefusalCode.ACCOUNT_FROZEN, RefusalCode.ACCOUNT_CLOSED):
+        if refusal.code not in (RefusalCode.ACCOUNT_PAUSED, RefusalCode.ACCOUNT_FROZEN, RefusalCode.ACCOUNT_CLOSED):
             return refusal
         open_facts = {account_id: account.as_open() for account_id, account in facts.items()}
         intent = prepare(request, open_facts, "")
