@@ -11,7 +11,7 @@
 --       5 '1': dry run: decide, but write nothing, not even the tally
 --       then for each of N payments:
 --         account (1..A)   amount to hold, minor units (0 if the balance rises)
---         expected version or ''   fingerprint   intent (JSON)
+--         expected version or ''   fingerprint, then those that earlier versions gave the same content   intent (JSON)
 --
 -- Reply {'STALE', directory version or ''}: the caller's facts are older than the partition's; nothing was done.
 --    or {'FAILED', n, outcome n}: the batch is atomic, and payment n is its first that is neither reserved nor a replay
@@ -41,7 +41,8 @@ local known_directory, window_ms, backlog_limit = ARGV[1], ARGV[2], ARGV[3] + 0
 local is_atomic, is_dry_run = ARGV[4] == '1', ARGV[5] == '1'
 
 local FIXED_KEYS, FIXED_ARGS, ARGS_PER_PAYMENT = 4, 5, 5
-local ACCOUNT, HOLD, EXPECTED_VERSION, FINGERPRINT, INTENT = 1, 2, 3, 4, 5
+local ACCOUNT, HOLD, EXPECTED_VERSION, FINGERPRINTS, INTENT = 1, 2, 3, 4, 5
+local FINGERPRINT_LENGTH = 36
 local KEYS, ARGV, call = KEYS, ARGV, redis.call -- locals, because Lua looks a global up at each use
 local payment_count = (#ARGV - FIXED_ARGS) / ARGS_PER_PAYMENT
 
@@ -66,7 +67,7 @@ local first_failure
 
 local at = FIXED_ARGS -- the arguments of payment n start after this one
 for n = 1, payment_count do
-  local record_key, record, fingerprint = KEYS[FIXED_KEYS + n], found[n + 1], ARGV[at + FINGERPRINT]
+  local record_key, record, fingerprints = KEYS[FIXED_KEYS + n], found[n + 1], ARGV[at + FINGERPRINTS]
   local number, hold, expected_version = ARGV[at + ACCOUNT], ARGV[at + HOLD] + 0, ARGV[at + EXPECTED_VERSION]
   local first = decided_here[record_key]
   local code, fact
@@ -85,10 +86,10 @@ for n = 1, payment_count do
 
   if first then
     earlier[n] = first
-    local its_fingerprint = ARGV[at - ARGS_PER_PAYMENT * (n - first) + FINGERPRINT]
-    code = fingerprint == its_fingerprint and 'REPLAYED' or 'REUSED'
+    local its_fingerprint = string.sub(ARGV[at - ARGS_PER_PAYMENT * (n - first) + FINGERPRINTS], 1, FINGERPRINT_LENGTH)
+    code = string.sub(fingerprints, 1, FINGERPRINT_LENGTH) == its_fingerprint and 'REPLAYED' or 'REUSED'
   elseif record then
-    code = string.sub(record, 1, #fingerprint) == fingerprint and 'REPLAYED' or 'REUSED'
+    code = string.find(fingerprints, string.sub(record, 1, FINGERPRINT_LENGTH), 1, true) and 'REPLAYED' or 'REUSED'
     fact = record
   elseif not account then
     code, fact = 'COLD', ''
@@ -124,7 +125,7 @@ for n = 1, payment_count do
   codes[n], facts[n] = code, fact
   if is_atomic and not first_failure and code ~= 'RESERVED' then
     -- A replay counts as a reservation only if the recorded payment was accepted and not rejected since.
-    local state = record and string.sub(record, #fingerprint + 1, #fingerprint + 1) or 'A'
+    local state = record and string.sub(record, FINGERPRINT_LENGTH + 1, FINGERPRINT_LENGTH + 1) or 'A'
     if code ~= 'REPLAYED' or state ~= 'A' and state ~= 'D' then
       first_failure = n
     end
@@ -136,10 +137,10 @@ local writes = not is_dry_run and not first_failure
 local reply = { 'DECIDED', 0 }
 at = FIXED_ARGS
 for n = 1, payment_count do
-  local record_key, fingerprint = KEYS[FIXED_KEYS + n], ARGV[at + FINGERPRINT]
+  local record_key = KEYS[FIXED_KEYS + n]
   local code, fact, first = codes[n], facts[n], earlier[n]
   if first then
-    local its_fingerprint = ARGV[at - ARGS_PER_PAYMENT * (n - first) + FINGERPRINT]
+    local its_fingerprint = string.sub(ARGV[at - ARGS_PER_PAYMENT * (n - first) + FINGERPRINTS], 1, FINGERPRINT_LENGTH)
     fact = its_fingerprint .. (codes[first] == 'RESERVED' and 'A' or 'R') .. facts[first]
   elseif writes and code == 'RESERVED' then
     local account, hold = accounts[ARGV[at + ACCOUNT]], ARGV[at + HOLD]
@@ -156,9 +157,9 @@ for n = 1, payment_count do
     end
     fact = position .. fact
     facts[n] = fact
-    call('SET', record_key, fingerprint .. 'A' .. fact, 'PX', window_ms)
+    call('SET', record_key, string.sub(ARGV[at + FINGERPRINTS], 1, FINGERPRINT_LENGTH) .. 'A' .. fact, 'PX', window_ms)
   elseif writes and code == 'INSUFFICIENT_FUNDS' then
-    call('SET', record_key, fingerprint .. 'R' .. fact, 'PX', window_ms)
+    call('SET', record_key, string.sub(ARGV[at + FINGERPRINTS], 1, FINGERPRINT_LENGTH) .. 'R' .. fact, 'PX', window_ms)
   end
   if writes and code ~= 'RESERVED' then
     call('HINCRBY', tally, code, 1) -- the outbox itself counts what was reserved

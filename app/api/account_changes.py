@@ -1,14 +1,15 @@
 """Account changes: make one, and list those on record."""
 
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from app.api.accounts import LARGEST_METADATA, AccountBody, Name, account_body
+from app.api.accounts import LARGEST_METADATA, AccountBody, Name, account_answer
 from app.api.json_body import malformed
 from app.api.metadata import checked_metadata
-from app.api.parameters import AFTER_NUMBER, LIMIT
-from app.api.responses import Answer, json_answer, page_answer, problem
+from app.api.parameters import AFTER_NUMBER, IF_MATCH, LIMIT, expected_version
+from app.api.responses import Answer, page_answer, problem
 from app.api.routes import Body, Call, Routes
 from app.domain.account_changes import AccountChange, AccountPatch
 from app.domain.account_refusals import account_not_found
@@ -29,7 +30,8 @@ class ChangeOfAccount(Struct, forbid_unknown_fields=True):
     """Changes to an account; fields that are left out stay. A new limit or status needs a `reason`.
 
     `overdraft_limit_minor`: minor units below zero; null is no floor. A limit below what is in use needs `force`.
-    `metadata` is replaced as a whole.
+    `metadata` is replaced as a whole. With `If-Match` and the ETag of the account, a change is refused with 412 if the
+    account has been changed since; a repeat of a change that is in force is not.
     """
 
     overdraft_limit_minor: int | UnsetType | None = UNSET
@@ -60,12 +62,14 @@ class ChangeBody(Struct):
     scope=Scope.ACCOUNTS_WRITE,
     body=Body(ChangeOfAccount),
     answers={200: AccountBody},
+    headers=(IF_MATCH,),
 )
 def change_account(call: Call[ChangeOfAccount]) -> Answer:
     """Change an account and record the change."""
     account_id = call.path["account_id"]
-    outcome = call.here.changes.change(account_id, _wanted(call.body), call.actor)
-    return problem(outcome) if isinstance(outcome, Refusal) else json_answer(account_body(outcome))
+    wanted = replace(_wanted(call.body), expected_version=expected_version(call, None))
+    outcome = call.here.changes.change(account_id, wanted, call.actor)
+    return problem(outcome) if isinstance(outcome, Refusal) else account_answer(outcome)
 
 
 def _wanted(body: ChangeOfAccount) -> AccountPatch:

@@ -121,7 +121,7 @@ def create_account(call: Call[NewAccount]) -> Answer:
         return problem(outcome)
     account, created = outcome
     location = ("location", f"/v1/accounts/{quote(account.account_id, safe='')}")
-    return json_answer(account_body(account), 201 if created else 200, location)
+    return account_answer(account, 201 if created else 200, location)
 
 
 def _wanted(body: NewAccount) -> AccountRequest:
@@ -164,7 +164,7 @@ def list_accounts(call: Call[None]) -> Answer:
 @routes.add(
     "GET",
     "/v1/accounts/{account_id}",
-    "Read an account",
+    "Read an account; its ETag is for the If-Match of a change",
     scope=Scope.READ,
     answers={200: AccountBody},
 )
@@ -174,7 +174,7 @@ def get_account(call: Call[None]) -> Answer:
     account = call.here.accounts.get(account_id)
     if account is None:
         return problem(account_not_found(account_id))
-    return json_answer(account_body(account))
+    return account_answer(account)
 
 
 @routes.add(
@@ -249,6 +249,11 @@ def list_entries(call: Call[None]) -> Answer:
         return problem(account_not_found(account_id))
     cursor = str(entries[-1].entry_number) if entries else None
     return page_answer([_entry_body(entry) for entry in entries], limit, cursor)
+
+
+def account_answer(account: Account, status: int = 200, *headers: tuple[str, str]) -> Answer:
+    """An account, with its version as ETag."""
+    return json_answer(account_body(account), status, ("etag", f'"{account.version}"'), *headers)
 
 
 def account_body(account: Account) -> AccountBody:

@@ -26,7 +26,11 @@ class NewAsset(Struct, forbid_unknown_fields=True):
 
 
 class AssetBody(Struct):
-    """A unit that accounts are kept in: a currency of ISO 4217, or a registered asset."""
+    """A unit that accounts are kept in: a currency of ISO 4217, or a registered asset.
+
+    The ledger keeps a currency's minor units from its first account on, whatever later editions of ISO 4217 say. So
+    `iso_4217` says that it is a currency of the standard, or was one when the first account was made in it.
+    """
 
     currency_code: str
     minor_units: int

@@ -6,12 +6,13 @@ from msgspec import Meta, Struct
 
 from app.api.accounts import LARGEST_METADATA
 from app.api.metadata import checked_metadata
-from app.api.parameters import DRY_RUN, Moment, in_utc
-from app.api.responses import REPLAYED, Answer, json_answer, problem
+from app.api.parameters import AFTER_NUMBER, DRY_RUN, LIMIT, Moment, in_utc
+from app.api.responses import REPLAYED, Answer, json_answer, page_answer, problem
 from app.api.routes import Body, Call, Routes
 from app.domain.hash_chain import Entry, LedgerTransaction
 from app.domain.journal_refusals import journal_not_found
 from app.domain.journals import FEWEST_ENTRIES, MOST_ENTRIES, JournalLine, JournalRequest
+from app.domain.payment import Kind
 from app.domain.refusals import Refusal
 from app.domain.timestamps import rfc3339
 from app.services.access.api_keys import Scope
@@ -31,17 +32,25 @@ class NewJournalEntry(Struct, forbid_unknown_fields=True):
 
 
 class NewJournal(Struct, forbid_unknown_fields=True):
-    """Entries to post together, each account once; debits and credits are equal in each currency."""
+    """Entries to post together, each account once; debits and credits are equal in each currency.
+
+    `effective_at` says as of when reports count it, in the past or in the future. It delays nothing: the balances
+    change, and what is credited can be spent, when the journal is posted. Post later what must not be spent yet.
+
+    `relates_to_payment_id` names a payment that the journal gives back, in whole or in part: what it credits to the
+    payment's source can no longer be refunded.
+    """
 
     external_id: str
     entries: Annotated[list[NewJournalEntry], Meta(min_length=FEWEST_ENTRIES, max_length=MOST_ENTRIES)]
     reason: ReasonText
     effective_at: Moment | None = None
     metadata: dict[str, Any] | None = None
+    relates_to_payment_id: str | None = None
 
 
 class NewReversal(Struct, forbid_unknown_fields=True):
-    """The opposite of a journal, once."""
+    """The opposite of a journal, once. It takes effect when it is posted, but never before the journal does."""
 
     external_id: str
     reason: ReasonText
@@ -73,6 +82,7 @@ class JournalBody(Struct):
     metadata: dict[str, Any] | None
     reverses: str | None
     reversed_by: str | None
+    relates_to_payment_id: str | None
     ledger_transaction: str | None
 
 
@@ -95,6 +105,7 @@ def post_journal(call: Call[NewJournal]) -> Answer:
         reason=body.reason,
         effective_at=in_utc(body.effective_at, "effective_at"),
         metadata=checked_metadata(body.metadata, LARGEST_METADATA),
+        payment_id=body.relates_to_payment_id,
     )
     return _answer(call, call.here.journals.post(wanted, call.actor, dry_run=dry_run))
 
@@ -154,8 +165,9 @@ def _journal_body(call: Call[Any], found: LedgerTransaction, *, is_dry_run: bool
         effective_at=None if is_dry_run else rfc3339(found.effective_at),
         posted_at=None if is_dry_run else rfc3339(found.posted_at),
         metadata=found.metadata,
-        reverses=found.relates_to,
+        reverses=found.relates_to if found.kind == Kind.REVERSAL else None,
         reversed_by=None if reversal is None else reversal.payment_id,
+        relates_to_payment_id=found.relates_to if found.kind == Kind.JOURNAL else None,
         ledger_transaction=None if is_dry_run else f"{found.partition}/{found.chain_seq}",
     )
 
@@ -226,15 +238,17 @@ def refund_payment(call: Call[NewRefund]) -> Answer:
     "List the refunds of a payment, oldest first",
     scope=Scope.READ,
     answers={200: RefundBody},
+    parameters=(LIMIT, AFTER_NUMBER),
     paged=True,
 )
 def list_refunds(call: Call[None]) -> Answer:
-    """All refunds of one payment."""
-    payment_id = call.path["payment_id"]
-    found = call.here.refunds.list(payment_id)
+    """One page of the refunds of one payment."""
+    limit = call[LIMIT]
+    found = call.here.refunds.page(call.path["payment_id"], limit=limit, after=call[AFTER_NUMBER])
     if isinstance(found, Refusal):
         return problem(found)
-    return json_answer({"data": [_refund_body(one) for one in found], "next": None})
+    cursor = str(found[-1].chain_seq) if found else None
+    return page_answer([_refund_body(one) for one in found], limit, cursor)
 
 
 def _refund_body(found: LedgerTransaction, *, is_dry_run: bool = False) -> RefundBody:

@@ -181,7 +181,7 @@ IF_NONE_MATCH: Header[str | None] = Header(
 
 
 def expected_version(call: Call[Any], in_body: int | None) -> int | None:
-    """The version that a payment is based on: from the body, or from If-Match with a balance's ETag."""
+    """The version that a request is based on: from the body, or from If-Match with the ETag of what it changes."""
     header = call[IF_MATCH]
     if header is not None and in_body is not None and in_body != header:
         raise malformed("If-Match and expected_version differ.", field="expected_version")

@@ -105,7 +105,12 @@ class Reason(Struct):
 
 
 class PaymentBody(Struct, omit_defaults=True):
-    """A payment as it stands now: pending, posted or rejected; or authorized, captured, voided or expired."""
+    """A payment as it stands now: pending, posted or rejected; or authorized, captured, voided or expired.
+
+    Of an authorization `amount_minor` stays what was authorized; `captured_minor` is what was taken of it, and
+    `destinations` then say what each got. Once it is in the ledger, `refunded_minor` is what refunds, and journals that
+    name it, have given back of it, and `refundable_minor` what remains.
+    """
 
     payment_id: str | None
     external_id: str
@@ -115,6 +120,8 @@ class PaymentBody(Struct, omit_defaults=True):
     destination_account_id: str | None = None
     amount_minor: int | None = None
     captured_minor: int | None = None
+    refunded_minor: int | None = None
+    refundable_minor: int | None = None
     currency_code: str | None = None
     destinations: list[DestinationBody] | None = None
     description: str | None = None

@@ -133,20 +133,22 @@ def _pending_body(queued: QueuedIntent, durability: str) -> PaymentBody:
 
 def authorization_body(authorization: Authorization, durability: str) -> PaymentBody:
     """An authorization as it stands now."""
-    split = split_of(authorization.legs)
+    captured = authorization.captured_minor
+    legs = authorization.legs if captured is None else authorization.captured_legs(captured)
+    split = split_of(legs)
     return PaymentBody(
         payment_id=authorization.payment_id,
         external_id=authorization.external_id,
         status=authorization.state.value,
         durability=durability,
-        source_account_id=authorization.legs[0].account_id,
-        destination_account_id=authorization.legs[1].account_id if split is None else None,
+        source_account_id=legs[0].account_id,
+        destination_account_id=legs[1].account_id if split is None else None,
         amount_minor=authorization.amount_minor,
         captured_minor=authorization.captured_minor,
         currency_code=authorization.currency_code,
         destinations=split,
         description=authorization.description,
-        effective_at=rfc3339(authorization.effective_at or authorization.accepted_at),
+        effective_at=rfc3339(authorization.takes_effect_at),
         metadata=authorization.metadata,
         accepted_at=rfc3339(authorization.accepted_at),
         expires_at=rfc3339(authorization.expires_at),
@@ -155,36 +157,48 @@ def authorization_body(authorization: Authorization, durability: str) -> Payment
 
 
 def _posted_body(posted: PostedPayment, asked_id: str | None) -> PaymentBody:
+    if posted.authorization is None:
+        body = _payment_of(posted)
+    else:
+        body = authorization_body(posted.authorization, DURABLE_IN_LEDGER)
     source = posted.legs[0]
+    body.payment_id = asked_id or posted.payment_id
+    body.refunded_minor = posted.refunded_minor
+    body.refundable_minor = source.amount_minor - posted.refunded_minor
+    body.posted_at = rfc3339(posted.posted_at)
+    body.entries = [
+        PaymentEntry(
+            leg.account_id,
+            leg.entry_number,
+            "debit" if leg.amount_minor > 0 else "credit",
+            abs(leg.amount_minor),
+            leg.balance_minor,
+        )
+        for leg in posted.legs
+    ]
+    body.ledger_transaction = f"{posted.partition}/{posted.chain_seq}"
+    body.duplicate_of = posted.duplicate_of
+    return body
+
+
+def _payment_of(posted: PostedPayment) -> PaymentBody:
+    """A payment that was captured at once, without what only the ledger knows of it."""
     legs = [Leg(leg.account_id, leg.amount_minor) for leg in posted.legs]
     split = split_of(legs)
     return PaymentBody(
-        payment_id=asked_id or posted.payment_id,
+        payment_id=posted.payment_id,
         external_id=posted.external_id,
-        status="captured" if posted.kind == Kind.CAPTURE else "posted",
+        status="posted",
         durability=DURABLE_IN_LEDGER,
-        source_account_id=source.account_id,
+        source_account_id=legs[0].account_id,
         destination_account_id=legs[1].account_id if split is None else None,
-        amount_minor=source.amount_minor,
+        amount_minor=legs[0].amount_minor,
         destinations=split,
         currency_code=posted.currency_code,
         description=posted.description,
         effective_at=rfc3339(posted.effective_at),
         metadata=posted.metadata,
         accepted_at=rfc3339(posted.accepted_at),
-        posted_at=rfc3339(posted.posted_at),
-        entries=[
-            PaymentEntry(
-                leg.account_id,
-                leg.entry_number,
-                "debit" if leg.amount_minor > 0 else "credit",
-                abs(leg.amount_minor),
-                leg.balance_minor,
-            )
-            for leg in posted.legs
-        ],
-        ledger_transaction=f"{posted.partition}/{posted.chain_seq}",
-        duplicate_of=posted.duplicate_of,
     )
 
 

@@ -2,12 +2,26 @@
 
 from msgspec import Struct
 
-from app.api.parameters import AFTER, AS_OF, BY, CURRENCY, ENTITY, LIMIT, as_of, refuse_decomposed_parameters
-from app.api.responses import Answer, json_answer
-from app.api.routes import Call, Routes
+from app.api.parameters import AS_OF, BY, CURRENCY, ENTITY, LIMIT, as_of, refuse_decomposed_parameters
+from app.api.request_refusals import invalid_cursor
+from app.api.responses import Answer, Refused, json_answer
+from app.api.routes import Call, Parameter, Routes
+from app.domain.cursors import ReportCursor, parse_cursor
 from app.domain.read_models import TrialBalanceLine, TrialBalanceTotal
 from app.domain.timestamps import rfc3339
 from app.services.access.api_keys import Scope
+
+
+def _report_cursor(text: str) -> ReportCursor:
+    try:
+        return parse_cursor(text)
+    except ValueError:
+        raise Refused(invalid_cursor("after", "be a cursor from `next`")) from None
+
+
+AFTER_LINE: Parameter[ReportCursor | None] = Parameter(
+    "after", _report_cursor, None, {"type": "string"}, "The cursor from `next`."
+)
 
 routes = Routes()
 
@@ -35,7 +49,11 @@ class TrialBalanceLineBody(Struct):
 
 
 class TrialBalanceBody(Struct):
-    """Totals over all accounts asked for, and one page of them."""
+    """Totals over all accounts asked for, and one page of them.
+
+    The pages of a walk are all of the moment of its first page, so their lines add up to the totals however much is
+    posted meanwhile. A walk that begins without `after` begins at a new moment.
+    """
 
     totals: list[TrialBalanceTotalBody]
     data: list[TrialBalanceLineBody]
@@ -57,16 +75,16 @@ class ConflictBody(Struct):
     "Trial balance, now or as of an instant: per account and in total, debits equal credits",
     scope=Scope.READ,
     answers={200: TrialBalanceBody},
-    parameters=(ENTITY, CURRENCY, LIMIT, AFTER, AS_OF, BY),
+    parameters=(ENTITY, CURRENCY, LIMIT, AFTER_LINE, AS_OF, BY),
 )
 def trial_balance(call: Call[None]) -> Answer:
     """The trial balance now or as of another instant."""
     limit = call[LIMIT]
-    totals, lines = call.here.history.trial_balance(
+    totals, lines, moment = call.here.history.trial_balance(
         entity_id=call[ENTITY],
         currency_code=call[CURRENCY],
         limit=limit,
-        after=call[AFTER],
+        cursor=call[AFTER_LINE],
         as_of=as_of(call, AS_OF),
     )
     if not totals:
@@ -75,7 +93,7 @@ def trial_balance(call: Call[None]) -> Answer:
         TrialBalanceBody(
             [_total_body(total) for total in totals],
             [_line_body(line) for line in lines],
-            lines[-1].account_id if len(lines) == limit else None,
+            ReportCursor(lines[-1].account_id, moment).text if len(lines) == limit else None,
         )
     )
 

@@ -21,7 +21,7 @@ _decode = msgspec.json.Decoder(list[Any]).decode
 _USUAL = ("payment", None, None, None, None, None, None, False)
 """The values of a plain payment after its first eight fields; they are left out."""
 
-_LEGS, _EFFECTIVE_AT = 6, 10
+_LEGS, _EFFECTIVE_AT, _FORMER_FINGERPRINTS = 6, 10, 16
 """Indexes of the fields that JSON has no type for."""
 
 
@@ -50,6 +50,8 @@ def encode_intent(intent: Intent) -> bytes:
         intent.linked,
         intent.awaited,
     )
+    if intent.former_fingerprints:
+        return _encode((*first, *others, intent.former_fingerprints))
     return _encode(first if others == _USUAL else first + others)
 
 
@@ -60,6 +62,8 @@ def decode_intent(text: str) -> Intent:
     values[_LEGS] = list(map(Leg, legs[::2], legs[1::2]))
     if len(values) > _EFFECTIVE_AT and values[_EFFECTIVE_AT] is not None:
         values[_EFFECTIVE_AT] = msgspec.convert(values[_EFFECTIVE_AT], datetime)
+    if len(values) > _FORMER_FINGERPRINTS:
+        values[_FORMER_FINGERPRINTS] = tuple(values[_FORMER_FINGERPRINTS])
     return Intent(*values)
 
 

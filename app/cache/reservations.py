@@ -110,7 +110,8 @@ class Reservations:
                 account_keys.append(keys.account(partition, intent.guarded_account_id))
             record_keys.append(keys.record(partition, intent.entity_id, intent.external_id))
             expected = "" if item.expected_version is None else item.expected_version
-            payment_args += (index, intent.hold_minor, expected, intent.fingerprint, encode_intent(intent))
+            fingerprints = "".join((intent.fingerprint, *intent.former_fingerprints))
+            payment_args += (index, intent.hold_minor, expected, fingerprints, encode_intent(intent))
         fixed_keys = [keys.outbox(partition), keys.awake(partition), keys.tally(partition), keys.directory(partition)]
         return fixed_keys + record_keys + account_keys, payment_args
 

@@ -6,7 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from app.domain.account_refusals import account_closed_for_good, limit_out_of_range
+from app.domain.account_refusals import account_closed_for_good, account_has_changed, limit_out_of_range
 from app.domain.accounts import AccountStatus
 from app.domain.money import MAX_MINOR
 from app.domain.read_models import Account
@@ -24,22 +24,24 @@ _FACTS = frozenset({"status", "overdraft_limit_minor"})
 
 @dataclass(slots=True, frozen=True)
 class AccountPatch:
-    """What is to change on an account, and why. `fields` maps status, overdraft_limit_minor (minor units, None is no
-    floor), name or metadata to its new value. `force` lets a limit fall below what is in use. An `interim` change is
-    made to be undone.
+    """What is to become of an account, and why.
+
+    `fields` maps status, overdraft_limit_minor (minor units, None is no floor), name or metadata to its new value.
+    `force` lets a limit fall below what is in use. `expected_version` is the version that the change is based on.
     """
 
     fields: Mapping[str, Any]
     reason: str | None = None
     force: bool = False
-    interim: bool = False
+    expected_version: int | None = None
 
 
 @dataclass(slots=True, frozen=True)
 class UnfinishedChange:
     """A change that was begun but not finished.
 
-    If it froze the account, `former_status` is the status before that and `frozen_in` the change that froze it.
+    If it paused the account, `frozen_in` is the account's version then and `former_status` its status. Earlier versions
+    froze it by a recorded change, which was `frozen_in`.
     """
 
     unfinished_change_id: int
@@ -90,7 +92,7 @@ def changes_facts(changed: Mapping[str, Any]) -> bool:
     return not _FACTS.isdisjoint(changed)
 
 
-def needs_freeze(account: Account, changed: Mapping[str, Any], *, force: bool) -> bool:
+def needs_pause(account: Account, changed: Mapping[str, Any], *, force: bool) -> bool:
     """Whether the account must be frozen for the change until each of its pending payments is in the ledger.
 
     A closed account must keep a balance of zero. Pending payments were not checked against a first floor, and a forced
@@ -103,6 +105,13 @@ def needs_freeze(account: Account, changed: Mapping[str, Any], *, force: bool) -
         return False
     former = account.overdraft_limit_minor
     return former is None or (force and limit < former)
+
+
+def refuse_stale(account: Account, changed: Mapping[str, Any], expected_version: int | None) -> Refusal | None:
+    """Refuse a change that is based on another version of the account; one that changes nothing is a repeat."""
+    if expected_version is None or expected_version == account.version or not changed:
+        return None
+    return account_has_changed(account.account_id, account.version, expected_version)
 
 
 def refuse_change(account: Account, changed: Mapping[str, Any]) -> Refusal | None:

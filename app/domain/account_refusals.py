@@ -50,12 +50,32 @@ def asset_code_reserved(currency_code: str) -> Refusal:
     return Refusal(RefusalCode.ASSET_EXISTS, detail, {"currency_code": currency_code, "iso_4217": True})
 
 
+def asset_code_in_use(currency_code: str, minor_units: int) -> Refusal:
+    """An asset that takes the code of a currency in which there are accounts."""
+    detail = (
+        f"{currency_code} is a currency of ISO 4217 that accounts are kept in, with {minor_units} minor units; "
+        "choose a code of your own."
+    )
+    figures = {"currency_code": currency_code, "minor_units": minor_units, "iso_4217": True}
+    return Refusal(RefusalCode.ASSET_EXISTS, detail, figures)
+
+
 def account_barred(account_id: str, status: str) -> Refusal:
     """A movement on an account that is closed, or frozen for this side."""
     return Refusal(
         RefusalCode.ACCOUNT_CLOSED if status == "closed" else RefusalCode.ACCOUNT_FROZEN,
         f"Account {account_id!r} is {status}; nothing was moved.",
         {"account_id": account_id, "account_status": status},
+    )
+
+
+def account_paused(account_id: str) -> Refusal:
+    """A movement on an account that is being closed or given another limit at this moment."""
+    return Refusal(
+        RefusalCode.ACCOUNT_PAUSED,
+        f"Account {account_id!r} takes no payment for the moment in which it is changed; nothing was moved. "
+        "Retry with the same external_id.",
+        {"account_id": account_id},
     )
 
 
@@ -72,6 +92,16 @@ def unknown_currency(currency_code: str) -> Refusal:
     """A code that is neither in ISO 4217 nor registered."""
     detail = f"{currency_code} is neither a currency of ISO 4217 nor a registered asset; register it first."
     return Refusal(RefusalCode.UNKNOWN_CURRENCY, detail, {"currency_code": currency_code})
+
+
+def account_has_changed(account_id: str, version: int, expected_version: int) -> Refusal:
+    """A change that was based on an older version of the account."""
+    return Refusal(
+        RefusalCode.PRECONDITION_FAILED,
+        f"Account {account_id!r} is at version {version}, not {expected_version}. Read it again and decide again; "
+        "nothing was changed.",
+        {"account_id": account_id, "current_version": version, "expected_version": expected_version},
+    )
 
 
 def limit_out_of_range(max_minor: int) -> Refusal:

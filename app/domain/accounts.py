@@ -75,6 +75,8 @@ class AccountFacts:
     currency_code: str
     status: AccountStatus
     has_floor: bool
+    is_paused: bool = False
+    """Whether it takes no payment for the moment in which it is changed."""
 
     @property
     def falls_by_debit(self) -> bool:
@@ -94,16 +96,16 @@ class AccountFacts:
     @property
     def bars_debits(self) -> bool:
         """Whether a debit is refused."""
-        return self.status.bars_debits
+        return self.is_paused or self.status.bars_debits
 
     @property
     def bars_credits(self) -> bool:
         """Whether a credit is refused."""
-        return self.status.bars_credits
+        return self.is_paused or self.status.bars_credits
 
     def as_open(self) -> "AccountFacts":
         """The same account with the status open."""
-        return replace(self, status=AccountStatus.OPEN)
+        return replace(self, status=AccountStatus.OPEN, is_paused=False)
 
 
 def guarded_account(source: AccountFacts, destinations: Sequence[AccountFacts]) -> tuple[AccountFacts, bool] | None:

@@ -8,7 +8,10 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from app.domain.payment import Leg
+from app.domain import payment_refusals
+from app.domain.payment import Leg, OutboxPosition
+from app.domain.splits import allocate
+from app.domain.timestamps import from_milliseconds
 
 
 class AuthorizationState(StrEnum):
@@ -49,6 +52,31 @@ class Authorization:
         """What was authorized in all."""
         return self.legs[0].amount_minor
 
-    def concluded_as(self, state: AuthorizationState, captured_minor: int) -> "Authorization":
-        """The same authorization as the cache has concluded it, before the ledger has."""
-        return replace(self, state=state, captured_minor=captured_minor or None)
+    def captured_legs(self, captured_minor: int) -> list[Leg]:
+        """The legs of a capture. A partial one takes every destination's part in proportion."""
+        source, *destinations = self.legs
+        parts = allocate(captured_minor, [-leg.amount_minor for leg in destinations])
+        credited = zip(destinations, parts, strict=True)
+        return [Leg(source.account_id, captured_minor), *(Leg(leg.account_id, -part) for leg, part in credited if part)]
+
+    @property
+    def takes_effect_at(self) -> datetime:
+        """When it takes effect: as asked for, else when it was captured; until then, when it was accepted."""
+        if self.effective_at is not None:
+            return self.effective_at
+        is_captured = self.state is AuthorizationState.CAPTURED
+        return (self.concluded_at if is_captured else None) or self.accepted_at
+
+    def concluded_as(self, state: AuthorizationState, captured_minor: int, end: OutboxPosition) -> "Authorization":
+        """The same authorization as the cache has concluded it, by the intent at `end`, before the ledger has."""
+        return replace(
+            self,
+            state=state,
+            captured_minor=captured_minor or None,
+            concluded_by=end.payment_id,
+            concluded_at=from_milliseconds(end.accepted_at_ms),
+        )
+
+
+authorization_not_found = payment_refusals.authorization_not_found
+refuse_concluded = payment_refusals.authorization_concluded

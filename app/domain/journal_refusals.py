@@ -51,6 +51,15 @@ def refund_exceeds_payment(
     )
 
 
+def journal_returns_nothing(payment_id: str, source_account_id: str) -> Refusal:
+    """A journal that names a payment and credits nothing to the account that made it."""
+    return Refusal(
+        RefusalCode.JOURNAL_RETURNS_NOTHING,
+        f"The journal gives nothing back: it does not credit {source_account_id!r}, which made payment {payment_id}.",
+        {"payment_id": payment_id, "source_account_id": source_account_id},
+    )
+
+
 def journal_not_found(journal_id: str) -> Refusal:
     """A journal that does not exist."""
     return Refusal(RefusalCode.JOURNAL_NOT_FOUND, f"There is no journal {journal_id!r}.", {"journal_id": journal_id})

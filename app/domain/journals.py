@@ -1,19 +1,19 @@
-"""Journals, reversals and refunds: movements of many legs that are posted while the caller waits.
+"""Journals and reversals, and what they share with refunds: movements of many legs, posted while the caller waits.
 
 An `Order` is what a caller asks for. Checked against the accounts it becomes a `Draft`. Intents hold the draft's funds
 in the cache, and `plan_journal` decides it over the rows that the posting transaction has locked.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from json import dumps
 from typing import Any
 
 from app.domain.accounts import AccountFacts
 from app.domain.hash_chain import LedgerTransaction, TransactionFacts, canonical_json
-from app.domain.journal_refusals import account_listed_twice, journal_unbalanced, refund_exceeds_payment
-from app.domain.ledger_rows import HOLD_SEPARATOR, ChainHead, LedgerBalance, PostingPlan
+from app.domain.journal_refusals import account_listed_twice, journal_unbalanced
+from app.domain.ledger_rows import HOLD_SEPARATOR, ChainHead, LedgerBalance, PaymentReturn, PostingPlan
 from app.domain.payment import Intent, Kind, Leg
 from app.domain.payment_checks import (
     differing_field,
@@ -26,10 +26,8 @@ from app.domain.payment_checks import (
 from app.domain.payment_refusals import entity_mismatch, external_id_reused
 from app.domain.posting_checks import refuse_leg
 from app.domain.posting_plan import Planner
-from app.domain.read_models import PostedPayment
 from app.domain.refusals import Refusal
-from app.domain.splits import allocate
-from app.domain.timestamps import to_microseconds
+from app.domain.timestamps import cut_to_milliseconds, to_microseconds
 
 FEWEST_ENTRIES = 2
 MOST_ENTRIES = 200
@@ -38,7 +36,7 @@ MOST_ENTRIES = 200
 JOURNAL_KINDS = frozenset({Kind.JOURNAL.value, Kind.REVERSAL.value})
 _ID_PREFIX = {Kind.JOURNAL: "jrn", Kind.REVERSAL: "jrn", Kind.REFUND: "ref"}
 _FIELDS = {
-    Kind.JOURNAL: ("kind", "entries", "reason", "effective_at", "metadata"),
+    Kind.JOURNAL: ("kind", "entries", "reason", "effective_at", "metadata", "relates_to_payment_id"),
     Kind.REVERSAL: ("kind", "journal_id", "reason"),
     Kind.REFUND: ("kind", "payment_id", "amount_minor", "reason"),
 }
@@ -54,7 +52,11 @@ class Order:
     actor: str
     reason: str | None
     relates_to: str | None = None
-    """The payment that a refund takes back, or the journal that a reversal undoes."""
+    """The payment that a refund or a journal gives back, or the journal that a reversal undoes."""
+    gives_back: str | None = None
+    """The payment of which it changes what is refundable."""
+    former_fingerprints: tuple[str, ...] = ()
+    """What earlier versions took as the fingerprint of the same content, where it was another."""
 
 
 @dataclass(slots=True, frozen=True)
@@ -68,13 +70,19 @@ class JournalLine:
 
 @dataclass(slots=True, frozen=True)
 class JournalRequest:
-    """A journal as asked for."""
+    """A journal as asked for.
+
+    `effective_at` says as of when reports count it, in the past or in the future. It delays nothing: the balances
+    change, and what is credited can be spent, when the journal is posted.
+    """
 
     external_id: str
     lines: Sequence[JournalLine]
     reason: str
     effective_at: datetime | None = None
     metadata: dict[str, Any] | None = None
+    payment_id: str | None = None
+    """The payment that it gives back, in whole or in part."""
 
     @property
     def legs(self) -> list[Leg]:
@@ -96,6 +104,10 @@ class Draft:
     legs: list[Leg]
     effective_at: datetime | None = None
     metadata: dict[str, Any] | None = None
+    not_before: datetime | None = None
+    """When what it undoes takes effect: without a time of its own it takes effect when it is posted, but not before."""
+    returns: list[PaymentReturn] = field(default_factory=list)
+    """What it takes back of a payment, by destination."""
 
     @property
     def account_ids(self) -> list[str]:
@@ -104,33 +116,44 @@ class Draft:
 
 
 def journal_order(request: JournalRequest, actor: str) -> Order:
-    """The order of a journal."""
+    """The order of a journal. Its time counts in milliseconds, as it is answered."""
+    as_sent = _journal_order_at(request, request.effective_at, actor)
+    if request.effective_at is None:
+        return as_sent
+    order = _journal_order_at(request, cut_to_milliseconds(request.effective_at), actor)
+    return replace(order, former_fingerprints=(as_sent.fingerprint,))
+
+
+def _journal_order_at(request: JournalRequest, effective_at: datetime | None, actor: str) -> Order:
     content = (
         dumps([[line.account_id, line.is_debit, line.amount_minor] for line in request.lines]),
         request.reason,
-        request.effective_at.isoformat() if request.effective_at else "",
+        effective_at.isoformat() if effective_at else "",
         dumps(request.metadata, sort_keys=True, separators=(",", ":")) if request.metadata else "",
+        request.payment_id or "",
     )
-    return _order(Kind.JOURNAL, request.external_id, content, actor, request.reason, None)
+    order = order_of(Kind.JOURNAL, request.external_id, content, actor, request.reason, request.payment_id)
+    return replace(order, gives_back=request.payment_id)
 
 
-def reversal_order(journal_id: str, external_id: str, reason: str, actor: str) -> Order:
-    """The order of a reversal."""
-    return _order(Kind.REVERSAL, external_id, (journal_id, reason), actor, reason, journal_id)
+def reversal_order(journal_id: str, external_id: str, reason: str, actor: str, gives_back: str | None = None) -> Order:
+    """The order of a reversal; `gives_back` is the payment that the journal has given back."""
+    order = order_of(Kind.REVERSAL, external_id, (journal_id, reason), actor, reason, journal_id)
+    return replace(order, gives_back=gives_back)
 
 
-def refund_order(payment_id: str, external_id: str, amount_minor: int | None, reason: str | None, actor: str) -> Order:
-    """The order of a refund; `amount_minor` None is all that remains."""
-    content = (payment_id, "" if amount_minor is None else str(amount_minor), reason or "")
-    return _order(Kind.REFUND, external_id, content, actor, reason, payment_id)
-
-
-def _order(
+def order_of(
     kind: Kind, external_id: str, content: Sequence[str], actor: str, reason: str | None, relates_to: str | None
 ) -> Order:
+    """An order, with the fingerprint of its kind and `content`: the fields of its kind, as text."""
     values = [kind.value, *content]
     values += [""] * (9 - len(values))
     return Order(kind, external_id, digest_of(values), actor, reason, relates_to)
+
+
+def is_repeat(order: Order, posted: LedgerTransaction) -> bool:
+    """Whether the ledger's transaction under the order's external id is what the order asks for."""
+    return posted.fingerprint == order.fingerprint or posted.fingerprint in order.former_fingerprints
 
 
 def refuse_reused_by(order: Order, first_fingerprint: str) -> Refusal:
@@ -166,7 +189,8 @@ def draft_journal(request: JournalRequest, order: Order, facts: Mapping[str, Acc
     refusal = refusal or _check_balanced(legs, facts)
     if refusal is not None:
         return refusal
-    return Draft(order, facts[legs[0].account_id].entity_id, legs, request.effective_at, request.metadata)
+    effective_at = None if request.effective_at is None else cut_to_milliseconds(request.effective_at)
+    return Draft(order, facts[legs[0].account_id].entity_id, legs, effective_at, request.metadata)
 
 
 def refuse_accounts(legs: Sequence[Leg], facts: Mapping[str, AccountFacts]) -> Refusal | None:
@@ -176,7 +200,7 @@ def refuse_accounts(legs: Sequence[Leg], facts: Mapping[str, AccountFacts]) -> R
     for leg in legs:
         account = facts[leg.account_id]
         if account.bars_debits if leg.amount_minor > 0 else account.bars_credits:
-            return refuse_barred(account)
+            return refuse_barred(account, is_debit=leg.amount_minor > 0)
     first = facts[legs[0].account_id]
     for leg in legs:
         account = facts[leg.account_id]
@@ -198,10 +222,16 @@ def _check_balanced(legs: Sequence[Leg], facts: Mapping[str, AccountFacts]) -> R
     return None
 
 
-def draft_reversal(order: Order, original: LedgerTransaction, facts: Mapping[str, AccountFacts]) -> Draft | Refusal:
-    """The opposite of every entry of a journal."""
+def draft_reversal(
+    order: Order,
+    original: LedgerTransaction,
+    facts: Mapping[str, AccountFacts],
+    returns: Sequence[PaymentReturn] = (),
+) -> Draft | Refusal:
+    """The opposite of every entry of a journal; `returns` are what it gives to a payment's destinations again."""
     legs = [Leg(entry.account_id, -entry.amount_minor) for entry in original.entries]
-    return refuse_accounts(legs, facts) or Draft(order, original.entity_id, legs)
+    draft = Draft(order, original.entity_id, legs, not_before=original.effective_at, returns=list(returns))
+    return refuse_accounts(legs, facts) or draft
 
 
 # From a draft to its holds
@@ -251,6 +281,7 @@ def plan_journal(
             return refusal
     planner = Planner(balances, {head.partition: head}, posted_at)
     planner.append(_facts_of(draft, head, posted_at), draft.legs)
+    planner.plan.returns = [(head.partition, head.chain_seq + 1, one) for one in draft.returns]
     balances.update(planner.plan.balances)
     return planner.plan
 
@@ -258,6 +289,7 @@ def plan_journal(
 def _facts_of(draft: Draft, head: ChainHead, posted_at: datetime) -> TransactionFacts:
     """The transaction that a draft becomes. It is accepted when it is posted."""
     order, posted_at_us = draft.order, to_microseconds(posted_at)
+    effective_at = draft.effective_at or max(posted_at, draft.not_before or posted_at)
     return (
         head.partition,
         head.chain_seq + 1,
@@ -271,36 +303,6 @@ def _facts_of(draft: Draft, head: ChainHead, posted_at: datetime) -> Transaction
         order.reason,
         None if draft.metadata is None else canonical_json(draft.metadata),
         posted_at_us,
-        posted_at_us if draft.effective_at is None else to_microseconds(draft.effective_at),
+        to_microseconds(effective_at),
         posted_at_us,
     )
-
-
-def draft_refund(
-    order: Order,
-    original: PostedPayment,
-    earlier: Iterable[LedgerTransaction],
-    amount_minor: int | None,
-    facts: Mapping[str, AccountFacts],
-) -> Draft | Refusal:
-    """Take back a payment, all that remains or a part, from its destinations in proportion to what remains of each."""
-    source, *destinations = original.legs
-    remaining = remaining_of(original, earlier)
-    left = sum(remaining)
-    amount = left if amount_minor is None else amount_minor
-    if amount_minor is not None and (refusal := refuse_amount(amount_minor)):
-        return refusal
-    if amount > left or not left:
-        return refund_exceeds_payment(original.payment_id, amount_minor, source.amount_minor, left)
-    parts = zip(destinations, allocate(amount, remaining), strict=True)
-    legs = [*(Leg(one.account_id, part) for one, part in parts if part), Leg(source.account_id, -amount)]
-    return refuse_accounts(legs, facts) or Draft(order, original.entity_id, legs)
-
-
-def remaining_of(original: PostedPayment, refunds: Iterable[LedgerTransaction]) -> list[int]:
-    """What remains to be taken back from each destination of a payment, in minor units, in its order."""
-    refunded: dict[str, int] = {}
-    for refund in refunds:
-        for entry in refund.entries:
-            refunded[entry.account_id] = refunded.get(entry.account_id, 0) + entry.amount_minor
-    return [-leg.amount_minor - refunded.get(leg.account_id, 0) for leg in original.legs[1:]]

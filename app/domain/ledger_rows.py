@@ -96,6 +96,19 @@ class Duplicate:
     original_payment_id: str
 
 
+@dataclass(slots=True, frozen=True)
+class PaymentReturn:
+    """What one destination of a payment gives back; minor units.
+
+    `returned_minor` is the running sum after it. A negative amount gives it to the destination again.
+    """
+
+    payment_id: str
+    account_id: str
+    amount_minor: int
+    returned_minor: int
+
+
 @dataclass(slots=True)
 class PostingPlan:
     """What is to be written for a batch, all or nothing."""
@@ -117,6 +130,8 @@ class PostingPlan:
     """Intents whose outcome is in the ledger already, and whether that is a posting; they only need settling."""
     authorized: list[Authorization] = field(default_factory=list)
     concluded: list[Authorization] = field(default_factory=list)
+    returns: list[tuple[int, int, PaymentReturn]] = field(default_factory=list)
+    """What payments give back, each with the partition and chain_seq of the transaction that takes it."""
 
 
 REMEMBERED_ACCOUNTS = 50_000

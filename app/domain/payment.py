@@ -147,6 +147,12 @@ class Intent:
     """The group of an atomic batch, contiguous in the outbox: the ledger posts all of it or rejects all of it."""
     awaited: bool = False
     """Whether somebody waits until it is posted, so that the drain does not pause."""
+    former_fingerprints: tuple[str, ...] = ()
+    """What earlier versions took as the fingerprint of the same content, where it was another."""
+
+    def has_fingerprint(self, other: str) -> bool:
+        """Whether a fingerprint on record, by whichever version, is that of this content."""
+        return other == self.fingerprint or other in self.former_fingerprints
 
     @property
     def source_account_id(self) -> str:

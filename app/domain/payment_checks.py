@@ -3,13 +3,14 @@
 import struct
 from binascii import a2b_base64, b2a_base64
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from hashlib import blake2b
 from json import dumps
 from unicodedata import is_normalized
 from zlib import crc32
 
-from app.domain.account_refusals import account_barred, account_not_found, invalid_id, not_composed
+from app.domain.account_refusals import account_barred, account_not_found, account_paused, invalid_id, not_composed
 from app.domain.accounts import MAX_ID_LENGTH, RESERVED_ENDINGS, AccountFacts, guarded_account
 from app.domain.money import MAX_MINOR
 from app.domain.payment import Intent, Kind, Leg, PaymentRequest
@@ -26,11 +27,16 @@ from app.domain.payment_refusals import (
     two_guarded_accounts,
 )
 from app.domain.refusals import Refusal
-from app.domain.splits import Destination, resolve_split
-from app.domain.timestamps import rfc3339
+from app.domain.splits import Destination, plain_share, resolve_split
+from app.domain.timestamps import cut_to_milliseconds, rfc3339
 
 FINGERPRINT_LENGTH = 36
 """Characters: 9 bytes of digest and 9 × 2 bytes of field checks, in base64 without padding."""
+
+SHORTEST_EXPIRY_S = 1
+LONGEST_EXPIRY_S = 30 * 24 * 3600
+DEFAULT_EXPIRY_S = 7 * 24 * 3600
+"""Seconds until an authorization expires; card schemes allow a week to a month."""
 
 _pack_checks = struct.Struct(">9H").pack
 
@@ -48,21 +54,58 @@ _FIELDS = (
 
 
 def fingerprint(request: PaymentRequest) -> str:
-    """A digest of a payment's content that can also tell which field differs.
+    """A digest of what a payment means, which can also tell which field differs.
 
-    The first 9 bytes decide equality; the checks after them only name the field. `expected_version` is a precondition
-    and not content: a retry may carry a newer one.
+    Two spellings of one meaning have one fingerprint: defaults are applied, a time counts in milliseconds as it is
+    answered, a share without zeros at its end, and an empty text or empty metadata like none. `expected_version` is a
+    precondition and not content: a retry may carry a newer one. The first 9 bytes decide equality; the checks after
+    them only name the field.
     """
+    expires_in_s = request.expires_in_s or DEFAULT_EXPIRY_S
+    return _fingerprint_as(request, _whole(request.effective_at), expires_in_s, _plain(request.destinations))
+
+
+def former_fingerprints(request: PaymentRequest) -> tuple[str, ...]:
+    """What earlier versions took as the fingerprint of the same request, where it was another.
+
+    They took the default expiry, the microseconds and the shares as they were sent.
+    """
+    if not (request.manual_capture or request.effective_at or request.destinations):
+        return ()
+    is_default = request.expires_in_s in (None, DEFAULT_EXPIRY_S)
+    found = {
+        _fingerprint_as(request, moment, expiry, destinations)
+        for moment in (_whole(request.effective_at), request.effective_at)
+        for expiry in ((None, DEFAULT_EXPIRY_S) if is_default else (request.expires_in_s,))
+        for destinations in (_plain(request.destinations), request.destinations)
+    }
+    return tuple(sorted(found - {fingerprint(request)}))
+
+
+def _plain(destinations: Sequence[Destination]) -> list[Destination]:
+    return [replace(one, share=plain_share(one.share)) for one in destinations]
+
+
+def _whole(moment: datetime | None) -> datetime | None:
+    return None if moment is None else cut_to_milliseconds(moment)
+
+
+def _fingerprint_as(
+    request: PaymentRequest,
+    effective_at: datetime | None,
+    expires_in_s: int | None,
+    destinations: Sequence[Destination],
+) -> str:
     values = (
         request.source_account_id,
         request.destination_account_id or "",
         str(request.amount_minor),
         request.currency_code,
         request.description or "",
-        request.effective_at.isoformat() if request.effective_at else "",
+        effective_at.isoformat() if effective_at else "",
         dumps(request.metadata, sort_keys=True, separators=(",", ":")) if request.metadata else "",
-        f"manual {request.expires_in_s}" if request.manual_capture else "",
-        _split_text(request.destinations) if request.destinations else "",
+        f"manual {expires_in_s}" if request.manual_capture else "",
+        _split_text(destinations) if destinations else "",
     )
     return digest_of(values)
 
@@ -99,12 +142,6 @@ def refuse_reused(intent: Intent, first_fingerprint: str) -> Refusal:
     return external_id_reused(intent.external_id, name)
 
 
-SHORTEST_EXPIRY_S = 1
-LONGEST_EXPIRY_S = 30 * 24 * 3600
-DEFAULT_EXPIRY_S = 7 * 24 * 3600
-"""Seconds until an authorization expires; card schemes allow a week to a month."""
-
-
 def prepare(request: PaymentRequest, facts: Mapping[str, AccountFacts], actor: str) -> Intent | Refusal:
     """Check a payment against the accounts' facts and turn it into an intent; the cache checks the balance later."""
     destination_ids = request.destination_ids
@@ -131,6 +168,7 @@ def prepare(request: PaymentRequest, facts: Mapping[str, AccountFacts], actor: s
         entity_id=source.entity_id,
         external_id=request.external_id,
         fingerprint=fingerprint(request),
+        former_fingerprints=former_fingerprints(request),
         guarded_account_id=guarded.account_id,
         hold_minor=held,
         currency_code=source.currency_code,
@@ -138,7 +176,7 @@ def prepare(request: PaymentRequest, facts: Mapping[str, AccountFacts], actor: s
         actor=actor,
         kind=Kind.AUTHORIZATION if request.manual_capture else Kind.PAYMENT,
         description=request.description,
-        effective_at=request.effective_at,
+        effective_at=_whole(request.effective_at),
         metadata=request.metadata,
         expires_in_s=request.expires_in_s if request.manual_capture else None,
         awaited=request.awaited,
@@ -216,11 +254,11 @@ def _check_accounts(
         return refusal
     source = facts[request.source_account_id]
     if source.bars_debits:
-        return refuse_barred(source)
+        return refuse_barred(source, is_debit=True)
     destinations = [facts[account_id] for account_id in destination_ids]
     for destination in destinations:
         if destination.bars_credits:
-            return refuse_barred(destination)
+            return refuse_barred(destination, is_debit=False)
     for destination in destinations:
         if refusal := _check_match(request, source, destination):
             return refusal
@@ -245,8 +283,10 @@ def _check_expiry(request: PaymentRequest) -> Refusal | None:
     return None
 
 
-def refuse_barred(account: AccountFacts) -> Refusal:
-    """The refusal of an account that is frozen for this side, or closed."""
+def refuse_barred(account: AccountFacts, *, is_debit: bool) -> Refusal:
+    """The refusal of an account that is frozen for this side or closed, or that takes no payment for a moment."""
+    if not (account.status.bars_debits if is_debit else account.status.bars_credits):
+        return account_paused(account.account_id)
     return account_barred(account.account_id, account.status.value)
 
 

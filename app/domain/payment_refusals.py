@@ -21,8 +21,8 @@ def effective_at_in_future(field: str, moment: str, now: str) -> Refusal:
     """A payment that is to take effect later; `moment` and `now` as the API writes times."""
     return Refusal(
         RefusalCode.EFFECTIVE_AT_IN_FUTURE,
-        f"{field} {moment} lies in the future, and a payment takes effect at once or has already; "
-        "post what is to take effect later as a journal.",
+        f"{field} {moment} lies in the future, and a payment takes effect at once or has already. Nothing that is "
+        "posted waits for its time: make the payment when it is due.",
         {"field": field, "now": now},
     )
 

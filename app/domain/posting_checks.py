@@ -72,7 +72,7 @@ def refuse_leg(leg: Leg, row: LedgerBalance | None, entity_id: str) -> Refusal |
 
 def refuse_known(intent: Intent, outcome: KnownOutcome) -> Refusal:
     """The refusal of an external id under which the ledger has something else, or has refused a payment."""
-    if intent.fingerprint != outcome.fingerprint:
+    if not intent.has_fingerprint(outcome.fingerprint):
         field = differing_field(intent.fingerprint, outcome.fingerprint)
         return external_id_reused(intent.external_id, field, payment_id=outcome.payment_id)
     return external_id_refused(intent.external_id, outcome.payment_id)
@@ -94,7 +94,7 @@ def refuse_group(
         payment_id, outcome = queued.outbox_position.payment_id, known.get(queued.key)
         if outcome is not None and outcome.payment_id == payment_id:
             return {}  # the ledger has decided this one before, and with it all the others
-        if outcome is not None and outcome.posted and outcome.fingerprint == queued.intent.fingerprint:
+        if outcome is not None and outcome.posted and queued.intent.has_fingerprint(outcome.fingerprint):
             continue
         refusal = refused.get(payment_id) or _refuse_on(trial, queued.intent, outcome)
         if refusal is not None:

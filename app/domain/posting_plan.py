@@ -243,7 +243,7 @@ class _Decisions:
         plan = self.planner.plan
         if known.payment_id == queued.outbox_position.payment_id:
             plan.redelivered.append((queued, True))
-        elif known.posted and known.fingerprint == queued.intent.fingerprint:
+        elif known.posted and queued.intent.has_fingerprint(known.fingerprint):
             plan.duplicates.append(Duplicate(queued, known.payment_id))
         else:
             self._reject(queued, refuse_known(queued.intent, known))

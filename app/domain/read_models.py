@@ -7,12 +7,16 @@ from enum import StrEnum
 from typing import Any
 
 from app.domain.accounts import AccountStatus, AccountType
+from app.domain.authorizations import Authorization
 from app.domain.refusals import Refusal
 
 
 @dataclass(slots=True, frozen=True)
 class Account:
-    """An account as the ledger keeps it. `overdraft_limit_minor` in minor units; None is no floor."""
+    """An account as the ledger keeps it. `overdraft_limit_minor` in minor units; None is no floor.
+
+    `version` grows with each change of the account itself; the balance has a version of its own.
+    """
 
     account_id: str
     entity_id: str
@@ -24,6 +28,7 @@ class Account:
     metadata: Mapping[str, Any] | None
     created_by: str
     created_at: datetime
+    version: int = 0
 
 
 @dataclass(slots=True, frozen=True)
@@ -55,6 +60,15 @@ class PostedPayment:
     posted_at: datetime
     legs: list[PostedLeg]
     duplicate_of: str | None = None
+    authorization: Authorization | None = None
+    """Of a captured one, what was authorized, and how it ended."""
+    refunded_minor: int = 0
+    """What refunds, and journals that name it, have given back of it."""
+
+    @property
+    def destination_ids(self) -> list[str]:
+        """The credited accounts, in order."""
+        return [leg.account_id for leg in self.legs[1:]]
 
 
 @dataclass(slots=True, frozen=True)

@@ -29,6 +29,11 @@ class Destination:
     remainder: bool = False
 
 
+def plain_share(share: str | None) -> str | None:
+    """A share without zeros that mean nothing: 0.50 is 0.5."""
+    return share if share is None or "." not in share else share.rstrip("0").rstrip(".")
+
+
 def allocate(total: int, weights: Sequence[int]) -> list[int]:
     """Divide `total` in proportion to `weights` (not all zero) by largest remainder; the parts sum to `total`."""
     return _round([total * weight for weight in weights], sum(weights))

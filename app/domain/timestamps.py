@@ -57,6 +57,11 @@ def to_microseconds(moment: datetime) -> int:
     return (elapsed.days * 86_400 + elapsed.seconds) * 1_000_000 + elapsed.microseconds
 
 
+def cut_to_milliseconds(moment: datetime) -> datetime:
+    """The same time without what the API's text form does not show."""
+    return moment.replace(microsecond=moment.microsecond // 1_000 * 1_000)
+
+
 def rfc3339(moment: datetime) -> str:
     """The text form of the API: UTC with milliseconds, e.g. `2026-01-31T09:30:00.123Z`."""
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

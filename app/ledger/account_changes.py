@@ -2,14 +2,17 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import (
     BigInteger,
+    ColumnElement,
     Connection,
     Engine,
     Row,
+    and_,
     cast,
     delete,
     distinct,
@@ -57,7 +60,8 @@ class OpenChange:
         self._account_id = account_id
         found = connection.execute(select(account).where(account.c.account_id == account_id).with_for_update())
         row = found.mappings().first()
-        self.account: Account | None = None if row is None else account_from(row)
+        # Read after the lock, so that no change is missed that was waited for.
+        self.account = None if row is None else account_from({**row, "version": self._last_change_id()})
 
     def lock_balance(self) -> tuple[int, int | None]:
         """Lock the balance against posting; returns it and its floor, in minor units."""
@@ -72,8 +76,8 @@ class OpenChange:
         query = select(ledger_setting.c.value).where(ledger_setting.c.name == "directory_version").with_for_update()
         return int(self._connection.execute(query).scalar_one()) + 1
 
-    def last_change_id(self) -> int:
-        """The latest recorded change of this account; 0 where there is none."""
+    def _last_change_id(self) -> int:
+        """The latest recorded change of this account; 0 if there is none."""
         query = select(func.coalesce(func.max(audit_event.c.audit_event_id), 0))
         return int(
             self._connection.execute(query.where(audit_event.c.subject == self._account_id, _OF_ACCOUNTS)).scalar_one()
@@ -104,14 +108,12 @@ class OpenChange:
         )
         return int(self._connection.execute(query).scalar_one())
 
-    def write(self, changed: Mapping[str, Any], patch: AccountPatch, actor: str) -> tuple[Account, int]:
-        """Write the changed fields and their audit event; returns the account as it is now and the event's id."""
+    def write(self, changed: Mapping[str, Any], patch: AccountPatch, actor: str) -> Account:
+        """Write the changed fields and their audit event; returns the account as it is now."""
         before = self.account
         assert before is not None
         if changes_facts(changed):
-            version = self.next_directory_version()
-            setting = update(ledger_setting).where(ledger_setting.c.name == "directory_version")
-            self._connection.execute(setting.values(value=version))
+            self._raise_directory_version()
         if "overdraft_limit_minor" in changed:
             self._connection.execute(
                 update(account_balance)
@@ -119,7 +121,8 @@ class OpenChange:
                 .values(floor_minor=floor_of(changed["overdraft_limit_minor"]), version=account_balance.c.version + 1)
             )
         statement = update(account).where(account.c.account_id == self._account_id).values(**changed)
-        after = account_from(self._connection.execute(statement.returning(*account.c)).mappings().one())
+        row = self._connection.execute(statement.returning(*account.c)).mappings().one()
+        after = account_from({**row, "version": before.version})
         event = insert(audit_event).values(
             actor=actor,
             action=ACTION,
@@ -133,17 +136,37 @@ class OpenChange:
             recorded_at=func.clock_timestamp(),
         )
         change_id = self._connection.execute(event.returning(audit_event.c.audit_event_id)).scalar_one()
-        return after, change_id
+        return replace(after, version=change_id)
 
-    def note_frozen(self, actor: str, frozen_in: int) -> None:
-        """Note that the account is frozen for a moment, by the recorded change `frozen_in`, and what it was before."""
+    def pause(self, actor: str) -> int:
+        """Have the account take no payment until it is resumed; returns its version.
+
+        A note says so, and who reads the account's facts reads it too. Nothing is recorded, for nothing is changed yet.
+        """
         assert self.account is not None
-        note = {"frozen_in": frozen_in, "former_status": self.account.status.value}
+        note = {"frozen_in": self.account.version, "former_status": self.account.status.value}
         self._connection.execute(insert(unfinished_change).values(account_id=self._account_id, actor=actor, **note))
+        self._raise_directory_version()
+        return self.account.version
 
-    def forget_frozen(self, frozen_in: int) -> None:
-        """The moment is over."""
-        self._connection.execute(delete(unfinished_change).where(unfinished_change.c.frozen_in == frozen_in))
+    @property
+    def is_paused(self) -> bool:
+        """Whether the account takes no payment for the moment."""
+        query = select(unfinished_change.c.unfinished_change_id).where(self._pauses)
+        return self._connection.execute(query).first() is not None
+
+    def resume(self) -> None:
+        """Have the account take payments again."""
+        self._connection.execute(delete(unfinished_change).where(self._pauses))
+        self._raise_directory_version()
+
+    @property
+    def _pauses(self) -> ColumnElement[bool]:
+        return and_(unfinished_change.c.account_id == self._account_id, unfinished_change.c.frozen_in.is_not(None))
+
+    def _raise_directory_version(self) -> None:
+        setting = update(ledger_setting).where(ledger_setting.c.name == "directory_version")
+        self._connection.execute(setting.values(value=self.next_directory_version()))
 
     def record_floor_recovery(self, figures: Mapping[str, Any], actor: str) -> None:
         """Record that the cache guarded another floor than the ledger, and does so no more."""

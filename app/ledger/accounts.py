@@ -13,18 +13,29 @@ from typing import Any
 from sqlalchemy import Engine, RowMapping, func, insert, select
 from sqlalchemy.dialects.postgresql import insert as upsert
 
+from app.domain.account_changes import ACTION
 from app.domain.accounts import AccountFacts, AccountStatus, AccountType, floor_of, normal_sign
 from app.domain.errors import Misconfigured
+from app.domain.money import Asset
 from app.domain.read_models import Account
 from app.ledger.connections import LedgerConnection, translated
 from app.ledger.engine import separate_connection
 from app.ledger.hydration_rows import FOR_HYDRATION, Hydration, hydration_from
-from app.ledger.schema import account, account_balance, audit_event, ledger_setting
+from app.ledger.schema import account, account_balance, audit_event, ledger_setting, used_currency
 
 _FACTS = """
-SELECT account_id, entity_id, type, currency_code, status, overdraft_limit_minor IS NOT NULL
+SELECT account_id, entity_id, type, currency_code, status, overdraft_limit_minor IS NOT NULL,
+    account_id IN (SELECT account_id FROM unfinished_change WHERE frozen_in IS NOT NULL)
 FROM account WHERE account_id = ANY(%s::text[])
 """
+
+_LAST_CHANGE = (
+    select(func.coalesce(func.max(audit_event.c.audit_event_id), 0))
+    .where(audit_event.c.subject == account.c.account_id, audit_event.c.action == ACTION)
+    .correlate(account)
+    .scalar_subquery()
+)
+_ACCOUNTS = select(account, _LAST_CHANGE.label("version"))
 
 
 class LedgerAccounts:
@@ -36,8 +47,11 @@ class LedgerAccounts:
         self._kept = LedgerConnection(partial(separate_connection, engine), checks_idle=True)
         self._kept_lock = Lock()
 
-    def create(self, wanted: Mapping[str, Any], actor: str) -> tuple[Account, bool]:
-        """Create an account with its balance row and its audit event; returns the account, and whether it is new."""
+    def create(self, wanted: Mapping[str, Any], actor: str, asset: Asset) -> tuple[Account, bool]:
+        """Create an account with its balance row and its audit event; returns the account, and whether it is new.
+
+        The first account in a currency of ISO 4217 has the ledger keep the currency's minor units.
+        """
         values = {key: wanted[key] for key in wanted if key in account.c}
         with translated(), self._engine.begin() as connection:
             statement = (
@@ -47,9 +61,13 @@ class LedgerAccounts:
             )
             created = connection.execute(statement.returning(*account.c)).mappings().one_or_none()
             if created is None:
-                found = connection.execute(select(account).where(account.c.account_id == wanted["account_id"]))
+                found = connection.execute(_ACCOUNTS.where(account.c.account_id == wanted["account_id"]))
                 return account_from(found.mappings().one()), False
-            made = account_from(created)
+            made = account_from({**created, "version": 0})
+            if asset.is_iso:
+                kept = {"currency_code": asset.currency_code, "minor_units": asset.minor_units, "name": asset.name}
+                keeping = upsert(used_currency).values(**kept, first_used_at=func.clock_timestamp())
+                connection.execute(keeping.on_conflict_do_nothing())
             connection.execute(
                 insert(account_balance).values(
                     account_id=made.account_id,
@@ -83,12 +101,12 @@ class LedgerAccounts:
     def get(self, account_id: str) -> Account | None:
         """One account; None if there is none."""
         with translated(), self._engine.connect() as connection:
-            row = connection.execute(select(account).where(account.c.account_id == account_id)).mappings().first()
+            row = connection.execute(_ACCOUNTS.where(account.c.account_id == account_id)).mappings().first()
         return account_from(row) if row else None
 
     def page(self, *, limit: int, after: str | None, entity_id: str | None, currency_code: str | None) -> list[Account]:
         """Up to `limit` accounts in the order of their ids, those after the id `after`."""
-        query = select(account).order_by(account.c.account_id).limit(limit)
+        query = _ACCOUNTS.order_by(account.c.account_id).limit(limit)
         if after is not None:
             query = query.where(account.c.account_id > after)
         if entity_id is not None:
@@ -101,7 +119,7 @@ class LedgerAccounts:
     def facts(self, account_ids: Iterable[str]) -> dict[str, AccountFacts]:
         """What a payment must know of these accounts. Unknown accounts are left out."""
         return {
-            row[0]: AccountFacts(row[0], row[1], AccountType(row[2]), row[3], AccountStatus(row[4]), row[5])
+            row[0]: AccountFacts(row[0], row[1], AccountType(row[2]), row[3], AccountStatus(row[4]), row[5], row[6])
             for row in self._read(_FACTS, account_ids)
         }
 
@@ -127,8 +145,8 @@ class LedgerAccounts:
             return self._kept.run(lambda connection: connection.execute(query, (wanted,), prepare=True).fetchall())
 
 
-def account_from(row: RowMapping) -> Account:
-    """An account from a row of its table."""
+def account_from(row: Mapping[str, Any] | RowMapping) -> Account:
+    """An account from a row of its table with its version."""
     return Account(
         account_id=row["account_id"],
         entity_id=row["entity_id"],
@@ -140,4 +158,5 @@ def account_from(row: RowMapping) -> Account:
         metadata=row["metadata"],
         created_by=row["created_by"],
         created_at=row["created_at"],
+        version=row["version"],
     )

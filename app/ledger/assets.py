@@ -5,7 +5,7 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 
 from app.domain.money import Asset
 from app.ledger.connections import translated
-from app.ledger.schema import asset, audit_event
+from app.ledger.schema import asset, audit_event, used_currency
 
 
 class LedgerAssets:
@@ -35,9 +35,14 @@ class LedgerAssets:
         return _asset(row), True
 
     def get(self, currency_code: str) -> Asset | None:
-        """One asset; None if it is not registered."""
+        """What the ledger keeps under a code: a currency in use, or a registered asset; None for neither."""
+        used = select(used_currency).where(used_currency.c.currency_code == currency_code)
+        registered = select(asset).where(asset.c.currency_code == currency_code)
         with translated(), self._engine.connect() as connection:
-            row = connection.execute(select(asset).where(asset.c.currency_code == currency_code)).first()
+            row = connection.execute(used).first()
+            if row is not None:
+                return Asset(row.currency_code, row.minor_units, row.name)
+            row = connection.execute(registered).first()
         return None if row is None else _asset(row)
 
     def page(self, *, limit: int, after: str | None) -> list[Asset]:

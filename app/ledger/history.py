@@ -3,8 +3,11 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Engine, FromClause, Subquery, and_, case, func, select, tuple_
+from sqlalchemy import ColumnElement, Connection, Engine, FromClause, Subquery, and_, case, func, or_, select, tuple_
 
+from app.domain.authorizations import Authorization
+from app.domain.cursors import LedgerMoment, ReportCursor
+from app.domain.payment import Kind
 from app.domain.read_models import (
     AccountEntry,
     AsOf,
@@ -19,16 +22,20 @@ from app.domain.read_models import (
 from app.domain.refusals import Refusal, RefusalCode
 from app.ledger.connections import translated
 from app.ledger.engine import any_of
+from app.ledger.posting_records import authorization_from_row
 from app.ledger.schema import (
     account,
     account_balance,
     conflict_count,
     entry,
+    hold,
     ledger_transaction,
+    partition,
     payment_duplicate,
     payment_rejection,
     reconciliation_break,
 )
+from app.ledger.transactions import returned
 
 _SIGNED = account_balance.c.normal_sign * account_balance.c.balance_minor
 _TIMES = {TimeBasis.EFFECTIVE: ledger_transaction.c.effective_at, TimeBasis.POSTED: ledger_transaction.c.posted_at}
@@ -89,6 +96,8 @@ class History:
                 .where(entry.c.partition == t.partition, entry.c.chain_seq == t.chain_seq)
                 .order_by(entry.c.leg)
             ).all()
+            authorization = _authorization(connection, t.payment_id) if t.kind == Kind.CAPTURE else None
+            given_back = returned(connection, t.payment_id, [leg.account_id for leg in legs[1:]])
         return PostedPayment(
             payment_id=t.payment_id,
             external_id=t.external_id,
@@ -105,6 +114,8 @@ class History:
             posted_at=t.posted_at,
             legs=[PostedLeg(leg.account_id, leg.entry_number, leg.amount_minor, leg.balance_minor) for leg in legs],
             duplicate_of=duplicate_of,
+            authorization=authorization,
+            refunded_minor=sum(given_back.values()),
         )
 
     def _rejected(self, condition: Any) -> RejectedPayment | None:
@@ -165,21 +176,26 @@ class History:
             return int(connection.execute(query).scalar_one())
 
     def trial_balance(
-        self, *, entity_id: str | None, currency_code: str | None, limit: int, after: str | None, as_of: AsOf | None
-    ) -> tuple[list[TrialBalanceTotal], list[TrialBalanceLine]]:
-        """Totals per currency over all accounts, and one page of lines, of the same moment.
+        self,
+        *,
+        entity_id: str | None,
+        currency_code: str | None,
+        limit: int,
+        as_of: AsOf | None,
+        cursor: ReportCursor | None = None,
+    ) -> tuple[list[TrialBalanceTotal], list[TrialBalanceLine], LedgerMoment]:
+        """Totals per currency over all accounts, one page of lines, and the moment of the ledger that both are of.
 
-        As of an instant too, all accounts are there, those without entries at zero: an account may have been made
-        after the instant at which one of its entries takes effect.
+        With a `cursor` they are of its moment: what was posted since is taken off again, so the lines of all pages add
+        up to the totals. As of an instant too, all accounts are there, those without entries at zero: an account may
+        have been made after the instant at which one of its entries takes effect.
         """
-        signed: ColumnElement[Any] = _SIGNED
-        source: FromClause = account_balance
-        if as_of is not None:
-            moved = _moved_until(as_of)
-            signed = func.coalesce(moved.c.signed, 0)
-            source = account_balance.outerjoin(moved, moved.c.account_id == account_balance.c.account_id)
+        moment = None if cursor is None else cursor.moment
+        signed, source = _signed_at(as_of, moment)
         debit, credit = _debit(signed), _credit(signed)
         conditions = []
+        if moment is not None:
+            conditions.append(account_balance.c.id <= moment.last_account)
         if entity_id is not None:
             conditions.append(account_balance.c.entity_id == entity_id)
         if currency_code is not None:
@@ -191,8 +207,8 @@ class History:
             .group_by(account_balance.c.currency_code)
             .order_by(account_balance.c.currency_code)
         )
-        if after is not None:
-            conditions.append(account_balance.c.account_id > after)
+        if cursor is not None:
+            conditions.append(account_balance.c.account_id > cursor.after_account_id)
         lines_query = (
             select(
                 account_balance.c.account_id,
@@ -208,9 +224,10 @@ class History:
             .limit(limit)
         )
         with translated(), self.engine.connect().execution_options(isolation_level="REPEATABLE READ") as connection:
+            moment = moment or _moment(connection)
             totals = connection.execute(totals_query).all()
             lines = connection.execute(lines_query).all()
-        return [_total(row) for row in totals], [_line(row) for row in lines]
+        return [_total(row) for row in totals], [_line(row) for row in lines], moment
 
     def open_breaks(self) -> int:
         """How many breaks that reconciliation found are not settled yet."""
@@ -226,18 +243,57 @@ class History:
         return [ConflictCount(row.account_id, row.retries, row.exhausted, row.last_at) for row in rows]
 
 
+def _authorization(connection: Connection, payment_id: str) -> Authorization:
+    return authorization_from_row(connection.execute(select(hold).where(hold.c.payment_id == payment_id)).one())
+
+
 def _account_entry(row: Any) -> AccountEntry:
     return AccountEntry(*row)
 
 
-def _moved_until(as_of: AsOf) -> Subquery:
-    """The sum of each account's entries at an instant, debits positive."""
+def _signed_at(as_of: AsOf | None, moment: LedgerMoment | None) -> tuple[ColumnElement[Any], FromClause]:
+    """What each account's balance is, debit positive, and what to select it from."""
+    if as_of is not None:
+        in_time = and_(_OF_TRANSACTION, _TIMES[as_of.by] < as_of.before)
+        moved = _moved(entry.join(ledger_transaction, in_time), _heads(moment, later=False))
+        signed: ColumnElement[Any] = func.coalesce(moved.c.signed, 0)
+    elif moment is not None:
+        moved = _moved(entry, _heads(moment, later=True))
+        signed = _SIGNED - func.coalesce(moved.c.signed, 0)
+    else:
+        return _SIGNED, account_balance
+    return signed, account_balance.outerjoin(moved, moved.c.account_id == account_balance.c.account_id)
+
+
+def _moved(source: FromClause, conditions: list[ColumnElement[bool]]) -> Subquery:
+    """What the entries of each account in `source` that meet these conditions come to, debit positive."""
     return (
         select(entry.c.account_id, func.sum(entry.c.amount_minor).label("signed"))
-        .join(ledger_transaction, and_(_OF_TRANSACTION, _TIMES[as_of.by] < as_of.before))
+        .select_from(source)
+        .where(*conditions)
         .group_by(entry.c.account_id)
         .subquery()
     )
+
+
+def _heads(moment: LedgerMoment | None, *, later: bool) -> list[ColumnElement[bool]]:
+    """The condition that an entry was in the ledger at a moment, or came later."""
+    if moment is None:
+        return []
+    return [
+        or_(
+            *(
+                and_(entry.c.partition == number, entry.c.chain_seq > seq if later else entry.c.chain_seq <= seq)
+                for number, seq in enumerate(moment.chain_seqs)
+            )
+        )
+    ]
+
+
+def _moment(connection: Connection) -> LedgerMoment:
+    chain_seqs = connection.execute(select(partition.c.chain_seq).order_by(partition.c.partition)).scalars().all()
+    last_account = connection.execute(select(func.coalesce(func.max(account_balance.c.id), 0))).scalar_one()
+    return LedgerMoment(tuple(chain_seqs), int(last_account))
 
 
 def _line(row: Any) -> TrialBalanceLine:

@@ -26,6 +26,7 @@ from app.ledger.posting_records import (
     record_authorizations,
     record_duplicates,
     record_rejections,
+    record_returns,
 )
 
 READ_BALANCES = """
@@ -134,6 +135,7 @@ class Posting:
             copy_in(self._connection, COPY_TRANSACTIONS, transactions_copy(plan.transactions))
             copy_in(self._connection, COPY_ENTRIES, entries_copy(plan.entries))
             record_authorizations(self._connection, plan)
+            record_returns(self._connection, plan)
         record_rejections(self._connection, plan.rejections)
         record_duplicates(self._connection, plan.duplicates)
 

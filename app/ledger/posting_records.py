@@ -1,4 +1,4 @@
-"""What a locked posting writes besides transactions and entries: authorizations, rejections and duplicates.
+"""What a locked posting writes besides transactions and entries: authorizations, returns, rejections, duplicates.
 
 An authorization keeps its metadata as json and not as jsonb. A capture puts the text into a transaction, whose hash
 covers it, so the text must come back exactly as it went in.
@@ -40,6 +40,12 @@ UPDATE hold SET state = %s, captured_minor = %s, concluded_by = %s, concluded_at
 """
 _INSERT_HOLD_EVENT = """
 INSERT INTO hold_event (payment_id, state, amount_minor, actor, intent_id) VALUES (%s, %s, %s, %s, %s)
+"""
+
+
+_INSERT_RETURN = """
+INSERT INTO payment_return (partition, chain_seq, payment_id, account_id, amount_minor, returned_minor)
+VALUES (%s, %s, %s, %s, %s, %s)
 """
 
 
@@ -85,6 +91,18 @@ def _event_of_authorization(one: Authorization) -> tuple[Any, ...]:
 
 def _event_of_conclusion(one: Authorization) -> tuple[Any, ...]:
     return one.payment_id, one.state, one.captured_minor or 0, one.concluding_actor, one.concluded_by or ""
+
+
+def record_returns(connection: psycopg.Connection[Any], plan: PostingPlan) -> None:
+    """Write what a plan takes back of payments; a trigger refuses a sum that does not follow from the one before."""
+    if not plan.returns:
+        return
+    rows = [
+        (partition, chain_seq, one.payment_id, one.account_id, one.amount_minor, one.returned_minor)
+        for partition, chain_seq, one in plan.returns
+    ]
+    with connection.cursor() as cursor:
+        cursor.executemany(_INSERT_RETURN, rows)
 
 
 def record_rejections(connection: psycopg.Connection[Any], rejections: Sequence[Rejection]) -> None:

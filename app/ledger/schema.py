@@ -112,6 +112,19 @@ entry = Table(
     Index("entry_of_transaction", "partition", "chain_seq"),
 )
 
+payment_return = Table(
+    "payment_return",
+    metadata,
+    Column("payment_id", IDENTIFIER, nullable=False),
+    Column("account_id", IDENTIFIER, nullable=False),
+    Column("partition", SmallInteger, nullable=False),
+    Column("chain_seq", BigInteger, nullable=False),
+    Column("amount_minor", BigInteger, nullable=False),
+    Column("returned_minor", BigInteger, nullable=False),
+    PrimaryKeyConstraint("payment_id", "account_id", "chain_seq"),
+    Index("payment_return_of_transaction", "partition", "chain_seq"),
+)
+
 payment_rejection = Table(
     "payment_rejection",
     metadata,
@@ -216,6 +229,15 @@ asset = Table(
     Column("name", Text, nullable=False),
     Column("registered_by", Text, nullable=False),
     Column("registered_at", MOMENT, nullable=False),
+)
+
+used_currency = Table(
+    "used_currency",
+    metadata,
+    Column("currency_code", IDENTIFIER, primary_key=True),
+    Column("minor_units", SmallInteger, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("first_used_at", MOMENT, nullable=False),
 )
 
 api_key = Table(

@@ -1,15 +1,16 @@
 """Ledger transactions and authorizations, for readers."""
 
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Engine, and_, select
+from sqlalchemy import ColumnElement, Connection, Engine, and_, select, text, tuple_
 
 from app.domain.authorizations import Authorization
 from app.domain.hash_chain import Entry, LedgerTransaction
+from app.domain.ledger_rows import PaymentReturn
 from app.ledger.connections import translated
 from app.ledger.posting_records import authorization_from_row
-from app.ledger.schema import entry, hold, ledger_transaction
+from app.ledger.schema import entry, hold, ledger_transaction, payment_return
 
 
 class LedgerAuthorizations:
@@ -46,6 +47,31 @@ _TRANSACTIONS = select(
 )
 
 
+LATEST = 2**63 - 1
+"""A chain_seq after every other."""
+
+_RETURNED = text("""
+SELECT wanted.account_id, latest.returned_minor
+FROM unnest(CAST(:account_ids AS text[])) AS wanted (account_id)
+CROSS JOIN LATERAL (
+    SELECT returned_minor FROM payment_return
+    WHERE payment_id = :payment_id AND account_id = wanted.account_id AND chain_seq <= :up_to
+    ORDER BY chain_seq DESC LIMIT 1
+) AS latest
+""")
+
+
+def returned(
+    connection: Connection, payment_id: str, account_ids: Sequence[str], up_to: int = LATEST
+) -> dict[str, int]:
+    """What these destinations of a payment have given back, in minor units; those that gave nothing are left out.
+
+    `up_to` is a chain_seq in the chain of journals: what later transactions took back does not count.
+    """
+    parameters = {"payment_id": payment_id, "account_ids": list(account_ids), "up_to": up_to}
+    return {row.account_id: row.returned_minor for row in connection.execute(_RETURNED, parameters)}
+
+
 class LedgerTransactions:
     """Ledger transactions with their entries."""
 
@@ -62,31 +88,53 @@ class LedgerTransactions:
             and_(ledger_transaction.c.entity_id == entity_id, ledger_transaction.c.external_id == external_id)
         )
 
-    def related(self, transaction_id: str, kind: str) -> list[LedgerTransaction]:
-        """The transactions of a kind that relate to another one, oldest first."""
-        return self._all(and_(ledger_transaction.c.relates_to == transaction_id, ledger_transaction.c.kind == kind))
+    def related(self, transaction_id: str, kind: str, *, limit: int, after: int = 0) -> list[LedgerTransaction]:
+        """Up to `limit` transactions of a kind that relate to another one, oldest first, those after a chain_seq."""
+        relates = and_(ledger_transaction.c.relates_to == transaction_id, ledger_transaction.c.kind == kind)
+        return self._all(and_(relates, ledger_transaction.c.chain_seq > after), limit)
+
+    def returned(self, payment_id: str, account_ids: Sequence[str], up_to: int = LATEST) -> dict[str, int]:
+        """What these destinations of a payment have given back, in minor units; `up_to` a chain_seq of journals."""
+        with translated(), self._engine.connect() as connection:
+            return returned(connection, payment_id, account_ids, up_to)
+
+    def returns_of(self, transaction: LedgerTransaction) -> list[PaymentReturn]:
+        """What a transaction took back of a payment, with the sums as they were after it."""
+        columns = (
+            payment_return.c.payment_id,
+            payment_return.c.account_id,
+            payment_return.c.amount_minor,
+            payment_return.c.returned_minor,
+        )
+        query = select(*columns).where(
+            payment_return.c.partition == transaction.partition, payment_return.c.chain_seq == transaction.chain_seq
+        )
+        with translated(), self._engine.connect() as connection:
+            return [PaymentReturn(*row) for row in connection.execute(query.order_by(payment_return.c.account_id))]
 
     def _first(self, condition: ColumnElement[bool]) -> LedgerTransaction | None:
-        return next(iter(self._all(condition)), None)
+        return next(iter(self._all(condition, 1)), None)
 
-    def _all(self, condition: ColumnElement[bool]) -> list[LedgerTransaction]:
-        query = _TRANSACTIONS.where(condition).order_by(ledger_transaction.c.chain_seq)
+    def _all(self, condition: ColumnElement[bool], limit: int) -> list[LedgerTransaction]:
+        query = _TRANSACTIONS.where(condition).order_by(ledger_transaction.c.chain_seq).limit(limit)
         with translated(), self._engine.connect() as connection:
             found = [LedgerTransaction(*[*row, []]) for row in connection.execute(query)]
-            for transaction in found:
-                transaction.entries = _entries(connection, transaction)
+            _add_entries(connection, found)
         return found
 
 
-def _entries(connection: Connection, transaction: LedgerTransaction) -> list[Entry]:
-    columns: list[Any] = [
+def _add_entries(connection: Connection, transactions: Sequence[LedgerTransaction]) -> None:
+    """Give transactions their entries, in one query."""
+    by_place = {(one.partition, one.chain_seq): one for one in transactions}
+    place = tuple_(entry.c.partition, entry.c.chain_seq)
+    query = select(
+        entry.c.partition,
+        entry.c.chain_seq,
         entry.c.account_id,
         entry.c.entry_number,
         entry.c.amount_minor,
         entry.c.balance_minor,
         entry.c.currency_code,
-    ]
-    query = select(*columns).where(
-        entry.c.partition == transaction.partition, entry.c.chain_seq == transaction.chain_seq
-    )
-    return [Entry(*row) for row in connection.execute(query.order_by(entry.c.leg))]
+    ).where(place.in_(list(by_place)))
+    for partition, chain_seq, *fields in connection.execute(query.order_by(place, entry.c.leg)):
+        by_place[partition, chain_seq].entries.append(Entry(*fields))

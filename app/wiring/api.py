@@ -50,6 +50,7 @@ def build_api(settings: Settings, *, sleep: Callable[[float], None] = time.sleep
     paying = build_payments(settings, cache, accounts, history, room, wake)
     register = LedgerTransactions(engine)
     poster = build_poster(settings, cache, register, paying, sleep=sleep)
+    refunds = Refunds(cache, register, paying.finder, paying.durable_wait, poster)
     subscription = blocking_client(settings.redis_url, decode_responses=True, name="holdfast-subscriber")
     return ApiServices(
         accounts=Accounts(accounts, build_assets(engine)),
@@ -62,8 +63,8 @@ def build_api(settings: Settings, *, sleep: Callable[[float], None] = time.sleep
         durable_wait=paying.durable_wait,
         authorizations=paying.authorizations,
         batches=Batches(paying.payments, paying.atomic_batches, Pacing(cache.outbox.backlog, sleep), sleep=sleep),
-        journals=Journals(register, paying.directory, poster),
-        refunds=Refunds(cache, register, paying.finder, paying.durable_wait, poster),
+        journals=Journals(register, paying.directory, poster, refunds.posted_payment),
+        refunds=refunds,
         history=History(build_engine(settings, "reports")),
         cache=cache,
         gatekeeper=Gatekeeper(LedgerApiKeys(engine), time.monotonic),

@@ -58,16 +58,17 @@ class Desk:
         self.clock.sleep(seconds)
         self.while_waiting()
 
-    def patch(self, account_id: str, *, key: str = "", **body: Any) -> TestResponse:
+    def patch(self, account_id: str, *, key: str = "", headers: Any = None, **body: Any) -> TestResponse:
         """Ask for a change; a reason is given unless the test does."""
         body.setdefault("reason", "the customer asked")
-        return self.patch_raw(account_id, body, key=key)
+        return self.patch_raw(account_id, body, key=key, headers=headers)
 
-    def patch_raw(self, account_id: str, body: Any, *, key: str = "") -> TestResponse:
+    def patch_raw(self, account_id: str, body: Any, *, key: str = "", headers: Any = None) -> TestResponse:
         """Ask for a change with exactly this body."""
         raw = json.dumps(body).encode()
         path = f"/v1/accounts/{account_id}"
-        return self.world.call("PATCH", path, key=key, data=raw, content_type="application/json")
+        options = {"headers": headers, "data": raw, "content_type": "application/json"}
+        return self.world.call("PATCH", path, key=key, **options)
 
     def changed(self, account_id: str, **body: Any) -> dict[str, Any]:
         """Ask for a change that must be made; returns the account."""

@@ -2,8 +2,13 @@
 
 import pytest
 
+from app.domain.money import Asset
+from app.domain.refusals import Refusal, RefusalCode
+from app.ledger.assets import LedgerAssets
+from app.ledger.migrate import upgrade
 from app.services.access.api_keys import Scope
-from app.wiring.verbs import iso_currencies
+from app.services.accounts.assets import Assets
+from app.wiring.verbs import build_engine, iso_currencies
 from tests.api.world import BANK, World, assert_problem
 
 POINTS = {"currency_code": "BONUS_POINTS", "minor_units": 0, "name": "Bonus points"}
@@ -118,3 +123,60 @@ def test_registering_needs_the_scope_to_write_accounts(shared_world: World) -> N
     assert_problem(
         shared_world.get("/v1/assets/EUR", key=shared_world.key_with(Scope.PAYMENTS_WRITE)), 403, "forbidden"
     )
+
+
+# Between two editions of ISO 4217
+
+
+def under(world: World, **changed: Asset | None) -> Assets:
+    """The assets of a program whose table of ISO 4217 differs from today's; None takes a code out of it."""
+    table = dict(iso_currencies())
+    for code, currency in changed.items():
+        if currency is None:
+            del table[code]
+        else:
+            table[code] = currency
+    return Assets(LedgerAssets(build_engine(world.settings, "tests")), table)
+
+
+def test_a_currency_in_use_keeps_its_minor_units_when_the_standard_drops_or_changes_it(world: World) -> None:
+    world.account("alice", currency_code="ISK")
+    world.account("bob", currency_code="JPY")
+    later = under(world, ISK=None, JPY=Asset("JPY", 2, "Yen"))
+    for code, minor_units in (("ISK", 0), ("JPY", 0)):
+        kept = later.get(code)
+        assert kept is not None
+        assert (kept.minor_units, kept.is_iso) == (minor_units, True)
+        refusal = later.register(Asset(code, 2, "Mine"), "tests")
+        assert isinstance(refusal, Refusal)
+        assert (refusal.code, refusal.figures["minor_units"]) == (RefusalCode.ASSET_EXISTS, minor_units)
+
+
+def test_a_registered_asset_keeps_its_minor_units_when_the_standard_takes_its_code(world: World) -> None:
+    mine = Asset("XCG", 4, "Guilders of our own")
+    earlier = under(world, XCG=None) if "XCG" in iso_currencies() else under(world)
+    registered = earlier.register(mine, "tests")
+    assert isinstance(registered, tuple)
+    later = under(world, XCG=Asset("XCG", 2, "Caribbean guilder"))
+    assert later.get("XCG") == registered[0]
+    assert later.register(mine, "tests") == (registered[0], False)
+    world.account("alice", currency_code="XCG")
+    assert world.get("/v1/assets/XCG").get_json()["minor_units"] == 4
+
+
+def test_a_currency_that_nobody_uses_follows_the_standard(world: World) -> None:
+    assert under(world, ISK=None).get("ISK") is None
+    later = under(world, ISK=Asset("ISK", 2, "Krona")).get("ISK")
+    assert later is not None
+    assert later.minor_units == 2
+
+
+def test_an_upgrade_keeps_the_currencies_in_use(world: World) -> None:
+    world.post("/v1/assets", POINTS)
+    for code in ("EUR", "JPY", "BONUS_POINTS"):
+        world.account(f"in-{code}", currency_code=code)
+    world.sql("DROP TABLE used_currency")
+    world.sql("UPDATE alembic_version SET version_num = '0005'")
+    upgrade(world.settings.owner_database_url)
+    used = world.sql("SELECT currency_code, minor_units FROM used_currency ORDER BY 1")
+    assert used == [("EUR", 2), ("JPY", 0)]

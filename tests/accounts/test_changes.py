@@ -59,7 +59,7 @@ def test_a_forced_limit_lets_the_balance_rise_but_not_fall_and_what_was_accepted
     world.deposit("alice", 50)
     world.drained()
     assert world.balance("alice")["balance_minor"] == -30
-    assert [one["forced"] for one in desk.trail("alice")] == [False, True]
+    assert [one["forced"] for one in desk.trail("alice")] == [True]
 
 
 def test_no_limit_at_all_takes_the_floor_away_and_a_limit_brings_it_back(desk: Desk, world: World) -> None:
@@ -266,3 +266,50 @@ def test_changing_needs_the_scope_and_reading_the_changes_another(desk: Desk, wo
     assert_problem(world.get("/v1/accounts/alice/changes", key=payer), 403, "forbidden")
     assert_problem(world.get("/v1/accounts/alice/changes?limit=0"), 400, "invalid_cursor")
     assert_problem(world.get("/v1/accounts/alice/changes?after=x"), 400, "invalid_cursor")
+
+
+# Preconditions
+
+
+def test_a_change_based_on_an_older_version_of_the_account_is_refused(desk: Desk, world: World) -> None:
+    world.account("alice")
+    first = world.get("/v1/accounts/alice").headers["ETag"]
+    by_one = desk.patch("alice", headers={"If-Match": first}, name="Alice")
+    assert by_one.status_code == 200
+    by_other = desk.patch("alice", headers={"If-Match": first}, name="Alicia")
+    problem = assert_problem(by_other, 412, "precondition_failed")
+    second = by_one.headers["ETag"]
+    assert (f'"{problem["current_version"]}"', f'"{problem["expected_version"]}"') == (second, first)
+    shown = world.get("/v1/accounts/alice")
+    assert (shown.get_json()["name"], shown.headers["ETag"]) == ("Alice", second)
+    assert desk.patch("alice", headers={"If-Match": second}, name="Alicia").status_code == 200
+
+
+def test_a_change_that_is_in_force_may_be_repeated_with_its_precondition(desk: Desk, world: World) -> None:
+    world.account("alice")
+    first = world.get("/v1/accounts/alice").headers["ETag"]
+    change = {"overdraft_limit_minor": 50, "name": "Alice"}
+    once = desk.patch("alice", headers={"If-Match": first}, **change)
+    again = desk.patch("alice", headers={"If-Match": first}, **change)
+    assert (once.status_code, again.status_code) == (200, 200)
+    assert once.headers["ETag"] == again.headers["ETag"] != first
+
+
+def test_payments_do_not_change_the_version_of_the_account_itself(desk: Desk, world: World) -> None:
+    world.account(BANK, "asset")
+    world.account("alice")
+    first = world.get("/v1/accounts/alice").headers["ETag"]
+    world.funded("alice", 100)
+    assert world.get("/v1/accounts/alice").headers["ETag"] == first
+    closing = desk.patch("alice", headers={"If-Match": '"999"'}, status="closed")
+    assert_problem(closing, 412, "precondition_failed")
+    world.pay("alice", BANK, 100)
+    world.drained()
+    assert desk.patch("alice", headers={"If-Match": first}, status="closed").status_code == 200
+
+
+@pytest.mark.parametrize("header", ["alice", "7", 'W/"7"', '"a"', "*", '"1", "2"'])
+def test_a_precondition_that_cannot_be_read_is_refused(desk: Desk, world: World, header: str) -> None:
+    world.account("alice")
+    response = desk.patch("alice", headers={"If-Match": header}, name="Alice")
+    assert assert_problem(response, 400, "malformed_request")["field"] == "If-Match"

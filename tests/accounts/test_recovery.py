@@ -9,7 +9,7 @@ from app.domain.accounts import AccountStatus
 from app.domain.refusals import Refusal
 from app.services.accounts.recovery import PATIENCE_S, ChangeRecovery
 from tests.accounts.desk import Desk
-from tests.api.world import BANK, World
+from tests.api.world import BANK, World, assert_problem
 from tests.services.faults import Overridden
 
 
@@ -99,16 +99,36 @@ def test_a_change_of_the_limit_that_is_in_the_ledger_is_brought_to_the_cache(
     ],
 )
 @pytest.mark.parametrize("status", ["open", "frozen_credits"])
-def test_an_account_that_was_frozen_for_a_moment_gets_its_status_back(
+def test_an_account_that_was_paused_takes_payments_again(
     desk: Desk, world: World, patch: AccountPatch, status: str
 ) -> None:
     world.account("alice", overdraft_limit_minor=50)
+    world.account(BANK, "asset")
     if status != "open":
         desk.changed("alice", status=status)
-    killed_in(desk, "alice", patch, ledger=Dying(desk.ledger, lives=2))
-    assert world.get("/v1/accounts/alice").get_json()["status"] == "frozen"
+    world.balance("alice")
+    is_closing = patch.fields.keys() == {"status"}
+    killed_in(desk, "alice", patch, ledger=Dying(desk.ledger, lives=3 if is_closing else 2))
+    assert_problem(world.pay("alice", BANK, 1), 409, "account_paused", retryable=True)
     assert recover(desk, patience_s=PATIENCE_S) == 0
-    assert recover(desk) == (1 if patch.fields.keys() == {"status"} else 2)
+    assert recover(desk) == (1 if is_closing else 2)
+    assert world.get("/v1/accounts/alice").get_json()["status"] == status
+    assert world.pay("alice", BANK, 1).status_code == 201
+    assert [one["after"] for one in desk.trail("alice")] == ([] if status == "open" else [{"status": status}])
+    assert_recovered(desk, world)
+
+
+@pytest.mark.parametrize("status", ["open", "frozen_credits"])
+def test_an_account_that_an_earlier_version_froze_for_a_moment_gets_its_status_back(
+    desk: Desk, world: World, status: str
+) -> None:
+    world.account("alice")
+    if status != "open":
+        desk.changed("alice", status=status)
+    desk.changed("alice", status="frozen", reason="to change it in quiet")
+    note = "INSERT INTO unfinished_change (account_id, actor, frozen_in, former_status) VALUES (%s, %s, %s, %s)"
+    world.sql(note, "alice", "key:test", desk.trail("alice")[-1]["change_id"], status)
+    assert recover(desk) == 1
     assert world.get("/v1/accounts/alice").get_json()["status"] == status
     last = desk.trail("alice")[-1]
     assert (last["changed_by"], last["before"], last["after"]) == ("clock", {"status": "frozen"}, {"status": status})
@@ -117,7 +137,8 @@ def test_an_account_that_was_frozen_for_a_moment_gets_its_status_back(
 
 def test_what_somebody_has_changed_since_stays_as_they_made_it(desk: Desk, world: World) -> None:
     world.account("alice")
-    killed_in(desk, "alice", AccountPatch({"status": AccountStatus.CLOSED}, "x"), ledger=Dying(desk.ledger, lives=2))
+    world.balance("alice")
+    killed_in(desk, "alice", AccountPatch({"status": AccountStatus.CLOSED}, "x"), ledger=Dying(desk.ledger, lives=3))
     desk.changed("alice", status="frozen_debits")
     assert recover(desk) == 1
     assert world.get("/v1/accounts/alice").get_json()["status"] == "frozen_debits"
@@ -125,7 +146,7 @@ def test_what_somebody_has_changed_since_stays_as_they_made_it(desk: Desk, world
 
 
 def test_a_change_that_recovery_overtakes_is_given_up(desk: Desk, world: World) -> None:
-    world.account("alice")
+    world.account("alice", overdraft_limit_minor=50)
     world.account(BANK, "asset")
     world.pay(BANK, "alice", 10)
 
@@ -134,9 +155,12 @@ def test_a_change_that_recovery_overtakes_is_given_up(desk: Desk, world: World) 
         world.drained()
 
     desk.while_waiting = overtaken
-    outcome = desk.patch("alice", status="closed").get_json()
+    outcome = desk.patch("alice", overdraft_limit_minor=0, force=True).get_json()
     assert outcome["code"] == "concurrency_retry_exhausted"
-    assert world.get("/v1/accounts/alice").get_json()["status"] == "open"
+    shown = world.get("/v1/accounts/alice").get_json()
+    assert (shown["status"], shown["overdraft_limit_minor"]) == ("open", 50)
+    world.sql("UPDATE unfinished_change SET begun_at = now() - interval '1 hour'")
+    recover(desk)
     assert_recovered(desk, world)
 
 

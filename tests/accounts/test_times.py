@@ -128,7 +128,9 @@ def test_an_account_made_later_stands_at_zero_or_at_what_was_backdated_into_it(b
 def test_the_trial_balance_as_of_an_instant_is_filtered_and_paged_like_that_of_now(backdated: World) -> None:
     backdated.account("dollars", currency_code="USD", entity_id="other")
     report = trial(backdated, "2026-01-15T00:00:00Z", currency_code="EUR", limit="1")
-    assert ([line["account_id"] for line in report["data"]], report["next"]) == (["alice"], "alice")
+    assert [line["account_id"] for line in report["data"]] == ["alice"]
+    report = trial(backdated, "2026-01-15T00:00:00Z", currency_code="EUR", limit="1", after=report["next"])
+    assert [line["account_id"] for line in report["data"]] == [BANK]
     report = trial(backdated, "2026-01-15T00:00:00Z", entity_id="other")
     assert [line["account_id"] for line in report["data"]] == ["dollars"]
     assert [total["currency_code"] for total in report["totals"]] == ["USD"]

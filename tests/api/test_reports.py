@@ -1,7 +1,12 @@
 """Reports over HTTP: the trial balance."""
 
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+
 from tests.api.test_accounts import walk
-from tests.api.world import World
+from tests.api.world import World, assert_problem
 
 
 def test_both_sides_of_the_trial_balance_are_equal_and_every_account_stands_on_one(world: World) -> None:
@@ -59,3 +64,31 @@ def test_what_is_pending_is_not_in_the_ledger_yet(world: World) -> None:
 def test_no_conflict_is_reported_where_there_was_none(world: World) -> None:
     world.funded("alice", 1_000)
     assert world.get("/v1/reports/conflicts").get_json() == {"data": [], "next": None}
+
+
+@pytest.mark.parametrize("filters", ["", "&as_of=9000-01-01T00:00:00Z", "&as_of=9000-01-01T00:00:00Z&by=posted"])
+def test_the_lines_of_a_walk_add_up_to_its_totals_while_others_post(world: World, filters: str) -> None:
+    names = [f"a{number}" for number in range(6)]
+    for name in names:
+        world.funded(name, 1_000)
+    first = world.get(f"/v1/reports/trial-balance?limit=2{filters}").get_json()
+    lines, page = first["data"], first
+    while page["next"] is not None:
+        world.pay(names[-1], names[0], 7)
+        world.deposit(names[-1], 5)
+        world.funded(f"b{len(lines)}", 3)
+        world.drained()
+        page = world.get(f"/v1/reports/trial-balance?limit=2&after={quote(page['next'])}{filters}").get_json()
+        assert page["totals"] == first["totals"]
+        lines += page["data"]
+    assert [line["account_id"] for line in lines] == [*names, "clearing:bank"]
+    [total] = first["totals"]
+    for side in ("debit_minor", "credit_minor"):
+        assert sum(line[side] for line in lines) == total[side] == 6_000
+    assert total["account_count"] == len(lines)
+
+
+@pytest.mark.parametrize("cursor", ["alice", "", "W10", "WyJhIiwxXQ", "WyJhIiwxLC0xXQ", "WzEsMSwxXQ", "é", "WyJhIiwx"])
+def test_a_cursor_that_is_none_is_refused(world: World, cursor: Any) -> None:
+    response = world.get(f"/v1/reports/trial-balance?after={quote(cursor)}")
+    assert assert_problem(response, 400, "invalid_cursor")["field"] == "after"

@@ -384,12 +384,35 @@ def test_a_reader_sees_every_step(api: World) -> None:
     open_states = [("authorized", None), ("authorized", None)]
     assert seen == [open_states, open_states, [("captured", 120), ("voided", None)]]
     posted = shown(api, captured)
-    assert (posted["amount_minor"], posted["ledger_transaction"] is not None) == (120, True)
+    assert (posted["amount_minor"], posted["captured_minor"]) == (300, 120)
+    assert posted["ledger_transaction"] is not None
+    assert {one["amount_minor"] for one in posted["entries"]} == {120}
     assert [(one["account_id"], one["direction"]) for one in posted["entries"]] == [
         ("alice", "debit"),
         ("bob", "credit"),
     ]
     assert shown(api, voided)["concluded_at"]
+
+
+@pytest.mark.parametrize("is_split", [False, True])
+@pytest.mark.parametrize("amount", [None, 120])
+def test_a_capture_looks_the_same_in_its_answer_its_replay_and_whenever_it_is_read(
+    api: World, amount: int | None, is_split: bool
+) -> None:
+    parts = [{"account_id": "bob", "share": "0.5"}, {"account_id": api.account("carol"), "remainder": True}]
+    more: dict[str, Any] = {"destinations": parts, "destination_account_id": None} if is_split else {}
+    payment_id = authorized(api, **more)["payment_id"]
+    answers = [capture(api, payment_id, amount).get_json()]
+    answers += [capture(api, payment_id, amount).get_json(), shown(api, payment_id)]
+    api.drained()
+    answers += [capture(api, payment_id, amount).get_json(), shown(api, payment_id)]
+    found = api.get("/v1/payments?external_id=" + answers[0]["external_id"]).get_json()["data"]
+    only_posted = ("durability", "posted_at", "entries", "ledger_transaction", "refunded_minor", "refundable_minor")
+    views = [{name: one[name] for name in one if name not in only_posted} for one in [*answers, *found]]
+    assert views == [views[0]] * 6
+    assert (views[0]["amount_minor"], views[0]["captured_minor"]) == (300, amount or 300)
+    assert views[0]["concluded_at"]
+    assert views[0]["effective_at"] == views[0]["concluded_at"]
 
 
 @pytest.mark.parametrize("drained", [False, True])

@@ -9,7 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.domain.money import MAX_MINOR
-from app.domain.payment_checks import FINGERPRINT_LENGTH, differing_field, fingerprint
+from app.domain.payment_checks import (
+    DEFAULT_EXPIRY_S,
+    FINGERPRINT_LENGTH,
+    differing_field,
+    fingerprint,
+    former_fingerprints,
+)
+from app.domain.splits import Destination
+from app.domain.timestamps import cut_to_milliseconds
 from tests.builders import NOON, payment
 
 DIFFERENCES = {
@@ -51,10 +59,52 @@ def test_a_difference_that_no_single_field_explains_is_called_content() -> None:
         replace(payment(), expected_version=7),
         replace(payment(), metadata={}),
         replace(payment(), description=""),
+        replace(payment(), expires_in_s=None),
     ],
 )
 def test_a_precondition_and_empty_content_do_not_change_the_fingerprint(same: Any) -> None:
     assert fingerprint(same) == fingerprint(payment())
+
+
+def split(share: str) -> tuple[Destination, ...]:
+    return (Destination("bob", share=share), Destination("carol", remainder=True))
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (payment(manual_capture=True), payment(manual_capture=True, expires_in_s=DEFAULT_EXPIRY_S)),
+        (
+            payment(effective_at=NOON.replace(microsecond=123_456)),
+            payment(effective_at=NOON.replace(microsecond=123_000)),
+        ),
+        (payment(destinations=split("0.50")), payment(destinations=split("0.5"))),
+        (payment(destinations=split("1.000000")), payment(destinations=split("1"))),
+    ],
+)
+def test_two_spellings_of_one_meaning_have_one_fingerprint(one: Any, other: Any) -> None:
+    assert fingerprint(one) == fingerprint(other)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (payment(manual_capture=True), payment(manual_capture=True, expires_in_s=DEFAULT_EXPIRY_S + 1)),
+        (payment(manual_capture=True), payment()),
+        (payment(effective_at=NOON), payment(effective_at=NOON.replace(microsecond=1_000))),
+        (payment(destinations=split("0.5")), payment(destinations=split("0.05"))),
+        (payment(destinations=split("1")), payment(destinations=split("0.1"))),
+    ],
+)
+def test_two_meanings_have_two_fingerprints(one: Any, other: Any) -> None:
+    assert fingerprint(one) != fingerprint(other)
+    assert fingerprint(one) not in former_fingerprints(other)
+
+
+def test_an_ordinary_payment_has_no_former_fingerprint() -> None:
+    assert former_fingerprints(payment(description="lunch", metadata={"n": 1})) == ()
+    assert former_fingerprints(payment(effective_at=NOON)) == ()
+    assert former_fingerprints(payment(destinations=split("0.5"))) == ()
 
 
 def test_the_order_of_metadata_keys_means_nothing() -> None:
@@ -82,8 +132,13 @@ requests = st.builds(
 
 @given(requests, requests)
 def test_fingerprints_agree_exactly_when_the_content_does(one: Any, other: Any) -> None:
-    same = replace(one, external_id="", expected_version=None) == replace(other, external_id="", expected_version=None)
-    assert (fingerprint(one) == fingerprint(other)) == same
+    assert (fingerprint(one) == fingerprint(other)) == (meaning(one) == meaning(other))
+
+
+def meaning(request: Any) -> Any:
+    moment = request.effective_at
+    moment = None if moment is None else cut_to_milliseconds(moment)
+    return replace(request, external_id="", expected_version=None, effective_at=moment)
 
 
 @given(requests)

@@ -184,6 +184,7 @@ SHARED_NAMES = {
     "journals": {"app.api", "app.domain", "app.services"},
     "outbox": {"app.cache", "app.services"},
     "reconciliation": {"app.ledger", "app.services"},
+    "refunds": {"app.domain", "app.services"},
     "reservations": {"app.cache", "app.domain"},
     "server_states": {"app.cache", "app.ledger"},
 }

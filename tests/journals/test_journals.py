@@ -1,11 +1,13 @@
 """Journals: many legs at once, each currency balanced, guarded legs held first."""
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from app.cache import keys
 from app.domain.money import MAX_MINOR
+from app.domain.timestamps import rfc3339
 from app.services.access.api_keys import Scope
 from tests.api.world import assert_problem
 from tests.journals.world import BANK, DRY, JOURNALS, JournalWorld, at_once, credit, debit, journal
@@ -41,6 +43,47 @@ def test_a_journal_may_take_effect_in_the_past_or_in_the_future(world: JournalWo
     assert early["balance_minor"] == 5
     assert world.balance("bob")["balance_minor"] == 10
     world.assert_proven()
+
+
+def test_a_journal_dated_ahead_can_be_spent_at_once_and_is_not_reversed_before_its_time(world: JournalWorld) -> None:
+    world.clearing()
+    world.account("bob")
+    ahead, past = "2999-12-31T12:00:00.000Z", "2020-01-31T12:00:00.000Z"
+    later = world.posted(debit(BANK, 5), credit("bob", 5), effective_at=ahead)
+    earlier = world.posted(debit(BANK, 6), credit("bob", 6), effective_at=past)
+    assert world.balance("bob")["available_minor"] == 11
+    path = f"{JOURNALS}/{later['journal_id']}/reversal"
+    undone = world.post(path, {"external_id": "undo", "reason": "a mistake"}).get_json()
+    assert undone["effective_at"] == ahead, "no report shows the reversal without the journal"
+    before = world.get("/v1/accounts/bob/balance?at=2999-12-31T11:00:00Z").get_json()
+    assert before["balance_minor"] == 6
+    path = f"{JOURNALS}/{earlier['journal_id']}/reversal"
+    undone = world.post(path, {"external_id": "undo too", "reason": "a mistake"}).get_json()
+    assert undone["effective_at"] == undone["posted_at"]
+    world.assert_proven()
+
+
+def test_a_refund_is_never_dated_before_its_payment(world: JournalWorld) -> None:
+    """A caller's clock may run ahead of ours by less than a minute."""
+    world.funded("alice", 100)
+    world.account("shop")
+    ahead = rfc3339(datetime.now(UTC) + timedelta(seconds=50))
+    payment_id = world.paid("alice", "shop", 100, effective_at=ahead)
+    assert world.refund(payment_id).status_code == 201
+    shop = world.get(f"/v1/accounts/shop/balance?at={ahead}").get_json()
+    assert shop["balance_minor"] == 0
+    [(refunded_at,)] = world.sql("SELECT effective_at FROM ledger_transaction WHERE kind = 'refund'")
+    assert rfc3339(refunded_at) == ahead
+    world.assert_proven()
+
+
+def test_the_refusal_of_a_payment_dated_ahead_names_no_way_around(world: JournalWorld) -> None:
+    world.funded("alice", 100)
+    world.account("shop")
+    response = world.pay("alice", "shop", 1, effective_at="2999-12-31T12:00:00Z")
+    problem = assert_problem(response, 422, "effective_at_in_future")
+    assert "journal" not in problem["detail"]
+    assert "when it is due" in problem["detail"]
 
 
 def test_a_journal_crosses_currencies_through_exchange_accounts(world: JournalWorld) -> None:

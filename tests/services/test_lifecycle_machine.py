@@ -104,8 +104,8 @@ class Lifecycle(RuleBasedStateMachine):
         self.authorizations = paying.authorizations
         pacing = Pacing(world.cache.outbox.backlog, world.clock.sleep)
         self.batches = Batches(paying.payments, paying.atomic_batches, pacing, sleep=world.clock.sleep)
-        self.journals = Journals(register, paying.directory, poster)
         self.refunds = Refunds(world.cache, register, paying.finder, paying.durable_wait, poster, patience_s=0.0)
+        self.journals = Journals(register, paying.directory, poster, self.refunds.posted_payment)
         change_ledger = LedgerAccountChanges(world.engine)
         self.changes = AccountChanges(
             change_ledger,

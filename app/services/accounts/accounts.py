@@ -43,10 +43,11 @@ class Accounts:
         refusal = _check(request)
         if refusal is not None:
             return refusal
-        if self._assets.get(request.currency_code) is None:
+        asset = self._assets.get(request.currency_code)
+        if asset is None:
             return unknown_currency(request.currency_code)
         wanted = asdict(request)
-        account, created = self._register.create(wanted, actor)
+        account, created = self._register.create(wanted, actor, asset)
         for name, value in wanted.items():
             if not created and _differs(getattr(account, name), value):
                 return account_exists(account.account_id, name)
@@ -62,7 +63,12 @@ class Accounts:
 
 
 def _differs(ours: object, theirs: object) -> bool:
-    """Whether two values of a field differ. Metadata is compared as JSON: to Python, `true` and 1 are equal."""
+    """Whether two values of a field differ. Metadata is compared as JSON: to Python, `true` and 1 are equal.
+
+    Empty metadata and none mean the same.
+    """
+    if ours in ({}, None) and theirs in ({}, None):
+        return False
     if isinstance(ours, dict) and isinstance(theirs, dict):
         return dumps(ours, sort_keys=True) != dumps(theirs, sort_keys=True)
     return ours != theirs

@@ -1,8 +1,9 @@
 """Changing accounts: limit, status, name, metadata. Each change is recorded, and in force for the very next payment.
 
-The ledger decides and the cache follows. Some changes could contradict payments that are still pending; for these, the
-account is frozen first, and changed once none of its payments is pending. `floors.py` keeps the cache at least as
-strict as the ledger. `recovery.py` finishes changes that a killed process leaves half done.
+The ledger decides and the cache follows. A change that payments still pending could contradict pauses the account
+first, so that it takes no payment, and waits until none is pending. Before an account is paused to be closed, it is
+looked at: if it is not empty, no payment is turned away for nothing. `floors.py` keeps the cache at least as strict as
+the ledger; `recovery.py` finishes what a killed process leaves half done.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from app.domain.account_changes import (
@@ -19,8 +19,9 @@ from app.domain.account_changes import (
     UnfinishedChange,
     changed_fields,
     changes_facts,
-    needs_freeze,
+    needs_pause,
     refuse_change,
+    refuse_stale,
 )
 from app.domain.account_refusals import account_not_empty, account_not_found, change_not_confirmed
 from app.domain.accounts import AccountStatus
@@ -67,37 +68,42 @@ class AccountChanges:
         self._pending = PendingIntents(cache, monotonic=monotonic, sleep=sleep)
 
     def change(self, account_id: str, patch: AccountPatch, actor: str) -> Account | Refusal:
-        """Change an account; returns it as it is now. A repeat records nothing, but tells the cache again."""
+        """Change an account; returns it as it is now. A repeat changes and records nothing, but pushes again.
+
+        A patch with an `expected_version` is refused if the account has changed since, unless it is already as wanted.
+        """
         with self._ledger.changing(account_id) as change:
             account = change.account
         if account is None:
             return account_not_found(account_id)
         changed = changed_fields(account, patch.fields)
-        refusal = refuse_change(account, changed)
+        refusal = refuse_stale(account, changed, patch.expected_version) or refuse_change(account, changed)
         if refusal is not None:
             return refusal
-        if needs_freeze(account, changed, force=patch.force):
-            return self._change_while_frozen(account, patch, actor)
+        if needs_pause(account, changed, force=patch.force):
+            return self._change_while_paused(account_id, patch, actor)
         with self._recoverable(account_id, patch, actor):
             outcome = self._write(account_id, patch, actor)
-            return outcome if isinstance(outcome, Refusal) else self._push(outcome[0], patch)
+            return outcome if isinstance(outcome, Refusal) else self._push(outcome, patch)
 
     def page(self, account_id: str, *, limit: int, after: int) -> list[AccountChange]:
         """Up to `limit` changes of an account, oldest first, after change `after`."""
         return self._ledger.changes(account_id, limit=limit, after=after)
 
     def recover(self, left: UnfinishedChange) -> None:
-        """Finish a change that broke off: give the cache the ledger's floor, and undo an interim freeze."""
+        """Finish a change that broke off: the cache gets the ledger's floor, and a paused account takes payments."""
         if left.former_status is None:
             self._floors.recover(left, RECOVERY_ACTOR)
-        else:
-            back = AccountPatch({"status": left.former_status}, reason="a change of it was broken off; as before")
-            try:
-                self._write(left.account_id, back, RECOVERY_ACTOR, frozen_in=left.frozen_in)
-            except ConcurrencyRetryExhausted:
-                log.warning("account %s was changed since a change of it broke off; it stays so", left.account_id)
-        self._directory.push()
-        self._ledger.end(left.unfinished_change_id)
+            self._directory.push()
+            self._ledger.end(left.unfinished_change_id)
+            return
+        back = AccountPatch({"status": left.former_status}, reason="a change of it was broken off; as before")
+        try:
+            # Changes nothing, unless an earlier version has frozen the account.
+            self._write(left.account_id, back, RECOVERY_ACTOR, paused_at=left.frozen_in)
+        except ConcurrencyRetryExhausted:
+            log.warning("account %s was changed since a change of it broke off; it stays so", left.account_id)
+        self._resume(left.account_id)
 
     # Writing
 
@@ -118,36 +124,39 @@ class AccountChanges:
             log.warning("the note of a finished change of account %s stays for recovery: %s", account_id, fault)
 
     def _write(
-        self, account_id: str, patch: AccountPatch, actor: str, *, frozen_in: int | None = None
-    ) -> tuple[Account, int] | Refusal:
-        """One change in one transaction; returns the account and the change's id.
+        self, account_id: str, patch: AccountPatch, actor: str, *, paused_at: int | None = None
+    ) -> Account | Refusal:
+        """One change in one transaction; returns the account as it is then.
 
-        `frozen_in` is the change that froze the account for this one, which must still be the latest.
+        `paused_at` is the version at which the account was paused for this change, which must still be so.
         """
         for _ in range(ATTEMPTS):
             try:
-                return self._attempt(account_id, patch, actor, frozen_in)
+                return self._attempt(account_id, patch, actor, paused_at)
             except AccountIsCold:
                 self._balances.hydrate([account_id])
         raise ConcurrencyRetryExhausted("the cache does not keep the account")
 
-    def _attempt(
-        self, account_id: str, patch: AccountPatch, actor: str, frozen_in: int | None
-    ) -> tuple[Account, int] | Refusal:
+    def _attempt(self, account_id: str, patch: AccountPatch, actor: str, paused_at: int | None) -> Account | Refusal:
         tightened_in: int | None = None
         try:
             with self._ledger.changing(account_id) as change:
                 assert change.account is not None
-                last_change_id = change.last_change_id()
-                if frozen_in is not None and last_change_id != frozen_in:
+                if paused_at is not None and not (change.is_paused and change.account.version == paused_at):
                     raise ConcurrencyRetryExhausted("another change of the account came in between")
                 changed = changed_fields(change.account, patch.fields)
-                refusal = refuse_change(change.account, changed) or self._refuse_closing(change, changed)
+                refusal = (
+                    refuse_stale(change.account, changed, patch.expected_version)
+                    or refuse_change(change.account, changed)
+                    or self._refuse_closing(change, changed)
+                )
                 if refusal is not None:
                     return refusal
+                if paused_at is not None:
+                    change.resume()
                 if not changed:
-                    return change.account, last_change_id
-                if frozen_in is None and needs_freeze(change.account, changed, force=patch.force):
+                    return change.account
+                if paused_at is None and needs_pause(change.account, changed, force=patch.force):
                     raise ConcurrencyRetryExhausted("another change of the account came in between")
                 if "overdraft_limit_minor" in changed:
                     change.lock_balance()
@@ -159,12 +168,7 @@ class AccountChanges:
                     refusal = self._floors.tighten(account_id, limit_minor, tightened_in, force=patch.force)
                     if refusal is not None:
                         return refusal
-                written = change.write(changed, patch, actor)
-                if patch.interim:
-                    change.note_frozen(actor, written[1])
-                if frozen_in is not None:
-                    change.forget_frozen(frozen_in)
-                return written
+                return change.write(changed, patch, actor)
         except Exception:
             if tightened_in is not None:
                 self._floors.restore(account_id, tightened_in)
@@ -183,45 +187,65 @@ class AccountChanges:
             return change_not_confirmed(account.account_id)
         return account
 
-    # Changing a frozen account without pending intents
+    # Changing a paused account, of which no intent is pending
 
-    def _change_while_frozen(self, account: Account, patch: AccountPatch, actor: str) -> Account | Refusal:
-        """Freeze the account, wait until none of its intents is pending, change it; if that fails, unfreeze it."""
-        account_id = account.account_id
-        reason = f"to change it in quiet: {patch.reason}"
-        freeze = AccountPatch({"status": AccountStatus.FROZEN}, reason, interim=True)
-        outcome = self._write(account_id, freeze, actor)
-        if isinstance(outcome, Refusal):
-            return outcome
-        _, frozen_in = outcome
-        change = replace(patch, fields={"status": account.status, **patch.fields})
+    def _change_while_paused(self, account_id: str, patch: AccountPatch, actor: str) -> Account | Refusal:
+        """Pause the account, wait until none of its intents is pending, change it; if that fails, resume it."""
+        is_closing = patch.fields.get("status") is AccountStatus.CLOSED
+        if is_closing and (refusal := self._look_before_closing(account_id)):
+            return refusal
+        paused_at = self._pause(account_id, patch, actor)
+        if isinstance(paused_at, Refusal):
+            return paused_at
         done = False
         try:
             self._directory.push()
-            # A closing need not stop here: it is refused with the number of intents that are still pending.
-            if not self._pending.wait_until_none(account_id) and patch.fields.get("status") is not AccountStatus.CLOSED:
+            # Closing answers itself with the number of intents that are still pending.
+            if not self._pending.wait_until_none(account_id) and not is_closing:
                 raise ConcurrencyRetryExhausted("pending payments of the account do not reach the ledger")
             with self._recoverable(account_id, patch, actor):
-                written = self._write(account_id, change, actor, frozen_in=frozen_in)
+                written = self._write(account_id, patch, actor, paused_at=paused_at)
                 done = not isinstance(written, Refusal)
-                return written if isinstance(written, Refusal) else self._push(written[0], change)
+                return written if isinstance(written, Refusal) else self._push(written, patch)
         finally:
             if not done:
-                self._unfreeze(account, frozen_in, actor)
+                self._resume(account_id)
 
-    def _unfreeze(self, account: Account, frozen_in: int, actor: str) -> None:
-        """Restore the former status; if this fails too, recovery does it later."""
-        back = AccountPatch({"status": account.status}, reason="not changed; as before")
+    def _pause(self, account_id: str, patch: AccountPatch, actor: str) -> int | Refusal:
+        """Have the account take no payment; returns its version."""
+        with self._ledger.changing(account_id) as change:
+            assert change.account is not None
+            if change.is_paused:
+                raise ConcurrencyRetryExhausted("another change of the account is under way")
+            changed = changed_fields(change.account, patch.fields)
+            refusal = refuse_stale(change.account, changed, patch.expected_version)
+            return refusal or refuse_change(change.account, changed) or change.pause(actor)
+
+    def _resume(self, account_id: str) -> None:
+        """Have the account take payments again; if this fails, recovery does it later."""
         try:
-            self._write(account.account_id, back, actor, frozen_in=frozen_in)
+            with self._ledger.changing(account_id) as change:
+                change.resume()
             self._directory.push()
         except Fault as fault:
-            log.error("account %s may stay frozen until recovery: %s", account.account_id, fault)
+            log.error("account %s may take no payments until recovery: %s", account_id, fault)
+
+    def _look_before_closing(self, account_id: str) -> Refusal | None:
+        """Refuse to close an account that is not empty, before any payment is turned away for it."""
+        self._pending.wait_until_none(account_id)
+        for _ in range(ATTEMPTS):
+            try:
+                with self._ledger.changing(account_id) as change:
+                    return self._refuse_not_empty(change)
+            except AccountIsCold:
+                self._balances.hydrate([account_id])
+        raise ConcurrencyRetryExhausted("the cache does not keep the account")
 
     def _refuse_closing(self, change: OpenChange, changed: Mapping[str, Any]) -> Refusal | None:
-        """Refuse to close an account that is not empty. It is frozen, so no new payment can touch it meanwhile."""
-        if changed.get("status") is not AccountStatus.CLOSED:
-            return None
+        """Refuse to close an account that is not empty. It is paused, so nothing new comes in meanwhile."""
+        return self._refuse_not_empty(change) if changed.get("status") is AccountStatus.CLOSED else None
+
+    def _refuse_not_empty(self, change: OpenChange) -> Refusal | None:
         assert change.account is not None
         account_id = change.account.account_id
         balance_minor, _ = change.lock_balance()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from app.domain.authorizations import Authorization, AuthorizationState
 from app.domain.errors import ConcurrencyRetryExhausted
-from app.domain.payment import Intent, Kind, Leg, OutboxPosition, parse_payment_id
+from app.domain.payment import Intent, Kind, OutboxPosition, parse_payment_id
 from app.domain.payment_refusals import (
     amount_not_positive,
     authorization_concluded,
@@ -22,7 +22,6 @@ from app.domain.payment_refusals import (
 from app.domain.posting_plan import authorization_of
 from app.domain.refusals import Refusal
 from app.domain.reservations import ConcludeCode, ConcludeReply, Conclusion, Stale
-from app.domain.splits import allocate
 from app.domain.timestamps import to_milliseconds
 from app.services.payments.decide import Decider, NotReady
 from app.services.payments.durable_wait import Answer, DurableWait
@@ -173,7 +172,7 @@ class Authorizations:
                 self._wake()
             end = OutboxPosition(outbox_position.partition, reply.conclusion.stream_id)
             self._outcomes.acknowledged.add(end)
-            return Concluded(authorization.concluded_as(state, amount_minor), end, replayed=False)
+            return Concluded(authorization.concluded_as(state, amount_minor, end), end, replayed=False)
         if reply.code is ConcludeCode.EXPIRED:
             return authorization_concluded(authorization.payment_id, AuthorizationState.EXPIRED)
         if reply.code is ConcludeCode.BACKLOGGED:
@@ -198,7 +197,7 @@ class Authorizations:
         if earlier.state is not state or earlier.captured_minor != amount_minor:
             return authorization_concluded(authorization.payment_id, earlier.state)
         end = OutboxPosition(outbox_position.partition, earlier.stream_id)
-        return Concluded(authorization.concluded_as(state, amount_minor), end, replayed=True)
+        return Concluded(authorization.concluded_as(state, amount_minor, end), end, replayed=True)
 
     def _in_ledger(self, authorization: Authorization) -> Conclusion | None:
         """How the authorization ended, as the ledger has it; the cache forgets this after the idempotency window."""
@@ -210,15 +209,8 @@ class Authorizations:
 
 
 def conclusion_intent(authorization: Authorization, state: AuthorizationState, amount_minor: int, actor: str) -> Intent:
-    """The intent that ends an authorization. A partial capture takes every destination's part in proportion."""
-    legs: list[Leg] = []
-    if amount_minor:
-        parts = allocate(amount_minor, [-leg.amount_minor for leg in authorization.legs[1:]])
-        credited = zip(authorization.legs[1:], parts, strict=True)
-        legs = [
-            Leg(authorization.legs[0].account_id, amount_minor),
-            *(Leg(leg.account_id, -part) for leg, part in credited if part),
-        ]
+    """The intent that ends an authorization."""
+    legs = authorization.captured_legs(amount_minor) if amount_minor else []
     held = sum(abs(leg.amount_minor) for leg in legs if leg.account_id == authorization.guarded_account_id)
     return Intent(
         entity_id=authorization.entity_id,

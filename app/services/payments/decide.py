@@ -25,7 +25,12 @@ ATTEMPTS = 6
 """One attempt is enough; a cold account or a changed directory takes a second. More point to a fault."""
 
 REVOCABLE = frozenset(
-    {RefusalCode.ACCOUNT_FROZEN, RefusalCode.TWO_GUARDED_ACCOUNTS, RefusalCode.BATCH_CROSSES_PARTITIONS}
+    {
+        RefusalCode.ACCOUNT_PAUSED,
+        RefusalCode.ACCOUNT_FROZEN,
+        RefusalCode.TWO_GUARDED_ACCOUNTS,
+        RefusalCode.BATCH_CROSSES_PARTITIONS,
+    }
 )
 """Refusals that may no longer hold once an account has changed."""
 

@@ -71,7 +71,8 @@ class PaymentFinder:
             return self._history.rejected(payment_id)
         if concluded is None or authorization.state is not AuthorizationState.AUTHORIZED:
             return authorization
-        return authorization.concluded_as(concluded.state, concluded.captured_minor)
+        end = OutboxPosition(outbox_position.partition, concluded.stream_id)
+        return authorization.concluded_as(concluded.state, concluded.captured_minor, end)
 
     def find_by_external_id(self, entity_id: str, external_id: str) -> FoundPayment | RefusedPayment | None:
         """A payment by its external id; for one that the cache refused, the refusal, within the idempotency window."""

@@ -172,7 +172,7 @@ class Outcomes:
             return refusal
         if known is None:
             return refusal
-        if known.fingerprint != intent.fingerprint:
+        if not intent.has_fingerprint(known.fingerprint):
             return refuse_reused(intent, known.fingerprint)
         outbox_position = parse_payment_id(known.payment_id)
         assert outbox_position is not None
@@ -194,13 +194,13 @@ class Outcomes:
         hold.
         """
         record = self._cache.reservations.record(first_partition, intent.entity_id, intent.external_id)
-        if record is None or record.fingerprint == intent.fingerprint:
+        if record is None or intent.has_fingerprint(record.fingerprint):
             return None
         return refuse_reused(intent, record.fingerprint)
 
     def replay_or(self, request: PaymentRequest, facts: Mapping[str, AccountFacts], refusal: Refusal) -> Outcome:
-        """The refusal, or the earlier answer if the same payment came before its account was frozen or closed."""
-        if refusal.code not in (RefusalCode.ACCOUNT_FROZEN, RefusalCode.ACCOUNT_CLOSED):
+        """The refusal, or the earlier answer if the same payment was accepted before the account's state barred it."""
+        if refusal.code not in (RefusalCode.ACCOUNT_PAUSED, RefusalCode.ACCOUNT_FROZEN, RefusalCode.ACCOUNT_CLOSED):
             return refusal
         open_facts = {account_id: account.as_open() for account_id, account in facts.items()}
         intent = prepare(request, open_facts, "")
@@ -208,6 +208,6 @@ class Outcomes:
             return refusal
         partition = self._cache.partition_of(intent.guarded_account_id)
         record = self._cache.reservations.record(partition, intent.entity_id, intent.external_id)
-        if record is None or record.fingerprint != intent.fingerprint:
+        if record is None or not intent.has_fingerprint(record.fingerprint):
             return refusal
         return self._replay(partition, intent, record)

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 from app.domain.authorizations import Authorization, AuthorizationState
 from app.domain.hash_chain import LedgerTransaction
 from app.domain.journal_refusals import payment_not_posted
-from app.domain.journals import Draft, draft_refund, refund_order
+from app.domain.journals import Draft, Order
 from app.domain.ledger_rows import QueuedIntent
 from app.domain.payment import Kind, OutboxPosition, parse_payment_id
 from app.domain.payment_checks import refuse_amount, refuse_id
 from app.domain.payment_refusals import payment_not_found
 from app.domain.read_models import PostedPayment
+from app.domain.refunds import draft_refund, is_refund_repeated, refund_order, remaining_of
 from app.domain.refusals import Refusal
 from app.services.accounts.directory import DirectorySnapshot
 from app.services.payments.durable_wait import DurableWait
@@ -66,27 +67,36 @@ class Refunds:
             refusal = refuse_amount(amount_minor)
         if refusal is not None:
             return refusal
-        original = self._original(payment_id)
+        original = self.posted_payment(payment_id)
         if isinstance(original, Refusal):
             return original
         order = refund_order(original.payment_id, external_id, amount_minor, reason, actor)
 
         def drafting(snapshot: DirectorySnapshot) -> Draft | Refusal:
-            earlier = self._register.related(original.payment_id, Kind.REFUND.value)
+            returned = self._register.returned(original.payment_id, original.destination_ids)
             facts = snapshot.facts([leg.account_id for leg in original.legs])
-            return draft_refund(order, original, earlier, amount_minor, facts)
+            return draft_refund(order, original, returned, amount_minor, facts)
 
-        return self._poster.post(order, original.entity_id, drafting, dry_run=dry_run)
+        def is_repeat(order: Order, posted: LedgerTransaction) -> bool:
+            left_nothing = amount_minor is None and self._left_nothing(original, posted)
+            return is_refund_repeated(order, posted, asked_minor=amount_minor, left_nothing=left_nothing)
 
-    def list(self, payment_id: str) -> list[LedgerTransaction] | Refusal:
-        """The refunds of a payment, oldest first."""
+        return self._poster.post(order, original.entity_id, drafting, dry_run=dry_run, is_repeat=is_repeat)
+
+    def _left_nothing(self, original: PostedPayment, refund: LedgerTransaction) -> bool:
+        """Whether nothing of a payment remained after one of its refunds."""
+        returned = self._register.returned(original.payment_id, original.destination_ids, refund.chain_seq)
+        return not any(remaining_of(original, returned))
+
+    def page(self, payment_id: str, *, limit: int, after: int) -> list[LedgerTransaction] | Refusal:
+        """Up to `limit` refunds of a payment, oldest first, those after the chain_seq `after`."""
         found = self._finder.find(payment_id)
         if found is None:
             return payment_not_found(payment_id)
         original_id = found.payment_id if isinstance(found, PostedPayment) else payment_id
-        return self._register.related(original_id, Kind.REFUND.value)
+        return self._register.related(original_id, Kind.REFUND.value, limit=limit, after=after)
 
-    def _original(self, payment_id: str) -> PostedPayment | Refusal:
+    def posted_payment(self, payment_id: str) -> PostedPayment | Refusal:
         """The payment in the ledger; waits for one that is still pending."""
         found = self._finder.find(payment_id)
         outbox_position = self._pending_position(found)

@@ -31,7 +31,7 @@ from app.domain.errors import (
     LedgerUnavailable,
 )
 from app.domain.hash_chain import LedgerTransaction, transactions_from
-from app.domain.journals import Draft, Order, hold_intents, plan_journal, refuse_reused_by
+from app.domain.journals import Draft, Order, hold_intents, is_repeat, plan_journal, refuse_reused_by
 from app.domain.ledger_rows import QueuedIntent
 from app.domain.payment_refusals import rejected_by_constraint
 from app.domain.refusals import Refusal
@@ -53,6 +53,9 @@ TRIES_BESIDE_DRAINS = 3
 
 Drafting = Callable[[DirectorySnapshot], Draft | Refusal]
 """Makes the draft of an order from the accounts' facts, under the order's locks."""
+
+Repeats = Callable[[Order, LedgerTransaction], bool]
+"""Whether the ledger's transaction under an order's external id is what the order asks for."""
 
 
 @dataclass(slots=True)
@@ -87,31 +90,37 @@ class JournalPoster:
     new_attempt_id: Callable[[], str]
 
     def post(
-        self, order: Order, entity_id: str, drafting: Drafting, *, dry_run: bool = False
+        self,
+        order: Order,
+        entity_id: str,
+        drafting: Drafting,
+        *,
+        dry_run: bool = False,
+        is_repeat: Repeats = is_repeat,
     ) -> PostedJournal | Refusal:
-        """Post what an order asks for, once; the answer to a repeat is what was posted.
+        """Post what an order asks for, once; a repeat, as `is_repeat` recognises it, answers what was posted.
 
         Raises ConcurrencyRetryExhausted if the ledger could not lock the accounts; nothing was moved then.
         """
-        known = self._known(order, entity_id)
+        known = self._known(order, entity_id, is_repeat)
         if known is not None:
             return known
         with self.ledger.session(_locks(order, entity_id)) as session:
 
             def attempt(snapshot: DirectorySnapshot) -> PostedJournal | Refusal:
-                known = self._known(order, entity_id) or self._claimed(order, entity_id)
+                known = self._known(order, entity_id, is_repeat) or self._claimed(order, entity_id)
                 return known or self._attempt(session, drafting(snapshot), snapshot, dry_run=dry_run)
 
             return self.decider.decide(attempt)
 
     # Recognising a repeat
 
-    def _known(self, order: Order, entity_id: str) -> PostedJournal | Refusal | None:
+    def _known(self, order: Order, entity_id: str, is_repeat: Repeats) -> PostedJournal | Refusal | None:
         """What the ledger has under this external id."""
         posted = self.register.by_external_id(entity_id, order.external_id)
         if posted is None:
             return None
-        if posted.fingerprint != order.fingerprint:
+        if not is_repeat(order, posted):
             return refuse_reused_by(order, posted.fingerprint)
         return PostedJournal(posted, replayed=True)
 
@@ -211,4 +220,5 @@ class JournalPoster:
 def _locks(order: Order, entity_id: str) -> list[str]:
     """The names of an order's locks: for its external id, and for the payment or journal that it relates to."""
     locks = [f"external_id {entity_id} {order.external_id}"]
-    return locks if order.relates_to is None else [*locks, f"relates_to {order.relates_to}"]
+    related = [one for one in (order.relates_to, order.gives_back) if one is not None]
+    return [*locks, *(f"relates_to {one}" for one in dict.fromkeys(related))]

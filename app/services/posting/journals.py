@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from app.domain.hash_chain import LedgerTransaction
@@ -16,8 +18,12 @@ from app.domain.journals import (
     refuse_journal_ids,
     reversal_order,
 )
+from app.domain.ledger_rows import PaymentReturn
 from app.domain.payment import Kind
 from app.domain.payment_checks import refuse_id, refuse_unknown
+from app.domain.payment_refusals import entity_mismatch
+from app.domain.read_models import PostedPayment
+from app.domain.refunds import returns_by_journal, undone
 from app.domain.refusals import Refusal
 from app.services.accounts.directory import AccountDirectory, DirectorySnapshot
 from app.services.posting.journal_posting import JournalPoster, PostedJournal
@@ -29,21 +35,36 @@ if TYPE_CHECKING:
 class Journals:
     """Posts journals and reversals, and finds them."""
 
-    def __init__(self, register: LedgerTransactions, directory: AccountDirectory, poster: JournalPoster) -> None:
+    def __init__(
+        self,
+        register: LedgerTransactions,
+        directory: AccountDirectory,
+        poster: JournalPoster,
+        posted_payment: Callable[[str], PostedPayment | Refusal],
+    ) -> None:
+        """`posted_payment` finds the payment that a journal gives back, and waits for one that is pending."""
         self._register = register
         self._directory = directory
         self.poster = poster
+        self._posted_payment = posted_payment
 
     def post(self, request: JournalRequest, actor: str, *, dry_run: bool = False) -> PostedJournal | Refusal:
-        """Post a journal, once; a dry run checks everything and writes nothing."""
+        """Post a journal, once; a dry run checks everything and writes nothing.
+
+        A journal that names a payment lowers what is refundable of it by what it gives back to the payment's source.
+        """
         account_ids = request.account_ids
         facts = self._directory.snapshot().facts(account_ids)
         if refusal := refuse_journal_ids(request, facts) or refuse_unknown(account_ids, facts):
             return refusal
-        order = journal_order(request, actor)
+        payment = None if request.payment_id is None else self._posted_payment(request.payment_id)
+        if isinstance(payment, Refusal):
+            return payment
+        order = journal_order(request if payment is None else replace(request, payment_id=payment.payment_id), actor)
 
         def drafting(snapshot: DirectorySnapshot) -> Draft | Refusal:
-            return draft_journal(request, order, snapshot.facts(account_ids))
+            draft = draft_journal(request, order, snapshot.facts(account_ids))
+            return draft if payment is None or isinstance(draft, Refusal) else self._giving_back(payment, draft)
 
         return self.poster.post(order, facts[account_ids[0]].entity_id, drafting, dry_run=dry_run)
 
@@ -56,15 +77,32 @@ class Journals:
         original = self.find(journal_id)
         if original is None:
             return journal_not_found(journal_id)
-        order = reversal_order(journal_id, external_id, reason, actor)
+        returns = self._register.returns_of(original)
+        gives_back = returns[0].payment_id if returns else None
+        order = reversal_order(journal_id, external_id, reason, actor, gives_back)
 
         def drafting(snapshot: DirectorySnapshot) -> Draft | Refusal:
             earlier = self.reversal_of(journal_id)
             if earlier is not None:
                 return journal_already_reversed(journal_id, earlier.payment_id)
-            return draft_reversal(order, original, snapshot.facts([entry.account_id for entry in original.entries]))
+            facts = snapshot.facts([entry.account_id for entry in original.entries])
+            return draft_reversal(order, original, facts, self._undone(returns))
 
         return self.poster.post(order, original.entity_id, drafting, dry_run=dry_run)
+
+    def _giving_back(self, payment: PostedPayment, draft: Draft) -> Draft | Refusal:
+        """A draft with what it gives back of a payment, under the lock of the payment."""
+        if payment.entity_id != draft.entity_id:
+            return entity_mismatch(journal_entity_id=draft.entity_id, payment_entity_id=payment.entity_id)
+        returned = self._register.returned(payment.payment_id, payment.destination_ids)
+        returns = returns_by_journal(payment, returned, draft.legs)
+        return returns if isinstance(returns, Refusal) else replace(draft, returns=returns)
+
+    def _undone(self, returns: Sequence[PaymentReturn]) -> list[PaymentReturn]:
+        if not returns:
+            return []
+        returned = self._register.returned(returns[0].payment_id, [one.account_id for one in returns])
+        return undone(returns, returned)
 
     def find(self, journal_id: str) -> LedgerTransaction | None:
         """A journal or a reversal; None if there is none."""
@@ -73,4 +111,4 @@ class Journals:
 
     def reversal_of(self, journal_id: str) -> LedgerTransaction | None:
         """The reversal of a journal; None if there is none."""
-        return next(iter(self._register.related(journal_id, Kind.REVERSAL.value)), None)
+        return next(iter(self._register.related(journal_id, Kind.REVERSAL.value, limit=1)), None)

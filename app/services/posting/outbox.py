@@ -194,7 +194,7 @@ def claimed_by_others(cache: Cache, queued: Sequence[QueuedIntent]) -> dict[str,
         if first is None or first == one.outbox_position.partition:
             continue
         record = cache.reservations.record(first, *one.key)
-        if record is not None and record.fingerprint != one.intent.fingerprint:
+        if record is not None and not one.intent.has_fingerprint(record.fingerprint):
             refused[one.outbox_position.payment_id] = refuse_reused(one.intent, record.fingerprint)
     return refused
 
