@@ -200,7 +200,7 @@ def get_balance(account_id: str) -> Response:
             available_minor=funds.available_minor,
             currency_code=balance.facts.currency_code,
             version=funds.version,
-            updated_at=rfc3339(balance.cached.updated_at),
+            updated_at=rfc3339(min(balance.cached.updated_at, services().now())),
         )
     )
     response.headers["ETag"] = etag

@@ -1,6 +1,7 @@
 """Payments as the API shows them: in the answer to a submission, and whenever they are read."""
 
 from collections.abc import Sequence
+from datetime import datetime
 
 from msgspec import UNSET, UnsetType
 
@@ -8,11 +9,11 @@ from app.api.context import services
 from app.api.payment_schema import AcknowledgedPayment, DestinationBody, FundsAfter, PaymentBody, PaymentEntry, Reason
 from app.domain.authorizations import Authorization, AuthorizationState
 from app.domain.ledger_rows import QueuedIntent
-from app.domain.payment import Kind, Leg, parse_payment_id
+from app.domain.payment import Kind, Leg, OutboxPosition, parse_payment_id
 from app.domain.posting_plan import authorization_of
 from app.domain.read_models import PostedPayment, RejectedPayment
 from app.domain.refusals import Refusal
-from app.domain.timestamps import from_milliseconds, rfc3339
+from app.domain.timestamps import from_milliseconds, rfc3339, to_milliseconds
 from app.services.payments.find import RefusedPayment
 from app.services.payments.outcomes import Accepted
 from app.services.proofs.readiness import DURABLE_IN_LEDGER
@@ -23,7 +24,7 @@ def acknowledged(accepted: Accepted, durability: str) -> AcknowledgedPayment:
     if accepted.is_dry_run:
         return _rehearsed(accepted)
     intent = accepted.intent
-    accepted_at = rfc3339(from_milliseconds(accepted.outbox_position.accepted_at_ms))
+    accepted_at = rfc3339(_accepted_at(accepted.outbox_position))
     return AcknowledgedPayment(
         payment_id=accepted.payment_id,
         external_id=intent.external_id,
@@ -47,7 +48,13 @@ def _expires_at(accepted: Accepted) -> str | UnsetType:
     """When an authorization expires; other payments do not."""
     if accepted.intent.expires_in_s is None and accepted.intent.kind != Kind.AUTHORIZATION:
         return UNSET
-    return rfc3339(authorization_of(QueuedIntent(accepted.outbox_position, accepted.intent)).expires_at)
+    queued = QueuedIntent(accepted.outbox_position, accepted.intent)
+    return rfc3339(authorization_of(queued, to_milliseconds(services().now())).expires_at)
+
+
+def _accepted_at(outbox_position: OutboxPosition) -> datetime:
+    """When a payment was accepted, as far as its outbox position tells."""
+    return from_milliseconds(outbox_position.accepted_at_ms(to_milliseconds(services().now())))
 
 
 def _acknowledged_state(accepted: Accepted) -> str:
@@ -112,7 +119,7 @@ def payment_body(
 
 def _pending_body(queued: QueuedIntent) -> PaymentBody:
     intent = queued.intent
-    accepted_at = from_milliseconds(queued.outbox_position.accepted_at_ms)
+    accepted_at = _accepted_at(queued.outbox_position)
     return PaymentBody(
         payment_id=queued.outbox_position.payment_id,
         external_id=intent.external_id,
@@ -200,7 +207,7 @@ def _rejected_body(rejected: RejectedPayment) -> PaymentBody:
         currency_code=rejected.intent["currency_code"],
         description=rejected.intent["description"],
         metadata=rejected.intent["metadata"],
-        accepted_at=rfc3339(from_milliseconds(outbox_position.accepted_at_ms)) if outbox_position else None,
+        accepted_at=rfc3339(_accepted_at(outbox_position)) if outbox_position else None,
         rejected_at=rfc3339(rejected.rejected_at),
         reason=_reason(rejected.refusal),
     )
