@@ -145,9 +145,10 @@ class DrainLoop:
 def beat(heartbeats: Heartbeats, progress: DrainProgress, stopped: Event) -> None:
     """Say how the drain is, until told to stop."""
     process = f"{platform.node()}:{os.getpid()}"
-    while not stopped.wait(HEARTBEAT_S):
+    while not stopped.is_set():
         with suppress(Fault):
             heartbeats.beat(process, progress.idle_s, progress.failure)
+        stopped.wait(HEARTBEAT_S)
 
 
 class DrainJob:

@@ -153,7 +153,7 @@ def submit_batch(call: Call[_Outline]) -> Answer:
         requests = [one for one in wanted if isinstance(one, PaymentRequest)]
         outcomes = _in_place(wanted, batches.submit(requests, call.actor, dry_run=dry_run))
     durability = call.here.readiness.durability()
-    return json_answer(BatchBody([BatchItem(*_answer(outcome, durability)) for outcome in outcomes]))
+    return json_answer(BatchBody([BatchItem(*_answer(outcome, durability, now)) for outcome in outcomes]))
 
 
 def _wanted(raw: bytes | Raw, now: datetime) -> RequestOrRefusal:
@@ -172,14 +172,14 @@ def _in_place(wanted: Sequence[RequestOrRefusal], decided: Sequence[Any]) -> lis
 
 
 def _answer(
-    outcome: Outcome | Fault, durability: str
+    outcome: Outcome | Fault, durability: str, now: datetime
 ) -> tuple[int, bool, AcknowledgedPayment | None, dict[str, Any] | None]:
     """Status, whether it is a replay, and the payment or the problem."""
     if isinstance(outcome, Fault):
         outcome = refusal_of(outcome)
     if isinstance(outcome, Refusal):
         return status_of(outcome.code), outcome.replayed, None, problem_members(outcome)
-    return acknowledged_status(outcome), outcome.replayed, acknowledged(outcome, durability), None
+    return acknowledged_status(outcome), outcome.replayed, acknowledged(outcome, durability, now), None
 
 
 # Streams
@@ -225,7 +225,7 @@ class _Stream(Iterator[bytes]):
         except Exception as error:  # the answer has begun, so nobody else can turn this into one
             outcomes = [unexpected(error)] * len(lines)
         return _encode_lines(
-            BatchLine(*_answer(outcome, self._durability), line.number)
+            BatchLine(*_answer(outcome, self._durability, self._now()), line.number)
             for line, outcome in zip(lines, outcomes, strict=True)
         )
 

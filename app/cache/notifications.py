@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable
 from threading import Event, Thread
+from typing import Any
 
 import msgspec
 import redis
@@ -58,6 +59,7 @@ class Subscriber:
             while not self._stopped.is_set():
                 message = pubsub.get_message(timeout=_LISTEN_S)
                 if message is None:
+                    self._require_primary()
                     continue
                 if message["type"] == "subscribe":
                     # Asked after the subscription began, so that no notice is missed in between.
@@ -66,3 +68,10 @@ class Subscriber:
                 elif message["type"] == "message":
                     for notice in decode_notices(message["data"]):
                         self._on_notice(notice)
+
+    def _require_primary(self) -> None:
+        """Leave a server that has become a replica: the drains publish on the new primary."""
+        info: Any = self._client.info("replication")
+        if info["role"] != "master":
+            self._client.connection_pool.disconnect()
+            raise redis.ConnectionError(f"the server is a replica (role {info['role']})")
