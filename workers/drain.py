@@ -134,7 +134,7 @@ class DrainLoop:
         self._bell.clear()
         if not any(self._drain.cache.outbox.backlog().values()):
             return
-        job = DrainJob(self._drain, self._progress, self._stopped)
+        job = DrainSpell(self._drain, self._progress, self._stopped)
         job.run()
         if job.has_drained:
             with suppress(Fault):
@@ -151,7 +151,7 @@ def beat(heartbeats: Heartbeats, progress: DrainProgress, stopped: Event) -> Non
         stopped.wait(HEARTBEAT_S)
 
 
-class DrainJob:
+class DrainSpell:
     """One spell of draining: when it last had work, and when it last renewed its mark."""
 
     def __init__(self, drain: Drain, progress: DrainProgress | None = None, stopped: Event | None = None) -> None:

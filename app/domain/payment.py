@@ -130,7 +130,8 @@ class Leg:
 class Intent:
     """A decided movement as the outbox keeps it, with everything that posting needs.
 
-    `hold_minor` is held on the guarded account until the intent is settled; 0 if the balance rises.
+    `hold_minor` is held on the guarded account until the intent is settled, an authorization's until it is concluded;
+    0 if the balance rises.
     """
 
     entity_id: str

@@ -8,7 +8,7 @@ import pytest
 
 from app.domain.accounts import DEFAULT_ENTITY
 from app.ledger.accounts import LedgerAccounts
-from app.wiring.verbs import build_engine
+from app.wiring.services import build_engine
 from tests.api.world import BANK, World, assert_problem, payment
 
 COMPOSED, DECOMPOSED = "caf\u00e9", "cafe\u0301"

@@ -8,7 +8,7 @@ from app.cache import keys
 from app.domain.payment import parse_payment_id
 from app.domain.timestamps import parse_time
 from app.services.posting.outbox import JOURNAL_PATIENCE_MS
-from app.wiring.verbs import build_expiry
+from app.wiring.services import build_expiry
 from app.wiring.workers import build_drain, wall_clock_ms
 from tests.api.world import World
 from tests.patience import until
