@@ -142,7 +142,7 @@ WHERE guarded_account_id = ANY(%s) AND state = 'authorized' AND hold_minor > 0
 
 
 class LedgerReconciliation(LedgerChains):
-    """The books, for whoever proves that they are right and that the cache agrees; `records` keep what was found."""
+    """Reads the ledger for proofs that it is right and that the cache agrees. `records` keep what was found."""
 
     def __init__(self, database_url: str) -> None:
         super().__init__(database_url)
