@@ -7,6 +7,7 @@ import pytest
 
 from app.domain.accounts import AccountType
 from app.domain.errors import LedgerConstraintViolated, Misconfigured
+from app.domain.money import Asset
 from app.domain.refusals import Refusal, RefusalCode
 from app.ledger.accounts import LedgerAccounts
 from app.services.accounts.accounts import AccountRequest
@@ -23,8 +24,11 @@ WANTED: dict[str, Any] = {
 }
 
 
+EURO = Asset("EUR", 2, "Euro")
+
+
 def test_an_account_is_created_with_its_balance_row_and_its_audit_event(world: World) -> None:
-    account, created = world.ledger_accounts.create(WANTED, "key:x")
+    account, created = world.ledger_accounts.create(WANTED, "key:x", EURO)
     assert created
     assert (account.account_id, account.type, account.metadata) == ("alice", AccountType.LIABILITY, {"a": [1, None]})
     assert world.rows("SELECT normal_sign, floor_minor, balance_minor, version, entry_count FROM account_balance") == [
@@ -34,8 +38,8 @@ def test_an_account_is_created_with_its_balance_row_and_its_audit_event(world: W
 
 
 def test_creating_an_account_again_returns_the_existing_one_and_writes_nothing(world: World) -> None:
-    first, _ = world.ledger_accounts.create(WANTED, "key:x")
-    again, created = world.ledger_accounts.create(WANTED | {"name": "Other"}, "key:y")
+    first, _ = world.ledger_accounts.create(WANTED, "key:x", EURO)
+    again, created = world.ledger_accounts.create(WANTED | {"name": "Other"}, "key:y", EURO)
     assert (again, created) == (first, False)
     assert world.rows("SELECT count(*) FROM audit_event") == [(1,)]
 
@@ -46,7 +50,7 @@ def test_one_of_many_concurrent_creations_creates_the_account(world: World) -> N
     def create() -> None:
         ledger = LedgerAccounts(world.engine, 4)
         barrier.wait()
-        created.append(ledger.create(WANTED, "key:x")[1])
+        created.append(ledger.create(WANTED, "key:x", EURO)[1])
 
     threads = [Thread(target=create) for _ in range(8)]
     for thread in threads:

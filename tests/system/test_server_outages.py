@@ -90,8 +90,8 @@ def test_drains_that_are_gone_are_missed_within_seconds(system: System, client: 
 
 
 def test_every_process_says_who_it_is(system: System) -> None:
-    named = {one["name"] for one in system.cache().client_list()}
-    assert {"holdfast-api", "holdfast-drain", "holdfast-schedule", "holdfast-subscriber"} <= named
+    cache, names = system.cache(), {"holdfast-api", "holdfast-drain", "holdfast-schedule", "holdfast-subscriber"}
+    until(lambda: names <= {one["name"] for one in cache.client_list()})
     user = conninfo_to_dict(system.running.database_url)["user"]
     sessions = system.sql("SELECT DISTINCT application_name FROM pg_stat_activity WHERE usename = %s", user)
     assert sessions
