@@ -126,8 +126,8 @@ BY: Parameter[TimeBasis | None] = Parameter(
     "by",
     _time_basis,
     None,
-    {"type": "string", "enum": [one.value for one in TimeBasis], "default": TimeBasis.EFFECTIVE.value},
-    "Which times count at the instant: when entries take effect, or when they were posted. Only with an instant.",
+    {"type": "string", "enum": [one.value for one in TimeBasis]},
+    "Which times count at the instant: when entries take effect, as without it, or when they were posted. Only with an instant.",
 )
 
 
