@@ -127,7 +127,8 @@ BY: Parameter[TimeBasis | None] = Parameter(
     _time_basis,
     None,
     {"type": "string", "enum": [one.value for one in TimeBasis]},
-    "Which times count at the instant: when entries take effect, as without it, or when they were posted. Only with an instant.",
+    "Which times count at the instant: when entries take effect, as without it, or when they were posted. Only with an "
+    "instant.",
 )
 
 
