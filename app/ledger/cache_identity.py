@@ -20,13 +20,14 @@ from app.domain.cache_identity import (
 from app.domain.errors import CacheUnavailable, ConcurrencyConflict, Misconfigured
 from app.domain.payment import stream_id_order
 from app.ledger.connections import LedgerConnection, SessionLimits, connect
-from app.ledger.reconciliation import SETTLED
+from app.ledger.proof_records import BREAK_EVENT
+from app.ledger.reconciliation import settled_payments
 
 PATIENCE_S = 2.0
 """How long one process waits for another that opens the cache. A request that waits longer is told to come again."""
 
 _OPENING_LOCK = 477_018
-"""The advisory lock of whoever opens the cache, any number of our own. It ends with its session."""
+"""The number of the advisory lock that a process holds while it opens the cache. The lock ends with its session."""
 
 _REMEMBERED = """
 SELECT p.partition, p.last_position, i.identity, i.opened_at IS NOT NULL, i.last_ms, i.last_sequence, i.entries_added,
@@ -78,7 +79,6 @@ _ACCEPT = """
 UPDATE reconciliation_break SET state = 'accepted', reason_code = 'loss_accepted', owner = %s
 WHERE kind = %s AND state IN ('open', 'investigating') RETURNING break_id, subject
 """
-_BREAK_EVENT = "INSERT INTO reconciliation_break_event (break_id, actor, state, note) VALUES (%s, %s, %s, %s)"
 _MISSING = "payments that were acknowledged are missing in the cache and in the ledger"
 WATCH = "cache identity"
 """The actor of these breaks."""
@@ -162,7 +162,7 @@ class LedgerCacheIdentity:
 
     def settled(self, payment_ids: Collection[str]) -> set[str]:
         """Which of these payments the ledger has answered."""
-        return {row[0] for row in self._ledger.rows(SETTLED, {"ids": list(payment_ids)})} if payment_ids else set()
+        return settled_payments(self._ledger, payment_ids) if payment_ids else set()
 
     def name_lost(self, generation: int, payment_ids: Collection[str]) -> None:
         """Name acknowledged payments as lost when the cache was opened as this generation."""
@@ -190,7 +190,7 @@ class LedgerCacheIdentity:
         with self._ledger.transaction() as connection:
             accepted = connection.execute(_ACCEPT, (actor, BreakKind.CACHE_LOST)).fetchall()
             for break_id, _ in accepted:
-                connection.execute(_BREAK_EVENT, (break_id, actor, "accepted", reason))
+                connection.execute(BREAK_EVENT, (break_id, actor, "accepted", reason))
         return [subject for _, subject in accepted]
 
 
@@ -198,7 +198,7 @@ def _add_break(connection: psycopg.Connection[Any], generation: int, figures: Ma
     [(run_id,)] = connection.execute(_BEGIN_RUN).fetchall()
     values = (BreakKind.CACHE_LOST, _subject(generation), Jsonb(figures), run_id, run_id)
     [(break_id,)] = connection.execute(_ADD_BREAK, values).fetchall()
-    connection.execute(_BREAK_EVENT, (break_id, WATCH, "open", f"found by run {run_id}"))
+    connection.execute(BREAK_EVENT, (break_id, WATCH, "open", f"found by run {run_id}"))
 
 
 def _subject(generation: int) -> str:

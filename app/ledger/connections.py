@@ -96,8 +96,8 @@ def connect(
 ) -> psycopg.Connection[Any]:
     """Open a connection that acts as the app's role; Misconfigured if the server does not let it.
 
-    Without `patience_s` the connection waits for a frozen server until that goes on. With `prepares` it prepares what
-    it sends often: that saves a drain time, and whoever does it must be ready to send a statement again.
+    Without `patience_s` the connection waits for a frozen server until that goes on. With `prepares` it prepares
+    statements that it sends often. That saves a drain time, but a caller must be ready to send a statement again.
     """
     known = conninfo_to_dict(database_url)
     chosen = {name: value for name, value in _KEEPALIVES.items() if name not in known}

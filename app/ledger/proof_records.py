@@ -26,7 +26,7 @@ _RESOLVE_HEALED = """
 UPDATE reconciliation_break SET state = 'resolved', reason_code = 'healed'
 WHERE kind = %s AND subject = %s AND state IN ('open', 'investigating') RETURNING break_id
 """
-_BREAK_EVENT = "INSERT INTO reconciliation_break_event (break_id, actor, state, note) VALUES (%s, %s, %s, %s)"
+BREAK_EVENT = "INSERT INTO reconciliation_break_event (break_id, actor, state, note) VALUES (%s, %s, %s, %s)"
 _INVESTIGATE = """
 UPDATE reconciliation_break SET state = 'investigating'
 WHERE kind = %s AND subject = %s AND state IN ('open', 'investigating') RETURNING break_id
@@ -76,7 +76,7 @@ class ProofRecords:
         """Keep that it is corrected."""
         with self._ledger.transaction() as connection:
             for (break_id,) in connection.execute(_RESOLVE_HEALED, (found.kind, found.subject)).fetchall():
-                connection.execute(_BREAK_EVENT, (break_id, RECONCILER, "resolved", f"corrected by run {run_id}"))
+                connection.execute(BREAK_EVENT, (break_id, RECONCILER, "resolved", f"corrected by run {run_id}"))
 
     def finish_run(self, run_id: int, report: ProofReport, ranges: Sequence[ChainRange], *, full: bool) -> int:
         """Keep what a run found and move the cursors; returns the number of open breaks.
@@ -89,7 +89,7 @@ class ProofRecords:
             if full:
                 for (break_id,) in connection.execute(_RESOLVE_UNSEEN, (run_id, BreakKind.CACHE_LOST)).fetchall():
                     note = f"not seen by full run {run_id}"
-                    connection.execute(_BREAK_EVENT, (break_id, RECONCILER, "resolved", note))
+                    connection.execute(BREAK_EVENT, (break_id, RECONCILER, "resolved", note))
             for part in ranges:
                 if part.head is not None and part.up_to > part.cursor:
                     connection.execute(_MOVE_CURSOR, (part.partition, part.up_to))
@@ -105,7 +105,7 @@ def _record(connection: psycopg.Connection[Any], run_id: int, found: Break) -> N
     parameters = {"kind": found.kind, "subject": found.subject, "figures": Jsonb(found.figures), "run": run_id}
     break_id, is_new = connection.execute(_RECORD_BREAK, parameters).fetchall()[0]
     if is_new:
-        connection.execute(_BREAK_EVENT, (break_id, RECONCILER, "open", f"found by run {run_id}"))
+        connection.execute(BREAK_EVENT, (break_id, RECONCILER, "open", f"found by run {run_id}"))
 
 
 def _repair(
@@ -116,7 +116,7 @@ def _repair(
     for one in breaks:
         for (break_id,) in connection.execute(_INVESTIGATE, (one.kind, one.subject)).fetchall():
             note = f"the cache is rebuilt from the ledger: {reason}"
-            connection.execute(_BREAK_EVENT, (break_id, actor, "investigating", note))
+            connection.execute(BREAK_EVENT, (break_id, actor, "investigating", note))
 
 
 def _one(connection: psycopg.Connection[Any], query: str, parameters: Sequence[Any]) -> int:

@@ -1,9 +1,10 @@
 """What a proof reads from the ledger: the ledger compared with itself, and what the cache is compared with."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 from app.domain.breaks import Break, BreakKind, ChainRange
+from app.ledger.connections import LedgerConnection
 from app.ledger.cross_checks import CROSS_CHECKS
 from app.ledger.hash_chain import LedgerChains
 from app.ledger.hydration_rows import FOR_HYDRATION, Hydration, hydration_from
@@ -127,18 +128,22 @@ FROM unnest(%s::text[], %s::bigint[]) AS w (account_id, entry_number)
 LEFT JOIN account_balance b USING (account_id)
 LEFT JOIN entry e ON e.account_id = w.account_id AND e.entry_number = w.entry_number
 """
-SETTLED = """
+_SETTLED = """
 SELECT payment_id FROM ledger_transaction WHERE payment_id = ANY(%(ids)s)
 UNION SELECT payment_id FROM payment_rejection WHERE payment_id = ANY(%(ids)s)
 UNION SELECT payment_id FROM payment_duplicate WHERE payment_id = ANY(%(ids)s)
 UNION SELECT payment_id FROM hold WHERE payment_id = ANY(%(ids)s)
 UNION SELECT intent_id FROM hold_event WHERE intent_id = ANY(%(ids)s)
 """
-"""Which payments the ledger has answered, in one way or another."""
 _OPEN_AUTHORIZATIONS = """
 SELECT guarded_account_id, payment_id, hold_minor FROM hold
 WHERE guarded_account_id = ANY(%s) AND state = 'authorized' AND hold_minor > 0
 """
+
+
+def settled_payments(ledger: LedgerConnection, payment_ids: Collection[str]) -> set[str]:
+    """Which of these payments the ledger has answered, in one way or another."""
+    return {row[0] for row in ledger.rows(_SETTLED, {"ids": list(payment_ids)})}
 
 
 class LedgerReconciliation(LedgerChains):
@@ -251,7 +256,7 @@ class LedgerReconciliation(LedgerChains):
 
     def settled(self, payment_ids: Sequence[str]) -> set[str]:
         """Which of these payments the ledger has answered."""
-        return {row[0] for row in self._ledger.rows(SETTLED, {"ids": list(payment_ids)})}
+        return settled_payments(self._ledger, payment_ids)
 
     def open_authorizations(self, account_ids: Sequence[str]) -> dict[str, dict[str, int]]:
         """The amounts that open authorizations hold on these accounts: by account, by payment id."""

@@ -13,12 +13,12 @@ delivered again, which the ledger answers once.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from threading import Event, RLock, Thread
 from typing import TYPE_CHECKING
 
-from app.domain.cache_identity import CacheJudgement, RememberedCache, judge, last_known, loss_figures
+from app.domain.cache_identity import CacheJudgement, FoundPartition, RememberedCache, judge, last_known, loss_figures
 from app.domain.errors import CacheUnavailable, Fault
 from app.services.payments.acknowledged_tail import AcknowledgedTail
 
@@ -35,6 +35,9 @@ PATIENCE_S = 2.0
 
 FORGET_PER_TRIP = 2_000
 """Accounts that are forgotten in one round trip: ten milliseconds of the server's time."""
+
+Seen = tuple[RememberedCache, Mapping[int, FoundPartition]]
+"""One look: what the ledger remembers, and then what the cache has, by partition."""
 
 BEING_OPENED = "the cache is closed: it is being opened again from the ledger"
 
@@ -70,7 +73,7 @@ class CacheIdentity:
             self._server = server
             if self._is_looking or server == self._met:
                 return  # looking needs connections too
-            if self._look() and self._met:
+            if self._look() is not None and self._met:
                 log.warning("the cache was restarted or replaced, and nothing that is known is missing in it")
             self._met = server
 
@@ -86,8 +89,7 @@ class CacheIdentity:
     def note(self) -> None:
         """Look now, and have the ledger remember what was seen."""
         with self._alone():
-            self._look()
-            self._note()
+            self._note(*(self._look() or self._seen()))
 
     def open(self, partitions: Collection[int], directory_version: int) -> None:
         """Have these partitions require at least this directory version, and open what is closed."""
@@ -105,31 +107,31 @@ class CacheIdentity:
 
     # Looking
 
-    def _look(self) -> bool:
-        """Look at everything, and open what is not well; returns whether all was well."""
+    def _look(self) -> Seen | None:
+        """Look at everything, and open what is not well; returns what was seen, or None if not all was well."""
         self._is_looking = True
         try:
-            remembered, judgement = self._judged()
+            acknowledged = self.acknowledged.highest()
+            remembered, found = self._seen()
             self._follow(remembered.generation)
-            if not judgement.is_well:
-                self._open_again()
-            return judgement.is_well
+            if judge(remembered, found, acknowledged).is_well:
+                return remembered, found
+            self._open_again()
+            return None
         finally:
             self._is_looking = False
 
-    def _judged(self) -> tuple[RememberedCache, CacheJudgement]:
+    def _seen(self) -> Seen:
         """The order matters: all that the memory names must have been in the cache before it is looked at."""
-        acknowledged = self.acknowledged.highest()
         remembered = self._ledger.remembered()
-        return remembered, judge(remembered, self._cache.partition_states.look(), acknowledged)
+        return remembered, self._cache.partition_states.look()
 
-    def _note(self) -> None:
-        """Raise the beat of the partitions in which something came or went, and remember them as they are."""
-        remembered = self._ledger.remembered()
+    def _note(self, remembered: RememberedCache, found: Mapping[int, FoundPartition]) -> None:
+        """Raise the beat of the partitions in which something came or went, and remember them as they were seen."""
         is_other_server = remembered.server != self._server
         changed = {
             number: one
-            for number, one in self._cache.partition_states.look().items()
+            for number, one in found.items()
             if is_other_server or not remembered.partitions[number].shows(one)
         }
         if changed:
@@ -176,7 +178,9 @@ class CacheIdentity:
     def _open_again(self) -> None:
         """Close all partitions, record what was lost, make the accounts cold, and open the partitions again."""
         with self._ledger.opening():
-            remembered, judgement = self._judged()
+            acknowledged = self.acknowledged.highest()
+            remembered, found = self._seen()
+            judgement = judge(remembered, found, acknowledged)
             if remembered.generation != self._generation:
                 self._follow(remembered.generation)
             if judgement.is_well:
@@ -189,7 +193,7 @@ class CacheIdentity:
                 self._forget_accounts(judgement)
             self._open(identity, known)
             self._ledger.finish_opening(identity)
-            self._note()
+            self._note(*self._seen())
             log.warning("the cache is open as generation %d; its accounts come back from the ledger", generation)
 
     def _last_known(self, remembered: RememberedCache) -> dict[int, str]:
