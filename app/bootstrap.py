@@ -1,5 +1,8 @@
 """Makes sure that the pinned packages are installed before anything imports them. Standard library only.
 
+Versions are pinned in requirements*.txt; the lock file beside each adds the hashes of the packages, and pip installs
+nothing that has another. .ci/lock writes the lock files.
+
 An interpreter that has every package at its pinned version is used as it is. Otherwise an environment is
 made in `.venv` of the project, or in the data directory when the project cannot be written to, and this
 process continues in it.
@@ -25,9 +28,17 @@ EMBEDDED = "requirements-embedded.txt"
 TESTS = "requirements-dev.txt"
 BENCH = "requirements-bench.txt"
 
+WHEELHOUSE = "HOLDFAST_WHEELHOUSE"
+
 _CONTINUED = "HOLDFAST_BOOTSTRAP_PID"  # exec keeps the pid, so our own value differs from an inherited one
 _PIN = re.compile(r"^(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*)(\[[^\]]*\])?==(?P<version>[^\s;#]+)\s*(#.*)?$")
 _OLDEST = (3, 11)
+
+UNREACHABLE = "Packages come from PyPI or the index that PIP_INDEX_URL names: is it reachable? Then start again."
+MISSING_IN_WHEELHOUSE = (
+    "Packages come from {wheelhouse} alone. Fill it on a machine with a network, the same Python version and the same "
+    "kind of processor: python3 -m pip download -d {wheelhouse} -r requirements.lock -r requirements-embedded.lock"
+)
 
 
 class BootstrapError(Exception):
@@ -35,11 +46,17 @@ class BootstrapError(Exception):
 
 
 def ensure(
-    project: Path, data_dir: Path, argv: Sequence[str], *, for_tests: bool = False, for_bench: bool = False
+    project: Path,
+    data_dir: Path,
+    argv: Sequence[str],
+    *,
+    for_tests: bool = False,
+    for_bench: bool = False,
+    wheelhouse: Path | None = None,
 ) -> None:
     """Returns if this interpreter has all packages; otherwise continues this command in one that has.
 
-    `argv` is the command line after `python3 -m app`.
+    `argv` is the command line after `python3 -m app`. With a `wheelhouse` packages come from that directory alone.
     """
     files = requirement_files(project, for_tests=for_tests, for_bench=for_bench)
     own_home = Path(sys.prefix)
@@ -47,7 +64,7 @@ def ensure(
         return
     if os.environ.get(_CONTINUED) == str(os.getpid()):
         raise BootstrapError(f"Packages are still missing after their installation: {', '.join(missing(files))}.")
-    continue_in(prepare(homes(project, data_dir), files), project, argv)
+    continue_in(prepare(homes(project, data_dir), files, wheelhouse or given_wheelhouse()), project, argv)
 
 
 def requirement_files(project: Path, *, for_tests: bool, for_bench: bool = False) -> list[Path]:
@@ -85,7 +102,15 @@ def homes(project: Path, data_dir: Path) -> list[Path]:
     return [project / ".venv", data_dir.absolute() / "venv"]
 
 
-def prepare(candidates: Sequence[Path], files: Sequence[Path]) -> Path:
+def given_wheelhouse() -> Path | None:
+    """The directory of packages that the environment names."""
+    name = os.environ.get(WHEELHOUSE)
+    if name and not Path(name).is_dir():
+        raise BootstrapError(f"{WHEELHOUSE} must name a directory of packages, and {name} is none.")
+    return Path(name).absolute() if name else None
+
+
+def prepare(candidates: Sequence[Path], files: Sequence[Path], wheelhouse: Path | None = None) -> Path:
     """The interpreter of an environment with all packages, made or refreshed if there is none."""
     for home in candidates:
         if is_stamped(home, files) and is_usable(home):
@@ -93,7 +118,7 @@ def prepare(candidates: Sequence[Path], files: Sequence[Path]) -> Path:
     home = first_writable(candidates)
     with locked(home):
         if not (is_stamped(home, files) and is_usable(home)):
-            build(home, files)
+            build(home, files, wheelhouse)
     return interpreter(home)
 
 
@@ -109,7 +134,7 @@ def first_writable(candidates: Sequence[Path]) -> Path:
     )
 
 
-def build(home: Path, files: Sequence[Path]) -> None:
+def build(home: Path, files: Sequence[Path], wheelhouse: Path | None = None) -> None:
     """Creates the environment if needed and installs the packages; the stamp comes last."""
     installer = [str(interpreter(home)), "-m", "pip"]
     if not is_usable(home):
@@ -118,16 +143,21 @@ def build(home: Path, files: Sequence[Path]) -> None:
         installer = borrowed_pip(home)
     count = sum(len(pins(file.read_text())) for file in files)
     with step(f"installing {count} packages"):
-        options = [option for file in files for option in ("-r", str(file))]
-        run([*installer, "install", "--no-input", "--disable-pip-version-check", *options], home)
+        options = ["--require-hashes", *(option for file in files for option in ("-r", str(file.with_suffix(".lock"))))]
+        source = ["--no-index", "--find-links", str(wheelhouse)] if wheelhouse else []
+        advice = MISSING_IN_WHEELHOUSE.format(wheelhouse=wheelhouse) if wheelhouse else UNREACHABLE
+        run([*installer, "install", "--no-input", "--disable-pip-version-check", *source, *options], home, advice)
     stamp(home, files)
 
 
 def create(home: Path) -> list[str]:
-    """Makes an empty environment; returns the command line of an installer for it."""
+    """Makes an empty environment; returns the command line of an installer for it.
+
+    The pip of this interpreter serves if there is one: to install another takes longer than half the packages do.
+    """
     clear(home)
     python = getattr(sys, "_base_executable", sys.executable)
-    has_own_pip = importlib.util.find_spec("ensurepip") is not None
+    has_own_pip = importlib.util.find_spec("pip") is None and importlib.util.find_spec("ensurepip") is not None
     if not has_own_pip:
         borrowed_pip(home)  # says what to install when there is none to borrow
     version = ".".join(str(part) for part in sys.version_info[:3])
@@ -137,7 +167,7 @@ def create(home: Path) -> list[str]:
 
 
 def borrowed_pip(home: Path) -> list[str]:
-    """The pip of this interpreter, pointed at the environment, for systems that split ensurepip off."""
+    """The pip of this interpreter, pointed at the environment."""
     if importlib.util.find_spec("pip") is None:
         version = f"{sys.version_info[0]}.{sys.version_info[1]}"
         raise BootstrapError(
@@ -147,8 +177,8 @@ def borrowed_pip(home: Path) -> list[str]:
     return [sys.executable, "-m", "pip", "--python", str(interpreter(home))]
 
 
-def run(command: Sequence[str], home: Path) -> None:
-    """Runs one step with its output in a log; a failure shows the end of it."""
+def run(command: Sequence[str], home: Path, advice: str = "") -> None:
+    """Runs one step with its output in a log; a failure shows the end of it, and then the advice."""
     log = home / "bootstrap.log"
     with log.open("w") as output:
         result = subprocess.run(
@@ -164,8 +194,7 @@ def run(command: Sequence[str], home: Path) -> None:
     end = "\n".join("    " + line for line in log.read_text(errors="replace").splitlines()[-15:])
     raise BootstrapError(
         f"This step failed with exit code {result.returncode}: {' '.join(command)}\n"
-        f"The log, {log}, ends:\n{end}\n"
-        "Packages come from PyPI or the index that PIP_INDEX_URL names: is it reachable? Then start again."
+        f"The log, {log}, ends:\n{end}\n{advice}".rstrip()
     )
 
 
@@ -264,7 +293,8 @@ def read_stamp(home: Path) -> dict[str, str]:
 @contextmanager
 def locked(home: Path) -> Iterator[None]:
     """Lets one start at a time prepare the environment; the others wait, and find it ready."""
-    home.mkdir(parents=True, exist_ok=True)
+    home.parent.mkdir(mode=0o700, parents=True, exist_ok=True)  # it may be the data directory, which is ours alone
+    home.mkdir(exist_ok=True)
     with (home / ".lock").open("a") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

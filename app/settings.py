@@ -28,6 +28,8 @@ class Settings:
     """HOLDFAST_BACKLOG_LIMIT: how many intents of a partition may wait for the ledger before new payments get 503."""
     cache_deadline_s: int = 1
     """HOLDFAST_CACHE_DEADLINE_S: how long a request waits for the cache; after that its outcome is unknown."""
+    body_deadline_s: int = 20
+    """HOLDFAST_BODY_DEADLINE_S: how long a request's body may take to arrive; after that it is answered with 408."""
     allow_unsafe_cache: bool = False
     """HOLDFAST_ALLOW_UNSAFE_CACHE=1: run on a cache without append-only file, or one that evicts."""
     data_dir: Path = Path(".holdfast")
@@ -49,6 +51,7 @@ def settings_from(environment: Mapping[str, str]) -> Settings:
         idempotency_window_s=_whole(environment, "HOLDFAST_IDEMPOTENCY_WINDOW_S", 24 * 3600, lowest=1),
         backlog_limit=_whole(environment, "HOLDFAST_BACKLOG_LIMIT", 100_000, lowest=1),
         cache_deadline_s=_whole(environment, "HOLDFAST_CACHE_DEADLINE_S", 1, lowest=1),
+        body_deadline_s=_whole(environment, "HOLDFAST_BODY_DEADLINE_S", 20, lowest=1),
         allow_unsafe_cache=environment.get("HOLDFAST_ALLOW_UNSAFE_CACHE") == "1",
         data_dir=Path(environment.get("HOLDFAST_DATA_DIR") or ".holdfast"),
         supervised=environment.get("HOLDFAST_SUPERVISED") == "1",

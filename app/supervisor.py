@@ -44,7 +44,13 @@ class Service:
     def note_end(self, now: float) -> float:
         """Kills what is left of a process that ended, and decides when to start it again; returns the delay."""
         self.kill_group()
-        self.failures = 1 if now - self.started_at > STEADY_SECONDS else self.failures + 1
+        if now - self.started_at > STEADY_SECONDS:
+            self.failures = 0
+        return self.postpone(now)
+
+    def postpone(self, now: float) -> float:
+        """Plans the next start, later after each failure; returns the delay."""
+        self.failures = min(self.failures + 1, 30)
         delay: float = min(FIRST_BACKOFF_SECONDS * 2 ** (self.failures - 1), LONGEST_BACKOFF_SECONDS)
         self.due_at = now + delay
         return delay
@@ -79,18 +85,24 @@ class Supervisor:
 
     groups: Sequence[Sequence[Service]]
     environment: Mapping[str, str]
+    """What the services are told; without the owner's URL of the database, which only migrations need."""
     directory: Path
     say: Callable[[str], None] = field(default=print)
 
-    def start(self) -> None:
-        """Starts whatever does not run yet."""
+    def start(self, *names: str) -> None:
+        """Starts the services of these names, or all, unless they run already."""
         for service in self.services():
-            if service.child is None:
+            if service.child is None and (not names or service.name in names):
                 service.start(self.environment, self.directory)
 
     def services(self) -> list[Service]:
         """All of them."""
         return [service for group in self.groups for service in group]
+
+    @property
+    def processes(self) -> dict[str, int]:
+        """The process ids of the services that run, by name."""
+        return {one.name: one.child.pid for one in self.services() if one.child is not None and one.alive}
 
     def look_after(self) -> None:
         """One round: notices processes that ended, and restarts those whose pause is over."""
@@ -103,7 +115,14 @@ class Supervisor:
                 delay = service.note_end(now)
                 self.say(f"{service.name} {ended}; starting again in {delay:.2g} s (log: {service.log_path})")
             elif now >= service.due_at:
-                service.start(self.environment, self.directory)
+                self._start_again(service, now)
+
+    def _start_again(self, service: Service, now: float) -> None:
+        try:
+            service.start(self.environment, self.directory)
+        except (OSError, subprocess.SubprocessError) as error:  # no memory, no disk space: it may pass
+            delay = service.postpone(now)
+            self.say(f"{service.name} could not be started again, next try in {delay:.2g} s: {error}")
 
     def stop(self) -> None:
         """Stops group by group, the last one first, so that no process outlives one that it depends on."""

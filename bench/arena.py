@@ -16,7 +16,7 @@ from bench.system import System
 
 WARM_UP_SECONDS = 3.0
 
-Asked = Literal["payments", "holds", "reads"]
+Asked = Literal["payments", "authorizations", "reads"]
 """What the clients of a run ask for."""
 
 
@@ -76,7 +76,7 @@ class Arena:
         asked: Asked = "payments",
         unit: str = REQUESTS,
     ) -> None:
-        """A B A B …: each contestant once a round, so that whatever disturbs the machine disturbs all alike."""
+        """A B A B …: each contestant once a round, so that a disturbance of the machine affects all alike."""
         for contestant in contestants:
             self.warm_up(contestant, workload, asked)
         for number in range(self.options.rounds):
@@ -119,7 +119,7 @@ def _source(contestant: Contestant, run: str, workload: Workload, asked: Asked, 
     match asked:
         case "payments":
             return contestant.payments(run, workload, **headers)
-        case "holds":
-            return contestant.holds(run, workload)
+        case "authorizations":
+            return contestant.authorizations(run, workload)
         case "reads":
             return contestant.reads(workload)

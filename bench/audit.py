@@ -15,8 +15,8 @@ SHOWN = 3
 
 
 @dataclass
-class Books:
-    """What a contestant's books hold, as plain SQL reads them."""
+class LedgerReads:
+    """How the auditor reads a contestant's ledger: by plain SQL."""
 
     posted: Callable[[str], list[str]]
     """The external ids of a run's posted payments, with repetitions."""
@@ -25,14 +25,14 @@ class Books:
     entry_sums: Callable[[], dict[str, int]]
     """The same, summed over the entries."""
     answered: Callable[[Collection[str]], dict[str, tuple[int, int]]] | None = None
-    """Account id to balance and held amount, as clients are told."""
+    """Account id to balance and held amount, as clients see them."""
 
 
 @dataclass
 class Auditor:
-    """Keeps account of what must be, from the opening balances on."""
+    """Computes what every balance must be, from the opening balances on."""
 
-    ledger: Books
+    ledger: LedgerReads
     expected: dict[str, int] = field(default_factory=dict)
 
     def open(self) -> None:
@@ -46,14 +46,14 @@ class Auditor:
         lost = [key for key in acknowledged if key not in known]
         problems = []
         if lost:
-            problems.append(f"{len(lost)} acknowledged payments are not in the books: {_some(lost)}")
+            problems.append(f"{len(lost)} acknowledged payments are not in the ledger: {_some(lost)}")
         return problems + self._audit(posted, [workload.movement(*parsed_external_id(text)) for text in posted])
 
     def audit_ids(self, run: str, workload: Workload, acknowledged: Collection[str]) -> list[str]:
         """The same, for payments whose ids the clients list in full."""
         posted = self.ledger.posted(run)
         lost = set(acknowledged) - set(posted)
-        problems = [f"{len(lost)} acknowledged payments are not in the books: {_some(lost)}"] if lost else []
+        problems = [f"{len(lost)} acknowledged payments are not in the ledger: {_some(lost)}"] if lost else []
         return problems + self._audit(posted, [workload.movement(*parsed_external_id(text)) for text in posted])
 
     def _audit(self, posted: list[str], movements: Iterable) -> list[str]:

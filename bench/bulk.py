@@ -33,9 +33,15 @@ def add_accounts(system: System, prefix: str, count: int) -> list[str]:
         with cursor.copy("COPY fresh FROM STDIN") as copy:
             for name in names:
                 copy.write_row((name,))
+        # With their audit events, which the proofs ask for.
         cursor.execute(
-            """INSERT INTO account (account_id, entity_id, type, currency_code, overdraft_limit_minor, created_by)
-            SELECT account_id, %s, 'liability', %s, 0, %s FROM fresh ON CONFLICT DO NOTHING""",
+            """WITH made AS (
+                INSERT INTO account (account_id, entity_id, type, currency_code, overdraft_limit_minor, created_by)
+                SELECT account_id, %s, 'liability', %s, 0, %s FROM fresh ON CONFLICT DO NOTHING RETURNING *)
+            INSERT INTO audit_event (actor, action, subject, detail)
+            SELECT created_by, 'account.create', account_id, jsonb_build_object('type', type, 'currency_code',
+                currency_code, 'entity_id', entity_id, 'overdraft_limit_minor', overdraft_limit_minor, 'name', name)
+            FROM made""",
             (ENTITY, CURRENCY, ACTOR),
         )
         cursor.execute(

@@ -1,12 +1,12 @@
-"""Contestants: what a scenario runs in turn. Each can take load, come to rest, and have its books audited."""
+"""Contestants: what a scenario runs in turn. Each can take load, come to rest, and have its ledger audited."""
 
 from collections.abc import Sequence
 from typing import Protocol
 
 from bench.drive import Outcome
-from bench.load.requests import BalanceSource, HoldSource, PaymentSource
+from bench.load.requests import AuthorizationSource, BalanceSource, PaymentSource
 from bench.load.workload import Workload
-from bench.rivals import KEPT_IN_POSTGRES, TITLES, RivalBooks, RivalServer, pause_for_settling
+from bench.rivals import IN_POSTGRES, TITLES, RivalLedger, RivalServer, pause_for_settling
 from bench.system import BacklogRemains, System
 
 
@@ -23,7 +23,7 @@ class Contestant(Protocol):
     def payments(self, run: str, workload: Workload, **headers: str) -> PaymentSource:
         """The requests of a run."""
 
-    def holds(self, run: str, workload: Workload) -> HoldSource:
+    def authorizations(self, run: str, workload: Workload) -> AuthorizationSource:
         """The same as authorizations, each captured at once."""
 
     def reads(self, workload: Workload) -> BalanceSource:
@@ -43,22 +43,22 @@ class Holdfast:
         self.address = system.address
 
     def prepare(self, workload: Workload) -> None:
-        """Its accounts are there already, and its books go on from run to run."""
+        """Its accounts exist already, and its ledger continues from run to run."""
 
     def payments(self, run: str, workload: Workload, **headers: str) -> PaymentSource:
         """Single payments."""
         return PaymentSource("/v1/payments", {**self.system.headers, **headers}, run, workload)
 
-    def holds(self, run: str, workload: Workload) -> HoldSource:
+    def authorizations(self, run: str, workload: Workload) -> AuthorizationSource:
         """Authorizations, each captured at once."""
-        return HoldSource("/v1/payments", self.system.headers, run, workload)
+        return AuthorizationSource("/v1/payments", self.system.headers, run, workload)
 
     def reads(self, workload: Workload) -> BalanceSource:
         """Reads of balances."""
         return BalanceSource("/v1/accounts/{account_id}/balance", self.system.headers, workload)
 
     def finish(self, run: str, workload: Workload, outcome: Outcome, seconds: float) -> None:
-        """Waits for the books, and says how long they took to catch up."""
+        """Waits for the ledger, and says how long it took to catch up."""
         if self._rest(outcome, seconds, len(outcome.acknowledged)):
             outcome.round.problems += self.system.auditor.audit(run, workload, outcome.acknowledged)
             self._reconcile(outcome)
@@ -99,7 +99,7 @@ class Rival:
         self.name = name
         self.title = TITLES[name]
         self.address = server.address
-        self.ledger = RivalBooks(server, name) if name in KEPT_IN_POSTGRES else None
+        self.ledger = RivalLedger(server, name) if name in IN_POSTGRES else None
 
     def prepare(self, workload: Workload) -> None:
         """Starts from empty tables."""
@@ -110,9 +110,9 @@ class Rival:
         """Single payments."""
         return PaymentSource(f"/{self.name}/payments", {"Content-Type": "application/json", **headers}, run, workload)
 
-    def holds(self, run: str, workload: Workload) -> HoldSource:
+    def authorizations(self, run: str, workload: Workload) -> AuthorizationSource:
         """Authorizations, each captured at once; of the row lock only."""
-        return HoldSource(f"/{self.name}/holds", {"Content-Type": "application/json"}, run, workload)
+        return AuthorizationSource(f"/{self.name}/holds", {"Content-Type": "application/json"}, run, workload)
 
     def reads(self, workload: Workload) -> BalanceSource:
         """Reads of balances."""
@@ -124,4 +124,4 @@ class Rival:
             self.ledger.come_to_rest()
             outcome.round.problems += self.ledger.auditor.audit(run, workload, outcome.acknowledged)
         elif self.name == "tigerbeetle":
-            outcome.round.notes.append("its books are its own business: not audited here")
+            outcome.round.notes.append("its ledger is not audited here")

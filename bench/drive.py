@@ -1,4 +1,4 @@
-"""Puts load on a server and says what came of it."""
+"""Puts load on a server and reports the outcome."""
 
 from collections import Counter
 from dataclasses import dataclass, field, replace
@@ -16,7 +16,7 @@ GOOD = (200, 201)
 @dataclass
 class Outcome:
     """What the clients know after a run: the round's figures, how long it was by the generator's clock, and what the
-    books must hold."""
+    ledger must hold."""
 
     round: Round
     seconds: float = 0.0

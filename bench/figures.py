@@ -18,7 +18,7 @@ QUANTILES = (50, 90, 99, 99.9)
 
 @dataclass
 class Round:
-    """One run of one contestant. `problems` is what the audit of its books found: the figure then does not count."""
+    """One run of one contestant. `problems` is what the audit of its ledger found: the figure then does not count."""
 
     rate: float
     histogram: Histogram = field(default_factory=Histogram)
@@ -45,7 +45,7 @@ class Figure:
 
     @property
     def is_valid(self) -> bool:
-        """Whether there is a figure and its books were right after every round."""
+        """Whether there is a figure and the ledger was right after every round."""
         return bool(self.rounds) and not self.problems
 
     @property

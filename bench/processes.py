@@ -1,4 +1,4 @@
-"""How much processor time the processes under test have taken: what other load on the machine disturbs least."""
+"""The processor time of the processes under test: the measure that other load on the machine disturbs least."""
 
 from collections import Counter
 

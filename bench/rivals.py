@@ -1,4 +1,4 @@
-"""The baselines' server and their books, in a database of their own on the very same Postgres."""
+"""The baselines' server and their ledgers, in a database of their own on the same Postgres."""
 
 import time
 from pathlib import Path
@@ -13,7 +13,7 @@ from app.commands.api_probe import wait_until_ready
 from app.commands.processes import api
 from app.embedded.child_process import free_port
 from app.supervisor import Service, Supervisor
-from bench.audit import Auditor, Books
+from bench.audit import Auditor, LedgerReads
 from bench.load.requests import CURRENCY
 from bench.load.workload import account_id
 from bench.system import API_PROCESSES, HOST, HOT_OPENING_MINOR, OPENING_MINOR, System
@@ -29,7 +29,7 @@ TITLES = {
     "parse_only": "(e) parsing only",
     "tigerbeetle": "(h) TigerBeetle",
 }
-KEPT_IN_POSTGRES = ("for_update", "serializable", "optimistic", "race")
+IN_POSTGRES = ("for_update", "serializable", "optimistic", "race")
 
 
 class RivalServer:
@@ -48,7 +48,7 @@ class RivalServer:
             connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(DATABASE)))
         self.url = owner_url.rpartition("/")[0] + "/" + DATABASE
         self.database = psycopg.connect(self.url, autocommit=True)
-        for name in KEPT_IN_POSTGRES:
+        for name in IN_POSTGRES:
             schema = sql.Identifier(name)
             self.database.execute(sql.SQL("CREATE SCHEMA {}").format(schema))
             self.database.execute(sql.SQL("SET search_path = {}").format(schema))
@@ -83,20 +83,20 @@ class RivalServer:
         return {**self._system.environment, **further}
 
 
-class RivalBooks:
-    """The books of one Postgres baseline."""
+class RivalLedger:
+    """The ledger of one Postgres baseline."""
 
     def __init__(self, server: RivalServer, name: str) -> None:
         self._database = server.database
         self._schema = name
-        self.auditor = Auditor(Books(self.posted, self.balances, self.entry_sums))
+        self.auditor = Auditor(LedgerReads(self.posted, self.balances, self.entry_sums))
 
     def use(self) -> None:
-        """Turn the connection, which all baselines share, to this one's tables."""
+        """Point the connection, which all baselines share, to this one's tables."""
         self._database.execute(sql.SQL("SET search_path = {}").format(sql.Identifier(self._schema)))
 
     def reset(self, accounts: int) -> None:
-        """Empty tables and freshly funded accounts: every round of a baseline starts alike, at its best."""
+        """Empty tables and freshly funded accounts: every round of a baseline starts from the same, best state."""
         self.use()
         self._database.execute("TRUNCATE account, payment, hold, entry")
         rows = [
@@ -146,5 +146,5 @@ class RivalBooks:
 
 
 def pause_for_settling(seconds: float = 0.2) -> None:
-    """Lets the last answers of a run that has just ended go out before its books are read."""
+    """Lets the last answers of a finished run go out before its ledger is read."""
     time.sleep(seconds)

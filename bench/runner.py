@@ -21,7 +21,7 @@ from bench.system import BacklogRemains, System
 def run(
     names: Sequence[str], options: Options, *, scratch: Path, json_file: Path | None, report: Path | None
 ) -> dict[str, Any]:
-    """Runs scenarios and returns the JSON document; `scratch` gets a directory of ours that is removed at the end."""
+    """Runs scenarios and returns the JSON document; `scratch` gets a directory that is removed at the end."""
     chosen = list(names) or [name for name in SCENARIOS if name not in NOT_BY_DEFAULT]
     scratch.mkdir(parents=True, exist_ok=True)
     directory = Path(tempfile.mkdtemp(prefix="bench-", dir=scratch))
@@ -73,7 +73,7 @@ def conclude(arena: Arena, where: dict[str, Any], json_file: Path | None, report
 
 
 def last_proof(arena: Arena) -> tuple[str, dict[str, int]]:
-    """What is wrong, or '', and what was looked at. Servers that are gone prove nothing, but do not hide the report."""
+    """What is wrong, or '', and what was checked. Servers that are gone prove nothing; the report is still made."""
     try:
         arena.system.quiesce()
         report = arena.system.reconcile(full=True)

@@ -25,7 +25,7 @@ from app.ledger.migrate import upgrade
 from app.settings import Settings, settings_from
 from app.supervisor import Service, Supervisor
 from app.wiring.workers import build_reconciler
-from bench.audit import Auditor, Books
+from bench.audit import Auditor, LedgerReads
 from bench.load.requests import CURRENCY
 from bench.load.workload import account_id
 
@@ -66,7 +66,7 @@ class System:
             own = {name: value for name, value in os.environ.items() if not name.startswith("HOLDFAST_")}
             self.environment = {**own, **child_environment(self._servers.urls, self._directory)}
             self.settings: Settings = settings_from(self.environment)
-            upgrade(self.settings.owner_database_url, self.settings.partitions)
+            upgrade(self._servers.owner_database_url, self.settings.partitions)
             self.key = ensure_first_key(self.settings) or ""
             groups = processes(self._arguments, self._directory)
             self.supervisor = Supervisor(groups, self.environment, PROJECT, lambda _: None)
@@ -78,7 +78,7 @@ class System:
         except BaseException:
             self.__exit__(None, None, None)
             raise
-        self.auditor = Auditor(Books(self.posted, self.balances, self.entry_sums, self.answered))
+        self.auditor = Auditor(LedgerReads(self.posted, self.balances, self.entry_sums, self.answered))
         return self
 
     def __exit__(
@@ -106,7 +106,7 @@ class System:
     def open_accounts(self, count: int) -> None:
         """Wallets 0 to count − 1 with money from the bank, all through the API; the auditor starts from there.
 
-        All are in the cache then: what a cold one costs its first payment would be measured in first rounds only.
+        All of them are in the cache afterwards; otherwise first rounds alone would pay for cold accounts.
         """
         with Client(self) as client:
             client.create(CLEARING, "asset")
@@ -127,14 +127,14 @@ class System:
         return [service for service in self.supervisor.services() if service.name.startswith("drain")]
 
     def stop_drains(self) -> None:
-        """Lets the outbox grow."""
+        """Stops the drains, so that the outbox grows."""
         for service in self.drains():
             service.ask_to_stop()
         for service in self.drains():
             service.stop()
 
     def start_drains(self, count: int | None = None) -> None:
-        """Lets them, or so many of them, post again; the sweep wakes them within a second."""
+        """Starts all drains again, or the first `count`; the sweep wakes them within a second."""
         for service in self.drains()[:count]:
             if service.child is None:
                 service.start(self.environment, PROJECT)
@@ -142,7 +142,7 @@ class System:
     # State
 
     def backlog(self) -> int | None:
-        """Payments that are not in the books yet, as /readyz tells; None where it does not know."""
+        """Payments that are not in the ledger yet, as /readyz tells; None where it does not know."""
         connection = http.client.HTTPConnection(*self.address, timeout=10)
         try:
             connection.request("GET", "/readyz")

@@ -1,4 +1,4 @@
-"""Where it must get to: each target, what was measured, and whether that is enough. Two shared cores are meant."""
+"""The targets, what was measured, and whether that is enough. They are set for two shared cores."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ class Verdict:
 
     @property
     def reached(self) -> bool | None:
-        """Whether it was; None where there is no figure."""
+        """Whether the target is met; None where there is no figure."""
         if self.measured is None:
             return None
         return self.measured <= self.bound if self.at_most else self.measured >= self.bound

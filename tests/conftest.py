@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import redis
@@ -10,10 +11,11 @@ from hypothesis import HealthCheck, settings
 
 from app.embedded.servers import ServerUrls
 from app.services.access import api_keys as keys
-from tests.builders import PARTITIONS, World
+from tests.builders import PARTITIONS
 from tests.databases import Databases, with_database
 from tests.patience import CACHE_DEADLINE_S, PATIENCE_S
 from tests.servers import embedded_servers
+from tests.world import World
 
 os.environ["HOLDFAST_CACHE_DEADLINE_S"] = str(CACHE_DEADLINE_S)  # for the processes that tests start
 
@@ -26,6 +28,8 @@ settings.register_profile("long", max_examples=2_000, **_common)
 settings.load_profile("long" if os.environ.get("HOLDFAST_LONG") == "1" else "suite")
 
 
+TESTS = Path(__file__).parent
+
 SLOWEST_FIRST = ("system", "embedded", "bench", "batches")
 """Rooms whose files take minutes: begun last, one of them would keep a single worker busy at the end."""
 
@@ -33,7 +37,7 @@ SLOWEST_FIRST = ("system", "embedded", "bench", "batches")
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Bring the slow rooms to the front, otherwise in the order of the files."""
     order = {name: number for number, name in enumerate(SLOWEST_FIRST)}
-    items.sort(key=lambda item: order.get(item.path.parent.name, len(order)))
+    items.sort(key=lambda item: order.get(item.path.relative_to(TESTS).parts[0], len(order)))
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -1,9 +1,12 @@
-"""An account's hash in the cache, taken apart: for tests that look into the cache itself, and for those that tamper."""
+"""The raw keys of the cache, above all an account's hash: for tests that look into them or tamper with them."""
 
 import re
 from typing import Any
 
 import redis
+
+from app.cache import keys
+from tests.builders import PARTITIONS
 
 PARTS = ("version", "balance", "held", "floor", "changed_at")
 """The parts of the field `funds`, in the order of `lua/funds.lua`."""
@@ -40,6 +43,12 @@ def lose_funds(client: redis.Redis, key: str) -> None:
     """Tamper: leave nothing of the account but its holds."""
     fields: dict[str, Any] = client.hgetall(key)  # type: ignore[assignment]
     client.hdel(key, *(name for name in fields if not _is_stream_id(name)))
+
+
+def forget_external_id(client: redis.Redis, external_id: str) -> None:
+    """End the idempotency window of an external id."""
+    for partition in range(PARTITIONS):
+        client.delete(keys.record(partition, "default", external_id), keys.claim(partition, "default", external_id))
 
 
 def _is_stream_id(name: str) -> bool:

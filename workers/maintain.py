@@ -26,6 +26,8 @@ def reconcile() -> None:
     except Fault as fault:
         log.error("reconciliation not finished, the next one starts over: %s: %s", type(fault).__name__, fault)
         return
+    for found in report.healed:
+        log.error("healed %s on %s: %s", found.kind.value, found.subject, found.figures)
     for found in report.breaks:
         log.error("break %s on %s: %s", found.kind.value, found.subject, found.figures)
 

@@ -19,21 +19,21 @@ def settings() -> Settings:
 
 
 def configure_logging() -> None:
-    """One line an event, with the time in UTC."""
+    """Log one line per event."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     logging.getLogger("rq").setLevel(logging.WARNING)
 
 
 WORKER_TTL_S = 20
-"""An idle worker sends a sign of life every five seconds (RQ sends it fifteen seconds before this time is over), and a
-killed one is forgotten soon."""
+"""A killed worker is forgotten after this time. RQ has an idle one send a heartbeat fifteen seconds before it is over,
+so every five seconds."""
 
 
 class ListedWorker(SimpleWorker):
-    """A worker that puts itself on RQ's list with every sign of life: the list may have been lost with the cache."""
+    """A worker that enters itself on RQ's list with every heartbeat: the list may have been lost with the cache."""
 
     def heartbeat(self, timeout: int | None = None, pipeline: Any = None) -> None:
-        """Show that the worker lives."""
+        """Send a heartbeat, and enter the worker on the list again."""
         super().heartbeat(timeout, pipeline)
         register(self, pipeline)
 
@@ -41,8 +41,8 @@ class ListedWorker(SimpleWorker):
 def work(queue_name: str) -> None:
     """Serve one queue until told to stop.
 
-    One queue per worker: on several, a kill −9 may lose the job between them. SimpleWorker runs jobs in its own
-    process, which costs two milliseconds a job where a fork costs ten.
+    A worker has one queue: with several, a kill −9 may lose a job between them. SimpleWorker runs jobs in its own
+    process, which costs two milliseconds per job instead of ten for a fork.
     """
     configure_logging()
     connection = blocking_client(settings().queue_url, decode_responses=False)

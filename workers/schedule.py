@@ -1,6 +1,6 @@
 """The scheduler: each second it wakes the drains if intents wait, and does what is due.
 
-It expires authorizations itself, so that no queue delays their release.
+It expires authorizations itself, so that no queue delays the release of their funds.
 """
 
 import logging
@@ -12,9 +12,10 @@ from datetime import UTC, datetime
 from threading import Event
 
 from app.domain.errors import Fault
+from app.services.proofs.cache_identity import CacheIdentityWatch
 from app.settings import settings_from
 from app.wakeup import DRAIN_QUEUE, MAINTENANCE_QUEUE, WakeUps
-from app.wiring.cache import build_cache
+from app.wiring.cache import build_cache, build_identity
 from app.wiring.verbs import build_expiry, build_push, build_recovery
 from workers.process import configure_logging
 
@@ -28,7 +29,7 @@ RECONCILE_JOB = "workers.maintain.reconcile"
 
 
 class Schedule:
-    """What is done each second, and when the last reconciliation was asked for."""
+    """What is done each second; it remembers when it last asked for a reconciliation."""
 
     def __init__(
         self,
@@ -37,20 +38,25 @@ class Schedule:
         push: Callable[[], object],
         expire: Callable[[], object],
         recover: Callable[[], object],
+        note_cache: Callable[[], object],
     ) -> None:
+        """`note_cache` checks that the cache is the one it was, and has the ledger remember it."""
         self._backlog = backlog
         self._push = push
         self._expire = expire
         self._recover = recover
+        self._note_cache = note_cache
         self._wakes = wakes
         self._reconciled_at = float("-inf")
 
     def run_once(self, now: float) -> None:
         """Expire authorizations, send the wake-ups due at `now` (monotonic seconds), and recover account changes.
 
-        A wake-up that waits already is enough. Account changes that a request could not push to the cache are pushed,
-        and those that a killed process left half done are finished.
+        No wake-up is sent if one is waiting already. Account changes that a request could not push to the cache are
+        pushed, and those that a killed process left half done are finished. The cache's identity comes first: all that
+        follows relies on what the cache says.
         """
+        self._note_cache()
         self._expire()
         if any(self._backlog().values()) and not self._wakes.waiting(DRAIN_QUEUE):
             self._wakes.drain()
@@ -69,12 +75,15 @@ def main() -> None:
         signal.signal(number, lambda *_: stopped.set())
     settings = settings_from(os.environ)
     authorizations = build_expiry(settings)
+    cache = build_cache(settings)
+    identity = build_identity(settings, cache)
     schedule = Schedule(
-        build_cache(settings).outbox.backlog,
+        cache.outbox.backlog,
         WakeUps(settings.queue_url),
         build_push(settings).run_once,
         expire=lambda: authorizations.expire_due(datetime.now(UTC)),
         recover=build_recovery(settings).run_once,
+        note_cache=CacheIdentityWatch(identity.note).run_once,
     )
     while not stopped.wait(SWEEP_S):
         try:

@@ -3,22 +3,14 @@
 from dataclasses import replace
 from typing import Annotated, Any, Literal
 
-from flask import Blueprint, Response
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from app.api.accounts import LARGEST_METADATA, AccountBody, Name, account_response
-from app.api.auth import actor, operation
-from app.api.context import services
-from app.api.requests import (
-    Body,
-    after_number,
-    checked_metadata,
-    expected_version,
-    malformed,
-    only_parameters,
-    page_limit,
-)
-from app.api.responses import page_response, problem
+from app.api.accounts import LARGEST_METADATA, AccountBody, Name, account_answer
+from app.api.json_body import malformed
+from app.api.metadata import checked_metadata
+from app.api.parameters import AFTER_NUMBER, IF_MATCH_ACCOUNT, LIMIT
+from app.api.responses import Answer, page_answer, problem
+from app.api.routes import Body, Call, Routes
 from app.domain.account_changes import AccountChange, AccountPatch
 from app.domain.account_refusals import account_not_found
 from app.domain.accounts import AccountStatus
@@ -26,7 +18,7 @@ from app.domain.refusals import Refusal
 from app.domain.timestamps import rfc3339
 from app.services.access.api_keys import Scope
 
-blueprint = Blueprint("account_changes", __name__)
+routes = Routes()
 
 NEEDS_REASON = ("overdraft_limit_minor", "status")
 
@@ -63,22 +55,21 @@ class ChangeBody(Struct):
     after: dict[str, Any]
 
 
-_change_of_account = Body(ChangeOfAccount)
-
-
-@blueprint.patch("/v1/accounts/<path:account_id>")
-@operation(
+@routes.add(
+    "PATCH",
+    "/v1/accounts/{account_id}",
     "Change an account's limit, status, name or metadata; in force for the very next payment",
     scope=Scope.ACCOUNTS_WRITE,
-    body=ChangeOfAccount,
+    body=Body(ChangeOfAccount),
     answers={200: AccountBody},
-    headers=("If-Match",),
+    headers=(IF_MATCH_ACCOUNT,),
 )
-def change_account(account_id: str) -> Response:
+def change_account(call: Call[ChangeOfAccount]) -> Answer:
     """Change an account and record the change."""
-    wanted = replace(_wanted(_change_of_account.read()), expected_version=expected_version(None))
-    outcome = services().changes.change(account_id, wanted, actor())
-    return problem(outcome) if isinstance(outcome, Refusal) else account_response(outcome)
+    account_id = call.path["account_id"]
+    wanted = replace(_wanted(call.body), expected_version=call[IF_MATCH_ACCOUNT])
+    outcome = call.here.changes.change(account_id, wanted, call.actor)
+    return problem(outcome) if isinstance(outcome, Refusal) else account_answer(outcome)
 
 
 def _wanted(body: ChangeOfAccount) -> AccountPatch:
@@ -100,22 +91,24 @@ def _wanted(body: ChangeOfAccount) -> AccountPatch:
     return AccountPatch(fields, body.reason, body.force)
 
 
-@blueprint.get("/v1/accounts/<path:account_id>/changes")
-@operation(
+@routes.add(
+    "GET",
+    "/v1/accounts/{account_id}/changes",
     "List an account's changes, oldest first: who, when, why, before and after",
     scope=Scope.READ,
     answers={200: ChangeBody},
-    parameters=("limit", "after"),
+    parameters=(LIMIT, AFTER_NUMBER),
+    paged=True,
 )
-def list_changes(account_id: str) -> Response:
+def list_changes(call: Call[None]) -> Answer:
     """One page of an account's changes."""
-    only_parameters("limit", "after")
-    limit, after = page_limit(), after_number()
-    changes = services().changes.page(account_id, limit=limit, after=after)
-    if not changes and services().accounts.get(account_id) is None:
+    account_id = call.path["account_id"]
+    limit, after = call[LIMIT], call[AFTER_NUMBER]
+    changes = call.here.changes.page(account_id, limit=limit, after=after)
+    if not changes and call.here.accounts.get(account_id) is None:
         return problem(account_not_found(account_id))
     cursor = str(changes[-1].change_id) if changes else None
-    return page_response([_change_body(change) for change in changes], limit, cursor)
+    return page_answer([_change_body(change) for change in changes], limit, cursor)
 
 
 def _change_body(change: AccountChange) -> ChangeBody:

@@ -3,21 +3,24 @@
 from typing import Annotated, Any
 from urllib.parse import quote
 
-from flask import Blueprint, Response, request
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from app.api.auth import actor, operation
-from app.api.context import services
-from app.api.requests import (
-    Body,
-    after_number,
-    checked_metadata,
-    instant,
-    only_parameters,
-    page_limit,
+from app.api.metadata import checked_metadata
+from app.api.parameters import (
+    AFTER,
+    AFTER_NUMBER,
+    AT,
+    BY,
+    CURRENCY,
+    ENTITY,
+    IF_NONE_MATCH,
+    LIMIT,
+    as_of,
+    none_match,
     refuse_decomposed_parameters,
 )
-from app.api.responses import json_response, page_response, problem
+from app.api.responses import Answer, json_answer, page_answer, problem
+from app.api.routes import Body, Call, Routes
 from app.domain.account_refusals import account_not_found
 from app.domain.accounts import DEFAULT_ENTITY, AccountType, default_overdraft_limit
 from app.domain.read_models import Account, AccountEntry, AsOf, TimeBasis
@@ -26,7 +29,7 @@ from app.domain.timestamps import rfc3339
 from app.services.access.api_keys import Scope
 from app.services.accounts.accounts import AccountRequest
 
-blueprint = Blueprint("accounts", __name__)
+routes = Routes()
 
 LARGEST_METADATA = 16 * 1024
 
@@ -103,25 +106,22 @@ class EntryBody(Struct):
     effective_at: str
 
 
-_new_account = Body(NewAccount)
-
-
-@blueprint.post("/v1/accounts")
-@operation(
+@routes.add(
+    "POST",
+    "/v1/accounts",
     "Create an account; the same again answers 200",
     scope=Scope.ACCOUNTS_WRITE,
-    body=NewAccount,
+    body=Body(NewAccount),
     answers={201: AccountBody, 200: AccountBody},
 )
-def create_account() -> Response:
+def create_account(call: Call[NewAccount]) -> Answer:
     """Create an account, once."""
-    outcome = services().accounts.create(_wanted(_new_account.read()), actor())
+    outcome = call.here.accounts.create(_wanted(call.body), call.actor)
     if isinstance(outcome, Refusal):
         return problem(outcome)
     account, created = outcome
-    response = account_response(account, 201 if created else 200)
-    response.headers["Location"] = f"/v1/accounts/{quote(account.account_id, safe='')}"
-    return response
+    location = ("location", f"/v1/accounts/{quote(account.account_id, safe='')}")
+    return account_answer(account, 201 if created else 200, location)
 
 
 def _wanted(body: NewAccount) -> AccountRequest:
@@ -137,61 +137,69 @@ def _wanted(body: NewAccount) -> AccountRequest:
     )
 
 
-@blueprint.get("/v1/accounts")
-@operation(
+@routes.add(
+    "GET",
+    "/v1/accounts",
     "List accounts",
     scope=Scope.READ,
     answers={200: AccountBody},
-    parameters=("limit", "after", "entity_id", "currency_code"),
+    parameters=(LIMIT, AFTER, ENTITY, CURRENCY),
+    paged=True,
 )
-def list_accounts() -> Response:
+def list_accounts(call: Call[None]) -> Answer:
     """One page of accounts, by id."""
-    only_parameters("limit", "after", "entity_id", "currency_code")
-    limit = page_limit()
-    accounts = services().accounts.page(
+    limit = call[LIMIT]
+    accounts = call.here.accounts.page(
         limit=limit,
-        after=request.args.get("after"),
-        entity_id=request.args.get("entity_id"),
-        currency_code=request.args.get("currency_code"),
+        after=call[AFTER],
+        entity_id=call[ENTITY],
+        currency_code=call[CURRENCY],
     )
     if not accounts:
-        refuse_decomposed_parameters("entity_id")
+        refuse_decomposed_parameters(call, ENTITY)
     cursor = accounts[-1].account_id if accounts else None
-    return page_response([account_body(account) for account in accounts], limit, cursor)
+    return page_answer([account_body(account) for account in accounts], limit, cursor)
 
 
-@blueprint.get("/v1/accounts/<path:account_id>")
-@operation("Read an account; its ETag is for the If-Match of a change", scope=Scope.READ, answers={200: AccountBody})
-def get_account(account_id: str) -> Response:
+@routes.add(
+    "GET",
+    "/v1/accounts/{account_id}",
+    "Read an account; its ETag is for the If-Match of a change",
+    scope=Scope.READ,
+    answers={200: AccountBody},
+)
+def get_account(call: Call[None]) -> Answer:
     """One account."""
-    account = services().accounts.get(account_id)
+    account_id = call.path["account_id"]
+    account = call.here.accounts.get(account_id)
     if account is None:
         return problem(account_not_found(account_id))
-    return account_response(account)
+    return account_answer(account)
 
 
-@blueprint.get("/v1/accounts/<path:account_id>/balance")
-@operation(
+@routes.add(
+    "GET",
+    "/v1/accounts/{account_id}/balance",
     "Read an account's balance, whose ETag is its version; with `at` the balance in the ledger at that instant",
     scope=Scope.READ,
     answers={200: (BalanceBody, BalanceAtBody), 304: None},
-    parameters=("at", "by"),
-    headers=("If-None-Match",),
+    parameters=(AT, BY),
+    headers=(IF_NONE_MATCH,),
 )
-def get_balance(account_id: str) -> Response:
+def get_balance(call: Call[None]) -> Answer:
     """The funds of an account now, or its balance at another instant."""
-    only_parameters("at", "by")
-    as_of = instant("at")
-    if as_of is not None:
-        return _balance_at(account_id, as_of)
-    balance = services().balances.get(account_id)
+    account_id = call.path["account_id"]
+    instant = as_of(call, AT)
+    if instant is not None:
+        return _balance_at(call, account_id, instant)
+    balance = call.here.balances.get(account_id)
     if balance is None:
         return problem(account_not_found(account_id))
     funds = balance.cached.funds
     etag = f'"{funds.version}"'
-    if request.if_none_match.contains_weak(str(funds.version)):
-        return Response(status=304, headers={"ETag": etag})
-    response = json_response(
+    if none_match(call, etag):
+        return Answer(304, b"", [("etag", etag)])
+    return json_answer(
         BalanceBody(
             account_id=account_id,
             entity_id=balance.facts.entity_id,
@@ -201,48 +209,51 @@ def get_balance(account_id: str) -> Response:
             currency_code=balance.facts.currency_code,
             version=funds.version,
             updated_at=rfc3339(balance.cached.updated_at),
-        )
+        ),
+        200,
+        ("etag", etag),
     )
-    response.headers["ETag"] = etag
-    return response
 
 
-def _balance_at(account_id: str, as_of: AsOf) -> Response:
-    account = services().accounts.get(account_id)
+def _balance_at(call: Call[None], account_id: str, instant: AsOf) -> Answer:
+    account = call.here.accounts.get(account_id)
     if account is None:
         return problem(account_not_found(account_id))
-    return json_response(
+    return json_answer(
         BalanceAtBody(
             account_id=account_id,
             entity_id=account.entity_id,
-            balance_minor=services().history.balance_at(account_id, as_of),
+            balance_minor=call.here.history.balance_at(account_id, instant),
             currency_code=account.currency_code,
-            at=rfc3339(as_of.at),
-            by=as_of.by,
+            at=rfc3339(instant.at),
+            by=instant.by,
         )
     )
 
 
-@blueprint.get("/v1/accounts/<path:account_id>/entries")
-@operation(
-    "List an account's entries, oldest first", scope=Scope.READ, answers={200: EntryBody}, parameters=("limit", "after")
+@routes.add(
+    "GET",
+    "/v1/accounts/{account_id}/entries",
+    "List an account's entries, oldest first",
+    scope=Scope.READ,
+    answers={200: EntryBody},
+    parameters=(LIMIT, AFTER_NUMBER),
+    paged=True,
 )
-def list_entries(account_id: str) -> Response:
+def list_entries(call: Call[None]) -> Answer:
     """One page of an account's history."""
-    only_parameters("limit", "after")
-    limit, after = page_limit(), after_number()
-    entries = services().history.entries(account_id, limit=limit, after=after)
-    if not entries and services().accounts.get(account_id) is None:
+    account_id = call.path["account_id"]
+    limit, after = call[LIMIT], call[AFTER_NUMBER]
+    entries = call.here.history.entries(account_id, limit=limit, after=after)
+    if not entries and call.here.accounts.get(account_id) is None:
         return problem(account_not_found(account_id))
     cursor = str(entries[-1].entry_number) if entries else None
-    return page_response([_entry_body(entry) for entry in entries], limit, cursor)
+    return page_answer([_entry_body(entry) for entry in entries], limit, cursor)
 
 
-def account_response(account: Account, status: int = 200) -> Response:
+def account_answer(account: Account, status: int = 200, *headers: tuple[str, str]) -> Answer:
     """An account, with its version as ETag."""
-    response = json_response(account_body(account), status)
-    response.headers["ETag"] = f'"{account.version}"'
-    return response
+    return json_answer(account_body(account), status, ("etag", f'"{account.version}"'), *headers)
 
 
 def account_body(account: Account) -> AccountBody:

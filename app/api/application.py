@@ -1,13 +1,13 @@
-"""The Flask application: its resources, and a Flask that does less for each request."""
+"""The Flask application: it translates requests and answers, and the gate does the rest.
 
-from collections.abc import Callable
-from functools import cached_property
+Any WSGI server can run it. On granian's event loop the same routes are served without it, by `app/api/server.py`.
+"""
+
+from collections.abc import Iterable, Iterator
 from typing import Any
 
-from flask import Flask, Request, Response
-from flask import request as current_request
-from flask.sessions import NullSession, SessionInterface
-from werkzeug.routing import MapAdapter, PathConverter, Rule
+from flask import Flask, Response, request
+from werkzeug.exceptions import ClientDisconnected
 
 from app.api import (
     account_changes,
@@ -21,117 +21,86 @@ from app.api import (
     payments,
     reports,
 )
-from app.api.context import EXTENSION, ApiServices
-from app.api.requests import malformed
-from app.api.responses import install_error_handlers
+from app.api.context import ApiServices
+from app.api.gate import Admitted, Gate, refused
+from app.api.request_refusals import body_cut_off, body_too_large
+from app.api.responses import Answer, Refused
+from app.api.routes import Route
 
-_NO_SESSION = NullSession()
-
-
-class _NoSessions(SessionInterface):
-    """The API has no cookies."""
-
-    def open_session(self, app: Flask, request: Request) -> NullSession:  # noqa: ARG002 - of the interface
-        """One empty session for every request; it cannot be written to."""
-        return _NO_SESSION
+RESOURCES = (accounts, account_changes, assets, payments, authorizations, batches, journals, reports, ops, openapi)
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
 
 
-class _Routes(MapAdapter):
-    """The routes as seen by one request; `fixed` is the route without variables that matches it, if there is one."""
-
-    fixed: Rule | None = None
-
-    def match(self, *args: Any, **options: Any) -> Any:
-        """The rule and its variables; raises what Werkzeug raises if there is none."""
-        if self.fixed is not None and options == {"return_rule": True}:
-            return self.fixed, {}
-        return super().match(*args, **options)
+def all_routes() -> list[Route]:
+    """Every route of the API."""
+    return [route for module in RESOURCES for route in module.routes.all]
 
 
-class LeanFlask(Flask):
-    """A Flask in which a request runs one check and one view, and no hooks."""
-
-    session_interface: SessionInterface = _NoSessions()
-
-    def __init__(self, name: str, check: Callable[[Request], None]) -> None:
-        """`check` sees every request before its view, and raises to refuse it."""
-        super().__init__(name, static_folder=None)
-        self._check = check
-
-    def create_url_adapter(self, request: Request | None) -> MapAdapter | None:
-        """Match by path and method alone; the API never builds URLs."""
-        if request is None:
-            return None
-        routes = _Routes(self.url_map, "", request.root_path, "", request.scheme, request.path, request.method)
-        routes.fixed = self._fixed_routes.get((request.path, request.method))
-        return routes
-
-    @cached_property
-    def _fixed_routes(self) -> dict[tuple[str, str], Rule]:
-        """The routes without variables, by path and method; Flask accepts no further ones after its first request."""
-        rules = [rule for rule in self.url_map.iter_rules() if not rule.arguments]
-        return {(rule.rule, method): rule for rule in rules for method in rule.methods or ()}
-
-    def preprocess_request(self) -> None:
-        """The one check."""
-        self._check(current_request)
-
-    def process_response(self, response: Response) -> Response:
-        """The response as the view made it."""
-        return response
-
-    def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
-        """The function itself: no view is a coroutine."""
-        return func
-
-    def require_no_hooks(self) -> None:
-        """Raise if a hook is registered, because it would never be called."""
-        hooks = (
-            self.before_request_funcs,
-            self.after_request_funcs,
-            self.url_value_preprocessors,
-        )
-        if any(hooks):
-            raise TypeError("hooks around requests are not called here; put the code into the view")
-
-
-LARGEST_BODY = 1024 * 1024
-
-
-class _AnyText(PathConverter):
-    """An id as it is, with slashes, even at its start."""
-
-    regex = ".+?"
-    part_isolating = False
-
-
-def _refuse_nul(request: Request) -> None:
-    """Refuse a NUL character in the path or the query: Postgres cannot store one, so nothing can be found by it."""
-    if "\x00" in request.path or b"%00" in request.query_string:
-        raise malformed("The URL holds a NUL character.")
-
-
-def create_application(services: ApiServices) -> LeanFlask:
+def create_application(services: ApiServices, routes: Iterable[Route] | None = None) -> Flask:
     """The application over these services."""
-    application = LeanFlask("holdfast", check=_refuse_nul)
-    application.config["MAX_CONTENT_LENGTH"] = LARGEST_BODY
+    application = Flask("holdfast", static_folder=None)
     application.url_map.merge_slashes = False
-    application.url_map.converters["path"] = _AnyText
-    application.extensions[EXTENSION] = services
-    for module in (
-        accounts,
-        account_changes,
-        assets,
-        payments,
-        authorizations,
-        batches,
-        journals,
-        reports,
-        ops,
-        openapi,
-    ):
-        application.register_blueprint(module.blueprint)
-    install_error_handlers(application)
-    application.require_no_hooks()
+    gate = Gate(services, all_routes() if routes is None else routes)
+    options: dict[str, Any] = {"methods": METHODS, "provide_automatic_options": False}
+    application.add_url_rule("/", "root", lambda: _translated(gate), **options)
+    application.add_url_rule("/<path:_>", "gate", lambda _: _translated(gate), **options)
     services.start()
     return application
+
+
+class FlaskRequest:
+    """The current request of Flask as the gate takes it."""
+
+    def __init__(self) -> None:
+        self.method = request.method
+        self.path = request.path
+        self.query = request.environ.get("QUERY_STRING", "")
+
+    def header(self, name: str) -> str | None:
+        """A header's value; None where there is none."""
+        return request.headers.get(name)
+
+
+def _translated(gate: Gate) -> Response:
+    try:
+        admitted = gate.admit(FlaskRequest())
+        if admitted.takes_lines:
+            request.max_content_length = None
+            return _response(gate.answer(admitted, b"", request.stream))
+        raw = _whole_body(admitted)
+    except Exception as error:
+        return _response(refused(error))
+    return _response(gate.answer(admitted, raw))
+
+
+def _whole_body(admitted: Admitted) -> bytes:
+    """All of the body and no more than it may have; one byte past the limit is read, so nothing is cut silently."""
+    request.max_content_length = None
+    limit = max(admitted.largest_body, 1)
+    if (request.content_length or 0) > limit:
+        raise Refused(body_too_large(limit))
+    try:
+        raw = b"".join(_pieces(limit + 1))
+    except ClientDisconnected:
+        raise Refused(body_cut_off()) from None
+    if len(raw) > limit:
+        raise Refused(body_too_large(limit))
+    length = request.content_length
+    if len(raw) < length if length is not None else not raw and "HTTP_TRANSFER_ENCODING" in request.environ:
+        raise Refused(body_cut_off())
+    return raw
+
+
+def _pieces(most: int) -> Iterator[bytes]:
+    """The body as it arrives, up to so many bytes."""
+    while most > 0 and (piece := request.stream.read(min(most, 64 * 1024))):
+        most -= len(piece)
+        yield piece
+
+
+def _response(answer: Answer) -> Response:
+    response = Response(answer.body, answer.status, answer.headers)
+    close = getattr(answer.body, "close", None)
+    if close is not None:
+        response.call_on_close(close)
+    return response

@@ -2,21 +2,19 @@
 
 from typing import Annotated
 
-from flask import Blueprint, Response, request
 from msgspec import Meta, Struct
 
 from app.api.accounts import CurrencyCode
-from app.api.auth import actor, operation
-from app.api.context import services
+from app.api.parameters import AFTER, LIMIT
 from app.api.request_refusals import asset_not_found
-from app.api.requests import Body, only_parameters, page_limit
-from app.api.responses import json_response, page_response, problem
+from app.api.responses import Answer, json_answer, page_answer, problem
+from app.api.routes import Body, Call, Routes
 from app.domain.money import MOST_MINOR_UNITS, Asset
 from app.domain.refusals import Refusal
 from app.domain.timestamps import rfc3339
 from app.services.access.api_keys import Scope
 
-blueprint = Blueprint("assets", __name__)
+routes = Routes()
 
 
 class NewAsset(Struct, forbid_unknown_fields=True):
@@ -42,52 +40,56 @@ class AssetBody(Struct):
     registered_by: str | None
 
 
-_new_asset = Body(NewAsset)
-
-
-@blueprint.post("/v1/assets")
-@operation(
+@routes.add(
+    "POST",
+    "/v1/assets",
     "Register an asset of your own, such as points; the same again answers 200",
     scope=Scope.ACCOUNTS_WRITE,
-    body=NewAsset,
+    body=Body(NewAsset),
     answers={201: AssetBody, 200: AssetBody},
 )
-def register_asset() -> Response:
+def register_asset(call: Call[NewAsset]) -> Answer:
     """Register an asset, once."""
-    body = _new_asset.read()
-    outcome = services().assets.register(Asset(body.currency_code, body.minor_units, body.name), actor())
+    body = call.body
+    outcome = call.here.assets.register(Asset(body.currency_code, body.minor_units, body.name), call.actor)
     if isinstance(outcome, Refusal):
         return problem(outcome)
     asset, created = outcome
-    response = json_response(_asset_body(asset), 201 if created else 200)
-    response.headers["Location"] = f"/v1/assets/{asset.currency_code}"
-    return response
+    location = ("location", f"/v1/assets/{asset.currency_code}")
+    return json_answer(_asset_body(asset), 201 if created else 200, location)
 
 
-@blueprint.get("/v1/assets")
-@operation(
+@routes.add(
+    "GET",
+    "/v1/assets",
     "List registered assets; currencies of ISO 4217 are read one by one",
     scope=Scope.READ,
     answers={200: AssetBody},
-    parameters=("limit", "after"),
+    parameters=(LIMIT, AFTER),
+    paged=True,
 )
-def list_assets() -> Response:
+def list_assets(call: Call[None]) -> Answer:
     """One page of registered assets, by code."""
-    only_parameters("limit", "after")
-    limit = page_limit()
-    assets = services().assets.page(limit=limit, after=request.args.get("after"))
+    limit = call[LIMIT]
+    assets = call.here.assets.page(limit=limit, after=call[AFTER])
     cursor = assets[-1].currency_code if assets else None
-    return page_response([_asset_body(asset) for asset in assets], limit, cursor)
+    return page_answer([_asset_body(asset) for asset in assets], limit, cursor)
 
 
-@blueprint.get("/v1/assets/<currency_code>")
-@operation("Read a currency of ISO 4217 or a registered asset", scope=Scope.READ, answers={200: AssetBody})
-def get_asset(currency_code: str) -> Response:
+@routes.add(
+    "GET",
+    "/v1/assets/{currency_code}",
+    "Read a currency of ISO 4217 or a registered asset",
+    scope=Scope.READ,
+    answers={200: AssetBody},
+)
+def get_asset(call: Call[None]) -> Answer:
     """One asset, with its minor units."""
-    asset = services().assets.get(currency_code)
+    currency_code = call.path["currency_code"]
+    asset = call.here.assets.get(currency_code)
     if asset is None:
         return problem(asset_not_found(currency_code))
-    return json_response(_asset_body(asset))
+    return json_answer(_asset_body(asset))
 
 
 def _asset_body(asset: Asset) -> AssetBody:

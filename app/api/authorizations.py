@@ -1,68 +1,73 @@
 """Authorizations: capture or void one."""
 
-from flask import Blueprint, Response
+from typing import Any
+
 from msgspec import Struct
 
-from app.api.auth import actor, operation
-from app.api.context import services
+from app.api.parameters import PREFER
 from app.api.payment_schema import PaymentBody
 from app.api.payment_views import authorization_body
-from app.api.requests import Body, preferred_wait_s
-from app.api.responses import json_response, problem
+from app.api.responses import REPLAYED, Answer, json_answer, problem
+from app.api.routes import Body, Call, Routes
 from app.domain.refusals import Refusal
 from app.services.access.api_keys import Scope
 from app.services.payments.authorizations import Concluded
 from app.services.proofs.readiness import DURABLE_IN_LEDGER
 
-blueprint = Blueprint("authorizations", __name__)
+routes = Routes()
+
+
+class NoFields(Struct, forbid_unknown_fields=True):
+    """Nothing: the request may have an empty object for a body, or no body."""
 
 
 class NewCapture(Struct, forbid_unknown_fields=True):
-    """How much to capture, in minor units; all of it by default."""
+    """How much to capture, in minor units; `{}` or no body is all of it."""
 
     amount_minor: int | None = None
 
 
-_new_capture = Body(NewCapture)
-
-
-@blueprint.post("/v1/payments/<payment_id>/capture")
-@operation(
+@routes.add(
+    "POST",
+    "/v1/payments/{payment_id}/capture",
     "Capture an authorization, once, all or part; the rest is released",
     scope=Scope.PAYMENTS_WRITE,
-    body=NewCapture,
+    body=Body(NewCapture, optional=True),
     answers={200: PaymentBody},
-    headers=("Prefer",),
+    headers=(PREFER,),
 )
-def capture_payment(payment_id: str) -> Response:
+def capture_payment(call: Call[NewCapture]) -> Answer:
     """Capture, and wait for the ledger if asked to."""
-    wanted = _new_capture.read_or(NewCapture())
-    return _answer(services().authorizations.capture(payment_id, wanted.amount_minor, actor()))
+    payment_id = call.path["payment_id"]
+    return _answer(call, call.here.authorizations.capture(payment_id, call.body.amount_minor, call.actor))
 
 
-@blueprint.post("/v1/payments/<payment_id>/void")
-@operation(
+@routes.add(
+    "POST",
+    "/v1/payments/{payment_id}/void",
     "Void an authorization: release its funds",
     scope=Scope.PAYMENTS_WRITE,
+    body=Body(NoFields, optional=True),
     answers={200: PaymentBody},
-    headers=("Prefer",),
+    headers=(PREFER,),
 )
-def void_payment(payment_id: str) -> Response:
+def void_payment(call: Call[NoFields]) -> Answer:
     """Void, and wait for the ledger if asked to."""
-    return _answer(services().authorizations.void(payment_id, actor()))
+    payment_id = call.path["payment_id"]
+    return _answer(call, call.here.authorizations.void(payment_id, call.actor))
 
 
-def _answer(outcome: Concluded | Refusal) -> Response:
-    wait_s = preferred_wait_s()
+def _answer(call: Call[Any], outcome: Concluded | Refusal) -> Answer:
+    wait_s = call[PREFER]
     if wait_s is not None and isinstance(outcome, Concluded):
-        outcome = services().authorizations.wait(outcome, wait_s)
+        outcome = call.here.authorizations.wait(outcome, wait_s)
     if isinstance(outcome, Refusal):
-        response = problem(outcome)
+        answer = problem(outcome)
     else:
-        durability = DURABLE_IN_LEDGER if outcome.in_ledger else services().readiness.durability()
-        response = json_response(authorization_body(outcome.authorization, durability))
+        durability = DURABLE_IN_LEDGER if outcome.in_ledger else call.here.readiness.durability()
+        answer = json_answer(authorization_body(outcome.authorization, durability))
         if outcome.replayed:
-            response.headers["Idempotent-Replayed"] = "true"
+            answer.headers.append(REPLAYED)
     if wait_s is not None and not (isinstance(outcome, Concluded) and outcome.turned_away):
-        response.headers["Preference-Applied"] = f"wait={wait_s:.0f}"
-    return response
+        answer.headers.append(("preference-applied", f"wait={wait_s:.0f}"))
+    return answer

@@ -1,50 +1,42 @@
-"""Batches of payments: one JSON document, or a stream of lines that is answered while it comes."""
+"""Batches of payments: one JSON document, or a stream of lines."""
 
-import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
-from flask import Blueprint, Response, request
 from msgspec import Raw, Struct
 
-from app.api.auth import actor, operation
-from app.api.context import services
-from app.api.openapi import NDJSON
+from app.api.gate import NDJSON
+from app.api.json_body import JsonBody, malformed
+from app.api.parameters import DRY_RUN
 from app.api.payment_schema import AcknowledgedPayment, NewPayment, requested
 from app.api.payment_views import acknowledged, acknowledged_status
-from app.api.payments import new_payment
 from app.api.request_refusals import batch_too_large, line_too_long, too_many_streams
-from app.api.requests import NUL, Body, is_dry_run, malformed, raw_body, refuse_encoding
-from app.api.responses import Refused, json_response, problem, problem_members, refusal_of, status_of, unexpected
+from app.api.responses import Answer, Refused, json_answer, problem, problem_members, refusal_of, status_of, unexpected
+from app.api.routes import Body, Call, Lines, Routes, Source
 from app.domain.errors import Fault
 from app.domain.payment import PaymentRequest
 from app.domain.refusals import Refusal
 from app.services.access.api_keys import Scope
+from app.services.payments.atomic_batches import RequestOrRefusal
 from app.services.payments.batches import LARGEST_BATCH, STREAMS, Batches, Patience
 from app.services.payments.outcomes import Outcome
 
 BLOCK = 64 * 1024
-"""Bytes read at once. A server may hand over nothing until it has that many, so no line is answered earlier."""
+"""Bytes read at once. A server may give nothing before so many have come, so no answer is due before either."""
 
 LONGEST_LINE = 64 * 1024
 """Bytes: a payment with the largest metadata is a quarter of it."""
 
 LINES_AT_ONCE = 500
-"""Lines decided together: enough that one round trip to the cache costs little per line."""
-
-
-class Source(Protocol):
-    """Anything that bytes can be read from."""
-
-    def read(self, size: int, /) -> bytes: ...
+"""Lines handed on together: enough that a round trip to the cache weighs little."""
 
 
 @dataclass(slots=True)
 class Line:
-    """A line that is not blank, by its number from 1; `text` is None if it was too long and was skipped."""
+    """A line that is not blank, by its number from 1; `text` is None where it was too long and was passed over."""
 
     number: int
     text: bytes | None
@@ -73,10 +65,10 @@ def _groups(lines: list[Line]) -> Iterator[list[Line]]:
         yield written[start : start + LINES_AT_ONCE]
 
 
-blueprint = Blueprint("batches", __name__)
+routes = Routes()
 
 LARGEST_BATCH_BODY = 16 * 1024 * 1024
-"""Bytes: room for 5,000 payments of three kilobytes; send fewer or a stream if they are larger."""
+"""Bytes: room for 5,000 payments with three kilobytes each; with more in each, send fewer or a stream."""
 
 
 class NewBatch(Struct, forbid_unknown_fields=True):
@@ -124,72 +116,65 @@ class BatchBody(Struct):
 
 
 class _Outline(Struct, forbid_unknown_fields=True):
-    """A batch whose payments are decoded one by one, so that a malformed one does not fail the others."""
+    """A batch whose payments are decoded one by one, so that a malformed one does not spoil the others."""
 
     payments: list[Raw]
     atomic: bool = False
 
 
-_outline = Body(_Outline)
+_payment = JsonBody(NewPayment)
 _encode_lines = msgspec.json.Encoder().encode_lines
 
-Wanted = PaymentRequest | Refusal
-"""A payment to make, or why it could not be read."""
 
-
-@blueprint.post("/v1/payments/batch")
-@operation(
+@routes.add(
+    "POST",
+    "/v1/payments/batch",
     f"Make up to {LARGEST_BATCH:,} payments, answered one by one; as NDJSON any number, streamed both ways",
     scope=Scope.PAYMENTS_WRITE,
-    body=NewBatch,
+    body=Body(NewBatch, read_as=_Outline, largest=LARGEST_BATCH_BODY),
     answers={200: BatchBody},
-    parameters=("dry_run",),
-    lines=(NewPayment, BatchLine),
+    parameters=(DRY_RUN,),
+    lines=Lines(NewPayment, BatchLine),
 )
-def submit_batch() -> Response:
+def submit_batch(call: Call[_Outline]) -> Answer:
     """Decide many payments, each as if sent alone, or all or none."""
-    dry_run = is_dry_run()
-    if "If-Match" in request.headers:
-        raise malformed("If-Match is for one payment; give each its expected_version.", field="If-Match")
-    if request.mimetype == NDJSON:
-        return _stream(dry_run)
-    request.max_content_length = LARGEST_BATCH_BODY
-    raw = raw_body()
-    outline = _outline.decode_clean(raw)
+    if call.stream is not None:
+        return _stream(call, call.stream)
+    outline, dry_run, batches = call.body, call[DRY_RUN], call.here.batches
     if not outline.payments:
         raise malformed("A batch needs at least one payment.", field="payments")
     if len(outline.payments) > LARGEST_BATCH:
         raise Refused(batch_too_large(len(outline.payments), LARGEST_BATCH, NDJSON))
-    now, may_hold_nul = services().now(), NUL in raw
-    wanted = [_wanted(payment, now, may_hold_nul=may_hold_nul) for payment in outline.payments]
+    now = call.here.now()
+    wanted = [_wanted(payment, now) for payment in outline.payments]
     if outline.atomic:
-        outcomes: Sequence[Outcome] = services().batches.submit_atomically(wanted, actor(), dry_run=dry_run)
+        outcomes: Sequence[Outcome] = batches.submit_atomically(wanted, call.actor, dry_run=dry_run)
     else:
-        outcomes = _each(wanted, actor(), dry_run=dry_run)
-    durability = services().readiness.durability()
-    return json_response(BatchBody([BatchItem(*_answer(outcome, durability)) for outcome in outcomes]))
+        requests = [one for one in wanted if isinstance(one, PaymentRequest)]
+        outcomes = _in_place(wanted, batches.submit(requests, call.actor, dry_run=dry_run))
+    durability = call.here.readiness.durability()
+    return json_answer(BatchBody([BatchItem(*_answer(outcome, durability)) for outcome in outcomes]))
 
 
-def _wanted(raw: bytes | Raw, now: datetime, *, may_hold_nul: bool) -> Wanted:
-    """One payment of a batch, or the refusal of one that cannot be read."""
+def _wanted(raw: bytes | Raw, now: datetime) -> RequestOrRefusal:
+    """One payment of a batch, or the refusal of what cannot be read as one."""
     try:
-        body = new_payment.decode(bytes(raw)) if may_hold_nul else new_payment.decode_clean(raw)
+        body = _payment.decode(bytes(raw))
         return requested(body, body.expected_version, now)
     except Refused as refused:
         return refused.refusal
 
 
-def _each(wanted: Sequence[Wanted], actor: str, *, dry_run: bool) -> list[Outcome]:
-    """Decide the payments that could be read; the others answer with their refusals. In the order of `wanted`."""
-    requests = [one for one in wanted if isinstance(one, PaymentRequest)]
-    outcomes = iter(services().batches.submit(requests, actor, dry_run=dry_run))
+def _in_place(wanted: Sequence[RequestOrRefusal], decided: Sequence[Any]) -> list[Any]:
+    """What was decided, and the refusals of what could not be read, each in its place."""
+    outcomes = iter(decided)
     return [one if isinstance(one, Refusal) else next(outcomes) for one in wanted]
 
 
 def _answer(
     outcome: Outcome | Fault, durability: str
 ) -> tuple[int, bool, AcknowledgedPayment | None, dict[str, Any] | None]:
-    """The status, whether it is a replay, and the payment or the problem."""
+    """Status, whether it is a replay, and the payment or the problem."""
     if isinstance(outcome, Fault):
         outcome = refusal_of(outcome)
     if isinstance(outcome, Refusal):
@@ -200,45 +185,44 @@ def _answer(
 # Streams
 
 
-def _stream(dry_run: bool) -> Response:
+def _stream(call: Call[Any], source: Source) -> Answer:
     """Answer a stream of lines while it arrives."""
-    if dry_run:
+    if call[DRY_RUN]:
         raise malformed(
             "A stream has no dry run: later lines would not see what earlier ones leave. Send batches.",
             field="dry_run",
         )
-    refuse_encoding()
-    slots = services().batches.streams
-    if not slots.acquire(blocking=False):
+    if not call.here.batches.streams.acquire(blocking=False):
         return problem(too_many_streams(STREAMS))
-    request.max_content_length = (
-        sys.maxsize
-    )  # lines are bounded, their number is not; None would mean the default limit
-    stream = _Stream(services().batches, actor(), services().readiness.durability(), services().now)
-    response = Response(stream.answers(request.stream), content_type=NDJSON)
-    response.call_on_close(slots.release)
-    return response
+    return Answer(200, _Stream(call, source), [("content-type", NDJSON)])
 
 
-class _Stream:
-    """One stream of payments. It outlives the request's context, so it takes what it needs with it."""
+class _Stream(Iterator[bytes]):
+    """The answers to one stream of payments, some lines at a time, as these arrive. Whoever sends them closes it."""
 
-    def __init__(self, batches: Batches, actor: str, durability: str, now: Callable[[], datetime]) -> None:
-        self._batches = batches
-        self._actor = actor
-        self._durability = durability
-        self._now = now
+    def __init__(self, call: Call[Any], source: Source) -> None:
+        self._batches: Batches = call.here.batches
+        self._actor = call.actor
+        self._durability = call.here.readiness.durability()
+        self._now = call.here.now
         self._patience = Patience()
+        self._lines = line_groups(source)
+        self._is_open = True
 
-    def answers(self, source: Source) -> Iterator[bytes]:
-        """The answers to the lines of a source, some at a time, as they arrive."""
-        for lines in line_groups(source):
-            yield self._answer(lines)
+    def __next__(self) -> bytes:
+        """The answers to the next lines."""
+        return self._answer(next(self._lines))
+
+    def close(self) -> None:
+        """Give the stream's place back."""
+        if self._is_open:
+            self._is_open = False
+            self._batches.streams.release()
 
     def _answer(self, lines: Sequence[Line]) -> bytes:
         try:
             outcomes = self._decide(lines)
-        except Exception as error:  # the response has begun, so no error handler can answer
+        except Exception as error:  # the answer has begun, so nobody else can turn this into one
             outcomes = [unexpected(error)] * len(lines)
         return _encode_lines(
             BatchLine(*_answer(outcome, self._durability), line.number)
@@ -249,11 +233,10 @@ class _Stream:
         now = self._now()
         wanted = [_wanted_line(line, now) for line in lines]
         requests = [one for one in wanted if isinstance(one, PaymentRequest)]
-        outcomes = iter(self._batches.submit_patiently(requests, self._actor, self._patience))
-        return [one if isinstance(one, Refusal) else next(outcomes) for one in wanted]
+        return _in_place(wanted, self._batches.submit_patiently(requests, self._actor, self._patience))
 
 
-def _wanted_line(line: Line, now: datetime) -> Wanted:
+def _wanted_line(line: Line, now: datetime) -> RequestOrRefusal:
     if line.text is None:
         return line_too_long(LONGEST_LINE)
-    return _wanted(line.text, now, may_hold_nul=NUL in line.text)
+    return _wanted(line.text, now)

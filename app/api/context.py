@@ -1,4 +1,4 @@
-"""The services that the views call, and how a view reaches them."""
+"""The services that the views call."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
-
-from flask import current_app
 
 from app.services.access.api_keys import Gatekeeper
 from app.services.accounts.accounts import Accounts
@@ -27,9 +25,6 @@ from app.services.proofs.readiness import ReadinessProbe
 if TYPE_CHECKING:
     from app.cache.cache import Cache
     from app.ledger.history import History
-
-
-EXTENSION = "holdfast"
 
 
 @dataclass(slots=True)
@@ -54,9 +49,3 @@ class ApiServices:
     readiness: ReadinessProbe
     now: Callable[[], datetime]
     start: Callable[[], None]
-
-
-def services() -> ApiServices:
-    """The services of the application that serves this request."""
-    found: ApiServices = current_app.extensions[EXTENSION]
-    return found

@@ -2,23 +2,13 @@
 
 from typing import Annotated, Any, Literal
 
-from flask import Blueprint, Response
 from msgspec import Meta, Struct
 
 from app.api.accounts import LARGEST_METADATA
-from app.api.auth import actor, operation
-from app.api.context import services
-from app.api.requests import (
-    Body,
-    Moment,
-    after_number,
-    checked_metadata,
-    in_utc,
-    is_dry_run,
-    only_parameters,
-    page_limit,
-)
-from app.api.responses import json_response, page_response, problem
+from app.api.metadata import checked_metadata
+from app.api.parameters import AFTER_NUMBER, DRY_RUN, LIMIT, Moment, in_utc
+from app.api.responses import REPLAYED, Answer, json_answer, page_answer, problem
+from app.api.routes import Body, Call, Routes
 from app.domain.hash_chain import Entry, LedgerTransaction
 from app.domain.journal_refusals import journal_not_found
 from app.domain.journals import FEWEST_ENTRIES, MOST_ENTRIES, JournalLine, JournalRequest
@@ -26,9 +16,9 @@ from app.domain.payment import Kind
 from app.domain.refusals import Refusal
 from app.domain.timestamps import rfc3339
 from app.services.access.api_keys import Scope
-from app.services.posting.journal_posting import Done
+from app.services.posting.journal_posting import PostedJournal
 
-blueprint = Blueprint("journals", __name__)
+routes = Routes()
 
 ReasonText = Annotated[str, Meta(min_length=1, max_length=1_000)]
 
@@ -96,22 +86,19 @@ class JournalBody(Struct):
     ledger_transaction: str | None
 
 
-_new_journal = Body(NewJournal)
-_new_reversal = Body(NewReversal)
-
-
-@blueprint.post("/v1/journals")
-@operation(
+@routes.add(
+    "POST",
+    "/v1/journals",
     "Post a journal at once; a replay of the same external_id answers 200",
     scope=Scope.JOURNALS_WRITE,
-    body=NewJournal,
+    body=Body(NewJournal),
     answers={201: JournalBody, 200: JournalBody},
-    parameters=("dry_run",),
+    parameters=(DRY_RUN,),
 )
-def post_journal() -> Response:
+def post_journal(call: Call[NewJournal]) -> Answer:
     """Post; a dry run only says what would happen."""
-    dry_run = is_dry_run()
-    body = _new_journal.read()
+    dry_run = call[DRY_RUN]
+    body = call.body
     wanted = JournalRequest(
         external_id=body.external_id,
         lines=[JournalLine(one.account_id, one.direction == "debit", one.amount_minor) for one in body.entries],
@@ -120,61 +107,68 @@ def post_journal() -> Response:
         metadata=checked_metadata(body.metadata, LARGEST_METADATA),
         payment_id=body.relates_to_payment_id,
     )
-    return _answer(services().journals.post(wanted, actor(), dry_run=dry_run))
+    return _answer(call, call.here.journals.post(wanted, call.actor, dry_run=dry_run))
 
 
-@blueprint.get("/v1/journals/<journal_id>")
-@operation("Read a journal or a reversal", scope=Scope.READ, answers={200: JournalBody})
-def get_journal(journal_id: str) -> Response:
+@routes.add(
+    "GET",
+    "/v1/journals/{journal_id}",
+    "Read a journal or a reversal",
+    scope=Scope.READ,
+    answers={200: JournalBody},
+)
+def get_journal(call: Call[None]) -> Answer:
     """One journal."""
-    found = services().journals.find(journal_id)
-    return problem(journal_not_found(journal_id)) if found is None else json_response(_journal_body(found))
+    journal_id = call.path["journal_id"]
+    found = call.here.journals.find(journal_id)
+    return problem(journal_not_found(journal_id)) if found is None else json_answer(_journal_body(call, found))
 
 
-@blueprint.post("/v1/journals/<journal_id>/reversal")
-@operation(
+@routes.add(
+    "POST",
+    "/v1/journals/{journal_id}/reversal",
     "Reverse a journal, once, by the opposite of its entries",
     scope=Scope.JOURNALS_WRITE,
-    body=NewReversal,
+    body=Body(NewReversal),
     answers={201: JournalBody, 200: JournalBody},
-    parameters=("dry_run",),
+    parameters=(DRY_RUN,),
 )
-def reverse_journal(journal_id: str) -> Response:
+def reverse_journal(call: Call[NewReversal]) -> Answer:
     """Reverse; a dry run only says what would happen."""
-    dry_run = is_dry_run()
-    body = _new_reversal.read()
-    return _answer(services().journals.reverse(journal_id, body.external_id, body.reason, actor(), dry_run=dry_run))
+    journal_id = call.path["journal_id"]
+    dry_run = call[DRY_RUN]
+    body = call.body
+    outcome = call.here.journals.reverse(journal_id, body.external_id, body.reason, call.actor, dry_run=dry_run)
+    return _answer(call, outcome)
 
 
-def _answer(outcome: Done | Refusal) -> Response:
+def _answer(call: Call[Any], outcome: PostedJournal | Refusal) -> Answer:
     if isinstance(outcome, Refusal):
         return problem(outcome)
     if outcome.is_dry_run:
-        return json_response(_journal_body(outcome.transaction, is_rehearsed=True))
-    response = json_response(_journal_body(outcome.transaction), 200 if outcome.replayed else 201)
-    response.headers["Location"] = f"/v1/journals/{outcome.transaction.payment_id}"
-    if outcome.replayed:
-        response.headers["Idempotent-Replayed"] = "true"
-    return response
+        return json_answer(_journal_body(call, outcome.transaction, is_dry_run=True))
+    location = ("location", f"/v1/journals/{outcome.transaction.payment_id}")
+    body = _journal_body(call, outcome.transaction)
+    return json_answer(body, 200, location, REPLAYED) if outcome.replayed else json_answer(body, 201, location)
 
 
-def _journal_body(found: LedgerTransaction, *, is_rehearsed: bool = False) -> JournalBody:
-    reversal = None if is_rehearsed else services().journals.reversal_of(found.payment_id)
+def _journal_body(call: Call[Any], found: LedgerTransaction, *, is_dry_run: bool = False) -> JournalBody:
+    reversal = None if is_dry_run else call.here.journals.reversal_of(found.payment_id)
     return JournalBody(
-        journal_id=None if is_rehearsed else found.payment_id,
+        journal_id=None if is_dry_run else found.payment_id,
         external_id=found.external_id,
-        status="dry_run" if is_rehearsed else "posted",
+        status="dry_run" if is_dry_run else "posted",
         kind=found.kind,
         entity_id=found.entity_id,
         reason=found.description,
         entries=[entry_body(entry) for entry in found.entries],
-        effective_at=None if is_rehearsed else rfc3339(found.effective_at),
-        posted_at=None if is_rehearsed else rfc3339(found.posted_at),
+        effective_at=None if is_dry_run else rfc3339(found.effective_at),
+        posted_at=None if is_dry_run else rfc3339(found.posted_at),
         metadata=found.metadata,
         reverses=found.relates_to if found.kind == Kind.REVERSAL else None,
         reversed_by=None if reversal is None else reversal.payment_id,
         relates_to_payment_id=found.relates_to if found.kind == Kind.JOURNAL else None,
-        ledger_transaction=None if is_rehearsed else f"{found.partition}/{found.chain_seq}",
+        ledger_transaction=None if is_dry_run else f"{found.partition}/{found.chain_seq}",
     )
 
 
@@ -213,63 +207,61 @@ class RefundBody(Struct):
     ledger_transaction: str | None
 
 
-_new_refund = Body(NewRefund)
-
-
-@blueprint.post("/v1/payments/<payment_id>/refunds")
-@operation(
+@routes.add(
+    "POST",
+    "/v1/payments/{payment_id}/refunds",
     "Refund a payment, all that remains or a part; splits are taken back in proportion",
     scope=Scope.PAYMENTS_WRITE,
-    body=NewRefund,
+    body=Body(NewRefund),
     answers={201: RefundBody, 200: RefundBody},
-    parameters=("dry_run",),
+    parameters=(DRY_RUN,),
 )
-def refund_payment(payment_id: str) -> Response:
+def refund_payment(call: Call[NewRefund]) -> Answer:
     """Refund; a dry run only says what would happen."""
-    dry_run = is_dry_run()
-    body = _new_refund.read()
-    outcome = services().refunds.refund(
-        payment_id, body.external_id, body.amount_minor, body.reason, actor(), dry_run=dry_run
+    payment_id = call.path["payment_id"]
+    dry_run = call[DRY_RUN]
+    body = call.body
+    outcome = call.here.refunds.refund(
+        payment_id, body.external_id, body.amount_minor, body.reason, call.actor, dry_run=dry_run
     )
     if isinstance(outcome, Refusal):
         return problem(outcome)
     if outcome.is_dry_run:
-        return json_response(_refund_body(outcome.transaction, is_rehearsed=True))
-    response = json_response(_refund_body(outcome.transaction), 200 if outcome.replayed else 201)
-    if outcome.replayed:
-        response.headers["Idempotent-Replayed"] = "true"
-    return response
+        return json_answer(_refund_body(outcome.transaction, is_dry_run=True))
+    refund = _refund_body(outcome.transaction)
+    return json_answer(refund, 200, REPLAYED) if outcome.replayed else json_answer(refund, 201)
 
 
-@blueprint.get("/v1/payments/<payment_id>/refunds")
-@operation(
+@routes.add(
+    "GET",
+    "/v1/payments/{payment_id}/refunds",
     "List the refunds of a payment, oldest first",
     scope=Scope.READ,
     answers={200: RefundBody},
-    parameters=("limit", "after"),
+    parameters=(LIMIT, AFTER_NUMBER),
+    paged=True,
 )
-def list_refunds(payment_id: str) -> Response:
+def list_refunds(call: Call[None]) -> Answer:
     """One page of the refunds of one payment."""
-    only_parameters("limit", "after")
-    limit = page_limit()
-    found = services().refunds.page(payment_id, limit=limit, after=after_number())
+    limit = call[LIMIT]
+    found = call.here.refunds.page(call.path["payment_id"], limit=limit, after=call[AFTER_NUMBER])
     if isinstance(found, Refusal):
         return problem(found)
     cursor = str(found[-1].chain_seq) if found else None
-    return page_response([_refund_body(one) for one in found], limit, cursor)
+    return page_answer([_refund_body(one) for one in found], limit, cursor)
 
 
-def _refund_body(found: LedgerTransaction, *, is_rehearsed: bool = False) -> RefundBody:
+def _refund_body(found: LedgerTransaction, *, is_dry_run: bool = False) -> RefundBody:
     source = found.entries[-1]
     return RefundBody(
-        refund_id=None if is_rehearsed else found.payment_id,
+        refund_id=None if is_dry_run else found.payment_id,
         payment_id=found.relates_to or "",
         external_id=found.external_id,
         amount_minor=-source.amount_minor,
         currency_code=source.currency_code,
-        status="dry_run" if is_rehearsed else "posted",
+        status="dry_run" if is_dry_run else "posted",
         reason=found.description,
         entries=[entry_body(entry) for entry in found.entries],
-        posted_at=None if is_rehearsed else rfc3339(found.posted_at),
-        ledger_transaction=None if is_rehearsed else f"{found.partition}/{found.chain_seq}",
+        posted_at=None if is_dry_run else rfc3339(found.posted_at),
+        ledger_transaction=None if is_dry_run else f"{found.partition}/{found.chain_seq}",
     )

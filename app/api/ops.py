@@ -2,18 +2,17 @@
 
 from collections.abc import Iterator
 
-from flask import Blueprint, Response
 from msgspec import Struct
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from app.api.auth import operation
-from app.api.context import ApiServices, services
-from app.api.responses import json_response
+from app.api.context import ApiServices
+from app.api.responses import Answer, json_answer
+from app.api.routes import Call, Routes
 from app.services.access.api_keys import Scope
 
-blueprint = Blueprint("ops", __name__)
+routes = Routes()
 
 HOTTEST = 50
 """Accounts with a conflict metric of their own: metrics must not grow with the number of accounts."""
@@ -44,21 +43,31 @@ class Ready(Struct):
     checks: dict[str, CheckBody]
 
 
-@blueprint.get("/healthz")
-@operation("Whether the process is alive", scope=None, answers={200: Alive})
-def alive() -> Response:
+@routes.add(
+    "GET",
+    "/healthz",
+    "Whether the process is alive",
+    scope=None,
+    answers={200: Alive},
+)
+def alive(call: Call[None]) -> Answer:  # noqa: ARG001 - it asks nothing
     """Always yes, while the process answers."""
-    return json_response(Alive("alive"))
+    return json_answer(Alive("alive"))
 
 
-@blueprint.get("/readyz")
-@operation("Whether payments can be accepted", scope=None, answers={200: Ready, 503: Ready})
-def ready() -> Response:
+@routes.add(
+    "GET",
+    "/readyz",
+    "Whether payments can be accepted",
+    scope=None,
+    answers={200: Ready, 503: Ready},
+)
+def ready(call: Call[None]) -> Answer:
     """Check the cache, the ledger, its migrations and the workers."""
-    readiness = services().readiness.look()
+    readiness = call.here.readiness.look()
     checks = {name: CheckBody(check.ok, check.detail) for name, check in readiness.checks.items()}
     body = Ready("ready" if readiness.ready else "not_ready", readiness.durability, readiness.backlog, checks)
-    return json_response(body, 200 if readiness.ready else 503)
+    return json_answer(body, 200 if readiness.ready else 503)
 
 
 class _FiguresCollector(Collector):
@@ -91,10 +100,15 @@ class _FiguresCollector(Collector):
         yield GaugeMetricFamily("holdfast_open_breaks", "Unsettled breaks", value=self._here.history.open_breaks())
 
 
-@blueprint.get("/metrics")
-@operation("Figures for monitoring, in the text format of Prometheus", scope=Scope.READ, answers={200: None})
-def metrics() -> Response:
+@routes.add(
+    "GET",
+    "/metrics",
+    "Figures for monitoring, in the text format of Prometheus",
+    scope=Scope.READ,
+    answers={200: None},
+)
+def metrics(call: Call[None]) -> Answer:
     """Every figure as it stands now."""
     registry = CollectorRegistry()
-    registry.register(_FiguresCollector(services()))
-    return Response(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
+    registry.register(_FiguresCollector(call.here))
+    return Answer(200, generate_latest(registry), [("content-type", CONTENT_TYPE_LATEST)])

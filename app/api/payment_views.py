@@ -1,10 +1,9 @@
 """Payments as the API shows them: in the answer to a submission, and whenever they are read."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from msgspec import UNSET, UnsetType
 
-from app.api.context import services
 from app.api.payment_schema import AcknowledgedPayment, DestinationBody, FundsAfter, PaymentBody, PaymentEntry, Reason
 from app.domain.authorizations import Authorization, AuthorizationState
 from app.domain.ledger_rows import QueuedIntent
@@ -96,13 +95,15 @@ def acknowledged_status(accepted: Accepted) -> int:
 
 
 def payment_body(
-    found: QueuedIntent | PostedPayment | RejectedPayment | Authorization | RefusedPayment, asked_id: str | None
+    found: QueuedIntent | PostedPayment | RejectedPayment | Authorization | RefusedPayment,
+    asked_id: str | None,
+    durability: Callable[[], str],
 ) -> PaymentBody:
     """A payment as it stands now; `asked_id` is the id that a client asked for, which may be that of a duplicate."""
     if isinstance(found, Authorization):
-        return authorization_body(found, services().readiness.durability())
+        return authorization_body(found, durability())
     if isinstance(found, QueuedIntent):
-        return _pending_body(found)
+        return _pending_body(found, durability())
     if isinstance(found, PostedPayment):
         return _posted_body(found, asked_id)
     if isinstance(found, RejectedPayment):
@@ -110,14 +111,14 @@ def payment_body(
     return PaymentBody(None, found.external_id, "rejected", reason=_reason(found.refusal))
 
 
-def _pending_body(queued: QueuedIntent) -> PaymentBody:
+def _pending_body(queued: QueuedIntent, durability: str) -> PaymentBody:
     intent = queued.intent
     accepted_at = from_milliseconds(queued.outbox_position.accepted_at_ms)
     return PaymentBody(
         payment_id=queued.outbox_position.payment_id,
         external_id=intent.external_id,
         status="pending",
-        durability=services().readiness.durability(),
+        durability=durability,
         source_account_id=intent.source_account_id,
         destination_account_id=intent.destination_account_id,
         amount_minor=intent.amount_minor,

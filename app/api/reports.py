@@ -1,19 +1,16 @@
 """Reports for finance: trial balance, conflicts."""
 
-from flask import Blueprint, Response, request
 from msgspec import Struct
 
-from app.api.auth import operation
-from app.api.context import services
-from app.api.request_refusals import invalid_cursor
-from app.api.requests import instant, only_parameters, page_limit, refuse_decomposed_parameters
-from app.api.responses import Refused, json_response
-from app.domain.cursors import ReportCursor, parse_cursor
+from app.api.parameters import AS_OF, BY, CURRENCY, ENTITY, LIMIT, REPORT_AFTER, as_of, refuse_decomposed_parameters
+from app.api.responses import Answer, json_answer
+from app.api.routes import Call, Routes
+from app.domain.cursors import ReportCursor
 from app.domain.read_models import TrialBalanceLine, TrialBalanceTotal
 from app.domain.timestamps import rfc3339
 from app.services.access.api_keys import Scope
 
-blueprint = Blueprint("reports", __name__)
+routes = Routes()
 
 
 class TrialBalanceTotalBody(Struct):
@@ -59,42 +56,33 @@ class ConflictBody(Struct):
     last_at: str
 
 
-@blueprint.get("/v1/reports/trial-balance")
-@operation(
+@routes.add(
+    "GET",
+    "/v1/reports/trial-balance",
     "Trial balance, now or as of an instant: per account and in total, debits equal credits",
     scope=Scope.READ,
     answers={200: TrialBalanceBody},
-    parameters=("entity_id", "currency_code", "limit", "after", "as_of", "by"),
+    parameters=(ENTITY, CURRENCY, LIMIT, REPORT_AFTER, AS_OF, BY),
 )
-def trial_balance() -> Response:
+def trial_balance(call: Call[None]) -> Answer:
     """The trial balance now or as of another instant."""
-    only_parameters("entity_id", "currency_code", "limit", "after", "as_of", "by")
-    limit = page_limit()
-    cursor = _cursor()
-    totals, lines, moment = services().history.trial_balance(
-        entity_id=request.args.get("entity_id"),
-        currency_code=request.args.get("currency_code"),
+    limit = call[LIMIT]
+    totals, lines, moment = call.here.history.trial_balance(
+        entity_id=call[ENTITY],
+        currency_code=call[CURRENCY],
         limit=limit,
-        cursor=cursor,
-        as_of=instant("as_of"),
+        cursor=call[REPORT_AFTER],
+        as_of=as_of(call, AS_OF),
     )
     if not totals:
-        refuse_decomposed_parameters("entity_id")
-    return json_response(
+        refuse_decomposed_parameters(call, ENTITY)
+    return json_answer(
         TrialBalanceBody(
             [_total_body(total) for total in totals],
             [_line_body(line) for line in lines],
             ReportCursor(lines[-1].account_id, moment).text if len(lines) == limit else None,
         )
     )
-
-
-def _cursor() -> ReportCursor | None:
-    text = request.args.get("after")
-    try:
-        return None if text is None else parse_cursor(text)
-    except ValueError:
-        raise Refused(invalid_cursor("after", "be a cursor from `next`")) from None
 
 
 def _total_body(total: TrialBalanceTotal) -> TrialBalanceTotalBody:
@@ -110,16 +98,17 @@ def _line_body(line: TrialBalanceLine) -> TrialBalanceLineBody:
     )
 
 
-@blueprint.get("/v1/reports/conflicts")
-@operation(
+@routes.add(
+    "GET",
+    "/v1/reports/conflicts",
     "The accounts on which posting had to retry most",
     scope=Scope.READ,
     answers={200: ConflictBody},
-    parameters=("limit",),
+    parameters=(LIMIT,),
+    paged=True,
 )
-def conflicts() -> Response:
+def conflicts(call: Call[None]) -> Answer:
     """The accounts with the most retries, most first."""
-    only_parameters("limit")
-    counts = services().history.conflicts(page_limit())
+    counts = call.here.history.conflicts(call[LIMIT])
     data = [ConflictBody(count.account_id, count.retries, count.exhausted, rfc3339(count.last_at)) for count in counts]
-    return json_response({"data": data, "next": None})
+    return json_answer({"data": data, "next": None})

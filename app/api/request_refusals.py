@@ -70,3 +70,38 @@ def amount_not_integer(message: str) -> Refusal:
 def amount_unreadable(message: str) -> Refusal:
     """An amount that no 64-bit integer can hold; `message` names the field."""
     return Refusal(RefusalCode.AMOUNT_OUT_OF_RANGE, message)
+
+
+def nothing_here(path: str) -> Refusal:
+    """A path that the API does not have."""
+    return Refusal(RefusalCode.NOT_FOUND, f"There is nothing at {path!r}; the reference lists what there is.")
+
+
+def method_not_allowed(method: str, allowed: list[str]) -> Refusal:
+    """A method that a path does not have; `allowed` are those that it has."""
+    detail = f"{method} is not possible here; {', '.join(allowed)} would be."
+    return Refusal(RefusalCode.METHOD_NOT_ALLOWED, detail, {"allowed": allowed})
+
+
+def body_too_large(max_bytes: int) -> Refusal:
+    """A body over the limit of its route."""
+    detail = f"The body is longer than {max_bytes} bytes, which is the most that this request takes."
+    return Refusal(RefusalCode.PAYLOAD_TOO_LARGE, detail, {"max_bytes": max_bytes})
+
+
+def body_cut_off() -> Refusal:
+    """A body that ended before its end: the client has gone, or sent less than it said."""
+    detail = "The body ended before it was complete; nothing was done. Send it again with the same external_id."
+    return malformed_request(detail, field="body")
+
+
+def body_too_slow(deadline_s: int) -> Refusal:
+    """A body that did not arrive in time."""
+    detail = f"The body did not arrive within {deadline_s} seconds; nothing was done."
+    return Refusal(RefusalCode.REQUEST_TIMEOUT, detail)
+
+
+def too_many_bodies() -> Refusal:
+    """A body that would be one too many in memory."""
+    detail = "This process holds as many bodies in memory as it may; nothing was done. Try again."
+    return Refusal(RefusalCode.SERVER_BUSY, detail)

@@ -1,14 +1,11 @@
-"""JSON responses, and problem+json (RFC 9457) for refusals and faults: the one table from codes to HTTP."""
-
-from __future__ import annotations
+"""Answers: JSON, and problem+json (RFC 9457) for refusals and faults; the one table from codes to HTTP."""
 
 import logging
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
 
 import msgspec
-from flask import Flask, Response
-from werkzeug.datastructures import Headers
-from werkzeug.exceptions import HTTPException
 
 from app.domain.errors import (
     CacheUnavailable,
@@ -20,50 +17,49 @@ from app.domain.errors import (
 )
 from app.domain.refusals import Refusal, RefusalCode
 
-if TYPE_CHECKING:
-    from _typeshed.wsgi import WSGIEnvironment
+_encode = msgspec.json.Encoder().encode
+
+JSON = ("content-type", "application/json")
+PROBLEM = ("content-type", "application/problem+json")
+REPLAYED = ("idempotent-replayed", "true")
+
+
+@dataclass(slots=True)
+class Answer:
+    """What a view answers: values, which each server sends in its own way. Header names are in lower case.
+
+    `body` is one piece, or pieces that are made while they are sent.
+    """
+
+    status: int
+    body: bytes | Iterator[bytes]
+    headers: list[tuple[str, str]] = field(default_factory=list)
+
+
+def json_answer(body: Any, status: int = 200, *headers: tuple[str, str]) -> Answer:
+    """An answer with a JSON body."""
+    return Answer(status, _encode(body), [JSON, *headers])
+
+
+def page_answer(data: list[Any], limit: int, cursor: str | None) -> Answer:
+    """A page: `next` is the cursor of the next page, null on the last one."""
+    return json_answer({"data": data, "next": cursor if len(data) == limit else None})
+
 
 log = logging.getLogger(__name__)
 
 RETRY_AFTER_S = 1
 
-_encode = msgspec.json.Encoder().encode
-
-
-class _ReadyResponse(Response):
-    """A response whose headers are complete and plain ASCII, and whose content is one piece.
-
-    Werkzeug would go through the headers again to add a length and quote a Location, and wrap the content to close it.
-    Granian sends a list at once, but treats anything else as a stream.
-    """
-
-    def get_wsgi_headers(self, environ: WSGIEnvironment) -> Headers:  # noqa: ARG002 - of the interface
-        """The headers as they are."""
-        return self.headers
-
-    def get_app_iter(self, environ: WSGIEnvironment) -> list[bytes]:
-        """The content as a list, which needs no closing."""
-        return [] if environ["REQUEST_METHOD"] == "HEAD" else self.response  # type: ignore[return-value]
-
-
-def json_response(body: Any, status: int = 200, *, content_type: str = "application/json") -> Response:
-    """A response with a JSON body."""
-    return _ReadyResponse(_encode(body), status, content_type=content_type)
-
-
-def page_response(data: list[Any], limit: int, cursor: str | None) -> Response:
-    """A page: `next` is the cursor of the next page, null on the last one."""
-    return json_response({"data": data, "next": cursor if len(data) == limit else None})
-
-
 _HTTP: dict[RefusalCode, tuple[int, bool, str]] = {
-    # code: status, whether the same request can succeed later, title
+    # code: status, whether the same request may succeed later, title
     RefusalCode.UNAUTHENTICATED: (401, False, "No valid API key"),
     RefusalCode.FORBIDDEN: (403, False, "The API key lacks the scope"),
     RefusalCode.NOT_FOUND: (404, False, "No such resource"),
     RefusalCode.METHOD_NOT_ALLOWED: (405, False, "Method not allowed here"),
     RefusalCode.PAYLOAD_TOO_LARGE: (413, False, "Request body too large"),
+    RefusalCode.REQUEST_TIMEOUT: (408, True, "The request took too long to arrive"),
     RefusalCode.UNSUPPORTED_CONTENT_ENCODING: (415, False, "Content-Encoding not supported"),
+    RefusalCode.SERVER_BUSY: (503, True, "Too many requests at once"),
     RefusalCode.TOO_MANY_STREAMS: (503, True, "Too many streams at once"),
     RefusalCode.MALFORMED_REQUEST: (400, False, "Malformed request"),
     RefusalCode.BATCH_TOO_LARGE: (413, False, "Too many payments in one batch"),
@@ -109,9 +105,9 @@ _HTTP: dict[RefusalCode, tuple[int, bool, str]] = {
     RefusalCode.JOURNAL_ALREADY_REVERSED: (409, False, "Journal reversed already"),
     RefusalCode.REJECTED_BY_LEDGER: (422, False, "Rejected by the ledger"),
     RefusalCode.LINKED_PAYMENT_FAILED: (409, True, "Another payment of the atomic batch failed"),
-    RefusalCode.LEDGER_BACKLOGGED: (503, True, "The ledger is behind"),
+    RefusalCode.LEDGER_BACKLOGGED: (503, True, "The books are behind"),
     RefusalCode.CACHE_UNAVAILABLE: (503, True, "The cache is not available"),
-    RefusalCode.LEDGER_UNAVAILABLE: (503, True, "The ledger is not available"),
+    RefusalCode.LEDGER_UNAVAILABLE: (503, True, "The books are not available"),
     RefusalCode.OUTCOME_UNKNOWN: (503, True, "Outcome unknown"),
     RefusalCode.CONCURRENCY_RETRY_EXHAUSTED: (503, True, "Concurrency retries used up"),
     RefusalCode.INTERNAL_ERROR: (500, True, "Internal error"),
@@ -139,24 +135,27 @@ def problem_members(refusal: Refusal) -> dict[str, Any]:
         "detail": refusal.detail,
         "retryable": retryable,
     }
-    return members | dict(refusal.figures) | members  # no figure overrides a member of the standard
+    return members | dict(refusal.figures) | members  # a figure never takes the place of a member of the standard
 
 
-def problem(refusal: Refusal) -> Response:
-    """A refusal as a response."""
+def problem(refusal: Refusal) -> Answer:
+    """A refusal as an answer."""
     status = status_of(refusal.code)
-    response = json_response(problem_members(refusal), status, content_type="application/problem+json")
-    if status == 503:
-        response.headers["Retry-After"] = str(RETRY_AFTER_S)
+    headers = [PROBLEM]
+    if status in (408, 429, 503):
+        headers.append(("retry-after", str(RETRY_AFTER_S)))
     if status == 401:
-        response.headers["WWW-Authenticate"] = 'Bearer realm="holdfast"'
+        headers.append(("www-authenticate", 'Bearer realm="holdfast"'))
+    if status == 405:
+        allowed = refusal.figures.get("allowed")
+        headers.append(("allow", ", ".join(allowed) if isinstance(allowed, list) else ""))
     if refusal.replayed:
-        response.headers["Idempotent-Replayed"] = "true"
-    return response
+        headers.append(REPLAYED)
+    return Answer(status, _encode(problem_members(refusal)), headers)
 
 
 class Refused(Exception):
-    """Carries a refusal out of nested parsing to the error handler that answers it."""
+    """Carries a refusal out of nested parsing to the one place that answers it."""
 
     def __init__(self, refusal: Refusal) -> None:
         super().__init__(refusal.detail)
@@ -170,10 +169,7 @@ _FAULTS: dict[type[Exception], tuple[RefusalCode, str]] = {
         "The cache did not answer in time, so the outcome is unknown. Retry with the same external_id: "
         "what was done is answered, what was not is done, nothing is done twice.",
     ),
-    LedgerUnavailable: (
-        RefusalCode.LEDGER_UNAVAILABLE,
-        "The ledger cannot be reached or does not answer in time. Retry.",
-    ),
+    LedgerUnavailable: (RefusalCode.LEDGER_UNAVAILABLE, "The books cannot be reached or do not answer in time. Retry."),
     ConcurrencyConflict: (
         RefusalCode.CONCURRENCY_RETRY_EXHAUSTED,
         "Others are changing the same rows; nothing was done. Retry.",
@@ -186,49 +182,22 @@ _FAULTS: dict[type[Exception], tuple[RefusalCode, str]] = {
 }
 
 
-def install_error_handlers(application: Flask) -> None:
-    """Turn every exception of a view into a problem response."""
-    application.register_error_handler(Refused, lambda refused: problem(refused.refusal))
-    for fault in _FAULTS:
-        application.register_error_handler(fault, _answer_fault)
-    application.register_error_handler(HTTPException, _answer_http)
-    application.register_error_handler(Exception, _answer_unexpected)
+_UNKNOWN_FAULT = (RefusalCode.INTERNAL_ERROR, "A fault on our side; the log has it. Retry is safe.")
 
 
 def refusal_of(fault: Exception) -> Refusal:
-    """The refusal that tells a client about a fault."""
-    code, detail = _FAULTS[type(fault)]
+    """The refusal that tells a client of a fault."""
+    code, detail = next((_FAULTS[kind] for kind in type(fault).__mro__ if kind in _FAULTS), _UNKNOWN_FAULT)
     log.warning("%s: %s", code.value, fault)
     return Refusal(code, detail)
 
 
 def unexpected(error: Exception) -> Refusal:
-    """The refusal that tells a client about an error of ours; the error itself goes to the log."""
+    """The refusal that tells a client of an error of ours; the log gets the error itself."""
     log.error("unexpected error", exc_info=error)
     return Refusal(RefusalCode.INTERNAL_ERROR, "An error on our side; the log has it. Retry is safe.")
 
 
-def _answer_fault(fault: Exception) -> Response:
+def problem_of(fault: Exception) -> Answer:
+    """A fault as an answer."""
     return problem(refusal_of(fault))
-
-
-_HTTP_CODES = {
-    404: RefusalCode.NOT_FOUND,
-    405: RefusalCode.METHOD_NOT_ALLOWED,
-    413: RefusalCode.PAYLOAD_TOO_LARGE,
-}
-
-
-def _answer_http(error: HTTPException) -> Response:
-    if (error.code or 500) >= 500:
-        return _answer_unexpected(error)
-    code = _HTTP_CODES.get(error.code or 400, RefusalCode.MALFORMED_REQUEST)
-    response = problem(Refusal(code, error.description or code.value))
-    valid_methods = getattr(error, "valid_methods", None)
-    if valid_methods:
-        response.headers["Allow"] = ", ".join(valid_methods)
-    return response
-
-
-def _answer_unexpected(error: Exception) -> Response:
-    return problem(unexpected(error))

@@ -1,4 +1,4 @@
-"""Accounts in the cache: loaded from the ledger, read and given a new floor; and the directory versions."""
+"""Accounts in the cache: loaded from the ledger, read and given a new floor."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -18,7 +18,7 @@ class CachedAccounts:
     def __init__(self, client: CacheClient) -> None:
         self._client = client
 
-    def place_holder(self, account_ids: Iterable[str]) -> None:
+    def set_placeholders(self, account_ids: Iterable[str]) -> None:
         """Make sure that a settle finds these accounts, before the ledger is read to hydrate them."""
         names = [keys.account(self._client.partition_of(account_id), account_id) for account_id in account_ids]
         self._client.run([], after=[("HSETNX", name, "entry_count", "-1") for name in names])
@@ -81,26 +81,6 @@ class CachedAccounts:
         [reply] = self._client.run([(keys.LIMIT, names, [floor, directory_version, mode])])
         return _limit_reply(reply)
 
-    def directory_version(self, partition: int) -> int | None:
-        """The directory version that callers of a partition must know; None if the partition is not open."""
-        with self._client.translated():
-            version: Any = self._client.redis.get(keys.directory(partition))
-        return None if version is None else int(version)
-
-    def open_all(self, directory_version: int, last_posted: Mapping[int, str]) -> None:
-        """Open partitions and have them require this directory version; `last_posted` are stream ids by partition."""
-        self._client.run(
-            [
-                (keys.OPEN, _open_keys(partition), [directory_version, stream_id])
-                for partition, stream_id in last_posted.items()
-            ]
-        )
-
-    def open(self, partition: int, directory_version: int, last_posted: str) -> int:
-        """Open a partition; returns the directory version in force there."""
-        [reply] = self._client.run([(keys.OPEN, _open_keys(partition), [directory_version, last_posted])])
-        return int(reply)
-
 
 def _ledger_arguments(row: LedgerBalance, directory_version: int) -> list[Any]:
     floor = "" if row.floor_minor is None else row.floor_minor
@@ -110,10 +90,6 @@ def _ledger_arguments(row: LedgerBalance, directory_version: int) -> list[Any]:
 
 def _flat(holds: Mapping[str, int]) -> list[Any]:
     return [part for hold in holds.items() for part in hold]
-
-
-def _open_keys(partition: int) -> list[str]:
-    return [keys.outbox(partition), keys.directory(partition), keys.tally(partition)]
 
 
 def _limit_reply(reply: Sequence[str]) -> LimitReply:

@@ -7,6 +7,7 @@ from app.cache.authorizations import CachedAuthorizations
 from app.cache.client import CacheClient
 from app.cache.inspection import Inspection
 from app.cache.outbox import Outbox
+from app.cache.partition_states import PartitionStates
 from app.cache.reservations import Reservations
 
 
@@ -20,6 +21,7 @@ class Cache:
         self.partition_of = self.client.partition_of
         self.reservations = Reservations(self.client)
         self.accounts = CachedAccounts(self.client)
+        self.partition_states = PartitionStates(self.client)
         self.authorizations = CachedAuthorizations(self.client)
         self.outbox = Outbox(self.client)
         self.inspection = Inspection(self.client)

@@ -1,7 +1,7 @@
 """The client of the cache: connections with deadlines, round trips of several commands, and errors as faults."""
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 from urllib.parse import urlsplit
@@ -87,8 +87,10 @@ class RoundTrips:
     It does what a pipeline does at less than half the cost: it does not watch, retry or convert replies.
     """
 
-    def __init__(self, pool: redis.ConnectionPool) -> None:
+    def __init__(self, pool: redis.ConnectionPool, greet: Callable[[Any], None]) -> None:
+        """`greet` is called with each connection that was opened, before anything is sent on it."""
         self._pool = pool
+        self._greet = greet
         self._idle: deque[Any] = deque()
 
     def make(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
@@ -112,7 +114,9 @@ class RoundTrips:
         try:
             connection = self._idle.pop()
         except IndexError:
-            return self._pool.get_connection()
+            connection = self._pool.get_connection()
+            self._open(connection)
+            return connection
         if not _is_clean(connection):
             connection.disconnect()
             self._open(connection)
@@ -121,7 +125,9 @@ class RoundTrips:
     def _open(self, connection: Any) -> None:
         try:
             connection.connect()
+            self._greet(connection)
         except BaseException:
+            connection.disconnect()
             self._idle.append(connection)
             raise
 
@@ -183,10 +189,28 @@ class CacheClient:
     def __init__(self, client: redis.Redis, *, partitions: int, window_ms: int, backlog_limit: int) -> None:
         """`window_ms` is how long an external id is remembered; a partition has at most `backlog_limit` intents."""
         self.redis = client
-        self._round_trips = RoundTrips(client.connection_pool)
+        self._round_trips = RoundTrips(client.connection_pool, self._greet)
+        self._meet: Callable[[str], None] | None = None
         self.partitions = partitions
         self.window_ms = window_ms
         self.backlog_limit = backlog_limit
+
+    def on_connect(self, meet: Callable[[str], None]) -> None:
+        """Have `meet` called for each connection that opens, before it is used, with what tells the server from others.
+
+        It is another text after a restart and after the promotion of a replica. If `meet` raises, nothing is sent.
+        """
+        self._meet = meet
+
+    def _greet(self, connection: Any) -> None:
+        if self._meet is None:
+            return
+        connection.send_command("INFO", "server", "replication")
+        try:
+            info = connection.read_response()
+        except redis.ResponseError:
+            info = ""  # managed servers may forbid INFO; then only the look each second remains
+        self._meet(_server_in(info))
 
     def partition_of(self, account_id: str) -> int:
         """The partition of this account."""
@@ -207,11 +231,11 @@ class CacheClient:
                 raise errors[0]
         return replies
 
-    def look(self, commands: Sequence[Command]) -> list[Any]:
-        """Run commands that only read, in one round trip."""
+    def look(self, commands: Sequence[Command], *, tolerated: str | None = None) -> list[Any]:
+        """Run commands that only read, in one round trip. An error with `tolerated` is returned, not raised."""
         replies = self._round_trips.make(commands)
         for reply in replies:
-            if isinstance(reply, Exception):
+            if isinstance(reply, Exception) and not (tolerated and tolerated in str(reply)):
                 raise reply
         return replies
 
@@ -222,6 +246,12 @@ class CacheClient:
     def translated(self) -> AbstractContextManager[None]:
         """Raise the project's faults in place of the client's errors."""
         return _TRANSLATION
+
+
+def _server_in(info: str) -> str:
+    """The run id and the replication id of a server, from its INFO."""
+    fields = dict(line.split(":", 1) for line in info.splitlines() if ":" in line)
+    return f"{fields.get('run_id', '')}/{fields.get('master_replid', '')}"
 
 
 class _Translation(AbstractContextManager[None]):

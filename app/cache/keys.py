@@ -20,6 +20,11 @@ def directory(partition: int) -> str:
     return f"hf:{{{partition}}}:directory"
 
 
+def identity(partition: int) -> str:
+    """What tells this cache from an older copy of it: see `app/domain/cache_identity.py`."""
+    return f"hf:{{{partition}}}:identity"
+
+
 def awake(partition: int) -> str:
     """The mark of a running drain."""
     return f"hf:{{{partition}}}:awake"
@@ -92,7 +97,9 @@ HYDRATE = Script("hydrate", SHARED)
 REBUILD = Script("rebuild", SHARED)
 LIMIT = Script("limit", SHARED)
 OPEN = Script("open")
+PUSH = Script("push")
+FORGET = Script("forget", SHARED)
 INSPECT = Script("inspect", SHARED)
 WITNESS = Script("witness")
 
-ALL = (RESERVE, SETTLE, CONCLUDE, HYDRATE, REBUILD, LIMIT, OPEN, INSPECT, WITNESS)
+ALL = (RESERVE, SETTLE, CONCLUDE, HYDRATE, REBUILD, LIMIT, OPEN, PUSH, FORGET, INSPECT, WITNESS)

@@ -12,7 +12,9 @@ from app.domain.settlement import Notice
 
 log = logging.getLogger(__name__)
 
-_decode_notices = msgspec.json.Decoder(list[Notice]).decode
+decode_notices = msgspec.json.Decoder(list[Notice]).decode
+"""The notices in one message of the channel."""
+
 _LISTEN_S = 1.0
 """How long one call for a message blocks, and so how soon a stop is noticed."""
 _RECONNECT_S = 0.2
@@ -62,5 +64,5 @@ class Subscriber:
                     seconds, microseconds = self._client.time()
                     self._on_begin(int(seconds) * 1000 + int(microseconds) // 1000)
                 elif message["type"] == "message":
-                    for notice in _decode_notices(message["data"]):
+                    for notice in decode_notices(message["data"]):
                         self._on_notice(notice)

@@ -1,4 +1,10 @@
-"""Reservations: payments decided by `lua/reserve.lua`, and the claims and records of their external ids."""
+"""Reservations: payments decided by `lua/reserve.lua`, and the claims and records of their external ids.
+
+A claim names the partition that saw an external id first. It is one plain command, SET with NX and GET, and needs no
+script. A claim gives an early and friendly refusal when the same id comes to another partition with other content.
+Exactly-once does not rest on it: the ledger's unique key on the external id lets only one payment post, even if a claim
+has expired or was lost with the cache.
+"""
 
 from collections.abc import Sequence
 from typing import Any, Protocol
@@ -8,7 +14,7 @@ from app.cache.client import CacheClient, Call, Command
 from app.cache.codec import encode_intent, parse_decision, parse_record
 from app.domain.payment import Intent, partition_of
 from app.domain.reservations import (
-    Elsewhere,
+    EarlierClaims,
     Failed,
     Record,
     ReserveItem,
@@ -37,7 +43,9 @@ class Reservations:
     def __init__(self, client: CacheClient) -> None:
         self._client = client
 
-    def reserve(self, groups: Sequence[Group], directory_version: int) -> tuple[list[ReserveReply | Stale], Elsewhere]:
+    def reserve(
+        self, groups: Sequence[Group], directory_version: int
+    ) -> tuple[list[ReserveReply | Stale], EarlierClaims]:
         """Decide payments one by one in one round trip, with one script call per partition.
 
         Also claims their external ids; returns the claims that another partition made before.
@@ -57,12 +65,12 @@ class Reservations:
         calls = self._reserve_calls(groups, directory_version, atomic=atomic, dry_run=dry_run)
         return [_reserve_reply(reply) for reply in self._client.run(calls)]
 
-    def claim(self, groups: Sequence[Group]) -> Elsewhere:
+    def claim(self, groups: Sequence[Group]) -> EarlierClaims:
         """Claim the payments' external ids; returns the claims that another partition made before."""
         claims = self._claims(groups)
         return _elsewhere(claims, self._client.run([], after=self._claim_commands(claims)))
 
-    def claimed_elsewhere(self, groups: Sequence[tuple[int, Sequence[HasIntent]]]) -> Elsewhere:
+    def claimed_elsewhere(self, groups: Sequence[tuple[int, Sequence[HasIntent]]]) -> EarlierClaims:
         """What `claim` would return, without claiming."""
         claims = self._claims(groups)
         if not claims:
@@ -129,7 +137,7 @@ class Reservations:
         return None if text is None else parse_record(text)
 
 
-def _elsewhere(claims: Sequence[Claim], firsts: Sequence[Any]) -> Elsewhere:
+def _elsewhere(claims: Sequence[Claim], firsts: Sequence[Any]) -> EarlierClaims:
     """The claims that another partition made before; `firsts` begins with the old value of each key, None if new."""
     return {
         key: int(first)

@@ -6,9 +6,10 @@ from textwrap import fill
 from typing import Any
 
 from app.api.accounts import LARGEST_METADATA
-from app.api.application import LARGEST_BODY
-from app.api.requests import DEEPEST_METADATA, DEFAULT_PAGE, LONGEST_PAGE, LONGEST_WAIT_S
+from app.api.metadata import DEEPEST_METADATA
+from app.api.parameters import DEFAULT_PAGE, LONGEST_PAGE, LONGEST_WAIT_S
 from app.api.responses import RETRY_AFTER_S, catalogue
+from app.api.routes import LARGEST_BODY
 from app.domain.accounts import MAX_ID_LENGTH, RESERVED_ENDINGS
 from app.domain.money import MAX_MINOR
 from app.services.access.api_keys import RECHECK_S, Scope

@@ -53,7 +53,7 @@ def wait_until_ready(host: str, port: int, supervisor: Supervisor) -> None:
     service = api_service(supervisor)
     end = time.monotonic() + READY_SECONDS
     answer = "nothing"
-    while (answer := _readiness(host, port)) != "200":
+    while (answer := _answer(host, port)) != "200":
         if not service.alive or time.monotonic() > end:
             what = f"did not become ready (/readyz: {answer})" if service.alive else "ended during its start"
             text = f"The API {what}. Its log, {service.log_path}, ends:\n{tail(service.log_path)}"
@@ -62,12 +62,18 @@ def wait_until_ready(host: str, port: int, supervisor: Supervisor) -> None:
         time.sleep(_POLL_SECONDS)
 
 
-def _readiness(host: str, port: int) -> str:
+def _answer(host: str, port: int) -> str:
+    try:
+        return str(readiness(host, port)[0])
+    except (OSError, http.client.HTTPException) as error:
+        return type(error).__name__
+
+
+def readiness(host: str, port: int) -> tuple[int, bytes]:
+    """The status and the body of /readyz; OSError or HTTPException when no answer comes."""
     reachable = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(host, host)  # noqa: S104
     connection = http.client.HTTPConnection(reachable, port, timeout=2.0)
     with contextlib.closing(connection):
-        try:
-            connection.request("GET", "/readyz")
-            return str(connection.getresponse().status)
-        except (OSError, http.client.HTTPException) as error:
-            return type(error).__name__
+        connection.request("GET", "/readyz")
+        response = connection.getresponse()
+        return response.status, response.read()

@@ -6,10 +6,6 @@ from app.commands.connection import connected
 from app.ledger.migrate import upgrade
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """None of its own."""
-
-
 def run(arguments: argparse.Namespace) -> int:
     """Migrate, and say so."""
     with connected(arguments.data_dir) as settings:

@@ -7,7 +7,8 @@ from pathlib import Path
 from app.supervisor import Service, Supervisor
 
 API = "api"
-API_THREADS = 64  # a request that waits for its posting holds a thread, so there are more than cores could use
+FIRST_DRAIN = "drain-1"
+HEADER_DEADLINE_MS = 10_000  # a connection that sends no request is closed
 API_DRAIN_SECONDS = 3  # requests in progress at a stop; a client that is cut off repeats with its external_id
 WORKER_SECONDS = 15.0  # a worker finishes its batch first
 
@@ -34,9 +35,9 @@ def api(arguments: argparse.Namespace, logs: Path) -> Service:
     HTTP/1 only and no websockets, because nothing else is served; one runtime thread a process, because the work is
     done in Python; failed workers come back by themselves, and a crash loop ends granian so that we see it.
     """
-    command = [sys.executable, "-m", "granian", "--interface", "wsgi", "wsgi:application"]
+    command = [sys.executable, "-m", "granian", "--interface", "rsgi", "workers.api:application"]
     command += ["--host", arguments.host, "--port", str(arguments.port)]
-    command += ["--workers", str(arguments.api_workers), "--blocking-threads", str(API_THREADS)]
+    command += ["--workers", str(arguments.api_workers), "--http1-header-read-timeout", str(HEADER_DEADLINE_MS)]
     command += ["--http", "1", "--no-ws", "--runtime-threads", "1", "--backlog", "2048"]
     command += ["--respawn-failed-workers", "--workers-kill-timeout", str(API_DRAIN_SECONDS)]
     command += ["--log-level", "warning", "--no-access-log"]

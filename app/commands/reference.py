@@ -7,20 +7,14 @@ what this makes of the routes, a test fails.
 import argparse
 import json
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
-from app.api.application import create_application
-from app.api.context import ApiServices
+from app.api.application import all_routes
 from app.api.openapi import document
 from app.command_line import PROJECT
 from app.commands.api_markdown import api_markdown
 
 DOCS = PROJECT / "docs"
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """None of its own."""
 
 
 def run(arguments: argparse.Namespace) -> int:  # noqa: ARG001
@@ -43,6 +37,4 @@ def files() -> dict[Path, str]:
 
 def openapi_document() -> dict[str, Any]:
     """The OpenAPI document that a server of this version answers."""
-    nobody = cast(ApiServices, SimpleNamespace(start=lambda: None))
-    application = create_application(nobody)
-    return document(list(application.url_map.iter_rules()), application.view_functions)
+    return document(all_routes())

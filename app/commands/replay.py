@@ -4,13 +4,12 @@ import argparse
 import sys
 import time
 from datetime import UTC, datetime
-from pathlib import Path
 
 from tqdm import tqdm
 
 from app.commands.connection import connected
 from app.commands.proof_output import as_text
-from app.domain.bank_file import COLUMNS, REMARKS, Movement, read_movements
+from app.domain.bank_file import Movement, read_movements
 from app.domain.csv_file import MalformedFile
 from app.services.statements.replay import ReplayReport
 from app.settings import Settings
@@ -19,27 +18,6 @@ from app.wiring.workers import build_reconciler
 
 MOST_SHOWN = 20
 """Refused movements shown one by one; their number is in the totals."""
-
-FORMAT = f"""\
-FILE.csv is CSV in UTF-8, separated by commas, with a header. It must have {", ".join(COLUMNS)}; it may have
-{", ".join(REMARKS)}, and no other column. A date is a day (in UTC) or a time of RFC 3339 with its offset, not in the
-future; a direction is credit or debit. If one line is wrong, nothing is sent. Exit codes: 0 when each movement is in
-the ledger or was refused for insufficient_funds; 1 when one was refused for anything else, or a break is open; 2 when
-the file was refused.
-"""
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Which file, and how far the customers' accounts may fall."""
-    parser.epilog = FORMAT
-    parser.add_argument("file", type=Path, metavar="FILE.csv", help="the movements")
-    parser.add_argument(
-        "--floor",
-        choices=("none", "zero"),
-        default="zero",
-        help="whether the customers' accounts may fall below zero (default %(default)s: they may not)",
-    )
-    parser.add_argument("--currency", default="CZK", metavar="CODE", help="currency of the file (default %(default)s)")
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -8,8 +8,6 @@ from collections.abc import Sequence
 
 from app.command_line import PROJECT
 
-PASSES_ARGUMENTS_ON = True
-
 # The tests come last, so that their summary is the last line of the output.
 STEPS: list[tuple[str, list[str]]] = [
     ("lint", ["ruff", "check"]),
@@ -22,11 +20,6 @@ STEPS: list[tuple[str, list[str]]] = [
 # its own, so four are enough anywhere; a file stays on one, for the sake of its module's fixtures. Files go out in the
 # order of tests/conftest.py, the slowest first, and not by the number of their tests.
 SIDE_BY_SIDE = ["-n", str(min(4, (os.cpu_count() or 1) + 1)), "--dist", "loadfile", "--no-loadscope-reorder"]
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """None of its own."""
-    parser.epilog = "All further arguments go to pytest."
 
 
 def run(arguments: argparse.Namespace) -> int:

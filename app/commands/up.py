@@ -1,46 +1,28 @@
 """`up`: starts the whole system as one process tree, keeps it running, and stops it in order."""
 
 import argparse
-import importlib
-import importlib.util
 import os
 import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
 
 from app.bootstrap import step
 from app.command_line import PROJECT
 from app.commands.api_probe import require_port, wait_until_ready
-from app.commands.processes import api_service, processes
-from app.embedded.attach import External, Running, announce, check_cache, check_database, exclusive
-from app.embedded.credentials import write_private
+from app.commands.processes import API, FIRST_DRAIN, processes
+from app.embedded.attach import External, Running, announce, check_cache, check_database, exclusive, plain
+from app.embedded.private_files import write_private
 from app.embedded.servers import EmbeddedServers, ServerUrls, prepare_directory
 from app.settings import Settings, settings_from
 from app.supervisor import Supervisor
 
 ROUND_SECONDS = 0.1  # how often the processes are looked after
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Where to listen and how many processes to run."""
-    parser.add_argument("--host", default="127.0.0.1", help="address of the API (default %(default)s)")
-    parser.add_argument("--port", type=int, default=8080, help="port of the API (default %(default)s)")
-    parser.add_argument(
-        "--workers", type=count, default=2, metavar="N", help="processes that post to the ledger (default 2)"
-    )
-    parser.add_argument("--api-workers", type=count, default=2, metavar="N", help="processes of the API (default 2)")
-
-
-def count(text: str) -> int:
-    """At least one."""
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError("must be at least 1")
-    return value
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -53,9 +35,12 @@ def run(arguments: argparse.Namespace) -> int:
             require_port(arguments.host, arguments.port, wait=has_dead_predecessor)
             with started(arguments, data_dir, interruption) as (supervisor, servers, urls):
                 wait_until_ready(arguments.host, arguments.port, supervisor)
-                announce(data_dir, running(arguments, urls))
-                print(banner(arguments, data_dir, urls, time.monotonic() - began), flush=True)
-                look_after(supervisor, servers)
+                seconds = time.monotonic() - began
+                supervisor.start()
+                announcement = Announcement(data_dir, running(arguments, urls))
+                announcement.renew({**servers.processes, **supervisor.processes})
+                print(banner(arguments, data_dir, urls, seconds), flush=True)
+                look_after(supervisor, servers, announcement)
     except KeyboardInterrupt:
         print("holdfast: stopped", flush=True)
     return 0
@@ -83,14 +68,10 @@ class Interruption:
 def started(
     arguments: argparse.Namespace, data_dir: Path, interruption: Interruption
 ) -> Iterator[tuple[Supervisor, EmbeddedServers, ServerUrls]]:
-    """Servers, schema, first key and processes; all stopped in order at the end, whatever ended it.
-
-    The API's processes are started while the databases boot, because they take the longest and connect lazily;
-    not so when the schema may not exist yet.
-    """
+    """Servers, schema, first key and processes; all stopped in order at the end, whatever ended it."""
     external = External.of(os.environ)
     check(external)
-    servers = external.embedded(data_dir)
+    servers = external.embedded(data_dir, damaged_cache=arguments.damaged_cache)
     is_first_start = servers.creates_database
     try:
         with step("creating the database" if is_first_start else "starting the servers"):
@@ -104,12 +85,12 @@ def started(
         raise
     try:
         if external.database_url is None and not is_first_start:
-            api_service(supervisor).start(environment, PROJECT)
+            start_what_readiness_needs(supervisor, servers)
         servers.finish()
-        settings = settings_from(environment)
-        migrate(settings)
-        create_first_key(settings, data_dir)
-        supervisor.start()
+        if external.redis_url is None and servers.cache.treatment:
+            say(servers.cache.treatment)
+        prepare_database(settings_from(environment), urls.owner_database_url, data_dir)
+        start_what_readiness_needs(supervisor, servers)
         yield supervisor, servers, urls
     finally:
         print(flush=True)
@@ -126,12 +107,26 @@ def check(external: External) -> None:
         check_cache(external.redis_url)
 
 
+def start_what_readiness_needs(supervisor: Supervisor, servers: EmbeddedServers) -> None:
+    """Starts the API and one drain.
+
+    To import what they need keeps the cores busy for seconds, so the others wait until the API is ready; and on a
+    database that was migrated before, these begin while it boots, because they connect to it only when they use it.
+    """
+    supervisor.start(API)
+    servers.finish_cache()
+    supervisor.start(FIRST_DRAIN)
+
+
 def child_environment(urls: ServerUrls, data_dir: Path) -> dict[str, str]:
-    """The environment of the processes; they read their settings from nothing else."""
+    """The environment of the processes, which read their settings from nothing else.
+
+    The owner's URL is not in it: only migrations need it, and they run in this process.
+    """
+    own = {name: value for name, value in os.environ.items() if name != "HOLDFAST_OWNER_DATABASE_URL"}
     return {
-        **os.environ,
+        **own,
         "DATABASE_URL": urls.database_url,
-        "HOLDFAST_OWNER_DATABASE_URL": urls.owner_database_url,
         "REDIS_URL": urls.redis_url,
         "HOLDFAST_DATA_DIR": str(data_dir),
         "HOLDFAST_SUPERVISED": "1",
@@ -139,28 +134,48 @@ def child_environment(urls: ServerUrls, data_dir: Path) -> dict[str, str]:
     }
 
 
-def migrate(settings: Settings) -> None:
-    """Brings the schema up to date, as its owner."""
-    if importlib.util.find_spec("app.ledger.migrate") is not None:
-        importlib.import_module("app.ledger.migrate").upgrade(settings.owner_database_url, settings.partitions)
+def prepare_database(settings: Settings, owner_database_url: str, data_dir: Path) -> None:
+    """Brings the schema up to date as its owner, and creates an API key if there is none at all.
 
+    A new key is kept in a file, and shown this once. What this takes is imported only where there is something to do.
+    """
+    from app.ledger.preparation import is_prepared
 
-def create_first_key(settings: Settings, data_dir: Path) -> None:
-    """Creates an API key if there is none at all; keeps it in a file and shows it, this once."""
-    if importlib.util.find_spec("app.commands.keys") is None:
+    if is_prepared(plain(settings.database_url)):
         return
-    key = importlib.import_module("app.commands.keys").ensure_first_key(settings)
-    if key:
+    from app.commands.keys import ensure_first_key
+    from app.ledger.migrate import upgrade
+
+    upgrade(owner_database_url, settings.partitions)
+    if key := ensure_first_key(settings):
         write_private(data_dir / "api-key", f"{key}\n")
         say(f"first API key: {key}")
 
 
-def look_after(supervisor: Supervisor, servers: EmbeddedServers) -> None:
+class Announcement:
+    """What the running system tells other commands, kept up to date."""
+
+    def __init__(self, data_dir: Path, running: Running) -> None:
+        """Nothing is told yet."""
+        self._data_dir = data_dir
+        self._running = running
+
+    def renew(self, processes: dict[str, int]) -> None:
+        """Tells it again where processes have come or gone; a full disk only puts it off."""
+        if processes != self._running.processes:
+            with suppress(OSError):
+                renewed = replace(self._running, processes=processes)
+                announce(self._data_dir, renewed)
+                self._running = renewed
+
+
+def look_after(supervisor: Supervisor, servers: EmbeddedServers, announcement: Announcement) -> None:
     """Starts again whatever ends, until interrupted."""
     while True:
-        for name in servers.revive():
-            say(f"{name} had ended and was started again")
+        for name in servers.revive(say):
+            say(f"{name} was started again")
         supervisor.look_after()
+        announcement.renew({**servers.processes, **supervisor.processes})
         time.sleep(ROUND_SECONDS)
 
 
@@ -173,6 +188,7 @@ def running(arguments: argparse.Namespace, urls: ServerUrls) -> Running:
         owner_database_url=urls.owner_database_url,
         database_url=urls.database_url,
         redis_url=urls.redis_url,
+        started_at=datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
     )
 
 
@@ -204,4 +220,5 @@ def without_password(url: str) -> str:
 
 def say(message: str) -> None:
     """Prints one line for the operator."""
-    print(f"holdfast: {message}", file=sys.stdout, flush=True)
+    with suppress(OSError):  # nothing that happens to our output may end the system, such as a full disk
+        print(f"holdfast: {message}", file=sys.stdout, flush=True)

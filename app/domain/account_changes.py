@@ -6,7 +6,6 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from app.domain import account_refusals
 from app.domain.account_refusals import account_closed_for_good, account_has_changed, limit_out_of_range
 from app.domain.accounts import AccountStatus
 from app.domain.money import MAX_MINOR
@@ -17,8 +16,8 @@ from app.domain.reservations import Funds
 ACTION = "account.change"
 """What the audit trail calls a change of an account."""
 
-MENDED = "account.floor.mended"
-"""What the audit trail calls the repair of a floor in the cache, after a change that never reached the ledger."""
+FLOOR_RECOVERED = "account.floor.mended"
+"""What the audit trail calls the recovery of a floor in the cache, after a change that never reached the ledger."""
 
 _FACTS = frozenset({"status", "overdraft_limit_minor"})
 
@@ -39,7 +38,7 @@ class AccountPatch:
 
 @dataclass(slots=True, frozen=True)
 class UnfinishedChange:
-    """A change that was begun and not finished.
+    """A change that was begun but not finished.
 
     If it paused the account, `frozen_in` is the account's version then and `former_status` its status. Earlier versions
     froze it by a recorded change, which was `frozen_in`.
@@ -93,8 +92,8 @@ def changes_facts(changed: Mapping[str, Any]) -> bool:
     return not _FACTS.isdisjoint(changed)
 
 
-def needs_quiet(account: Account, changed: Mapping[str, Any], *, force: bool) -> bool:
-    """Whether every pending payment of the account must reach the ledger before the change.
+def needs_freeze(account: Account, changed: Mapping[str, Any], *, force: bool) -> bool:
+    """Whether the account must be frozen for the change until each of its pending payments is in the ledger.
 
     A closed account must keep a balance of zero. Pending payments were not checked against a first floor, and a forced
     limit may lie above the floor they were checked against: the ledger would reject payments that were acknowledged.
@@ -127,46 +126,3 @@ def refuse_limit(overdraft_limit_minor: int | None) -> Refusal | None:
     if overdraft_limit_minor is None or 0 <= overdraft_limit_minor <= MAX_MINOR:
         return None
     return limit_out_of_range(MAX_MINOR)
-
-
-def limit_below_use(account_id: str, overdraft_limit_minor: int, funds: Funds) -> Refusal:
-    """The refusal of a limit below what is in use; figures in minor units."""
-    return account_refusals.limit_below_use(
-        account_id, overdraft_limit_minor, funds.balance_minor, funds.held_minor, funds.version
-    )
-
-
-def limit_below_promised(account_id: str, overdraft_limit_minor: int, funds: Funds) -> Refusal:
-    """The refusal of a forced limit that would break open authorizations; figures in minor units."""
-    return account_refusals.limit_below_authorizations(
-        account_id, overdraft_limit_minor, funds.balance_minor, funds.held_minor, funds.version
-    )
-
-
-authorizations_hold_nothing = account_refusals.authorizations_hold_nothing
-
-
-@dataclass(slots=True, frozen=True)
-class Remainder:
-    """What keeps an account from being closed; amounts in minor units."""
-
-    balance_minor: int
-    held_minor: int
-    pending_payments: int
-    open_authorizations: int
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether nothing is left."""
-        return not (self.balance_minor or self.held_minor or self.pending_payments or self.open_authorizations)
-
-
-def account_not_empty(account_id: str, left: Remainder) -> Refusal:
-    """The refusal to close an account, with what is left on it."""
-    return account_refusals.account_not_empty(
-        account_id,
-        balance_minor=left.balance_minor,
-        held_minor=left.held_minor,
-        pending_payments=left.pending_payments,
-        open_authorizations=left.open_authorizations,
-    )

@@ -8,7 +8,6 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from app.domain import payment_refusals
 from app.domain.payment import Leg, OutboxPosition
 from app.domain.splits import allocate
 from app.domain.timestamps import from_milliseconds
@@ -76,7 +75,3 @@ class Authorization:
             concluded_by=end.payment_id,
             concluded_at=from_milliseconds(end.accepted_at_ms),
         )
-
-
-authorization_not_found = payment_refusals.authorization_not_found
-refuse_concluded = payment_refusals.authorization_concluded

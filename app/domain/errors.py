@@ -37,5 +37,9 @@ class LedgerConstraintViolated(Fault):
         self.constraint = constraint
 
 
+class NothingProved(Fault):
+    """A proof has not looked at what it should have looked at, so it says nothing."""
+
+
 class Misconfigured(Fault):
     """A setting or a server contradicts what Holdfast needs; Holdfast does not start with it."""

@@ -110,7 +110,7 @@ class Failed:
     decision: Decision
 
 
-Elsewhere = dict[tuple[str, str], int]
+EarlierClaims = dict[tuple[str, str], int]
 """The partition that claimed an external id before, by entity and external id, if it is another partition."""
 
 

@@ -1,6 +1,7 @@
 """One system per data directory: who holds its lock, where its servers are, and how a command reaches them."""
 
 import contextlib
+import fcntl
 import json
 import os
 import time
@@ -10,9 +11,10 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
 from app.embedded.child_process import EmbeddedServerError, lock_file
-from app.embedded.credentials import write_private
+from app.embedded.private_files import require_private, write_private
 from app.embedded.servers import EmbeddedServers, ServerUrls
 
+LOOK_SECONDS = 0.5  # a look at who has the lock takes it for a moment
 WAIT_SECONDS = 60.0  # for a system that is just starting or stopping, or for another command
 
 
@@ -31,9 +33,14 @@ class External:
         owner = environment.get("HOLDFAST_OWNER_DATABASE_URL") or database
         return cls(database, owner if database else None, environment.get("REDIS_URL") or None)
 
-    def embedded(self, data_dir: Path) -> EmbeddedServers:
+    def embedded(self, data_dir: Path, *, damaged_cache: str | None = None) -> EmbeddedServers:
         """The servers that are left for us to run."""
-        return EmbeddedServers(data_dir, postgres=self.database_url is None, cache=self.redis_url is None)
+        return EmbeddedServers(
+            data_dir,
+            postgres=self.database_url is None,
+            cache=self.redis_url is None,
+            damaged_cache=damaged_cache,
+        )
 
     def urls(self, servers: EmbeddedServers) -> ServerUrls:
         """Given URLs first, ours otherwise."""
@@ -54,6 +61,10 @@ class Running:
     owner_database_url: str = field(repr=False)
     database_url: str = field(repr=False)
     redis_url: str = field(repr=False)
+    started_at: str = ""
+    """When it became ready the first time: RFC 3339, in UTC."""
+    processes: dict[str, int] = field(default_factory=dict)
+    """The process ids of servers, workers and API, by name."""
 
     @property
     def urls(self) -> ServerUrls:
@@ -68,7 +79,7 @@ def exclusive(data_dir: Path) -> Iterator[bool]:
     The kernel lets go of the lock when the holder ends, however it ends; what a dead one announced is removed,
     and True is yielded then.
     """
-    descriptor = lock_file(data_dir / "lock", 0.0, busy=lambda holder: _busy(data_dir, holder))
+    descriptor = lock_file(data_dir / "lock", LOOK_SECONDS, busy=lambda holder: _busy(data_dir, holder))
     try:
         has_dead_predecessor = (data_dir / "run.json").exists()
         (data_dir / "run.json").unlink(missing_ok=True)
@@ -76,6 +87,19 @@ def exclusive(data_dir: Path) -> Iterator[bool]:
     finally:
         (data_dir / "run.json").unlink(missing_ok=True)
         os.close(descriptor)
+
+
+def holder(data_dir: Path) -> int | None:
+    """The process id of the system or command that holds the data directory; None when none does."""
+    try:
+        with (data_dir / "lock").open() as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        text = (data_dir / "lock").read_text().strip()
+        return int(text) if text.isdigit() else 0
+    except FileNotFoundError:
+        return None
+    return None
 
 
 def announce(data_dir: Path, running: Running) -> None:
@@ -87,7 +111,7 @@ def announced(data_dir: Path) -> Running | None:
     """What was announced; trust it only while the directory's lock is held."""
     try:
         noted = json.loads((data_dir / "run.json").read_text())
-        return Running(**{one.name: noted[one.name] for one in fields(Running)})
+        return Running(**{one.name: noted[one.name] for one in fields(Running) if one.name in noted})
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
@@ -104,6 +128,7 @@ def attached(data_dir: Path) -> Iterator[ServerUrls]:
         return
     data_dir = data_dir.resolve()
     _require_data(data_dir)
+    require_private(data_dir)
     with contextlib.ExitStack() as stack:
         running = _running_or_held(data_dir, stack)
         if running is None:

@@ -50,6 +50,15 @@ def start_child(
     )
 
 
+def server_environment() -> dict[str, str]:
+    """Our environment without the settings and URLs, whose passwords are no business of a server."""
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if name not in ("DATABASE_URL", "REDIS_URL") and not name.startswith("HOLDFAST_")
+    }
+
+
 def stop_child(child: subprocess.Popen[bytes], steps: Sequence[tuple[signal.Signals, float]]) -> None:
     """Sends each signal in turn, giving it its seconds, until the child has ended."""
     for signal_number, patience_seconds in steps:

@@ -1,10 +1,11 @@
 """Passwords of the embedded servers, generated once for each data directory."""
 
 import json
-import os
 import secrets
 from dataclasses import asdict, dataclass
 from pathlib import Path
+
+from app.embedded.private_files import write_private
 
 
 @dataclass(frozen=True)
@@ -23,14 +24,3 @@ def load_or_create(path: Path) -> Credentials:
     created = Credentials(*(secrets.token_urlsafe(24) for _ in range(3)))
     write_private(path, json.dumps(asdict(created), indent=2) + "\n")
     return created
-
-
-def write_private(path: Path, text: str) -> None:
-    """Writes a file that only its owner can read, whole or not at all."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(path)

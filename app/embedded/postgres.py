@@ -17,6 +17,7 @@ from app.embedded.child_process import (
     free_port,
     lock_file,
     open_log,
+    server_environment,
     start_child,
     stop_child,
     tail,
@@ -138,15 +139,16 @@ class PostgresServer:
                 death_signal=signal.SIGINT,
                 identity=installation.identity.launch,
                 keep_open=(self._lock, *location.descriptors),
+                environment=server_environment(),
             )
 
     def finish(self) -> None:
         """Waits until the server accepts connections; completes a cluster that is new."""
         wait_until(
-            self._accepts,
+            self.is_ready,
             alive=lambda: self.pid is not None,
             deadline_seconds=READY_SECONDS,
-            failure=lambda what: f"Postgres {what}. Its log, {self._log_path}, ends:\n{tail(self._log_path)}",
+            failure=self.failure,
         )
         complete = self._data_dir / "postgres.complete"
         if not complete.exists():
@@ -154,6 +156,10 @@ class PostgresServer:
                 self._url(OWNER, self._credentials.owner_password, "postgres"), self._credentials.app_password
             )
             complete.touch()
+
+    def failure(self, what: str) -> str:
+        """The text of an error about a start, with the end of the log."""
+        return f"Postgres {what}. Its log, {self._log_path}, ends:\n{tail(self._log_path)}"
 
     def stop(self) -> None:
         """Ends the server in order: open transactions are rolled back, and a checkpoint is taken."""
@@ -185,6 +191,7 @@ class PostgresServer:
                 death_signal=signal.SIGKILL,
                 identity=installation.identity.launch,
                 keep_open=(password.fileno(), lock, *location.descriptors),
+                environment=server_environment(),
             )
             if initdb.wait(INITIALISE_SECONDS) != 0:
                 log_end = f"The log, {self._log_path}, ends:\n{tail(self._log_path)}"
@@ -200,8 +207,11 @@ class PostgresServer:
             os.fchown(reader, identity.uid, identity.gid)
         return os.fdopen(reader, "rb")
 
-    def _accepts(self) -> bool:
-        """Postgres writes its state to the eighth line of its pid file; its own pg_ctl waits for the same."""
+    def is_ready(self) -> bool:
+        """Whether it accepts connections.
+
+        Postgres writes its state to the eighth line of its pid file; its own pg_ctl waits for the same.
+        """
         try:
             lines = (self._directory / "postmaster.pid").read_text().splitlines()
         except OSError:

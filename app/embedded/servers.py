@@ -1,16 +1,18 @@
 """Both embedded servers as one: a real Postgres and a real Valkey that live and die with this process."""
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from app.embedded import credentials
+from app.embedded import credentials, valkey
+from app.embedded import postgres as postgres_server
 from app.embedded import run_as as identity
 from app.embedded.child_process import EmbeddedServerError
 from app.embedded.postgres import PostgresServer
+from app.embedded.private_files import require_private
+from app.embedded.revival import Revival
 from app.embedded.run_as import Installation
 from app.embedded.valkey import CacheServer
 
@@ -37,13 +39,17 @@ class EmbeddedServers:
         *,
         postgres: bool = True,
         cache: bool = True,
+        damaged_cache: str | None = None,
         choose: Callable[[Path, Path], Installation] = identity.choose,
     ) -> None:
-        """Prepares `data_dir`; nothing starts here."""
+        """Prepares `data_dir`; nothing starts here. `damaged_cache`: see `CacheServer`."""
         self._data_dir = prepare_directory(data_dir)
         passwords = credentials.load_or_create(self._data_dir / "secrets.json")
         self._postgres = PostgresServer(self._data_dir, passwords, choose=choose) if postgres else None
-        self._cache = CacheServer(self._data_dir, passwords.cache_password) if cache else None
+        password = passwords.cache_password
+        self._cache = CacheServer(self._data_dir, password, damaged_cache=damaged_cache) if cache else None
+        self._revivals = [Revival("cache", self._cache, valkey.READY_SECONDS)] if self._cache else []
+        self._revivals += [Revival("Postgres", self._postgres, postgres_server.READY_SECONDS)] if self._postgres else []
 
     @property
     def postgres(self) -> PostgresServer:
@@ -82,6 +88,11 @@ class EmbeddedServers:
         """All three, when both servers run."""
         return ServerUrls(self.owner_database_url, self.database_url, self.redis_url)
 
+    @property
+    def processes(self) -> dict[str, int]:
+        """The process ids of the servers that run, by name."""
+        return {one.name: one.pid for one in self._revivals if one.pid is not None}
+
     def begin(self) -> None:
         """Spawns the servers. A cluster that does not exist yet is created first: a second or two."""
         try:
@@ -90,6 +101,11 @@ class EmbeddedServers:
         except BaseException:
             self.stop()
             raise
+
+    def finish_cache(self) -> None:
+        """Waits until the cache answers, which takes milliseconds unless it has much to load."""
+        if self._cache is not None:
+            self._cache.finish()
 
     def finish(self) -> None:
         """Waits until the servers answer."""
@@ -105,16 +121,12 @@ class EmbeddedServers:
         for server in self._all():
             server.stop()
 
-    def revive(self) -> list[str]:
-        """Starts again, at the same port, each server that ended by itself; returns their names."""
-        revived = []
-        for server in self._all():
-            if server.pid is None:
-                server.stop()
-                server.begin()
-                server.finish()
-                revived.append("Postgres" if server is self._postgres else "cache")
-        return revived
+    def revive(self, say: Callable[[str], None] = print) -> list[str]:
+        """One round of starting again, at the same ports, what ended by itself; returns the names of what came back.
+
+        It waits for no server and raises nothing: failures are told to `say`, and tried again in later rounds.
+        """
+        return [revival.name for revival in self._revivals if revival.step(say)]
 
     def __enter__(self) -> Self:
         """Starts and waits."""
@@ -133,16 +145,12 @@ class EmbeddedServers:
 
 
 def prepare_directory(data_dir: Path) -> Path:
-    """Makes the data directory, for its owner only; returns its absolute path."""
+    """Makes the data directory, for its owner only, or checks that it is; returns its absolute path."""
     data_dir = data_dir.resolve()
     try:
         data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        require_private(data_dir)
         (data_dir / "logs").mkdir(mode=0o700, exist_ok=True)
     except OSError as error:
         raise EmbeddedServerError(f"The data directory {data_dir} cannot be used: {error}.") from error
-    if not os.access(data_dir, os.R_OK | os.W_OK | os.X_OK):
-        raise EmbeddedServerError(
-            f"The data directory {data_dir} belongs to somebody else (user id {data_dir.stat().st_uid}). "
-            "Run as that user, or choose another --data-dir."
-        )
     return data_dir

@@ -8,17 +8,19 @@ import subprocess
 from pathlib import Path
 from urllib.parse import quote
 
+from app.embedded import cache_damage
 from app.embedded.child_process import (
     EmbeddedServerError,
     free_port,
     lock_file,
     open_log,
+    server_environment,
     start_child,
     stop_child,
     tail,
     wait_until,
 )
-from app.embedded.credentials import write_private
+from app.embedded.private_files import write_private
 
 READY_SECONDS = 120.0  # loading a large append-only file takes its time
 LOCK_SECONDS = 30.0  # what the remains of a killed predecessor get to finish
@@ -65,14 +67,18 @@ class CacheServer:
     it took half the time of one by TCP, and a third less of the processors' on either side.
     """
 
-    def __init__(self, data_dir: Path, password: str) -> None:
-        """Nothing starts here."""
+    def __init__(self, data_dir: Path, password: str, *, damaged_cache: str | None = None) -> None:
+        """Nothing starts here. `damaged_cache`, of `cache_damage.WAYS`, is what to do with data that does not load."""
+        self.treatment: str | None = None
+        """What was done to damaged data at the last start."""
+        self._damaged_cache = damaged_cache
         self._directory = data_dir / "cache"
         self._configuration = data_dir / "cache.conf"
         self._lock_path = data_dir / "cache.lock"
         self._log_path = data_dir / "logs" / "cache.log"
         self._socket_path = data_dir / "cache.sock"
         self._password = password
+        self._log_begins_at = 0
         self._port = 0
         self._has_socket = False
         self._lock: int | None = None
@@ -104,23 +110,46 @@ class CacheServer:
         )
         write_private(self._configuration, text)
         with open_log(self._log_path) as log:
+            self._log_begins_at = log.tell()
             command = [str(binary()), str(self._configuration)]
             self._process = start_child(
                 command,
                 log=log,
                 keep_open=(self._lock,),
-                environment={**ALLOCATOR, **os.environ},
+                environment={**ALLOCATOR, **server_environment()},
                 directory=self._directory,
             )
 
     def finish(self) -> None:
-        """Waits until the server has loaded its data and answers."""
+        """Waits until the server has loaded its data and answers. Data that does not load is treated if asked for."""
+        try:
+            self._wait_until_ready()
+        except EmbeddedServerError:
+            damage = None if self.pid else cache_damage.diagnose(self._new_log(), self._directory)
+            if damage is None:
+                raise
+            if self._damaged_cache is None:
+                raise EmbeddedServerError(cache_damage.explain(damage, self._directory)) from None
+            self.treatment = cache_damage.treat(damage, self._damaged_cache, self._directory, binary())
+            self.stop()
+            self.begin()
+            self._wait_until_ready()
+
+    def _new_log(self) -> str:
+        """What the server has logged since its start."""
+        return self._log_path.read_bytes()[self._log_begins_at :].decode(errors="replace")
+
+    def _wait_until_ready(self) -> None:
         wait_until(
-            self._answers,
+            self.is_ready,
             alive=lambda: self.pid is not None,
             deadline_seconds=READY_SECONDS,
-            failure=lambda what: f"The cache (Valkey) {what}. Its log, {self._log_path}, ends:\n{tail(self._log_path)}",
+            failure=self.failure,
         )
+
+    def failure(self, what: str) -> str:
+        """The text of an error about a start, with the end of the log."""
+        return f"The cache (Valkey) {what}. Its log, {self._log_path}, ends:\n{tail(self._log_path)}"
 
     def stop(self) -> None:
         """Ends the server in order; every acknowledged write is in the append-only file already."""
@@ -131,7 +160,8 @@ class CacheServer:
             os.close(self._lock)
             self._lock = None
 
-    def _answers(self) -> bool:
+    def is_ready(self) -> bool:
+        """Whether it has loaded its data and answers."""
         try:
             with socket.create_connection(("127.0.0.1", self._port), timeout=1.0) as connection:
                 connection.sendall(f"AUTH {self._password}\r\nPING\r\n".encode())

@@ -1,1 +1,1 @@
-"""The books: the only code that knows SQL."""
+"""The ledger in Postgres: the only code that knows SQL."""

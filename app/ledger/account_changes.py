@@ -1,4 +1,4 @@
-"""Changes of accounts in the books: written in one transaction with their audit event and the directory version."""
+"""Changes of accounts in the ledger: written in one transaction with their audit event and the directory version."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -24,7 +24,14 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
-from app.domain.account_changes import ACTION, MENDED, AccountChange, AccountPatch, UnfinishedChange, changes_facts
+from app.domain.account_changes import (
+    ACTION,
+    FLOOR_RECOVERED,
+    AccountChange,
+    AccountPatch,
+    UnfinishedChange,
+    changes_facts,
+)
 from app.domain.accounts import AccountStatus, floor_of
 from app.domain.read_models import Account
 from app.ledger.accounts import account_from
@@ -36,7 +43,6 @@ from app.ledger.schema import (
     audit_event,
     hold,
     ledger_setting,
-    partition,
     unfinished_change,
 )
 
@@ -162,12 +168,12 @@ class OpenChange:
         setting = update(ledger_setting).where(ledger_setting.c.name == "directory_version")
         self._connection.execute(setting.values(value=self.next_directory_version()))
 
-    def record_mended(self, figures: Mapping[str, Any], actor: str) -> None:
-        """Record that the cache guarded another floor than the books, and does so no more."""
+    def record_floor_recovery(self, figures: Mapping[str, Any], actor: str) -> None:
+        """Record that the cache guarded another floor than the ledger, and does so no more."""
         self._connection.execute(
             insert(audit_event).values(
                 actor=actor,
-                action=MENDED,
+                action=FLOOR_RECOVERED,
                 subject=self._account_id,
                 detail=dict(figures),
                 recorded_at=func.clock_timestamp(),
@@ -176,7 +182,7 @@ class OpenChange:
 
 
 class LedgerAccountChanges:
-    """The accounts of the books, for changing them."""
+    """The accounts of the ledger, for changing them."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -222,16 +228,6 @@ class LedgerAccountChanges:
         query = select(ledger_setting.c.value).where(ledger_setting.c.name == "directory_version")
         with translated(), self._engine.connect() as connection:
             return int(connection.execute(query).scalar_one())
-
-    def last_positions(self) -> dict[int, str]:
-        """The last outbox position that was posted in each partition; empty before the first.
-
-        The chain of journals stands behind the partitions and has no outbox.
-        """
-        partitions = select(ledger_setting.c.value).where(ledger_setting.c.name == "partitions").scalar_subquery()
-        query = select(partition.c.partition, partition.c.last_position).where(partition.c.partition < partitions)
-        with translated(), self._engine.connect() as connection:
-            return {row.partition: row.last_position for row in connection.execute(query)}
 
     def floors_changed_last(self, limit: int) -> tuple[int, dict[str, int | None]]:
         """Of one moment: the directory version, and the floors of the `limit` accounts changed last, minor units."""

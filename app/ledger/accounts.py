@@ -16,27 +16,17 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from app.domain.account_changes import ACTION
 from app.domain.accounts import AccountFacts, AccountStatus, AccountType, floor_of, normal_sign
 from app.domain.errors import Misconfigured
-from app.domain.ledger_rows import LedgerBalance
 from app.domain.money import Asset
-from app.domain.payment import stream_id_of
 from app.domain.read_models import Account
 from app.ledger.connections import LedgerConnection, translated
 from app.ledger.engine import separate_connection
-from app.ledger.schema import account, account_balance, audit_event, ledger_setting, partition, used_currency
+from app.ledger.hydration_rows import FOR_HYDRATION, Hydration, hydration_from
+from app.ledger.schema import account, account_balance, audit_event, ledger_setting, used_currency
 
 _FACTS = """
 SELECT account_id, entity_id, type, currency_code, status, overdraft_limit_minor IS NOT NULL,
     account_id IN (SELECT account_id FROM unfinished_change WHERE frozen_in IS NOT NULL)
 FROM account WHERE account_id = ANY(%s::text[])
-"""
-# One statement reads one snapshot. There is a first row even if there is no such account.
-_FOR_HYDRATION = """
-SELECT s.value, h.payment_ids, h.amounts, b.account_id, b.entity_id, b.currency_code, b.normal_sign, b.balance_minor,
-    b.floor_minor, b.version, b.entry_count, b.updated_at
-FROM ledger_setting s LEFT JOIN account_balance b ON b.account_id = ANY(%s::text[])
-LEFT JOIN LATERAL (SELECT array_agg(payment_id) AS payment_ids, array_agg(hold_minor) AS amounts FROM hold
-    WHERE guarded_account_id = b.account_id AND state = 'authorized' AND hold_minor > 0) h ON true
-WHERE s.name = 'directory_version'
 """
 
 _LAST_CHANGE = (
@@ -145,28 +135,9 @@ class LedgerAccounts:
             )
         return int(settings["directory_version"])
 
-    def last_position(self, number: int) -> str:
-        """The stream id of the last intent posted in a partition; empty before the first."""
-        query = select(partition.c.last_position).where(partition.c.partition == number)
-        with translated(), self._engine.connect() as connection:
-            return str(connection.execute(query).scalar_one())
-
-    def balances_for_hydration(
-        self, account_ids: Sequence[str]
-    ) -> tuple[int, dict[str, LedgerBalance], dict[str, dict[str, int]]]:
-        """From one snapshot: the directory version, these accounts' balances, and their open authorizations.
-
-        The authorizations are amounts held in minor units, by account and by the stream id of their intent.
-        """
-        rows = self._read(_FOR_HYDRATION, account_ids)
-        balances: dict[str, LedgerBalance] = {}
-        open_holds: dict[str, dict[str, int]] = {}
-        for _, payment_ids, amounts, account_id, *others in rows:
-            if account_id is not None:
-                balances[account_id] = LedgerBalance(account_id, *others)
-            if payment_ids:
-                open_holds[account_id] = dict(zip(map(stream_id_of, payment_ids), amounts, strict=True))
-        return int(rows[0][0]), balances, open_holds
+    def balances_for_hydration(self, account_ids: Sequence[str]) -> Hydration:
+        """What the cache is told of these accounts, from one snapshot."""
+        return hydration_from(self._read(FOR_HYDRATION, account_ids))
 
     def _read(self, query: str, account_ids: Iterable[str]) -> list[tuple[Any, ...]]:
         with self._kept_lock, self._kept.use() as connection:

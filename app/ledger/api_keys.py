@@ -1,4 +1,4 @@
-"""API keys in the books: hashed at rest, revoked and never deleted."""
+"""API keys in the ledger: stored as hashes, revoked but never deleted."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -22,7 +22,7 @@ class StoredKey:
 
 
 class LedgerApiKeys:
-    """The API keys."""
+    """The API keys; each creation and revocation is audited."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -43,7 +43,7 @@ class LedgerApiKeys:
             )
 
     def get(self, key_id: str) -> StoredKey | None:
-        """One key."""
+        """One key; None if there is none."""
         with translated(), self._engine.connect() as connection:
             row = connection.execute(select(api_key).where(api_key.c.key_id == key_id)).first()
         return None if row is None else _stored(tuple(row))

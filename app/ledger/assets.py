@@ -1,4 +1,4 @@
-"""Assets of one's own in the books: registered once, never changed."""
+"""Registered assets in the ledger: each is registered once and never changed."""
 
 from sqlalchemy import Engine, Row, func, insert, select
 from sqlalchemy.dialects.postgresql import insert as upsert
@@ -15,7 +15,7 @@ class LedgerAssets:
         self._engine = engine
 
     def register(self, wanted: Asset, actor: str) -> tuple[Asset, bool]:
-        """Register an asset with its audit event; returns the one that is registered, and if it is new."""
+        """Register an asset with its audit event; returns the registered one, and whether it is new."""
         values = {"currency_code": wanted.currency_code, "minor_units": wanted.minor_units, "name": wanted.name}
         statement = upsert(asset).values(**values, registered_by=actor, registered_at=func.clock_timestamp())
         with translated(), self._engine.begin() as connection:
@@ -46,7 +46,7 @@ class LedgerAssets:
         return None if row is None else _asset(row)
 
     def page(self, *, limit: int, after: str | None) -> list[Asset]:
-        """Up to `limit` assets by code, those behind `after`."""
+        """Up to `limit` assets by code, after code `after`."""
         query = select(asset).order_by(asset.c.currency_code).limit(limit)
         if after is not None:
             query = query.where(asset.c.currency_code > after)

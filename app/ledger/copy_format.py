@@ -1,4 +1,4 @@
-"""A plan's rows in the forms that Postgres reads fastest: COPY's binary form, and arrays as text."""
+"""Encoding a plan's rows in the formats that Postgres reads fastest: COPY's binary format, and arrays as text."""
 
 from collections.abc import Collection, Iterable
 from datetime import UTC, datetime
@@ -13,7 +13,7 @@ from app.domain.timestamps import to_microseconds
 
 
 def array(values: Collection[str]) -> str | list[Any]:
-    """Texts as the text of an array. If one has a NUL, the driver gets the list: it says that no text can have one."""
+    """Texts as the text of an array. If one has a NUL, the list itself: the driver then raises its error for it."""
     joined = "\0".join(values)
     if joined.count("\0") != max(0, len(values) - 1):
         return list(values)
@@ -68,7 +68,7 @@ _SIGNATURE = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 _TRAILER = b"\xff\xff"
 _NULL = b"\xff\xff\xff\xff"
 _EPOCH_US = to_microseconds(datetime(2000, 1, 1, tzinfo=UTC))
-"""Postgres counts its times from here, in microseconds."""
+"""Postgres counts its times in microseconds from this moment."""
 
 _length = Struct("!i").pack
 _transaction_begins = Struct("!hihiq").pack
@@ -83,7 +83,7 @@ _entry_ends = Struct("!iq").pack
 
 
 def transactions_copy(rows: Iterable[TransactionRow]) -> bytes:
-    """The rows in the form that COPY_TRANSACTIONS reads."""
+    """The rows in the format that COPY_TRANSACTIONS reads."""
     known = _Texts()
     parts = [_SIGNATURE]
     for facts, previous_hash, own_hash in rows:
@@ -112,7 +112,7 @@ def transactions_copy(rows: Iterable[TransactionRow]) -> bytes:
 
 
 def entries_copy(rows: Iterable[EntryRow]) -> bytes:
-    """The rows in the form that COPY_ENTRIES reads."""
+    """The rows in the format that COPY_ENTRIES reads."""
     known = _Texts()
     parts = [_SIGNATURE]
     for account_id, number, partition, chain_seq, leg, amount_minor, balance_minor, currency_code, posted_at_us in rows:
@@ -139,7 +139,7 @@ def _text(value: str) -> bytes:
 
 
 class _Texts(dict[str | None, bytes]):
-    """Encodes texts that occur many times once each; None becomes null."""
+    """Encodes each text once, however often it occurs; None becomes null."""
 
     def __missing__(self, value: str | None) -> bytes:
         encoded = self[value] = _NULL if value is None else _text(value)

@@ -1,4 +1,4 @@
-"""SQLAlchemy's engines over the ledger, for everything but posting and reconciliation."""
+"""SQLAlchemy engines for the ledger: everything but posting and reconciliation uses them."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -56,7 +56,7 @@ def engine_for(
 
 
 def separate_connection(engine: Engine) -> psycopg.Connection[Any]:
-    """A connection with the engine's settings that its pool does not count; each statement commits by itself."""
+    """A connection with the engine's settings, outside its pool; each statement commits by itself."""
     pooled = engine.raw_connection()
     connection: Any = pooled.driver_connection
     pooled.detach()
@@ -65,7 +65,7 @@ def separate_connection(engine: Engine) -> psycopg.Connection[Any]:
 
 
 def owner_engine(owner_database_url: str) -> Engine:
-    """An engine for migrations, with the owner's rights."""
+    """An engine with the owner's rights: for migrations, and for making API keys."""
     return create_engine(_sqlalchemy_url(owner_database_url), connect_args={"connect_timeout": CONNECT_TIMEOUT_S})
 
 
@@ -74,5 +74,5 @@ def _sqlalchemy_url(database_url: str) -> URL:
 
 
 def any_of(values: Iterable[str]) -> CollectionAggregate[bool]:
-    """`= ANY(array)`: one bound parameter, so that the statement is prepared once whatever the number of values."""
+    """`= ANY(array)`: one bound parameter, so the same prepared statement serves any number of values."""
     return any_(literal(list(values), ARRAY(Text)))

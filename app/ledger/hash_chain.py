@@ -7,16 +7,30 @@ from typing import Any
 
 import psycopg
 
-from app.domain.breaks import ChainRange, RecomputedRange
-from app.domain.hash_chain import Entry, LedgerTransaction
+from app.domain.breaks import Break, BreakKind, ChainRange, Head, RecomputedRange
+from app.domain.hash_chain import GENESIS_HASH, Entry, LedgerTransaction
 from app.ledger.connections import LedgerConnection, connect
 
 STREAM_ROWS = 5_000
 """Rows that a streaming read fetches at once: memory does not grow with the ledger."""
 
 _RANGES = """
-SELECT p.partition, CASE WHEN %(full)s THEN 0 ELSE c.chain_seq END, p.chain_seq, p.chain_hash
-FROM partition p JOIN reconciliation_cursor c USING (partition) ORDER BY partition
+WITH RECURSIVE written (partition) AS (
+    SELECT min(partition) FROM ledger_transaction
+    UNION ALL
+    SELECT (SELECT min(t.partition) FROM ledger_transaction t WHERE t.partition > w.partition) FROM written w
+    WHERE w.partition IS NOT NULL
+), known AS (
+    SELECT partition FROM written WHERE partition IS NOT NULL UNION SELECT partition FROM partition
+)
+SELECT k.partition, coalesce(first.chain_seq, 1), coalesce(last.chain_seq, 0), coalesce(last.hash, %(genesis)s),
+    p.chain_seq, p.chain_hash, coalesce(c.chain_seq, 0)
+FROM known k LEFT JOIN partition p USING (partition) LEFT JOIN reconciliation_cursor c USING (partition)
+LEFT JOIN LATERAL (SELECT chain_seq FROM ledger_transaction t WHERE t.partition = k.partition
+    ORDER BY chain_seq LIMIT 1) first ON true
+LEFT JOIN LATERAL (SELECT chain_seq, hash FROM ledger_transaction t WHERE t.partition = k.partition
+    ORDER BY chain_seq DESC LIMIT 1) last ON true
+ORDER BY k.partition
 """
 _CHAIN = """
 SELECT partition, chain_seq, entity_id, external_id, kind, payment_id, relates_to, fingerprint, actor, description,
@@ -48,6 +62,25 @@ FROM (
         GROUP BY chain_seq) legs USING (chain_seq)
     WHERE t.partition = %(partition)s AND t.chain_seq > %(after)s AND t.chain_seq <= %(up_to)s) linked
 """
+_UNTIMELY = """
+SELECT chain_seq, posted_at, posted_before FROM (
+    SELECT chain_seq, posted_at, lag(posted_at) OVER (ORDER BY chain_seq) AS posted_before FROM ledger_transaction
+    WHERE partition = %(partition)s AND chain_seq >= %(after)s AND chain_seq <= %(up_to)s) dated
+WHERE chain_seq > %(after)s
+    AND (posted_at < posted_before OR posted_at > clock_timestamp() + make_interval(secs => %(ahead_s)s))
+"""
+_STRAY_HEADS = """
+SELECT h.partition, h.chain_seq, h.chain_hash, t.hash FROM {heads} h
+LEFT JOIN ledger_transaction t USING (partition, chain_seq) WHERE t.hash IS DISTINCT FROM h.chain_hash
+ORDER BY h.partition, h.chain_seq
+"""
+_ALL_EXPORTS = "chain_head_export"
+_LAST_EXPORTS = """(SELECT e.* FROM partition p CROSS JOIN LATERAL (SELECT * FROM chain_head_export x
+    WHERE x.partition = p.partition ORDER BY x.chain_seq DESC LIMIT 1) e)"""
+_OUTSIDE_HEADS = "unnest(%s::smallint[], %s::bigint[], %s::bytea[]) AS"
+
+CLOCK_AHEAD_S = 3600
+"""A clock that was set back may leave transactions dated a little in the future; an hour is no adjustment."""
 
 
 class LedgerChains:
@@ -63,8 +96,33 @@ class LedgerChains:
         self._ledger.close()
 
     def ranges(self, *, full: bool) -> list[ChainRange]:
-        """The part of each chain since the last incremental run, or since its beginning."""
-        return [ChainRange(*row) for row in self._ledger.rows(_RANGES, {"full": full})]
+        """What each chain has since the last incremental run, or since its beginning; read from the rows themselves.
+
+        Chains are found by their rows too, so neither a head nor a cursor nor a missing partition hides any. A cursor
+        beyond the end proves nothing: its chain begins at the beginning.
+        """
+        found = []
+        for partition, first, last, last_hash, head_seq, head_hash, cursor in self._ledger.rows(
+            _RANGES, {"genesis": GENESIS_HASH}
+        ):
+            after = min(first - 1, 0) if full or cursor > last else cursor
+            head = None if head_seq is None else (head_seq, bytes(head_hash))
+            found.append(ChainRange(partition, after, last, bytes(last_hash), head, cursor))
+        return found
+
+    def is_begun(self) -> bool:
+        """Whether there is any ledger transaction at all."""
+        return bool(self._ledger.rows("SELECT EXISTS (SELECT FROM ledger_transaction)", ())[0][0])
+
+    def time_breaks(self, part: ChainRange) -> Iterator[Break]:
+        """Transactions of a range that are dated before their predecessor, or in the future."""
+        bounds = {"partition": part.partition, "after": part.after, "up_to": part.up_to, "ahead_s": CLOCK_AHEAD_S}
+        for chain_seq, posted_at, posted_before in self._ledger.rows(_UNTIMELY, bounds):
+            figures = {
+                "posted_at": posted_at.isoformat(),
+                "posted_before": posted_before.isoformat() if posted_before else None,
+            }
+            yield Break(BreakKind.CHAIN_TIME, f"{part.partition}/{chain_seq}", figures)
 
     def recomputed(self, part: ChainRange, previous_hash: bytes | None) -> RecomputedRange:
         """What the database finds in a range that follows on `previous_hash`, by its own sha256.
@@ -105,11 +163,21 @@ class LedgerChains:
         row = next(iter(self._ledger.rows(query, (partition, chain_seq))), None)
         return None if row is None else bytes(row[0])
 
-    def exported_heads(self) -> list[tuple[int, int, bytes]]:
-        """The latest exported head of each partition."""
-        query = """SELECT DISTINCT ON (partition) partition, chain_seq, chain_hash FROM chain_head_export
-            ORDER BY partition, chain_seq DESC"""
-        return [(row[0], row[1], bytes(row[2])) for row in self._ledger.rows(query)]
+    def exported_head_breaks(self, *, full: bool) -> Iterator[Break]:
+        """Exported heads that the chains do not have: all of them, or the latest of each partition."""
+        yield from self._stray_heads(_ALL_EXPORTS if full else _LAST_EXPORTS, ())
+
+    def outside_head_breaks(self, heads: Sequence[Head]) -> Iterator[Break]:
+        """Of heads that were kept outside of the database, those that the chains do not have."""
+        columns = tuple([head[column] for head in heads] for column in range(3))
+        yield from self._stray_heads(_OUTSIDE_HEADS, columns)
+
+    def _stray_heads(self, heads: str, parameters: Sequence[Any]) -> Iterator[Break]:
+        columns = " (partition, chain_seq, chain_hash)" if parameters else ""
+        query = _STRAY_HEADS.replace("{heads} h", f"{heads} h{columns}")
+        for partition, chain_seq, head_hash, stored in self._ledger.rows(query, parameters):
+            figures = {"exported_hash": bytes(head_hash).hex(), "stored_hash": bytes(stored).hex() if stored else None}
+            yield Break(BreakKind.CHAIN_HEAD, f"{partition}/{chain_seq}", figures)
 
     def export_heads(self, heads: Sequence[ChainRange]) -> None:
         """Keep heads that have been verified."""
@@ -118,17 +186,8 @@ class LedgerChains:
                 connection.execute(
                     """INSERT INTO chain_head_export (partition, chain_seq, chain_hash) VALUES (%s, %s, %s)
                     ON CONFLICT DO NOTHING""",
-                    (head.partition, head.up_to, head.head_hash),
+                    (head.partition, head.up_to, head.last_hash),
                 )
-
-    # For `LedgerReconciliation`
-
-    def _rows(self, query: str, parameters: Any) -> list[tuple[Any, ...]]:
-        return self._ledger.rows(query, parameters)
-
-    def _connected(self) -> psycopg.Connection[Any]:
-        with self._ledger.use() as connection:
-            return connection
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Reading the books: payments, entries, trial balance."""
+"""Reading the ledger: payments, entries, trial balance."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -53,7 +53,7 @@ def _credit(signed: ColumnElement[Any]) -> ColumnElement[Any]:
 
 
 class History:
-    """What the books say, for readers."""
+    """What the ledger says, for readers."""
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
@@ -134,7 +134,7 @@ class History:
             return set(connection.execute(query).scalars())
 
     def entries(self, account_id: str, *, limit: int, after: int) -> list[AccountEntry]:
-        """Up to `limit` entries of an account in order, those behind entry number `after`."""
+        """Up to `limit` entries of an account in order, after entry number `after`."""
         query = (
             select(
                 entry.c.entry_number,
@@ -230,7 +230,7 @@ class History:
         return [_total(row) for row in totals], [_line(row) for row in lines], moment
 
     def open_breaks(self) -> int:
-        """How many breaks of the reconciliation nobody has settled."""
+        """How many breaks that reconciliation found are not settled yet."""
         query = select(func.count()).where(reconciliation_break.c.state.in_(("open", "investigating")))
         with translated(), self.engine.connect() as connection:
             return int(connection.execute(query).scalar_one())

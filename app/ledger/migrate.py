@@ -1,24 +1,25 @@
-"""Bringing the books' schema up to date."""
+"""Migrating: bringing the schema of the ledger up to date."""
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, text
 
 from app.domain.payment import DEFAULT_PARTITIONS
 from app.ledger.connections import APP_ROLE, translated
 from app.ledger.engine import owner_engine
+from app.ledger.preparation import MIGRATIONS, newest_version
 
-MIGRATIONS = Path(__file__).parent / "migrations"
+if TYPE_CHECKING:
+    from alembic.config import Config
+
 _MIGRATION_LOCK = 4_770_171_193
 """Any number that no other program uses as an advisory lock: two processes must not migrate at once."""
 
 
 def upgrade(owner_database_url: str, partitions: int = DEFAULT_PARTITIONS) -> None:
     """Create or update the schema; `partitions` counts only for the very first migration."""
+    from alembic import command  # only here: to import it costs an API process a fifth of its start
+
     engine = owner_engine(owner_database_url)
     try:
         with translated(), engine.begin() as connection:
@@ -34,7 +35,7 @@ def upgrade(owner_database_url: str, partitions: int = DEFAULT_PARTITIONS) -> No
 
 
 def is_current(engine: Engine) -> bool:
-    """Whether the schema is at this program's version."""
+    """Whether the schema is at the version that this program needs."""
     with translated(), engine.connect() as connection:
         return _is_current(connection)
 
@@ -44,10 +45,12 @@ def _is_current(connection: Connection) -> bool:
     if not present:
         return False
     current = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
-    return current == ScriptDirectory.from_config(_config()).get_current_head()
+    return current == newest_version()
 
 
-def _config() -> Config:
+def _config() -> "Config":
+    from alembic.config import Config
+
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
     return config
@@ -68,6 +71,7 @@ def metadata_differences(owner_database_url: str) -> list[object]:
     Comments are not compared: they are written in SQL only, beside what they explain.
     """
     from alembic.autogenerate import compare_metadata
+    from alembic.runtime.migration import MigrationContext
 
     from app.ledger.schema import metadata
 

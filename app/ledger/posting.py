@@ -131,11 +131,11 @@ class Posting:
         """Write the plan; BalanceMismatch if a balance is not as planned afterwards."""
         if plan.balances:
             self._add_to_balances(plan)
+            self._advance_heads(plan)  # first: the database takes only transactions that end at their chain's head
             copy_in(self._connection, COPY_TRANSACTIONS, transactions_copy(plan.transactions))
             copy_in(self._connection, COPY_ENTRIES, entries_copy(plan.entries))
             record_authorizations(self._connection, plan)
             record_returns(self._connection, plan)
-            self._advance_heads(plan)
         record_rejections(self._connection, plan.rejections)
         record_duplicates(self._connection, plan.duplicates)
 

@@ -1,4 +1,8 @@
-"""What a locked posting writes beside transactions and entries: authorizations, returns, rejections, duplicates."""
+"""What a locked posting writes besides transactions and entries: authorizations, returns, rejections, duplicates.
+
+An authorization keeps its metadata as json and not as jsonb. A capture puts the text into a transaction, whose hash
+covers it, so the text must come back exactly as it went in.
+"""
 
 from collections.abc import Sequence
 from typing import Any
@@ -113,15 +117,15 @@ def record_rejections(connection: psycopg.Connection[Any], rejections: Sequence[
                 intent.external_id,
                 intent.fingerprint,
                 refusal.code.value,
-                _keepable(refusal.detail),
-                Jsonb(_keepable(dict(refusal.figures))),
-                Jsonb(_keepable(_document(intent))),
+                _storable(refusal.detail),
+                Jsonb(_storable(dict(refusal.figures))),
+                Jsonb(_storable(_document(intent))),
             ),
         )
 
 
 def record_duplicates(connection: psycopg.Connection[Any], duplicates: Sequence[Duplicate]) -> None:
-    """Write which payments each late repeat belongs to."""
+    """Write which payment each late repeat belongs to."""
     for duplicate in duplicates:
         connection.execute(
             _INSERT_DUPLICATE, (duplicate.queued.outbox_position.payment_id, duplicate.original_payment_id)
@@ -129,7 +133,7 @@ def record_duplicates(connection: psycopg.Connection[Any], duplicates: Sequence[
 
 
 def _document(intent: Intent) -> dict[str, Any]:
-    """A refused intent as it is kept beside the reason."""
+    """A refused intent as it is stored beside the reason."""
     return {
         "kind": intent.kind,
         "guarded_account_id": intent.guarded_account_id,
@@ -143,12 +147,12 @@ def _document(intent: Intent) -> dict[str, Any]:
     }
 
 
-def _keepable(value: Any) -> Any:
-    """The value without NUL characters. Postgres keeps none in text or jsonb, and a rejection must always be kept."""
+def _storable(value: Any) -> Any:
+    """The value without NUL characters: Postgres stores none in text or jsonb, and every rejection must be stored."""
     if isinstance(value, str):
         return value.replace("\x00", "\ufffd")
     if isinstance(value, dict):
-        return {_keepable(key): _keepable(item) for key, item in value.items()}
+        return {_storable(key): _storable(item) for key, item in value.items()}
     if isinstance(value, list):
-        return [_keepable(item) for item in value]
+        return [_storable(item) for item in value]
     return value

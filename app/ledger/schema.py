@@ -303,6 +303,22 @@ reconciliation_cursor = Table(
     Column("chain_seq", BigInteger, nullable=False),
 )
 
+cache_identity = Table(
+    "cache_identity",
+    metadata,
+    Column("partition", SmallInteger, ForeignKey("partition.partition"), primary_key=True, autoincrement=False),
+    Column("identity", Text, nullable=False),
+    Column("generation", BigInteger, nullable=False),
+    Column("opened_at", MOMENT),
+    Column("server", Text, nullable=False),
+    Column("last_ms", BigInteger, nullable=False),
+    Column("last_sequence", BigInteger, nullable=False),
+    Column("entries_added", BigInteger, nullable=False),
+    Column("pending", BigInteger, nullable=False),
+    Column("beat", BigInteger, nullable=False),
+    Column("seen_at", MOMENT, nullable=False),
+)
+
 chain_head_export = Table(
     "chain_head_export",
     metadata,

@@ -14,13 +14,13 @@ from app.ledger.schema import entry, hold, ledger_transaction, payment_return
 
 
 class LedgerAuthorizations:
-    """The authorizations of the books."""
+    """The authorizations of the ledger."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
     def get(self, payment_id: str) -> Authorization | None:
-        """One authorization; None where there is none."""
+        """One authorization; None if there is none."""
         return self._one(hold.c.payment_id == payment_id)
 
     def by_external_id(self, entity_id: str, external_id: str) -> Authorization | None:
@@ -28,7 +28,7 @@ class LedgerAuthorizations:
         return self._one(and_(hold.c.entity_id == entity_id, hold.c.external_id == external_id))
 
     def due(self, now: datetime, limit: int) -> list[Authorization]:
-        """Up to `limit` authorizations whose time is over at `now`, the longest overdue first."""
+        """Up to `limit` authorizations that have expired at `now`, the longest overdue first."""
         query = select(hold).where(hold.c.state == "authorized", hold.c.expires_at <= now)
         with translated(), self._engine.connect() as connection:
             return [
@@ -79,7 +79,7 @@ class LedgerTransactions:
         self._engine = engine
 
     def get(self, transaction_id: str) -> LedgerTransaction | None:
-        """One transaction by its id; None where there is none."""
+        """One transaction by its id; None if there is none."""
         return self._first(ledger_transaction.c.payment_id == transaction_id)
 
     def by_external_id(self, entity_id: str, external_id: str) -> LedgerTransaction | None:

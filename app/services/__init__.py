@@ -1,1 +1,1 @@
-"""The verbs: what Holdfast does, over the cache and the books that wiring hands in."""
+"""Services: what Holdfast does, over the cache and the ledger that the wiring hands in."""

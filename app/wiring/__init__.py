@@ -1,4 +1,4 @@
-"""The composition root: builds the adapters, hands them to the services. Nothing connects before it is used.
+"""The composition root: it builds the adapters and hands them to the services. Nothing connects before it is used.
 
-A room for each kind of process, so that none imports what only another one needs.
+Each kind of process has its own module, so that none imports what only another one needs.
 """

@@ -1,4 +1,4 @@
-"""Everything the API serves."""
+"""Wiring of the API: builds every service that it serves."""
 
 import time
 from collections.abc import Callable
@@ -19,6 +19,7 @@ from app.services.payments.batches import Batches, Pacing
 from app.services.payments.durable_wait import WaitingRoom
 from app.services.payments.refunds import Refunds
 from app.services.posting.journals import Journals
+from app.services.proofs.cache_identity import CacheIdentityWatch
 from app.settings import Settings
 from app.wakeup import Bell, WakeUps
 from app.wiring.cache import build_cache
@@ -32,14 +33,14 @@ from app.wiring.verbs import (
 )
 
 LOOK_UP_S = 3.0
-"""The longest query of a request: queries take milliseconds, and a client does not wait long for a payment."""
+"""The longest time for a query of a request. Queries take milliseconds, and a client does not wait long to pay."""
 
 WAITERS = 48
-"""Requests of one process that may wait for the ledger at once; the other threads stay free for those that do not."""
+"""Requests of one process that may wait for the ledger at once; the other threads stay free for other requests."""
 
 
 def build_api(settings: Settings, *, sleep: Callable[[float], None] = time.sleep) -> ApiServices:
-    """Everything the API serves; `sleep` is how batches, journals and account changes wait before they try again."""
+    """Build what the API serves. Batches, journals and account changes call `sleep` before they try again."""
     engine = build_engine(settings, "api", LOOK_UP_S)
     cache = build_cache(settings)
     accounts = LedgerAccounts(engine, settings.partitions)
@@ -67,7 +68,14 @@ def build_api(settings: Settings, *, sleep: Callable[[float], None] = time.sleep
         history=History(build_engine(settings, "reports")),
         cache=cache,
         gatekeeper=Gatekeeper(LedgerApiKeys(engine), time.monotonic),
-        readiness=build_readiness(settings, engine, cache, accounts),
+        readiness=build_readiness(settings, engine, cache, paying.identity, accounts),
         now=partial(datetime.now, UTC),
-        start=Subscriber(subscription, room.hear, room.begin).start,
+        start=partial(
+            _start, Subscriber(subscription, room.hear, room.begin), CacheIdentityWatch(paying.identity.check)
+        ),
     )
+
+
+def _start(subscriber: Subscriber, watch: CacheIdentityWatch) -> None:
+    subscriber.start()
+    watch.start()

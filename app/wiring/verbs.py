@@ -1,4 +1,4 @@
-"""The verbs, for the API and for those that do a part of its work: the clock, and the replay of a file."""
+"""Wiring of the services, for the API and for other processes that use some of them: scheduler, replay, repair."""
 
 import random
 import time
@@ -40,13 +40,15 @@ from app.services.payments.durable_wait import DurableWait, WaitingRoom
 from app.services.payments.find import PaymentFinder
 from app.services.payments.outcomes import Outcomes
 from app.services.payments.submit import Payments
-from app.services.posting.journal_posting import JournalHolds, JournalPoster
+from app.services.posting.journal_holds import JournalHolds
+from app.services.posting.journal_posting import JournalPoster
+from app.services.proofs.cache_identity import CacheIdentity
 from app.services.proofs.readiness import ReadinessProbe
 from app.services.proofs.repair import Repair
 from app.services.statements.replay import Replay
 from app.settings import Settings
 from app.wakeup import DRAIN_QUEUE, WakeUps
-from app.wiring.cache import build_cache
+from app.wiring.cache import build_cache, build_identity
 from app.wiring.workers import build_reconciler
 
 
@@ -63,7 +65,7 @@ def build_assets(engine: Engine) -> Assets:
 
 
 def build_balances(cache: Cache, accounts: LedgerAccounts) -> Balances:
-    """Balances as the cache has them, for those who decide no payments."""
+    """Balances as the cache has them, for a process that decides no payments."""
     return Balances(cache, accounts, AccountDirectory(accounts))
 
 
@@ -75,14 +77,15 @@ def build_changes(
     monotonic: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> AccountChanges:
-    """The verbs of changing accounts."""
+    """The service that changes accounts."""
     return AccountChanges(ledger, cache, balances, DirectoryPush(cache, ledger), monotonic=monotonic, sleep=sleep)
 
 
 @dataclass(slots=True)
 class PaymentServices:
-    """Payments and their neighbours, made to share one directory, one decider and one wait for the ledger."""
+    """Payments and the services around them, which share one directory, one decider and one wait for the ledger."""
 
+    identity: CacheIdentity
     directory: AccountDirectory
     balances: Balances
     decider: Decider
@@ -96,6 +99,7 @@ class PaymentServices:
 
 def compose_payments(
     cache: Cache,
+    identity: CacheIdentity,
     accounts: LedgerAccounts,
     history: History,
     ledger_authorizations: LedgerAuthorizations,
@@ -103,13 +107,14 @@ def compose_payments(
     room: WaitingRoom,
     wake: Callable[[], None],
 ) -> PaymentServices:
-    """Payments and their neighbours over these adapters."""
+    """Payments and the services around them, over these adapters."""
     balances = Balances(cache, accounts, directory)
-    decider = Decider(cache, accounts, directory, balances)
-    outcomes = Outcomes(cache, history, ledger_authorizations)
+    decider = Decider(cache, identity, directory, balances)
+    outcomes = Outcomes(cache, history, ledger_authorizations, identity.acknowledged)
     finder = PaymentFinder(cache, history, ledger_authorizations)
     durable_wait = DurableWait(cache.outbox, room)
     return PaymentServices(
+        identity=identity,
         directory=directory,
         balances=balances,
         decider=decider,
@@ -130,10 +135,12 @@ def build_payments(
     room: WaitingRoom,
     wake: Callable[[], None],
 ) -> PaymentServices:
-    """Payments and their neighbours, for a process that must find a cache safe for money."""
-    readiness = build_readiness(settings, history.engine, cache, accounts)
+    """Payments and the services around them, for a process that refuses to work on a cache that is unsafe for money."""
+    identity = build_identity(settings, cache)
+    readiness = build_readiness(settings, history.engine, cache, identity, accounts)
     directory = AccountDirectory(accounts, before_use=readiness.require_safe_cache)
-    return compose_payments(cache, accounts, history, LedgerAuthorizations(history.engine), directory, room, wake)
+    authorizations = LedgerAuthorizations(history.engine)
+    return compose_payments(cache, identity, accounts, history, authorizations, directory, room, wake)
 
 
 def build_poster(
@@ -144,7 +151,7 @@ def build_poster(
     *,
     sleep: Callable[[float], None] = time.sleep,
 ) -> JournalPoster:
-    """What posts journals, reversals and refunds; their hash chain comes after those of the partitions."""
+    """What posts journals, reversals and refunds. Their hash chain has the number after the last partition's."""
     return JournalPoster(
         ledger=JournalSessions(settings.database_url, chain=settings.partitions),
         register=register,
@@ -158,10 +165,13 @@ def build_poster(
     )
 
 
-def build_readiness(settings: Settings, engine: Engine, cache: Cache, accounts: LedgerAccounts) -> ReadinessProbe:
-    """The look at everything that must be in order."""
+def build_readiness(
+    settings: Settings, engine: Engine, cache: Cache, identity: CacheIdentity, accounts: LedgerAccounts
+) -> ReadinessProbe:
+    """The probe that looks at everything that payments need."""
     return ReadinessProbe(
         cache,
+        identity.check,
         accounts.directory_version,
         partial(is_current, engine),
         partial(_drain_workers, blocking_client(settings.queue_url, decode_responses=False)),
@@ -178,7 +188,7 @@ def _drain_workers(connection: Any) -> int:
 
 
 def build_replay(settings: Settings, currency_code: str) -> Replay:
-    """The replay of a file, through a service layer of its own."""
+    """The replay of a bank file, with services of its own."""
     engine = build_engine(settings, "replay")
     cache = build_cache(settings)
     accounts = LedgerAccounts(engine, settings.partitions)
@@ -197,14 +207,14 @@ def build_replay(settings: Settings, currency_code: str) -> Replay:
 
 @cache
 def iso_currencies() -> dict[str, Asset | None]:
-    """Every code of ISO 4217; None where the standard gives no minor units (metals, testing, units of account)."""
+    """Every code of ISO 4217; None if the standard gives it no minor units (metals, testing, units of account)."""
     return {
         one.code: None if one.exponent is None else Asset(one.code, one.exponent, one.currency_name) for one in Currency
     }
 
 
 def build_expiry(settings: Settings) -> Authorizations:
-    """The verbs of authorizations, for the clock."""
+    """The service of authorizations, for the scheduler, which expires them."""
     engine = build_engine(settings, "expire")
     cache = build_cache(settings)
     accounts = LedgerAccounts(engine, settings.partitions)
@@ -213,8 +223,8 @@ def build_expiry(settings: Settings) -> Authorizations:
 
 
 def build_recovery(settings: Settings) -> ChangeRecovery:
-    """The sweep over changes that were broken off."""
-    engine = build_engine(settings, "mend")
+    """The sweep over account changes that broke off."""
+    engine = build_engine(settings, "recovery")
     cache = build_cache(settings)
     ledger = LedgerAccountChanges(engine)
     balances = build_balances(cache, LedgerAccounts(engine, settings.partitions))
@@ -222,13 +232,10 @@ def build_recovery(settings: Settings) -> ChangeRecovery:
 
 
 def build_push(settings: Settings) -> DirectoryPush:
-    """The push of changes that their makers could not push."""
+    """The push of account changes that the process that made them could not push."""
     return DirectoryPush(build_cache(settings), LedgerAccountChanges(build_engine(settings, "schedule")))
 
 
 def build_repair(settings: Settings) -> Repair:
     """Rebuilding the cache from the ledger."""
-    accounts = LedgerAccounts(build_engine(settings, "repair"), settings.partitions)
-    return Repair(
-        build_reconciler(settings), build_cache(settings), accounts, LedgerReconciliation(settings.database_url)
-    )
+    return Repair(build_reconciler(settings), build_cache(settings), LedgerReconciliation(settings.database_url))

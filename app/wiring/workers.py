@@ -1,4 +1,4 @@
-"""What posts and what proves."""
+"""Wiring of the workers: the drain, the reconciliation, and the verification of the hash chains."""
 
 import random
 import time

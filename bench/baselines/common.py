@@ -26,7 +26,7 @@ class Payment(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Answer(msgspec.Struct):
-    """What a client is told; the books have it, so it is posted, or authorized."""
+    """What a client is told; the ledger has it, so it is posted, or authorized."""
 
     payment_id: str
     external_id: str

@@ -1,4 +1,4 @@
-"""(d) The race: read the balances, compute in the program, write them back. It loses money; that is why it is here."""
+"""(d) The race: read the balances, compute in the program, write them back. It loses money, which is what it shows."""
 
 from typing import Any
 

@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 
 class Conflict(Exception):
-    """Somebody else was faster."""
+    """Another transaction was faster."""
 
 
 def retried(attempt: Callable[[], T]) -> T:

@@ -7,7 +7,7 @@ from flask.sessions import SessionInterface
 
 from app.embedded.die_with_parent import die_with_parent
 from app.process_tuning import wake_without_preempting
-from bench.baselines import balance, for_update, holding, optimistic, parse_only, race, serializable
+from bench.baselines import authorizations, balance, for_update, optimistic, parse_only, race, serializable
 from bench.baselines.common import Refused, refusal
 
 if os.environ.get("HOLDFAST_SUPERVISED") == "1":
@@ -29,8 +29,8 @@ for module in (for_update, serializable, optimistic, race, parse_only):
     name = module.__name__.rpartition(".")[2]
     application.add_url_rule(f"/{name}/payments", name, module.submit, methods=["POST"])
 application.add_url_rule("/for_update/accounts/<account_id>/balance", "balance", balance.read)
-application.add_url_rule("/for_update/holds", "authorize", holding.authorize, methods=["POST"])
-application.add_url_rule("/for_update/holds/<int:hold_id>/capture", "capture", holding.capture, methods=["POST"])
+application.add_url_rule("/for_update/holds", "authorize", authorizations.authorize, methods=["POST"])
+application.add_url_rule("/for_update/holds/<int:hold_id>/capture", "capture", authorizations.capture, methods=["POST"])
 if os.environ.get("BENCH_TIGERBEETLE_ADDRESS"):
     from bench.baselines import tigerbeetle
 

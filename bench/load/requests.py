@@ -86,7 +86,7 @@ class PaymentSource:
 
 
 @dataclass
-class HoldSource(PaymentSource):
+class AuthorizationSource(PaymentSource):
     """Authorizations, each captured as soon as it is acknowledged."""
 
     def __post_init__(self) -> None:

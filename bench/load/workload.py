@@ -12,7 +12,7 @@ DRAWS = 20_000
 LARGEST_AMOUNT_MINOR = 100
 SEED = 20_260_101
 WORKER_STRIDE = 7_919
-"""A prime: each load process starts at another place among the draws."""
+"""A prime: each load process starts elsewhere among the draws."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Workload:
         return self.movements[(worker * WORKER_STRIDE + number) % len(self.movements)]
 
     def enough_for_all(self) -> int:
-        """So many payments that hardly any account has not paid: thirty each, on average."""
+        """Enough payments that hardly any account has made none: thirty each, on average."""
         return min(len(self.movements), 30 * self.accounts)
 
 

@@ -166,7 +166,7 @@ def _connections(count: int) -> str:
 
 
 def _without_scripts(root: Any) -> Any:
-    """A picture needs none; and a page with scripts in its pictures is refused by careful readers."""
+    """A picture needs no script, and strict readers refuse a page whose pictures have one."""
     for parent in list(root.iter()):
         for child in list(parent):
             if str(child.tag).rpartition("}")[2] == "script":
@@ -175,5 +175,5 @@ def _without_scripts(root: Any) -> Any:
 
 
 def _place(milliseconds: float) -> float:
-    """Counted from a microsecond: the y axis is drawn at zero, and must not stand among the curves."""
+    """Counted from a microsecond: the y axis is drawn at zero, and must not run through the curves."""
     return log10(max(milliseconds, 0.001) * 1_000)

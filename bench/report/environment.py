@@ -1,4 +1,4 @@
-"""Where a run took place: without it a figure means nothing."""
+"""The machine and the software of a run: a figure means nothing without them."""
 
 import importlib.metadata
 import os

@@ -31,7 +31,7 @@ def machine(environment: dict[str, Any], options: dict[str, Any]) -> str:
         f"{environment['cache']} (appendfsync {environment['cache_appendfsync']}), "
         f"granian {environment['packages']['granian']}, generator {environment['wrk']}. "
         f"{options['rounds']} rounds of {options['seconds']:g} s in turn, medians; "
-        f"the books are audited after every round.\n"
+        f"the ledgers are audited after every round.\n"
     )
 
 

@@ -3,7 +3,19 @@
 from collections.abc import Callable
 
 from bench.arena import Arena
-from bench.scenarios import balance, batch, cost, drain, growth, holds, memory, open_loop, payments, script, wait
+from bench.scenarios import (
+    authorizations,
+    balance,
+    batch,
+    cost,
+    drain,
+    growth,
+    memory,
+    open_loop,
+    payments,
+    script,
+    wait,
+)
 
 SCENARIOS: dict[str, Callable[[Arena], None]] = {
     "uniform": payments.uniform,
@@ -14,7 +26,7 @@ SCENARIOS: dict[str, Callable[[Arena], None]] = {
     "wait": wait.run,
     "open_loop": open_loop.run,
     "cost": cost.run,
-    "holds": holds.run,
+    "authorizations": authorizations.run,
     "batch": batch.run_json,
     "ndjson": batch.run_lines,
     "drain": drain.run,

@@ -1,4 +1,4 @@
-"""Batches end to end: from the request to the books, with the backlog not growing."""
+"""Batches end to end: from the request to the ledger, with the backlog not growing."""
 
 import threading
 import time
@@ -41,7 +41,7 @@ def _run(arena: Arena, scenario: str, *, lines: bool) -> None:
         arena.holdfast.finish_ids(run, drawn, outcome, list(ids), seconds)
         outcome.round.ticks = _posted_ticks(arena, run)
         outcome.round.extra["acknowledged_rate"] = acknowledged_rate
-        # What counts is what reached the books, the time to catch up included.
+        # Only what reached the ledger counts, the time to catch up included.
         catch_up_s = outcome.round.extra.pop("catch_up_s", 0.0)
         outcome.round.extra.pop("posted_rate", None)
         outcome.round.rate = len(arena.system.posted(run)) / (seconds + catch_up_s)
@@ -62,7 +62,7 @@ def _posted_ticks(arena: Arena, run: str) -> list[int]:
 
 
 class BacklogWatch:
-    """Looks at the backlog while load runs: its mean around the middle and at the end tells whether it grows."""
+    """Samples the backlog while load runs: its mean in the middle and at the end shows whether it grows."""
 
     def __init__(self, arena: Arena) -> None:
         self._arena = arena

@@ -13,7 +13,7 @@ UNIT = "µs of processor time a payment"
 
 
 def run(arena: Arena) -> None:
-    """Until the payment is in the books, without the generator; beside the row lock and the parsing alone."""
+    """Until the payment is in the ledger, without the generator; beside the row lock and the parsing alone."""
     drawn = workload.uniform(arena.options.accounts)
     contestants: list[Contestant] = [arena.holdfast, arena.rival("for_update"), arena.rival("parse_only")]
     for contestant in contestants:

@@ -84,7 +84,7 @@ def _copied(arena: Arena, name: str) -> Round:
 
 
 class Table:
-    """One table of the books, and its empty twin without triggers."""
+    """One table of the ledger, and its empty twin without triggers."""
 
     def __init__(self, database: psycopg.Connection, name: str) -> None:
         self._database = database

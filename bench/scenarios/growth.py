@@ -1,4 +1,4 @@
-"""Growth: does it stay as fast with a million accounts and ten million entries, and what do the proofs cost then?"""
+"""Growth: is Holdfast as fast with a million accounts and ten million entries, and what do the proofs cost then?"""
 
 import json
 import subprocess

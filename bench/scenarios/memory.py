@@ -12,7 +12,7 @@ from bench.load import workload
 ACCOUNT, RECORD, PENDING = "idle account", "idempotency record and its claim", "pending payment, beside both"
 RECORD_KEY, CLAIM_KEY = "record alone (MEMORY USAGE)", "claim alone (MEMORY USAGE)"
 ACCOUNT_KEY = "idle account's hash (MEMORY USAGE)"
-BOOKS = "Postgres, a posted payment"
+LEDGER = "Postgres, a posted payment"
 UNIT = "bytes"
 PREFIX = "idle"
 SAMPLES = 500
@@ -56,7 +56,7 @@ def run(arena: Arena) -> None:
         """SELECT pg_total_relation_size('ledger_transaction') + pg_total_relation_size('entry'), count(*)
         FROM ledger_transaction"""
     ).fetchall()
-    _add(arena, BOOKS, row[0] / row[1])
+    _add(arena, LEDGER, row[0] / row[1])
 
 
 def _used(arena: Arena) -> int:

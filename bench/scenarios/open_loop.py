@@ -1,7 +1,7 @@
-"""Latency at a third of saturation, open loop, and the time from an acknowledgement until the books have it.
+"""Latency at a third of saturation, open loop, and the time from an acknowledgement until the ledger has it.
 
-The second is measured where a client would hear it: a subscriber notes when each settled notice arrives, and the
-difference to the moment at which the client got its 201 is the time. The ledger's own stamps are told beside it.
+The second is measured where a client would learn of it: a subscriber notes when each settled notice arrives, and the
+time runs from the moment at which the client got its 201. The ledger's own stamps are reported beside it.
 """
 
 import subprocess
@@ -24,7 +24,7 @@ CONNECTIONS = 64
 
 
 def run(arena: Arena) -> None:
-    """Us and the row lock, each at a third of its own saturation in this run."""
+    """Holdfast and the row lock, each at a third of its own saturation in this run."""
     drawn = workload.uniform(arena.options.accounts)
     contestants: list[Contestant] = [arena.holdfast, arena.rival("for_update")]
     rates = {one.title: SHARE * _saturation(arena, one, drawn) for one in contestants}
@@ -57,20 +57,20 @@ def _turn(arena: Arena, contestant: Contestant, drawn: Workload, rate: float) ->
     contestant.prepare(drawn)
     name, seconds = arena.new_run(), max(arena.options.seconds, 1.0)
     source = contestant.payments(name, drawn)
-    ear = Ear(arena.system) if isinstance(contestant, Holdfast) else None
+    listener = NoticeListener(arena.system) if isinstance(contestant, Holdfast) else None
     outcome = at_rate(contestant.address, source, connections=CONNECTIONS, seconds=seconds, rate=rate)
     contestant.finish(name, drawn, outcome, seconds)
-    if ear is not None:
-        add_posting_times(arena.system, name, outcome, ear.stop())
+    if listener is not None:
+        add_posting_times(arena.system, name, outcome, listener.stop())
     return outcome
 
 
-class Ear:
+class NoticeListener:
     """A process that listens for settled notices and stamps them: `monotonic seconds, partition, up_to`."""
 
     def __init__(self, system: System) -> None:
         self._child = subprocess.Popen(
-            [sys.executable, "-m", "bench.load.ear", system.urls.redis_url],
+            [sys.executable, "-m", "bench.load.notice_listener", system.urls.redis_url],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -78,15 +78,15 @@ class Ear:
         assert self._child.stdout is not None
         self._child.stdout.readline()  # it has subscribed
 
-    def stop(self) -> list["Heard"]:
-        """What it heard."""
+    def stop(self) -> list["ReceivedNotice"]:
+        """The notices that it received."""
         output, _ = self._child.communicate("", timeout=30)
-        return [Heard.of(line) for line in output.splitlines()]
+        return [ReceivedNotice.of(line) for line in output.splitlines()]
 
 
 @dataclass(frozen=True)
-class Heard:
-    """A partition is durable up to a position, or single positions are."""
+class ReceivedNotice:
+    """A partition is durable up to a stream id, or single intents are."""
 
     moment: float
     partition: int
@@ -94,39 +94,39 @@ class Heard:
     done: frozenset[tuple[int, int]]
 
     @classmethod
-    def of(cls, line: str) -> "Heard":
+    def of(cls, line: str) -> "ReceivedNotice":
         """From the listener's output."""
         moment, partition, up_to, done = line.split(" ")
-        positions = frozenset(_position(one) for one in done.split(",") if one != "-")
-        return cls(float(moment), int(partition), _position(up_to) if up_to != "-" else (0, 0), positions)
+        done_ids = frozenset(_stream_id(one) for one in done.split(",") if one != "-")
+        return cls(float(moment), int(partition), _stream_id(up_to) if up_to != "-" else (0, 0), done_ids)
 
 
-def _position(text: str) -> tuple[int, int]:
+def _stream_id(text: str) -> tuple[int, int]:
     milliseconds, _, sequence = text.partition("-")
     return int(milliseconds), int(sequence)
 
 
-def add_posting_times(system: System, run: str, outcome: Outcome, heard: list[Heard]) -> None:
+def add_posting_times(system: System, run: str, outcome: Outcome, notices_received: list[ReceivedNotice]) -> None:
     """Seconds from each 201 to its notice; and from accepted_at to posted_at as the ledger stamps them."""
     rows = system.database.execute(
         """SELECT external_id, payment_id, extract(epoch FROM posted_at - accepted_at)::float
         FROM ledger_transaction WHERE external_id >= %s AND external_id < %s""",
         (f"{run}-", f"{run}."),
     ).fetchall()
-    by_partition: dict[int, list[Heard]] = {}
-    for notice in heard:
+    by_partition: dict[int, list[ReceivedNotice]] = {}
+    for notice in notices_received:
         by_partition.setdefault(notice.partition, []).append(notice)
-    delays, unheard = [], 0
+    delays, without_notice = [], 0
     for text, payment_id, _ in rows:
         received = outcome.received_at.get(parsed_external_id(text))
         if received is None:
             continue
         _, partition, milliseconds, sequence = payment_id.split("_")
-        place = int(milliseconds), int(sequence)
+        stream_id = int(milliseconds), int(sequence)
         notices = by_partition.get(int(partition), [])
-        moment = next((one.moment for one in notices if one.up_to >= place or place in one.done), None)
+        moment = next((one.moment for one in notices if one.up_to >= stream_id or stream_id in one.done), None)
         if moment is None:
-            unheard += 1
+            without_notice += 1
         else:
             delays.append(max(0.0, moment - received))
     posting, stamps = Histogram.of_seconds(delays), Histogram.of_seconds(max(0.0, row[2]) for row in rows)
@@ -135,5 +135,5 @@ def add_posting_times(system: System, run: str, outcome: Outcome, heard: list[He
             value = histogram.percentile(percent)
             if value is not None:
                 outcome.round.extra[f"{name}_p{percent}"] = value
-    if unheard:
-        outcome.round.notes.append(f"{unheard} payments posted without a notice")
+    if without_notice:
+        outcome.round.notes.append(f"{without_notice} payments posted without a notice")

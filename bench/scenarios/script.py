@@ -65,7 +65,7 @@ def run(arena: Arena) -> None:
 
 
 def of_one_partition(drawn: Workload, partitions: int) -> Workload:
-    """Those payments whose sources lie in partition 0: a call of the script is for one partition."""
+    """The payments whose sources lie in partition 0: a call of the script is for one partition."""
     movements = [one for one in drawn.movements if partition_of(account_id(one.source), partitions) == 0]
     return replace(drawn, movements=tuple(movements))
 
@@ -85,7 +85,7 @@ def recording() -> Iterator[list[Call]]:
 
 
 def evaluations(commands: Sequence[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
-    """Those of some commands that call a script."""
+    """The commands that call a script."""
     return [command for command in commands if command[0] == "EVALSHA"]
 
 

@@ -1,4 +1,4 @@
-"""The durable wait: the answer comes when the books have the payment, as it does with a row lock."""
+"""The durable wait: the answer comes when the ledger has the payment, as it does with a row lock."""
 
 from bench.arena import Arena
 from bench.load import workload

@@ -16,7 +16,7 @@ from app.services.accounts.hydration import Balances
 from app.wiring.cache import build_cache
 from app.wiring.verbs import build_balances, build_changes, build_engine
 from tests.api.world import World
-from tests.builders import StepClock
+from tests.world import StepClock
 
 
 class Desk:

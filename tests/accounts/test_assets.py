@@ -176,7 +176,7 @@ def test_an_upgrade_keeps_the_currencies_in_use(world: World) -> None:
     for code in ("EUR", "JPY", "BONUS_POINTS"):
         world.account(f"in-{code}", currency_code=code)
     world.sql("DROP TABLE used_currency")
-    world.sql("UPDATE alembic_version SET version_num = '0005'")
+    world.sql("UPDATE alembic_version SET version_num = '0007'")
     upgrade(world.settings.owner_database_url)
     used = world.sql("SELECT currency_code, minor_units FROM used_currency ORDER BY 1")
     assert used == [("EUR", 2), ("JPY", 0)]

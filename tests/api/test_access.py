@@ -55,7 +55,7 @@ def test_a_wrong_key_is_no_key(shared_world: World, header: str) -> None:
 
 
 @pytest.mark.parametrize("header", ["Bearer {key}", "bearer {key}", "BEARER  {key} "])
-def test_the_scheme_is_read_as_http_asks(shared_world: World, header: str) -> None:
+def test_the_authorization_scheme_is_read_as_http_requires(shared_world: World, header: str) -> None:
     sent = {"Authorization": header.format(key=shared_world.key)}
     assert shared_world.get("/v1/accounts", headers=sent).status_code == 200
 

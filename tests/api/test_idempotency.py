@@ -1,4 +1,4 @@
-"""The same external_id: answered again, refused with other content, and never moved twice."""
+"""The same external_id again: it is replayed, or refused with other content, and never moves money twice."""
 
 import pytest
 
@@ -111,7 +111,7 @@ def test_another_source_does_not_push_the_first_payment_aside_whichever_partitio
     assert {shop.balance(source)["held_minor"] for source in sources} == {0}
 
 
-def test_a_refusal_for_lack_of_funds_stays_one_after_funds_came(shop: World) -> None:
+def test_a_refusal_for_lack_of_funds_stays_after_funds_arrived(shop: World) -> None:
     body = payment("alice", "bob", 1_001)
     first = assert_problem(shop.post("/v1/payments", body), 422, "insufficient_funds")
     assert (first["available_minor"], first["balance_minor"], first["held_minor"]) == (1_000, 1_000, 0)

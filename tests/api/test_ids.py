@@ -1,4 +1,4 @@
-"""Ids: one text is one id. What looks like another one, or what a proxy would rewrite, is refused by its reason."""
+"""Ids: one text is one id. What looks like another one, or what a proxy would rewrite, is refused with its reason."""
 
 import json
 from typing import Any
@@ -147,7 +147,7 @@ def test_an_account_id_that_stays_as_it_is_in_a_path_is_accepted(both: World, ac
     assert both.get(path_of(account_id)).get_json()["account_id"] == account_id
 
 
-def test_what_is_no_account_may_hold_slashes_and_dots(both: World) -> None:
+def test_ids_of_other_things_than_accounts_may_contain_slashes_and_dots(both: World) -> None:
     for external_id in ("..", "a//b", "/"):
         assert both.pay(BANK, COMPOSED, external_id=external_id).status_code == 201
         found = both.get(f"/v1/payments?external_id={quote(external_id, safe='')}").get_json()

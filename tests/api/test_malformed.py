@@ -1,4 +1,4 @@
-"""What is not a request: every form of nonsense is refused by name, and nothing moves."""
+"""Malformed requests: each is refused with its reason, and no money moves."""
 
 import json
 from urllib.parse import quote
@@ -176,7 +176,7 @@ def test_a_body_that_is_no_json_object_of_this_kind_is_refused(shared_world: Wor
 
 @pytest.mark.parametrize("field", ["external_id", "description"])
 @pytest.mark.parametrize("text", ["\\ud800", "\\udc00\\ud800", "x\\udfffy", "\\u0000", "a\x00b", "a\x01b"])
-def test_text_that_no_book_can_keep_is_refused(shared_world: World, field: str, text: str) -> None:
+def test_text_that_no_ledger_can_store_is_refused(shared_world: World, field: str, text: str) -> None:
     raw = json.dumps(with_field(field, "TEXT")).replace("TEXT", text).encode()
     response = shared_world.post("/v1/payments", raw)
     assert response.status_code in (400, 422), response.text
@@ -184,7 +184,7 @@ def test_text_that_no_book_can_keep_is_refused(shared_world: World, field: str, 
 
 
 @pytest.mark.parametrize("metadata", ['{"k": 1e400}', '{"k": -1e400}', '{"k": "\\ud800"}', '{"\\ud800": 1}'])
-def test_metadata_that_no_book_can_keep_is_refused(shared_world: World, metadata: str) -> None:
+def test_metadata_that_no_ledger_can_store_is_refused(shared_world: World, metadata: str) -> None:
     raw = json.dumps(with_field("metadata", "META")).replace('"META"', metadata).encode()
     assert_problem(shared_world.post("/v1/payments", raw), 400, "malformed_request")
 
@@ -218,7 +218,7 @@ def test_an_external_id_is_printable_and_of_bounded_length(shared_world: World, 
         "/v1/reports/conflicts?limit=0",
     ],
 )
-def test_a_page_that_cannot_be_is_refused(shared_world: World, path: str) -> None:
+def test_an_impossible_page_is_refused(shared_world: World, path: str) -> None:
     assert assert_problem(shared_world.get(path), 400, "invalid_cursor")["field"] in ("limit", "after")
 
 
@@ -266,7 +266,7 @@ def test_a_misspelt_filter_does_not_widen_an_answer(shared_world: World, path: s
         "/v1/accounts/" + quote("x" * 10_000),
     ],
 )
-def test_no_path_or_parameter_is_an_error_on_our_side(shared_world: World, path: str) -> None:
+def test_no_path_or_parameter_causes_a_server_error(shared_world: World, path: str) -> None:
     assert shared_world.get(path).status_code in (200, 400, 404, 422)
 
 
@@ -289,7 +289,7 @@ def test_an_if_match_that_contradicts_the_body_is_refused(shared_world: World) -
         ("POST", "/healthz", {"GET", "HEAD", "OPTIONS"}),
     ],
 )
-def test_another_method_is_told_which_are_allowed(
+def test_an_unsupported_method_is_told_which_are_allowed(
     shared_world: World, method: str, path: str, allowed: set[str]
 ) -> None:
     response = shared_world.call(method, path)

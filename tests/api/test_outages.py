@@ -1,4 +1,4 @@
-"""Servers that are down, deaf or slow: said as what it is, and nothing moves twice."""
+"""Servers that are down, silent or slow: the answer says which, and no money moves twice."""
 
 import contextlib
 import socket
@@ -21,7 +21,7 @@ CHECK_DEADLINE_S = keys.CHECK_DEADLINE_S  # before the fixtures
 
 @pytest.fixture(autouse=True)
 def deadline_of_users(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A ledger that keeps silent is given up as it is for users."""
+    """A silent ledger is given up after the deadline that users have."""
     monkeypatch.setattr(keys, "CHECK_DEADLINE_S", CHECK_DEADLINE_S)
 
 
@@ -112,7 +112,7 @@ def test_a_lost_cache_shows_in_readiness_and_not_in_liveness(shop: World) -> Non
     body = ready.get_json()
     assert body["status"] == "not_ready"
     assert {name: check["ok"] for name, check in body["checks"].items()} == {
-        "cache": False, "ledger": True, "migrations": True, "workers": False,
+        "cache": False, "cache_identity": False, "ledger": True, "migrations": True, "workers": False,
     }  # fmt: skip
 
 
@@ -132,7 +132,7 @@ def test_a_cache_that_does_not_answer_leaves_the_outcome_unknown_and_a_retry_set
     assert world.balance("alice")["balance_minor"] == 899
 
 
-def test_a_cache_that_is_lost_between_two_requests_is_said_to_be_and_comes_back(
+def test_a_cache_that_is_lost_between_two_requests_is_reported_and_comes_back(
     cache_relay: tuple[World, Relay],
 ) -> None:
     world, relay = cache_relay
@@ -195,7 +195,7 @@ def test_a_frozen_ledger_that_neither_answers_nor_fails_does_not_stop_payments_e
     assert_problem(unknown, 503, "ledger_unavailable", retryable=True)
 
 
-def test_a_frozen_ledger_is_said_to_be_out_of_reach_where_nothing_goes_without_it(
+def test_a_frozen_ledger_is_reported_as_unavailable_where_it_is_needed(
     ledger_relay: tuple[World, Relay],
 ) -> None:
     world, relay = ledger_relay
@@ -220,13 +220,13 @@ def test_a_frozen_ledger_is_said_to_be_out_of_reach_where_nothing_goes_without_i
     assert world.pay("alice", "carol").status_code == 201
 
 
-def test_a_ledger_of_another_shape_is_an_error_on_our_side_that_the_log_explains(shop: World) -> None:
+def test_a_ledger_with_another_schema_is_a_server_error_that_the_log_explains(shop: World) -> None:
     misconfigured = shop.with_settings(partitions=8)
     problem = assert_problem(misconfigured.pay("alice", "bob"), 500, "internal_error", retryable=True)
     assert "partition" not in problem["detail"]
 
 
-def test_an_unexpected_error_is_answered_without_its_inner_life(shop: World) -> None:
+def test_an_unexpected_error_is_answered_without_internal_details(shop: World) -> None:
     def broken(*_: object) -> object:
         raise RuntimeError("secret detail")
 

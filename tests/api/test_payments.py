@@ -1,4 +1,4 @@
-"""Payments over HTTP: accepted, pending, posted, rejected; found again from the first moment on."""
+"""Payments over HTTP: accepted, pending, posted, rejected; it can be found from the first moment on."""
 
 import pytest
 
@@ -112,7 +112,7 @@ def test_an_unknown_external_id_finds_nothing(world: World) -> None:
     assert world.get("/v1/payments?external_id=never").get_json() == {"data": [], "next": None}
 
 
-def test_an_external_id_is_looked_for_in_the_entity_that_is_named(world: World) -> None:
+def test_an_external_id_is_searched_in_the_named_entity(world: World) -> None:
     world.account("a", entity_id="one", overdraft_limit_minor=None)
     world.account("b", entity_id="one")
     assert world.pay("a", "b", external_id="x").status_code == 201
@@ -156,7 +156,7 @@ def test_amounts_up_to_the_edge_are_exact_from_end_to_end(world: World, amount_m
     assert world.balance("bob")["balance_minor"] == amount_minor
 
 
-def test_an_overdraft_limit_lets_a_balance_fall_just_so_far(world: World) -> None:
+def test_an_overdraft_limit_lets_a_balance_fall_so_far_and_no_further(world: World) -> None:
     world.account(BANK, "asset")
     world.account("alice", overdraft_limit_minor=500)
     assert world.balance("alice")["available_minor"] == 500

@@ -84,7 +84,7 @@ def test_a_number_that_would_come_back_as_another_is_refused(shared_world: World
     assert_problem(changed, 400, "malformed_request")
 
 
-def test_account_metadata_that_only_python_takes_for_the_same_is_other_content(shared_world: World) -> None:
+def test_account_metadata_that_only_python_considers_equal_is_other_content(shared_world: World) -> None:
     body = {"account_id": "flags", "type": "liability", "currency_code": "EUR", "metadata": {"vip": True}}
     assert shared_world.post("/v1/accounts", body).status_code == 201
     changed = {**body, "metadata": {"vip": 1}}

@@ -95,7 +95,7 @@ def test_the_preference_is_read_as_the_rfc_writes_it_and_ignored_otherwise(
     assert response.headers.get("Preference-Applied") == applied
 
 
-def test_a_wish_for_a_very_long_wait_is_cut_and_said_so(shop: World) -> None:
+def test_a_very_long_wait_is_capped_and_the_answer_says_so(shop: World) -> None:
     with draining(shop):
         response = shop.pay("alice", "bob", headers={"Prefer": "wait=86400"})
     assert response.headers["Preference-Applied"] == "wait=30"
@@ -126,7 +126,7 @@ def test_a_refused_payment_does_not_wait(shop: World) -> None:
     assert_problem(response, 422, "insufficient_funds")
 
 
-def test_a_lock_held_elsewhere_ends_the_wait_with_a_refusal_and_the_payment_posts_later(shop: World) -> None:
+def test_a_lock_held_elsewhere_ends_the_wait_with_a_refusal_and_the_payment_is_posted_later(shop: World) -> None:
     with draining(shop):
         with shop.held_lock("alice"):
             response = shop.pay("alice", "bob", 100, external_id="x", headers={"Prefer": "wait=30"})

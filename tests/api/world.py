@@ -16,28 +16,29 @@ from flask import Flask
 from psycopg.conninfo import make_conninfo
 from werkzeug.test import TestResponse
 
-from app.api.application import create_application
+from app.api.application import all_routes, create_application
 from app.api.context import ApiServices
+from app.api.gate import Gate
 from app.ledger.api_keys import LedgerApiKeys
+from app.ledger.engine import owner_engine
 from app.services.access.api_keys import Scope, create_key
 from app.services.posting.drain import Drain
 from app.settings import Settings
 from app.wiring.api import build_api
 from app.wiring.cache import build_cache
-from app.wiring.verbs import build_engine
 from app.wiring.workers import build_drain
 from tests.installation import breaks_of
 from tests.patience import until
 
 CACHE_DATABASE = "5"
-"""A numbered database of the cache, so that a flush touches nobody else's."""
+"""A numbered database of the cache, so that a flush touches no other data."""
 
 BANK = "clearing:bank"
 
 
 @dataclass
 class World:
-    """Servers, settings, and what a test does with them."""
+    """Servers, settings, and the calls that a test makes."""
 
     settings: Settings
     prepare: Callable[[ApiServices], None] = lambda services: None
@@ -70,8 +71,8 @@ class World:
 
     @cached_property
     def ledger_api_keys(self) -> LedgerApiKeys:
-        """The keys in the ledger."""
-        return LedgerApiKeys(build_engine(self.settings, "tests"))
+        """The keys in the ledger, for whoever may make them: the owner."""
+        return LedgerApiKeys(owner_engine(self.settings.owner_database_url))
 
     @cached_property
     def cache(self) -> redis.Redis:
@@ -106,7 +107,7 @@ class World:
 
     def post(self, path: str, body: Any = None, **options: Any) -> TestResponse:
         """Post JSON; bytes go as they are."""
-        raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+        raw = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
         return self.call("POST", path, data=raw, content_type="application/json", **options)
 
     def _check(self, method: str, response: TestResponse) -> None:
@@ -124,11 +125,8 @@ class World:
             self.validate(response.get_json(), content["application/json"]["schema"])
 
     def _rule(self, method: str, response: TestResponse) -> str:
-        adapter = self.application.url_map.bind("localhost")
-        rule, _ = adapter.match(response.request.path, method, return_rule=True)
-        return "".join(
-            f"{{{part.partition(':')[2] or part}}}" if is_argument else part for is_argument, part in _parts(rule.rule)
-        )
+        route, _ = Gate(self.services, all_routes()).route_of(method, response.request.path)
+        return route.path
 
     def validate(self, instance: Any, schema: dict[str, Any]) -> None:
         """Check an instance against a schema of the document."""
@@ -173,7 +171,7 @@ class World:
         return self.post("/v1/payments", body, headers=headers)
 
     def drained(self) -> None:
-        """Post whatever waits; an account that was found locked may be passed over for a second."""
+        """Post everything pending; a drain may skip an account that it found locked for a second."""
 
         def emptied() -> bool:
             waits = any(self.drain.cache.outbox.backlog().values())
@@ -208,13 +206,18 @@ class World:
 
     def set_status(self, account_id: str, status: str) -> None:
         """Bar an account as an operator would: in the ledger, then in every partition."""
-        self.sql("UPDATE account SET status = %s WHERE account_id = %s", status, account_id)
+        self.sql(
+            """WITH changed AS (UPDATE account SET status = %s WHERE account_id = %s RETURNING account_id, status)
+            INSERT INTO audit_event (actor, action, subject, detail) SELECT 'tests', 'account.change', account_id,
+                jsonb_build_object('reason', 'a test', 'forced', false, 'before', '{}'::jsonb,
+                    'after', jsonb_build_object('status', status)) FROM changed""",
+            status,
+            account_id,
+        )
         [(version,)] = self.sql(
             "UPDATE ledger_setting SET value = value + 1 WHERE name = 'directory_version' RETURNING value"
         )
-        cache = build_cache(self.settings)
-        for partition in range(cache.partitions):
-            cache.accounts.open(partition, version, "")
+        build_cache(self.settings).partition_states.push(version)
 
     @contextmanager
     def held_lock(self, account_id: str) -> Iterator[None]:
@@ -254,15 +257,3 @@ def assert_problem(response: TestResponse, status: int, code: str, *, retryable:
     if status == 503:
         assert int(response.headers["Retry-After"]) >= 1
     return body
-
-
-def _parts(rule: str) -> Iterator[tuple[bool, str]]:
-    """A route's text, cut into fixed parts and arguments."""
-    rest = rule
-    while rest:
-        fixed, opening, tail = rest.partition("<")
-        yield False, fixed
-        if not opening:
-            return
-        argument, _, rest = tail.partition(">")
-        yield True, argument

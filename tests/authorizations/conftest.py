@@ -22,7 +22,7 @@ WRITTEN = [
     "ledger_transaction",
     "account_balance",
     "account",
-    "audit_event",
+    "audit_event WHERE action NOT LIKE 'key.%'",
     "conflict_count",
     "reconciliation_break_event",
     "reconciliation_break",

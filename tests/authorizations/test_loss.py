@@ -8,8 +8,8 @@ from app.domain.authorizations import AuthorizationState
 from app.domain.refusals import Refusal
 from app.services.payments.authorizations import Concluded
 from tests import hot_state
-from tests.builders import World
 from tests.services.faults import Crashed, CrashPoints, Hooked, SteppedSession
+from tests.world import World
 
 
 @pytest.fixture

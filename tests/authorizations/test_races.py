@@ -11,7 +11,7 @@ from app.domain.payment import parse_payment_id
 from app.domain.refusals import Refusal
 from app.domain.reservations import ConcludeCode, ConcludeReply
 from app.services.payments.authorizations import CLOCK, Concluded, conclusion_intent
-from tests.builders import World
+from tests.world import World
 
 CLIENTS = 16
 ROUNDS = 100 if os.environ.get("HOLDFAST_LONG") == "1" else 20

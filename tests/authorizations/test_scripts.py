@@ -169,7 +169,7 @@ def test_a_cold_account_must_be_brought_first(authorization: Authorized) -> None
 
 def test_a_place_holder_is_as_cold_as_nothing(authorization: Authorized) -> None:
     authorization.cache.client.delete(keys.account(0, "alice"))
-    authorization.cache.cache.accounts.place_holder(["alice"])
+    authorization.cache.cache.accounts.set_placeholders(["alice"])
     assert authorization.code(AuthorizationState.VOIDED) == "COLD"
 
 
@@ -201,7 +201,7 @@ def test_an_end_is_remembered_for_the_window(authorization: Authorized) -> None:
 
 def test_whoever_knows_an_old_directory_is_sent_back_before_anything_else(authorization: Authorized) -> None:
     authorization.ended(AuthorizationState.VOIDED)
-    authorization.cache.cache.accounts.open(0, DIRECTORY_VERSION + 1, "")
+    authorization.cache.cache.partition_states.open(0, DIRECTORY_VERSION + 1, "")
     assert authorization.code(AuthorizationState.VOIDED) == "STALE"
     assert authorization.code(AuthorizationState.VOIDED, directory_version=DIRECTORY_VERSION + 1) == "CONCLUDED_BEFORE"
 

@@ -131,7 +131,7 @@ def test_a_large_batch_waits_while_the_ledger_is_behind_and_a_dry_run_does_not(
     world = replace(world, sleep=slept.append)
     world.funded("alice", 1_000)
     world.account("bob")
-    monkeypatch.setattr(pacing, "EASY", 50)
+    monkeypatch.setattr(pacing, "HARMLESS_BACKLOG", 50)
     many = [payment("alice", "bob", 1) for _ in range(pacing.LARGE)]
     assert {item["status"] for item in world.batch(many)} == {201}
     assert slept == []

@@ -2,7 +2,7 @@
 
 import pytest
 
-from bench.audit import Auditor, Books
+from bench.audit import Auditor, LedgerReads
 from bench.figures import Figures, Round
 from bench.load import workload
 from bench.load.requests import external_id, parsed_external_id
@@ -25,7 +25,7 @@ class Ledger:
         self.sums = {A: 85, B: 15}
         self.answers = {A: (85, 0), B: (15, 0)}
         self.auditor = Auditor(
-            Books(lambda _: self.ids, lambda: self.balances, lambda: self.sums, lambda _: self.answers)
+            LedgerReads(lambda _: self.ids, lambda: self.balances, lambda: self.sums, lambda _: self.answers)
         )
         self.auditor.open()
         self.balances = {A: 85, B: 15}
@@ -41,7 +41,7 @@ def test_a_right_ledger_has_no_problem() -> None:
 def test_a_missing_acknowledged_payment_is_found() -> None:
     ledger = Ledger()
     ledger.ids.pop()
-    assert "1 acknowledged payments are not in the books" in ledger.audit()[0]
+    assert "1 acknowledged payments are not in the ledger" in ledger.audit()[0]
 
 
 def test_a_payment_posted_twice_is_found() -> None:

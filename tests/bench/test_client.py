@@ -43,7 +43,7 @@ class Server:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def stall_left(self) -> float:
-        """How long a request that came now has to wait; whoever comes behind the first of a stall waits for its end."""
+        """How long a request that came now has to wait; a request after the first of a stall waits for its end."""
         with self._lock:
             self.requests += 1
             now = time.monotonic()

@@ -53,7 +53,7 @@ def test_honest_baselines_keep_their_ledgers_right(arena: Arena, name: str) -> N
 
 def test_authorizations_are_captured_beside_a_row_lock_that_holds(arena: Arena) -> None:
     for contestant in (arena.holdfast, arena.rival("for_update")):
-        outcome = arena.turn(contestant, workload.uniform(ACCOUNTS), 8, "holds")
+        outcome = arena.turn(contestant, workload.uniform(ACCOUNTS), 8, "authorizations")
         assert outcome.round.problems == []
         assert outcome.round.rate > 0
         assert outcome.statuses.keys() <= {200, 201}
@@ -99,11 +99,11 @@ def test_a_baseline_overdraws_nothing_when_funds_are_short(arena: Arena) -> None
 
 
 def test_open_loop_says_when_payments_were_posted(arena: Arena) -> None:
-    ear = open_loop.Ear(arena.system)
+    listener = open_loop.NoticeListener(arena.system)
     drawn, run = workload.uniform(ACCOUNTS), arena.new_run()
     outcome = at_rate(arena.system.address, arena.holdfast.payments(run, drawn), connections=16, seconds=1.0, rate=50)
     arena.holdfast.finish(run, drawn, outcome, 1.0)
-    open_loop.add_posting_times(arena.system, run, outcome, ear.stop())
+    open_loop.add_posting_times(arena.system, run, outcome, listener.stop())
     assert outcome.round.problems == []
     assert len(outcome.acknowledged) == 50
     assert outcome.round.extra["posted_ms_p50"] >= 0

@@ -1,4 +1,4 @@
-"""The contract runs on both: the real server, and the fake that quick tests may use in its place."""
+"""The tests of the cache run on the real server and on the fake that quick tests may use instead."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -17,7 +17,7 @@ class _FakeConnection(FakeRedisConnection):
     """The fake, with what `RoundTrips` asks of a connection."""
 
     def read_replies(self, count: int) -> list[Any]:
-        """Read `count` replies; errors are returned in their places."""
+        """Read `count` replies; an error is returned in place of its reply."""
         return [self._reply() for _ in range(count)]
 
     def _reply(self) -> Any:

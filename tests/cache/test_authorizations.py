@@ -1,4 +1,4 @@
-"""conclude.lua: an authorization ends once, whoever comes first."""
+"""conclude.lua: an authorization ends once, whichever of two conclusions comes first."""
 
 from itertools import permutations
 
@@ -77,7 +77,7 @@ ENDINGS = {
 
 
 @pytest.mark.parametrize(("first", "second"), list(permutations(ENDINGS, 2)) + [(one, one) for one in ENDINGS])
-def test_whoever_comes_second_is_told_what_the_first_did_and_changes_nothing(
+def test_a_second_conclusion_is_told_of_the_first_and_changes_nothing(
     cache: CacheUnderTest, first: str, second: str
 ) -> None:
     cache.with_wallet(balance_minor=100)
@@ -104,7 +104,7 @@ def test_whoever_comes_second_is_told_what_the_first_did_and_changes_nothing(
         (AuthorizationState.EXPIRED, LONG_AGO_MS, "CONCLUDED"),
     ],
 )
-def test_the_caches_clock_decides_what_is_due(
+def test_the_clock_of_the_cache_decides_what_has_expired(
     cache: CacheUnderTest, state: AuthorizationState, expires_at_ms: int, code: str
 ) -> None:
     cache.with_wallet(balance_minor=100)
@@ -126,20 +126,20 @@ def test_a_full_backlog_stops_captures_and_lets_releases_through(cache: CacheUnd
     assert conclude(full, other, AuthorizationState.EXPIRED, expires_at_ms=LONG_AGO_MS).code == "CONCLUDED"
 
 
-def test_what_is_cold_gone_or_stale_is_told_apart(cache: CacheUnderTest) -> None:
+def test_a_cold_account_a_missing_authorization_and_a_stale_caller_are_told_apart(cache: CacheUnderTest) -> None:
     cache.with_wallet(balance_minor=100)
     outbox_position = authorized(cache)
     assert conclude(cache, OutboxPosition(0, "5-5"), AuthorizationState.VOIDED).code == "GONE"
     cache.client.delete(keys.account(0, "alice"))
     assert conclude(cache, outbox_position, AuthorizationState.VOIDED).code == "COLD"
-    cache.cache.accounts.open(0, 2, "")
+    cache.cache.partition_states.open(0, 2, "")
     made = ending(outbox_position, AuthorizationState.VOIDED, 0)
     assert isinstance(
         cache.cache.authorizations.conclude(outbox_position, made, AuthorizationState.VOIDED, FAR_FUTURE_MS, 1), Stale
     )
 
 
-def test_the_memory_of_a_conclusion_passes_and_the_hold_does_not_come_back(cache: CacheUnderTest) -> None:
+def test_a_conclusion_that_is_forgotten_does_not_bring_the_hold_back(cache: CacheUnderTest) -> None:
     cache.with_wallet(balance_minor=100)
     outbox_position = authorized(cache)
     conclude(cache, outbox_position, AuthorizationState.VOIDED)
@@ -157,7 +157,7 @@ def test_the_largest_authorization_is_concluded_to_the_last_unit(cache: CacheUnd
 
 
 @pytest.mark.parametrize(("awake", "wake"), [(True, False), (False, True)])
-def test_a_conclusion_wakes_a_drain_when_nobody_drains(cache: CacheUnderTest, awake: bool, wake: bool) -> None:
+def test_a_conclusion_wakes_a_drain_when_none_is_at_work(cache: CacheUnderTest, awake: bool, wake: bool) -> None:
     cache.with_wallet(balance_minor=100)
     outbox_position = authorized(cache)
     cache.cache.outbox.settle(0, [], done=[outbox_position.stream_id])

@@ -1,4 +1,4 @@
-"""Faults of the cache: "nothing was done" told from "nobody knows"."""
+"""Faults of the cache: "nothing was done" is told apart from "nobody knows"."""
 
 import socket
 import struct
@@ -65,12 +65,12 @@ def test_a_server_that_cannot_be_reached_has_done_nothing() -> None:
 
 def test_a_server_that_hangs_up_after_the_request_may_have_done_it() -> None:
     with server_that(None) as url, cache_at(url) as cache, pytest.raises(OutcomeUnknown):
-        cache.accounts.open(0, 1, "")
+        cache.partition_states.open(0, 1, "")
 
 
 def test_a_server_that_resets_the_connection_after_the_request_may_have_done_it() -> None:
     with server_that(None, resets=True) as url, cache_at(url) as cache, pytest.raises(OutcomeUnknown):
-        cache.accounts.open(0, 1, "")
+        cache.partition_states.open(0, 1, "")
 
 
 @pytest.mark.parametrize(
@@ -88,13 +88,13 @@ def test_a_server_that_resets_the_connection_after_the_request_may_have_done_it(
 )
 def test_a_server_that_refuses_to_run_has_done_nothing(reply: bytes) -> None:
     with server_that(reply) as url, cache_at(url) as cache, pytest.raises(CacheUnavailable):
-        cache.accounts.open(0, 1, "")
+        cache.partition_states.open(0, 1, "")
 
 
-def test_a_round_trip_of_which_a_part_was_refused_is_not_told_as_nothing_done() -> None:
+def test_a_partly_refused_round_trip_is_not_reported_as_nothing_done() -> None:
     replies = b":1\r\n-OOM command not allowed when used memory > 'maxmemory'.\r\n"
     with server_that(replies) as url, cache_at(url) as cache, pytest.raises(OutcomeUnknown):
-        cache.accounts.open_all(1, {0: "", 1: ""})
+        cache.partition_states.open_all(1, {0: "", 1: ""})
 
 
 def test_a_connection_that_was_closed_while_idle_is_opened_again(real_cache: CacheUnderTest) -> None:
@@ -106,11 +106,11 @@ def test_a_connection_that_was_closed_while_idle_is_opened_again(real_cache: Cac
 def test_no_reply_is_left_behind_for_the_next_round_trip() -> None:
     with server_that(b":1\r\n") as url, cache_at(url, deadline_s=2.0) as cache:
         with pytest.raises(OutcomeUnknown):
-            cache.accounts.open_all(1, {0: "", 1: ""})  # one reply only, and then nothing until the deadline
-        assert cache.accounts.open(0, 1, "") == 1
+            cache.partition_states.open_all(1, {0: "", 1: ""})  # one reply only, and then nothing until the deadline
+        assert cache.partition_states.open(0, 1, "") == 1
 
 
-def test_an_encrypted_address_is_spoken_to_in_tls() -> None:
+def test_an_encrypted_address_is_reached_over_tls() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         heard: list[bytes] = []
 
@@ -137,7 +137,7 @@ def test_an_error_inside_a_script_is_a_defect_and_is_not_hidden(cache: CacheUnde
 @pytest.mark.parametrize(
     ("message", "refused"), [("OOM x", True), ("ERR wrong type", False), ("max number of clients reached", True)]
 )
-def test_refusals_before_running_are_told_by_their_prefix(message: str, refused: bool) -> None:
+def test_refusals_before_running_are_recognized_by_their_prefix(message: str, refused: bool) -> None:
     assert refused_before_running(redis.ResponseError(message)) is refused
 
 

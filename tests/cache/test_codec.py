@@ -1,4 +1,4 @@
-"""The texts of the cache: intents survive the round trip and are short, and the scripts' records are read."""
+"""The texts of the cache: intents survive the round trip and are short, and the scripts' records can be read."""
 
 from dataclasses import fields, replace
 from datetime import UTC, datetime
@@ -74,7 +74,7 @@ def test_a_record_is_read_in_each_of_its_forms(text: str, record: Record) -> Non
 
 
 @pytest.mark.parametrize("text", ["9|100|30|0|1769860800000", "9|100|30||1769860800000-17"])
-def test_when_funds_changed_is_read_from_a_time_and_from_a_position(text: str) -> None:
+def test_when_funds_changed_is_read_from_a_time_and_from_a_stream_id(text: str) -> None:
     assert parse_changed_at(text) == from_milliseconds(NOON_MS)
 
 

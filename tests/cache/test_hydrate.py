@@ -1,4 +1,4 @@
-"""hydrate.lua and open.lua: bringing state from the ledger, whatever happens meanwhile."""
+"""hydrate.lua and open.lua: bringing state from the ledger into the cache, whatever happens meanwhile."""
 
 from dataclasses import replace
 
@@ -38,7 +38,7 @@ def test_hydrating_twice_changes_nothing(cache: CacheUnderTest) -> None:
     assert cache.everything() == before
 
 
-def test_hydrating_with_what_is_already_old_changes_nothing(cache: CacheUnderTest) -> None:
+def test_hydrating_with_an_older_row_changes_nothing(cache: CacheUnderTest) -> None:
     old = wallet("alice", 100, entry_count=3)
     cache.hydrate(old)
     cache.cache.outbox.settle(0, [settlement(balance_minor=60, entry_count=5)])
@@ -47,7 +47,7 @@ def test_hydrating_with_what_is_already_old_changes_nothing(cache: CacheUnderTes
     assert cache.everything() == before
 
 
-def test_hydrating_with_what_is_newer_assigns_the_balance_and_keeps_the_holds(cache: CacheUnderTest) -> None:
+def test_hydrating_with_a_newer_row_assigns_the_balance_and_keeps_the_holds(cache: CacheUnderTest) -> None:
     cache.with_wallet(balance_minor=100)
     stream_id = cache.reserved(30, "a")
     [cached] = cache.hydrate(wallet("alice", 500, entry_count=2))
@@ -55,8 +55,8 @@ def test_hydrating_with_what_is_newer_assigns_the_balance_and_keeps_the_holds(ca
     assert cache.holds() == {stream_id: 30}
 
 
-def test_a_settle_between_reading_and_hydrating_sends_the_reader_back(cache: CacheUnderTest) -> None:
-    cache.cache.accounts.place_holder(["alice"])
+def test_a_settle_between_reading_and_hydrating_makes_the_row_too_old(cache: CacheUnderTest) -> None:
+    cache.cache.accounts.set_placeholders(["alice"])
     read_before = wallet("alice", 100, entry_count=3)
     cache.cache.outbox.settle(0, [settlement(balance_minor=70, entry_count=4)])
     before = cache.everything()
@@ -85,8 +85,8 @@ def test_a_settle_after_hydrating_wins(cache: CacheUnderTest) -> None:
     assert (cache.state().balance_minor, cache.raw()["entry_count"]) == (70, "4")
 
 
-def test_without_the_placeholder_the_settle_would_pass_by(cache: CacheUnderTest) -> None:
-    """Why the placeholder exists: this is the lost update that it prevents."""
+def test_without_a_placeholder_the_settle_would_be_lost(cache: CacheUnderTest) -> None:
+    """The placeholder exists to prevent this lost update."""
     read_before = wallet("alice", 100, entry_count=3)
     cache.cache.outbox.settle(0, [settlement(balance_minor=70, entry_count=4)])
     [cached] = cache.cache.accounts.hydrate([read_before], 1)
@@ -97,7 +97,7 @@ def test_without_the_placeholder_the_settle_would_pass_by(cache: CacheUnderTest)
 def test_a_placeholder_never_replaces_an_account(cache: CacheUnderTest) -> None:
     cache.with_wallet(balance_minor=100)
     before = cache.everything()
-    cache.cache.accounts.place_holder(["alice"])
+    cache.cache.accounts.set_placeholders(["alice"])
     assert cache.everything() == before
 
 
@@ -123,7 +123,7 @@ def test_a_floor_is_taken_unless_the_cache_knows_a_newer_directory(
     assert cached.funds.floor_minor == floor
 
 
-def test_a_floor_may_go_and_come(cache: CacheUnderTest) -> None:
+def test_a_floor_can_be_removed_and_set_again(cache: CacheUnderTest) -> None:
     row = wallet("alice", 100)
     cache.hydrate(row, directory_version=1)
     [without] = cache.hydrate(replace(row, floor_minor=None), directory_version=2)
@@ -135,20 +135,20 @@ def test_a_floor_may_go_and_come(cache: CacheUnderTest) -> None:
 
 
 def test_opening_stores_the_directory_version_and_never_an_older_one(cache: CacheUnderTest) -> None:
-    assert cache.cache.accounts.open(0, 5, "") == 5
-    assert cache.cache.accounts.open(0, 4, "") == 5
-    assert cache.cache.accounts.open(0, 5, "") == 5
-    assert cache.cache.accounts.open(0, 6, "") == 6
+    assert cache.cache.partition_states.open(0, 5, "") == 5
+    assert cache.cache.partition_states.open(0, 4, "") == 5
+    assert cache.cache.partition_states.open(0, 5, "") == 5
+    assert cache.cache.partition_states.open(0, 6, "") == 6
 
 
 FAR = f"{NOON_MS * 2}"
 
 
 @pytest.mark.parametrize("last_posted", [f"{FAR}-0", f"{FAR}-9", f"{FAR}-18"])
-def test_after_the_loss_of_the_cache_new_positions_lie_behind_the_ledgers_last(
+def test_after_the_loss_of_the_cache_new_stream_ids_follow_the_ledgers_last(
     cache: CacheUnderTest, last_posted: str
 ) -> None:
-    cache.cache.accounts.open(0, 1, last_posted)
+    cache.cache.partition_states.open(0, 1, last_posted)
     assert cache.outbox() == []
     cache.with_wallet()
     milliseconds, sequence = cache.reserved(1, "x").split("-")
@@ -157,34 +157,34 @@ def test_after_the_loss_of_the_cache_new_positions_lie_behind_the_ledgers_last(
 
 
 def test_opening_again_does_not_set_the_stream_back(cache: CacheUnderTest) -> None:
-    cache.cache.accounts.open(0, 1, f"{FAR}-9")
+    cache.cache.partition_states.open(0, 1, f"{FAR}-9")
     cache.with_wallet()
     first = cache.reserved(1, "x")
-    cache.cache.accounts.open(0, 1, f"{FAR}-9")
-    cache.cache.accounts.open(0, 1, "5-5")
+    cache.cache.partition_states.open(0, 1, f"{FAR}-9")
+    cache.cache.partition_states.open(0, 1, "5-5")
     second = cache.reserved(1, "y")
     assert (first, second) == (f"{FAR}-10", f"{FAR}-11")
     assert cache.outbox() == [first, second]
 
 
 def test_sequence_numbers_are_compared_as_numbers(cache: CacheUnderTest) -> None:
-    cache.cache.accounts.open(0, 1, f"{FAR}-9")
-    cache.cache.accounts.open(0, 1, f"{FAR}-10")
+    cache.cache.partition_states.open(0, 1, f"{FAR}-9")
+    cache.cache.partition_states.open(0, 1, f"{FAR}-10")
     cache.with_wallet()
     assert cache.reserved(1, "x") == f"{FAR}-11"
 
 
-def test_an_emptied_outbox_remembers_its_last_position(cache: CacheUnderTest) -> None:
-    cache.cache.accounts.open(0, 1, f"{FAR}-9")
+def test_an_emptied_outbox_remembers_its_last_stream_id(cache: CacheUnderTest) -> None:
+    cache.cache.partition_states.open(0, 1, f"{FAR}-9")
     cache.with_wallet()
     stream_id = cache.reserved(1, "x")
     cache.cache.outbox.settle(0, [], done_up_to=stream_id)
-    cache.cache.accounts.open(0, 1, f"{FAR}-9")
+    cache.cache.partition_states.open(0, 1, f"{FAR}-9")
     assert cache.reserved(1, "y") == f"{FAR}-11"
 
 
 def test_a_partition_is_ready_once_it_is_opened(cache: CacheUnderTest) -> None:
     cache.client.flushdb()
-    cache.cache.accounts.open(0, 1, "")
+    cache.cache.partition_states.open(0, 1, "")
     cache.with_wallet()
     assert cache.codes(intent()) == ["RESERVED"]

@@ -1,4 +1,4 @@
-"""inspect.lua and witness.lua, and the reads beside them."""
+"""inspect.lua and witness.lua, and the other reads of a proof."""
 
 from app.cache import keys
 from app.domain.payment import OutboxPosition
@@ -7,7 +7,7 @@ from tests.builders import intent, ledger_row, queued, wallet
 from tests.cache.world import CacheUnderTest, settlement
 
 
-def test_inspecting_shows_funds_and_holds_and_whether_their_intents_stand(cache: CacheUnderTest) -> None:
+def test_inspecting_shows_funds_and_holds_and_whether_their_intents_are_queued(cache: CacheUnderTest) -> None:
     cache.with_wallet(balance_minor=100, entry_count=4)
     stands, gone = cache.reserved(30, "a"), cache.reserved(20, "b")
     cache.client.xdel(keys.outbox(0), gone)
@@ -20,7 +20,7 @@ def test_inspecting_shows_funds_and_holds_and_whether_their_intents_stand(cache:
 
 def test_cold_accounts_and_placeholders_are_left_out(cache: CacheUnderTest) -> None:
     cache.hydrate(wallet("alice", 1), ledger_row("carol", -5))
-    cache.cache.accounts.place_holder(["half"])
+    cache.cache.accounts.set_placeholders(["half"])
     cache.cache.outbox.settle(0, [settlement("half", 5)])
     assert [one.account_id for one in cache.cache.inspection.inspect(0, ["cold", "alice", "half", "carol"])] == [
         "alice",
@@ -28,7 +28,7 @@ def test_cold_accounts_and_placeholders_are_left_out(cache: CacheUnderTest) -> N
     ]
 
 
-def test_a_witness_tells_what_is_not_held_as_it_should_be_and_has_not_settled(cache: CacheUnderTest) -> None:
+def test_a_witness_names_unsettled_intents_that_are_not_held_in_full(cache: CacheUnderTest) -> None:
     cache.with_wallet(balance_minor=100).hydrate(ledger_row("bank", 0, normal_sign=1))
     for external_id in ("held", "missing", "changed", "settled"):
         cache.reserved(10, external_id)
@@ -53,7 +53,7 @@ def test_cached_accounts_are_found_each_once_even_with_colons_in_their_ids(cache
     assert sorted(found) == sorted(names)
 
 
-def test_a_pending_payment_is_found_by_its_position_until_it_is_settled(cache: CacheUnderTest) -> None:
+def test_a_pending_payment_is_found_by_its_outbox_position_until_it_is_settled(cache: CacheUnderTest) -> None:
     cache.with_wallet()
     stream_id = cache.reserved(10, "x")
     outbox_position = OutboxPosition(0, stream_id)
@@ -72,7 +72,7 @@ def test_the_outbox_is_read_in_pages(cache: CacheUnderTest) -> None:
     assert cache.cache.outbox.backlog() == {0: 7}
 
 
-def test_what_stands_nowhere_is_gone(cache: CacheUnderTest) -> None:
+def test_an_unknown_intent_record_account_or_tally_is_not_found(cache: CacheUnderTest) -> None:
     assert cache.cache.inspection.witness(0, [queued(1)]) == []
     assert cache.cache.reservations.record(0, "default", "unknown") is None
     assert cache.cache.accounts.balance("unknown") is None

@@ -1,4 +1,4 @@
-"""rebuild.lua: an account is assigned anew in one step, or not at all."""
+"""rebuild.lua: an account is replaced in one step, or not at all."""
 
 import pytest
 
@@ -16,7 +16,7 @@ def seen(cache: CacheUnderTest) -> InspectedAccount:
     return found
 
 
-def test_it_becomes_what_the_ledger_says_whatever_stood_there(cache: CacheUnderTest) -> None:
+def test_an_account_becomes_what_the_ledger_says_whatever_the_cache_had(cache: CacheUnderTest) -> None:
     cache.with_wallet(balance_minor=100)
     hot_state.put(cache.client, ALICE, balance=900, held=3, floor="-7", entry_count=99)
     assert cache.cache.accounts.rebuild(seen(cache), wallet("alice", 80, entry_count=3, floor_minor=-5), 4, {}, {})
@@ -24,7 +24,7 @@ def test_it_becomes_what_the_ledger_says_whatever_stood_there(cache: CacheUnderT
     assert (cache.raw()["entry_count"], cache.raw()["floor_as_of"]) == ("3", "4")
 
 
-def test_what_waits_for_the_books_is_held_and_what_nothing_explains_is_not(cache: CacheUnderTest) -> None:
+def test_pending_intents_are_held_and_unexplained_holds_are_dropped(cache: CacheUnderTest) -> None:
     cache.with_wallet(balance_minor=100)
     first, second = cache.reserved(30, "a"), cache.reserved(20, "b")
     cache.client.hset(ALICE, mapping={"1-1": 40, second: 2})
@@ -34,7 +34,7 @@ def test_what_waits_for_the_books_is_held_and_what_nothing_explains_is_not(cache
 
 
 @pytest.mark.parametrize("event", ["a payment", "a settle"])
-def test_an_account_that_has_changed_since_the_look_is_left_alone(cache: CacheUnderTest, event: str) -> None:
+def test_an_account_that_has_changed_since_its_inspection_is_left_alone(cache: CacheUnderTest, event: str) -> None:
     cache.with_wallet(balance_minor=100)
     before = seen(cache)
     if event == "a payment":
@@ -46,7 +46,7 @@ def test_an_account_that_has_changed_since_the_look_is_left_alone(cache: CacheUn
     assert cache.everything() == state
 
 
-def test_its_version_rises_so_that_nobody_spends_by_what_was_wrong(cache: CacheUnderTest) -> None:
+def test_the_version_rises_so_that_nobody_spends_on_wrong_funds(cache: CacheUnderTest) -> None:
     cache.with_wallet(balance_minor=100)
     before = cache.state().version
     assert cache.cache.accounts.rebuild(seen(cache), wallet("alice", 100), 1, {}, {})
@@ -71,7 +71,7 @@ def test_an_account_that_is_warm_again_is_no_longer_the_one_that_was_seen_cold(c
     assert cache.state() == Funds(100, 0, 0, cache.state().version)
 
 
-def test_what_only_the_cache_knows_is_forgotten(cache: CacheUnderTest) -> None:
+def test_an_account_that_only_the_cache_knows_can_be_forgotten(cache: CacheUnderTest) -> None:
     cache.with_wallet(balance_minor=100)
     cache.cache.accounts.forget("alice")
     assert not cache.client.exists(ALICE)

@@ -103,7 +103,7 @@ REFUSALS = [line for line in PRECEDENCE if line[0] not in ("INSUFFICIENT_FUNDS",
 
 
 @pytest.mark.parametrize(("code", "history", "account", "version"), REFUSALS, ids=[line[0] for line in REFUSALS])
-def test_what_is_not_accepted_changes_nothing(
+def test_a_refused_payment_changes_nothing(
     cache: CacheUnderTest, code: str, history: Any, account: Any, version: int | None
 ) -> None:
     if history:
@@ -116,10 +116,10 @@ def test_what_is_not_accepted_changes_nothing(
     assert cache.everything() == before
 
 
-def test_a_stale_caller_is_turned_away_whole_before_anything_else(cache: CacheUnderTest) -> None:
+def test_a_stale_call_is_refused_as_a_whole_before_anything_else(cache: CacheUnderTest) -> None:
     cache.with_wallet()
     cache.reserve(intent(external_id="x"))
-    cache.cache.accounts.open(0, 2, "")
+    cache.cache.partition_states.open(0, 2, "")
     cache.client.set(keys.claim(0, "default", "x"), "0")
     before = cache.everything()
     assert isinstance(cache.try_reserve(intent(external_id="x"), directory_version=1), Stale)
@@ -127,8 +127,8 @@ def test_a_stale_caller_is_turned_away_whole_before_anything_else(cache: CacheUn
 
 
 @pytest.mark.parametrize("version", [2, 3])
-def test_a_caller_who_knows_the_directory_or_a_newer_one_is_served(cache: CacheUnderTest, version: int) -> None:
-    cache.cache.accounts.open(0, 2, "")
+def test_a_caller_with_the_current_or_a_newer_directory_is_served(cache: CacheUnderTest, version: int) -> None:
+    cache.cache.partition_states.open(0, 2, "")
     cache.with_wallet()
     assert not isinstance(cache.try_reserve(intent(), directory_version=version), Stale)
 
@@ -158,7 +158,7 @@ def test_a_repeat_answers_even_when_the_funds_are_gone(cache: CacheUnderTest) ->
     assert cache.codes(intent(amount_minor=100, external_id="x")) == ["REPLAYED"]
 
 
-def test_a_refusal_for_lack_of_funds_stands_even_after_funds_have_come(cache: CacheUnderTest) -> None:
+def test_a_refusal_for_lack_of_funds_stays_even_after_funds_arrived(cache: CacheUnderTest) -> None:
     cache.with_wallet(balance_minor=10)
     [refused] = cache.reserve(intent(amount_minor=11, external_id="x"))
     assert (refused.code, refused.funds) == ("INSUFFICIENT_FUNDS", Funds(10, 0, 0, 0))
@@ -179,7 +179,7 @@ def test_a_refusal_for_lack_of_funds_stands_even_after_funds_have_come(cache: Ca
         ("BALANCE_OUT_OF_RANGE", _at_the_bottom, 9, None),
     ],
 )
-def test_a_refusal_that_may_pass_is_not_recorded(
+def test_a_temporary_refusal_is_not_recorded(
     cache: CacheUnderTest, code: str, prepare: Any, limit: int, version: int | None
 ) -> None:
     prepare(cache)
@@ -189,7 +189,7 @@ def test_a_refusal_that_may_pass_is_not_recorded(
     assert cache.codes(intent(external_id="x")) == ["RESERVED"]
 
 
-def test_the_same_external_id_with_other_content_is_reused(cache: CacheUnderTest) -> None:
+def test_the_same_external_id_with_other_content_is_refused_as_reused(cache: CacheUnderTest) -> None:
     cache.with_wallet()
     cache.reserve(intent(amount_minor=1, external_id="x"))
     [reused] = cache.reserve(intent(amount_minor=2, external_id="x"))
@@ -198,7 +198,7 @@ def test_the_same_external_id_with_other_content_is_reused(cache: CacheUnderTest
     assert reused.record.fingerprint == intent(amount_minor=1, external_id="x").fingerprint
 
 
-def test_within_a_batch_too_a_repeat_is_a_repeat(cache: CacheUnderTest) -> None:
+def test_a_repeat_within_a_batch_is_a_repeat(cache: CacheUnderTest) -> None:
     cache.with_wallet(balance_minor=100)
     decisions = cache.reserve(
         intent(amount_minor=60, external_id="x"),
@@ -355,7 +355,9 @@ def test_the_edges_are_exact_to_the_last_unit(
 
 
 @pytest.mark.parametrize("floor", [None, 0])
-def test_where_the_balance_rises_nothing_is_held_and_no_floor_bars_it(cache: CacheUnderTest, floor: int | None) -> None:
+def test_a_payment_that_raises_the_guarded_balance_holds_nothing_and_meets_no_floor(
+    cache: CacheUnderTest, floor: int | None
+) -> None:
     cache.hydrate(ledger_row("bank", -500, normal_sign=1, floor_minor=floor))
     [decision] = cache.reserve(intent("bank", "alice", 100, hold_minor=0))
     assert decision.code == "RESERVED"
@@ -384,7 +386,7 @@ def test_the_backlog_counts_what_the_same_batch_has_queued(cache: CacheUnderTest
         (False, False, 101, False),  # nothing was queued
     ],
 )
-def test_a_wake_up_is_asked_for_only_when_the_first_intent_comes_and_nobody_drains(
+def test_a_wake_up_is_requested_only_for_the_first_intent_while_no_drain_is_at_work(
     cache: CacheUnderTest, awake: bool, backlog: bool, amount: int, wake: bool
 ) -> None:
     cache.with_wallet(balance_minor=100)
@@ -397,7 +399,7 @@ def test_a_wake_up_is_asked_for_only_when_the_first_intent_comes_and_nobody_drai
     assert reply.wake is wake
 
 
-def test_the_mark_of_a_drain_can_be_taken_away(cache: CacheUnderTest) -> None:
+def test_the_mark_of_a_drain_at_work_can_be_removed(cache: CacheUnderTest) -> None:
     cache.with_wallet()
     cache.cache.outbox.mark_awake()
     cache.cache.outbox.mark_asleep()
@@ -406,7 +408,7 @@ def test_the_mark_of_a_drain_can_be_taken_away(cache: CacheUnderTest) -> None:
     assert reply.wake
 
 
-def test_money_never_expires_and_memory_of_requests_does(cache: CacheUnderTest) -> None:
+def test_funds_never_expire_and_idempotency_records_do(cache: CacheUnderTest) -> None:
     cache.with_wallet(balance_minor=100)
     stream_id = cache.reserved(60, "accepted")
     cache.reserve(intent(amount_minor=60, external_id="refused"))
@@ -432,8 +434,8 @@ def test_outcomes_are_tallied(cache: CacheUnderTest) -> None:
     assert cache.cache.inspection.tallies() == {"RESERVED": 1, "REPLAYED": 2, "INSUFFICIENT_FUNDS": 1, "COLD": 1}
 
 
-def test_what_the_outbox_has_besides_payments_is_not_tallied_as_reserved(cache: CacheUnderTest) -> None:
-    cache.cache.accounts.open(0, 1, f"{2 * NOON_MS}-0")
+def test_intents_that_are_no_payments_are_not_tallied_as_reserved(cache: CacheUnderTest) -> None:
+    cache.cache.partition_states.open(0, 1, f"{2 * NOON_MS}-0")
     cache.with_wallet(balance_minor=100)
     outbox_position = OutboxPosition(0, cache.reserved(60, "authorization"))
     end = intent(amount_minor=1, hold_minor=0, external_id="void", kind=Kind.VOID)
@@ -451,7 +453,7 @@ def test_a_server_that_lost_its_scripts_gets_them_again(cache: CacheUnderTest) -
     assert cache.state().balance_minor == 1
 
 
-def test_several_partitions_are_decided_in_one_call_each_by_itself(cache: CacheUnderTest) -> None:
+def test_several_partitions_are_decided_independently_in_one_call(cache: CacheUnderTest) -> None:
     cache = CacheUnderTest(cache.client, partitions=4).opened()
     one, other = account_in(1, "alice"), account_in(2, "carol")
     cache.hydrate(wallet(one, 10), wallet(other, 10))
@@ -480,7 +482,7 @@ def test_an_external_id_that_another_partition_has_claimed_is_named(cache: Cache
     assert cache.cache.reservations.claimed_partition("other entity", "x") is None
 
 
-def test_a_claim_stays_with_the_first_and_keeps_its_end(cache: CacheUnderTest) -> None:
+def test_a_claim_stays_with_the_first_and_keeps_its_expiry(cache: CacheUnderTest) -> None:
     cache.with_wallet(balance_minor=100)
     cache.reserved(1, "x")
     cache.client.pexpire(keys.claim(0, "default", "x"), 60_000)

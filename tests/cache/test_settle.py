@@ -1,4 +1,4 @@
-"""settle.lua: state-based, so that twice, late and out of order are harmless."""
+"""settle.lua: state-based, so that settling twice, late or out of order is harmless."""
 
 from itertools import permutations
 
@@ -6,6 +6,7 @@ import pytest
 import redis
 
 from app.cache import keys
+from app.cache.notifications import decode_notices
 from app.cache.outbox import SETTLE_ACCOUNTS_PER_CALL
 from app.domain.money import MAX_MINOR
 from app.domain.reservations import Funds
@@ -103,7 +104,7 @@ def test_the_version_counts_each_change_of_the_funds_once(
     assert cache.state().version == version
 
 
-def test_the_version_never_falls_behind_the_ledgers(cache: CacheUnderTest) -> None:
+def test_the_version_is_never_lower_than_the_ledgers(cache: CacheUnderTest) -> None:
     cache.with_wallet(balance_minor=100)
     cache.cache.outbox.settle(0, [settlement(balance_minor=1, entry_count=1, version=40)])
     assert cache.state().version == 40
@@ -118,7 +119,7 @@ def test_a_cold_account_stays_cold(cache: CacheUnderTest) -> None:
 
 
 def test_a_placeholder_remembers_the_settle_and_stays_cold_until_hydrated(cache: CacheUnderTest) -> None:
-    cache.cache.accounts.place_holder(["alice"])
+    cache.cache.accounts.set_placeholders(["alice"])
     assert cache.raw() == {"entry_count": "-1"}
     cache.cache.outbox.settle(0, [settlement(balance_minor=70, entry_count=3)])
     assert cache.raw() == {"entry_count": "3", "settled_version": "3"}
@@ -126,14 +127,14 @@ def test_a_placeholder_remembers_the_settle_and_stays_cold_until_hydrated(cache:
     assert cache.codes(intent()) == ["COLD"]
 
 
-def test_a_placeholder_of_an_account_without_entries_remembers_the_zeroth(cache: CacheUnderTest) -> None:
-    cache.cache.accounts.place_holder(["alice"])
+def test_a_placeholder_of_an_account_without_entries_remembers_entry_zero(cache: CacheUnderTest) -> None:
+    cache.cache.accounts.set_placeholders(["alice"])
     cache.cache.outbox.settle(0, [settlement(balance_minor=0, entry_count=0)])
     assert cache.raw() == {"entry_count": "0", "settled_version": "0"}
 
 
 def test_a_placeholder_remembers_a_settle_that_only_concluded_authorizations(cache: CacheUnderTest) -> None:
-    cache.cache.accounts.place_holder(["alice"])
+    cache.cache.accounts.set_placeholders(["alice"])
     for version in (7, 9, 8):
         cache.cache.outbox.settle(0, [settlement(balance_minor=70, entry_count=3, version=version)])
     assert cache.raw() == {"entry_count": "3", "settled_version": "9"}
@@ -157,7 +158,7 @@ def test_the_largest_hold_is_freed_to_the_last_unit(cache: CacheUnderTest) -> No
 
 
 @pytest.mark.parametrize("outcome", ["X5-1", "Dpay_0_5_1"])
-def test_a_rewritten_record_keeps_its_fingerprint_and_its_end(cache: CacheUnderTest, outcome: str) -> None:
+def test_a_rewritten_record_keeps_its_fingerprint_and_its_expiry(cache: CacheUnderTest, outcome: str) -> None:
     cache.with_wallet()
     cache.reserved(10, "x")
     name = keys.record(0, "default", "x")
@@ -173,7 +174,7 @@ def test_a_record_that_has_expired_is_not_brought_back(cache: CacheUnderTest) ->
     assert cache.client.exists(keys.record(0, "default", "gone")) == 0
 
 
-def test_trimming_takes_everything_up_to_the_position_and_nothing_behind(cache: CacheUnderTest) -> None:
+def test_trimming_removes_everything_up_to_a_stream_id_and_nothing_after_it(cache: CacheUnderTest) -> None:
     cache.with_wallet()
     stream_ids = [cache.reserved(1, f"x{n}") for n in range(5)]
     cache.cache.outbox.settle(0, [], done_up_to=stream_ids[2])
@@ -182,14 +183,14 @@ def test_trimming_takes_everything_up_to_the_position_and_nothing_behind(cache: 
     assert cache.outbox() == stream_ids[3:]
 
 
-def test_listed_positions_go_and_those_between_stay(cache: CacheUnderTest) -> None:
+def test_listed_stream_ids_are_removed_and_those_between_stay(cache: CacheUnderTest) -> None:
     cache.with_wallet()
     stream_ids = [cache.reserved(1, f"x{n}") for n in range(5)]
     cache.cache.outbox.settle(0, [], done=[stream_ids[1], stream_ids[3]])
     assert cache.outbox() == [stream_ids[0], stream_ids[2], stream_ids[4]]
 
 
-def test_without_a_word_on_the_outbox_nothing_is_trimmed(cache: CacheUnderTest) -> None:
+def test_a_settle_that_names_no_intents_trims_nothing(cache: CacheUnderTest) -> None:
     cache.with_wallet()
     stream_id = cache.reserved(1, "x")
     cache.cache.outbox.settle(0, [settlement(balance_minor=99, posted=(stream_id,))])
@@ -214,7 +215,7 @@ def two_partitions(cache: CacheUnderTest) -> tuple[CacheUnderTest, str]:
     return two, str(two.client.xadd(keys.outbox(1), {"intent": "{}"}))
 
 
-def test_nothing_is_trimmed_where_a_settle_of_another_partition_failed(cache: CacheUnderTest) -> None:
+def test_nothing_is_trimmed_when_a_settle_of_another_partition_failed(cache: CacheUnderTest) -> None:
     two, stream_id = two_partitions(cache)
     two.client.set(keys.account(0, "broken"), "not a hash")
     trimming = PartitionSettlement(1, [settlement("w", 1)], done_up_to=stream_id)
@@ -223,7 +224,7 @@ def test_nothing_is_trimmed_where_a_settle_of_another_partition_failed(cache: Ca
     assert two.client.xlen(keys.outbox(1)) == 1
 
 
-def test_nothing_is_trimmed_where_an_earlier_call_of_the_same_partition_failed(cache: CacheUnderTest) -> None:
+def test_nothing_is_trimmed_when_an_earlier_call_of_the_same_partition_failed(cache: CacheUnderTest) -> None:
     two, stream_id = two_partitions(cache)
     two.client.set(keys.account(1, "broken"), "not a hash")
     many = [settlement("broken", 1), *(settlement(f"w{n}", 1) for n in range(SETTLE_ACCOUNTS_PER_CALL))]
@@ -244,9 +245,7 @@ def test_an_account_with_thousands_of_holds_is_settled_in_one_call(cache: CacheU
     assert cache.holds() == {}
 
 
-def test_waiters_hear_which_positions_are_answered(cache: CacheUnderTest) -> None:
-    from app.cache.notifications import _decode_notices
-
+def test_waiters_receive_the_answered_stream_ids(cache: CacheUnderTest) -> None:
     notice = Notice(0, up_to="5-1", done=["6-0"], refused=["4-0"])
     with cache.client.pubsub() as listener:
         listener.subscribe(keys.SETTLED_CHANNEL)
@@ -254,18 +253,16 @@ def test_waiters_hear_which_positions_are_answered(cache: CacheUnderTest) -> Non
         cache.cache.outbox.settle(0, [], notice=notice)
         cache.cache.outbox.settle(0, [])  # without a notice nothing is said
         cache.cache.outbox.announce(Notice(0, exhausted=["9-9"]))
-        heard = [_decode_notices(listener.get_message(timeout=PATIENCE_S)["data"]) for _ in range(2)]
-    assert heard == [[notice], [Notice(0, exhausted=["9-9"])]]
+        received = [decode_notices(listener.get_message(timeout=PATIENCE_S)["data"]) for _ in range(2)]
+    assert received == [[notice], [Notice(0, exhausted=["9-9"])]]
 
 
-def test_waiters_of_several_partitions_hear_one_message(cache: CacheUnderTest) -> None:
-    from app.cache.notifications import _decode_notices
-
+def test_waiters_of_several_partitions_receive_one_message(cache: CacheUnderTest) -> None:
     notices = [Notice(partition, up_to="5-1") for partition in range(3)]
     trims = [PartitionSettlement(one.partition, [], done_up_to="5-1", notice=one) for one in notices]
     with cache.client.pubsub() as listener:
         listener.subscribe(keys.SETTLED_CHANNEL)
         assert listener.get_message(timeout=PATIENCE_S)["type"] == "subscribe"
         cache.cache.outbox.settle_all([*trims, PartitionSettlement(3, [])])
-        assert _decode_notices(listener.get_message(timeout=PATIENCE_S)["data"]) == notices
+        assert decode_notices(listener.get_message(timeout=PATIENCE_S)["data"]) == notices
         assert listener.get_message(timeout=0.1) is None

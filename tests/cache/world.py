@@ -1,4 +1,4 @@
-"""A cache under test, beside its raw keys."""
+"""A cache under test, and its raw keys."""
 
 from typing import Any
 
@@ -26,7 +26,7 @@ class CacheUnderTest:
     def opened(self) -> "CacheUnderTest":
         """All partitions open, at the first directory version."""
         for partition in range(self.cache.partitions):
-            self.cache.accounts.open(partition, DIRECTORY_VERSION, "")
+            self.cache.partition_states.open(partition, DIRECTORY_VERSION, "")
         return self
 
     def limited_to(self, backlog_limit: int) -> "CacheUnderTest":
@@ -35,7 +35,7 @@ class CacheUnderTest:
 
     def hydrate(self, *balances: LedgerBalance, directory_version: int = DIRECTORY_VERSION) -> list[CachedBalance]:
         """What a service does with a cold account."""
-        self.cache.accounts.place_holder([row.account_id for row in balances])
+        self.cache.accounts.set_placeholders([row.account_id for row in balances])
         replies = self.cache.accounts.hydrate(balances, directory_version)
         return [reply for reply in replies if reply is not None]
 
@@ -59,7 +59,7 @@ class CacheUnderTest:
         return reply.decisions
 
     def reserved(self, amount_minor: int, external_id: str, source: str = "alice") -> str:
-        """Reserve what must be accepted; returns its position."""
+        """Reserve a payment that must be accepted; returns its stream id."""
         [decision] = self.reserve(intent(source, "bob", amount_minor, external_id=external_id))
         assert decision.stream_id is not None, decision
         return decision.stream_id
@@ -84,7 +84,7 @@ class CacheUnderTest:
         return {stream_id: int(amount) for stream_id, amount in found.items()}
 
     def outbox(self) -> list[str]:
-        """The positions in the outbox."""
+        """The stream ids in the outbox."""
         return [queued.outbox_position.stream_id for queued in self.cache.outbox.read(0)]
 
     def everything(self) -> dict[str, Any]:
@@ -112,7 +112,7 @@ def settlement(
     posted: tuple[str, ...] = (),
     released: tuple[str, ...] = (),
 ) -> AccountSettlement:
-    """What the ledger tells of one account."""
+    """What the ledger says of one account."""
     known_version = entry_count if version is None else version
     return AccountSettlement(
         account_id, balance_minor, entry_count, known_version, NOON_MS + entry_count, list(posted), list(released)

@@ -20,7 +20,7 @@ DEBIT_NORMAL = {"asset", "expense"}
 @pytest.mark.parametrize("source_floor", [False, True])
 @pytest.mark.parametrize("destination_floor", [False, True])
 @pytest.mark.parametrize(("source_type", "destination_type"), list(product(AccountType, AccountType)))
-def test_the_guard_is_the_account_that_falls_and_has_a_floor(
+def test_the_guarded_account_has_a_floor_and_a_falling_balance(
     source_type: AccountType, destination_type: AccountType, source_floor: bool, destination_floor: bool
 ) -> None:
     source = facts("source", source_type, has_floor=source_floor)

@@ -1,4 +1,4 @@
-"""Files of movements: what is read and refused, and the waves of what may be sent at once."""
+"""Files of movements: what is read and refused, and the waves of movements that may be sent at once."""
 
 from datetime import UTC, datetime, timedelta
 from io import BytesIO
@@ -32,7 +32,7 @@ def test_each_movement_is_in_one_wave_and_each_account_keeps_its_order(file: lis
 
 
 @given(movements, st.integers(1, 50))
-def test_a_debit_sees_the_credits_before_it_and_none_behind_it(file: list[Movement], window: int) -> None:
+def test_a_debit_sees_the_credits_before_it_and_none_after_it(file: list[Movement], window: int) -> None:
     outbox_position = {movement.transaction_id: number for number, movement in enumerate(file)}
     wave_of = {one.transaction_id: number for number, wave in enumerate(waves(file, window)) for one in wave}
     for wave in waves(file, window):
@@ -45,7 +45,7 @@ def test_a_debit_sees_the_credits_before_it_and_none_behind_it(file: list[Moveme
             assert is_posted == is_before
 
 
-def test_movements_of_other_accounts_do_not_wait_for_one_that_goes_up_and_down() -> None:
+def test_an_account_that_alternates_does_not_delay_movements_of_others() -> None:
     rows = [("a", True), ("b", True), ("a", False), ("c", True), ("a", True), ("b", False), ("c", False)]
     file = [
         Movement(account + str(number), account, datetime(1993, 1, 1, tzinfo=UTC), is_credit, 1, {})
@@ -155,7 +155,7 @@ def test_a_movement_that_breaks_a_rule_is_refused_by_its_line(row: str, cause: s
         (HEADER + ",", "unknown columns"),
     ],
 )
-def test_a_header_that_leaves_a_doubt_is_refused(header: str, cause: str) -> None:
+def test_an_ambiguous_header_is_refused(header: str, cause: str) -> None:
     said = complaint(header=header)
     assert said.startswith("line 1: ")
     assert cause in said

@@ -1,4 +1,4 @@
-"""CSV, strictly: what is read, and which physical line is blamed."""
+"""Strict CSV: what is read, and which physical line an error names."""
 
 import csv
 from io import BytesIO, StringIO

@@ -1,4 +1,4 @@
-"""Fingerprints: the same content, or the name of what differs."""
+"""Fingerprints: they tell that content is the same, or which field differs."""
 
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -47,7 +47,7 @@ def test_of_several_differences_the_first_is_named() -> None:
         assert differing_field(fingerprint(payment()), fingerprint(replace(payment(), **everything_after))) == name
 
 
-def test_what_no_single_field_explains_is_called_content() -> None:
+def test_a_difference_that_no_single_field_explains_is_called_content() -> None:
     ours = fingerprint(payment())
     other_digest = ("A" if ours[0] != "A" else "B") + ours[1:]
     assert differing_field(ours, other_digest) == "content"
@@ -62,7 +62,7 @@ def test_what_no_single_field_explains_is_called_content() -> None:
         replace(payment(), expires_in_s=None),
     ],
 )
-def test_a_precondition_is_no_content_and_nothing_is_nothing(same: Any) -> None:
+def test_a_precondition_and_empty_content_do_not_change_the_fingerprint(same: Any) -> None:
     assert fingerprint(same) == fingerprint(payment())
 
 

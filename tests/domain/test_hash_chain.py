@@ -73,7 +73,7 @@ CHANGES: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
-def test_whatever_changes_changes_the_hash(change: dict[str, Any]) -> None:
+def test_every_change_of_content_changes_the_hash(change: dict[str, Any]) -> None:
     assert chain_hash(replace(GOLDEN, **change)) != chain_hash(GOLDEN)
 
 
@@ -85,7 +85,7 @@ documents = st.recursive(
 
 
 @given(st.dictionaries(st.text(), documents))
-def test_metadata_hashes_the_same_after_a_way_through_json_text(metadata: dict[str, Any]) -> None:
+def test_metadata_hashes_the_same_after_a_round_trip_through_json(metadata: dict[str, Any]) -> None:
     again = json.loads(json.dumps(dict(reversed(metadata.items()))))
     assert chain_hash(replace(GOLDEN, metadata=again)) == chain_hash(replace(GOLDEN, metadata=metadata))
 

@@ -1,4 +1,4 @@
-"""Planning on remembered rows comes to what planning on locked ones does, or to nothing."""
+"""Planning on remembered rows gives the same plan as planning on locked ones, or none."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -38,7 +38,7 @@ movements = st.lists(
 
 
 @given(movements, st.dictionaries(st.sampled_from(ACCOUNTS), st.integers(0, 100)))
-def test_it_writes_what_the_locked_plan_writes_wherever_that_refuses_nothing(
+def test_the_optimistic_plan_writes_what_the_locked_plan_writes_if_that_refuses_nothing(
     wanted: list[tuple[str, str, int, int]], cache: dict[str, int]
 ) -> None:
     batch = [
@@ -60,7 +60,7 @@ def test_it_writes_what_the_locked_plan_writes_wherever_that_refuses_nothing(
         assert chain_hash(transaction) == transaction.hash
 
 
-def test_what_is_remembered_stays_as_it_is_until_the_plan_is_applied() -> None:
+def test_remembered_rows_stay_unchanged_until_the_plan_is_applied() -> None:
     memory = remembering(rows(wallet("alice", 100), wallet("bob")))
     plan = planned([queued(1, intent(amount_minor=30))], memory)
     assert (memory.balances["alice"].balance_minor, memory.heads[0].chain_seq) == (100, 0)
@@ -76,7 +76,7 @@ def test_nothing_is_stamped_before_what_any_remembered_row_has_seen() -> None:
 
 
 @pytest.mark.parametrize("missing", ["account", "chain"])
-def test_there_is_no_plan_where_a_row_is_not_remembered(missing: str) -> None:
+def test_there_is_no_plan_if_a_row_is_not_remembered(missing: str) -> None:
     memory = remembering(
         rows(wallet("alice", 100)) if missing == "account" else rows(wallet("alice", 100), wallet("bob"))
     )
@@ -97,7 +97,7 @@ def test_only_plain_payments_that_are_not_linked_are_ordinary(what: dict[str, An
     assert is_ordinary([queued(1), queued(2, intent(**what))]) is ordinary
 
 
-def test_a_memory_that_has_grown_large_is_emptied() -> None:
+def test_remembered_rows_that_have_become_too_many_are_dropped() -> None:
     memory = remembering(rows(wallet("alice", 100)))
     memory.forget_if_large()
     assert memory.balances

@@ -1,4 +1,4 @@
-"""Payment ids and positions."""
+"""Payment ids, outbox positions and partitions."""
 
 import pytest
 from hypothesis import given
@@ -11,7 +11,7 @@ stream_ids = st.builds(lambda ms, seq: f"{ms}-{seq}", st.integers(0, 10**15 - 1)
 
 
 @given(st.integers(0, 32_767), stream_ids)
-def test_a_payment_id_leads_back_to_its_position(partition: int, stream_id: str) -> None:
+def test_a_payment_id_leads_back_to_its_outbox_position(partition: int, stream_id: str) -> None:
     outbox_position = OutboxPosition(partition, stream_id)
     assert parse_payment_id(outbox_position.payment_id) == outbox_position
 
@@ -21,12 +21,12 @@ def test_a_payment_id_leads_back_to_its_position(partition: int, stream_id: str)
     ["", "pay_", "pay_1_2", "pay_1_2_3_4", "pay_-1_2_3", "PAY_1_2_3", " pay_1_2_3", "pay_1_2_3\n", "pay_１_2_3",
      "pay_1_9999999999999999_0", "pay_100000_1_0"],
 )  # fmt: skip
-def test_what_is_no_payment_id_leads_nowhere(text: str) -> None:
+def test_a_text_that_is_no_payment_id_leads_nowhere(text: str) -> None:
     assert parse_payment_id(text) is None
 
 
 @given(st.lists(stream_ids, min_size=1))
-def test_positions_sort_as_the_stream_does(found: list[str]) -> None:
+def test_stream_ids_sort_as_the_stream_does(found: list[str]) -> None:
     assert [stream_id_order(p) for p in sorted(found, key=stream_id_order)] == sorted(
         tuple(int(part) for part in p.split("-")) for p in found
     )
@@ -43,7 +43,7 @@ def test_every_key_has_a_partition(key: str, partitions: int) -> None:
 
 
 @given(st.integers(0, 253_402_300_799_999))
-def test_milliseconds_survive_the_way_through_a_time(milliseconds: int) -> None:
+def test_milliseconds_survive_a_round_trip_through_a_time(milliseconds: int) -> None:
     moment = from_milliseconds(milliseconds)
     assert to_milliseconds(moment) == milliseconds
     assert to_microseconds(moment) == milliseconds * 1000

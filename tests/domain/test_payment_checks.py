@@ -1,4 +1,4 @@
-"""Preparing payments: refusals in their order, intents."""
+"""The checks of a payment: refusals in their order, and the intent of an accepted one."""
 
 from dataclasses import replace
 from typing import Any
@@ -57,7 +57,7 @@ REFUSALS: dict[str, tuple[Any, dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize(("request_", "accounts", "code"), REFUSALS.values(), ids=REFUSALS)
-def test_a_payment_that_cannot_be_is_refused(request_: Any, accounts: dict[str, Any], code: str) -> None:
+def test_an_impossible_payment_is_refused(request_: Any, accounts: dict[str, Any], code: str) -> None:
     refusal = prepare(request_, accounts, "key:test")
     assert isinstance(refusal, Refusal)
     assert refusal.code == code
@@ -110,7 +110,7 @@ def test_the_order_of_these_checks_is_the_catalogues() -> None:
         ("bank", "alice", "bank", 0),  # both balances rise
     ],
 )
-def test_an_intent_holds_on_the_account_that_falls(
+def test_an_intent_holds_on_the_account_whose_balance_falls(
     source: str, destination: str, guarded: str, hold_minor: int
 ) -> None:
     made = prepare(payment(source, destination, 250, description="d", metadata={"a": 1}), KNOWN, "key:k")

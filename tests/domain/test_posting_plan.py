@@ -1,4 +1,4 @@
-"""What a batch does to the ledger, decided without it."""
+"""The posting plan: what a batch does to the ledger, computed without one."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -114,7 +114,7 @@ REJECTIONS: dict[str, tuple[dict[str, LedgerBalance], str]] = {
 
 
 @pytest.mark.parametrize(("balances", "code"), REJECTIONS.values(), ids=REJECTIONS)
-def test_the_ledger_rejects_what_it_may_not_keep(balances: dict[str, LedgerBalance], code: str) -> None:
+def test_a_payment_that_the_ledger_may_not_post_is_rejected(balances: dict[str, LedgerBalance], code: str) -> None:
     before = {account_id: replace(row) for account_id, row in balances.items()}
     made = plan([queued(1, intent(amount_minor=100))], balances)
     assert (made.transactions, codes(made), made.balances) == ([], [code], {})
@@ -176,7 +176,7 @@ def test_an_external_id_that_the_ledger_knows_for_something_else_is_rejected(
     assert made.rejections[0].refusal.figures == figures
 
 
-def test_within_a_batch_too_an_external_id_posts_once() -> None:
+def test_an_external_id_posts_once_within_a_batch() -> None:
     first = queued(1, intent(amount_minor=10, external_id="x"))
     same = queued(2, intent(amount_minor=10, external_id="x"), partition=1)
     other = queued(3, intent(amount_minor=11, external_id="x"), partition=1)
@@ -194,7 +194,7 @@ def test_the_same_external_id_of_another_entity_is_another_payment() -> None:
     assert len(plan([queued(1, ours), queued(2, theirs)], balances).transactions) == 2
 
 
-def test_what_a_constraint_of_the_ledger_rejected_is_rejected_for_its_reason() -> None:
+def test_a_payment_that_a_constraint_rejected_is_rejected_with_that_reason() -> None:
     one, other = queued(1, intent(external_id="a")), queued(2, intent(external_id="b"))
     reason = Refusal(RefusalCode.REJECTED_BY_LEDGER, "constraint", {"constraint": "some_check"})
     made = plan(
@@ -204,7 +204,7 @@ def test_what_a_constraint_of_the_ledger_rejected_is_rejected_for_its_reason() -
     assert posted(made) == ["b"]
 
 
-def test_effective_time_is_the_acceptance_where_none_is_given() -> None:
+def test_the_effective_time_is_by_default_the_time_of_acceptance() -> None:
     effective_at = NOON - timedelta(days=3)
     batch = [
         queued(1, intent(amount_minor=1, external_id="a")),
@@ -225,7 +225,7 @@ movements = st.lists(
 
 
 @given(movements, st.dictionaries(st.sampled_from(ACCOUNTS), st.integers(0, 100)))
-def test_whatever_comes_money_is_conserved_floors_hold_and_nothing_posts_twice(
+def test_any_batch_conserves_money_respects_floors_and_posts_nothing_twice(
     wanted: list[tuple[str, str, int, int, int]], cache: dict[str, int]
 ) -> None:
     balances = rows(*(wallet(name, cache.get(name, 0)) for name in ACCOUNTS))

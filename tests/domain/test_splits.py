@@ -64,7 +64,7 @@ weight_lists = st.lists(st.integers(0, MAX_MINOR), min_size=1, max_size=MOST_DES
         (MAX_MINOR, [MAX_MINOR - 1, 1], [MAX_MINOR - 1, 1]),
     ],
 )
-def test_units_left_over_go_to_those_who_lost_most_and_of_equals_to_the_earlier(
+def test_left_over_units_go_to_the_parts_that_lost_most_and_among_equals_to_the_earlier(
     total: int, weights: list[int], parts: list[int]
 ) -> None:
     assert allocate(total, weights) == parts
@@ -80,7 +80,7 @@ def test_the_parts_sum_to_the_whole_and_none_is_off_by_a_unit(total: int, weight
 
 
 @given(st.integers(0, 10_000), weight_lists)
-def test_nobody_who_lost_less_is_given_a_unit_before_somebody_who_lost_more(total: int, weights: list[int]) -> None:
+def test_no_part_that_lost_less_gets_a_unit_before_one_that_lost_more(total: int, weights: list[int]) -> None:
     whole = sum(weights)
     lost = [Fraction(total * weight, whole) % 1 for weight in weights]
     extra = [part - total * weight // whole for part, weight in zip(allocate(total, weights), weights, strict=True)]
@@ -126,7 +126,7 @@ def test_equal_weights_differ_by_one_unit_at_most_and_the_earlier_have_it(total:
         ([share("a", "0.1"), remainder("b")], MAX_MINOR, [MAX_MINOR // 10, MAX_MINOR - MAX_MINOR // 10]),
     ],
 )
-def test_fixed_amounts_shares_and_a_remainder_come_to_the_whole(
+def test_fixed_amounts_shares_and_a_remainder_add_up_to_the_whole(
     destinations: list[Destination], total: int, parts: list[int]
 ) -> None:
     assert resolved(*destinations, total=total) == parts
@@ -135,7 +135,7 @@ def test_fixed_amounts_shares_and_a_remainder_come_to_the_whole(
 
 @st.composite
 def millionths(draw: st.DrawFn) -> list[int]:
-    """Shares in millionths that come to one at most."""
+    """Shares in millionths that add up to one at most."""
     cuts = sorted(draw(st.lists(st.integers(0, MILLION), min_size=1, max_size=20, unique=True)))
     return [right - left for left, right in zip([0, *cuts], cuts, strict=False) if right > left]
 
@@ -152,14 +152,14 @@ def test_shares_beside_a_remainder_are_never_off_by_a_unit(parts: list[int], tot
 
 
 @given(millionths().filter(lambda parts: 0 < sum(parts) < MILLION), st.integers(1, MAX_MINOR))
-def test_shares_that_come_to_one_leave_nothing(parts: list[int], total: int) -> None:
+def test_shares_that_add_up_to_one_leave_nothing(parts: list[int], total: int) -> None:
     whole = [*parts, MILLION - sum(parts)]
     amounts = resolved(*[share(f"s{n}", in_millionths(part)) for n, part in enumerate(whole)], total=total)
     assert amounts == allocate(total, whole)
 
 
 @given(st.lists(st.integers(1, MAX_MINOR), min_size=1, max_size=MOST_DESTINATIONS - 1), st.integers(0, MAX_MINOR))
-def test_fixed_amounts_stand_as_they_are_and_the_remainder_takes_what_is_left(amounts: list[int], rest: int) -> None:
+def test_fixed_amounts_stay_as_they_are_and_the_remainder_takes_what_is_left(amounts: list[int], rest: int) -> None:
     parts = resolved(*[fixed(f"f{n}", one) for n, one in enumerate(amounts)], remainder("r"), total=sum(amounts) + rest)
     assert parts == [*amounts, rest]
 
@@ -188,7 +188,7 @@ def test_fixed_amounts_stand_as_they_are_and_the_remainder_takes_what_is_left(am
         pytest.param([Destination("a", None, "1", True)], 100, id="share and remainder"),
     ],
 )
-def test_what_does_not_come_to_the_whole_exactly_is_refused(destinations: list[Destination], total: int) -> None:
+def test_parts_that_do_not_add_up_exactly_are_refused(destinations: list[Destination], total: int) -> None:
     assert refused(*destinations, total=total).code == "splits_do_not_add_up"
 
 
@@ -234,7 +234,7 @@ def test_a_fixed_part_is_greater_than_zero(amount_minor: int) -> None:
     assert (refusal.code, refusal.figures["account_id"]) == ("amount_not_positive", "a")
 
 
-def test_a_hundred_destinations_are_taken_and_one_more_is_not() -> None:
+def test_a_hundred_destinations_are_accepted_and_one_more_is_not() -> None:
     hundred = [fixed(f"a{n}", 1) for n in range(MOST_DESTINATIONS - 1)] + [remainder("rest")]
     assert resolved(*hundred, total=100) == [1] * 100
     refusal = refused(*hundred, fixed("one more", 1))
@@ -242,7 +242,7 @@ def test_a_hundred_destinations_are_taken_and_one_more_is_not() -> None:
     assert "100" in refusal.detail
 
 
-def test_a_refusal_says_exactly_what_the_destinations_come_to() -> None:
+def test_a_refusal_says_exactly_what_the_destinations_add_up_to() -> None:
     refusal = refused(fixed("a", 30), share("b", "0.333333"), share("c", "0.1"), total=MAX_MINOR)
     assert refusal.detail.startswith(f"The destinations come to 3903116674654707.853003 of {MAX_MINOR};")
     assert refusal.figures["shares"] == "0.433333"

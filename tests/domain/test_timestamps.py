@@ -46,6 +46,6 @@ def test_a_time_is_read_into_utc_and_cut(text: str, expected: datetime) -> None:
         ("0001-01-01T00:00:00+14:00", "years 1 to 9999"),
     ],
 )
-def test_what_is_no_time_is_refused(text: str, complaint: str) -> None:
+def test_a_text_that_is_no_time_is_refused(text: str, complaint: str) -> None:
     with pytest.raises(ValueError, match=complaint):
         parse_time(text)

@@ -1,7 +1,10 @@
 """The environment: which packages are wanted, when it is up to date, and what is said when it cannot be made."""
 
+import hashlib
+import re
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -102,19 +105,48 @@ def test_the_command_is_split_off(argv: list[str], expected: tuple[str, list[str
     assert command_line.split_command(argv) == expected
 
 
-@pytest.mark.parametrize(
-    ("arguments", "expected"), [([], ".holdfast"), (["--data-dir=x"], "x"), (["-h", "--data-dir", "y"], "y")]
-)
-def test_the_data_directory_is_known_early(arguments: list[str], expected: str) -> None:
-    assert command_line.data_dir_of(arguments) == Path(expected)
-
-
 def test_an_unknown_command_is_answered_with_the_known_ones(capsys: pytest.CaptureFixture[str]) -> None:
     assert command_line.main(["frobnicate"]) == 2
     assert "reconcile" in capsys.readouterr().err
 
 
-def test_help_needs_no_packages() -> None:
-    command = [sys.executable, "-S", "-m", "app", "--help"]
-    result = subprocess.run(command, cwd=command_line.PROJECT, capture_output=True, text=True, check=True)
-    assert "reconcile" in result.stdout
+def test_a_wheelhouse_is_the_only_source_of_packages(tmp_path: Path) -> None:
+    (tmp_path / "requirements.txt").write_text("no-such-package-anywhere==1\n")
+    (tmp_path / "requirements.lock").write_text(f"no-such-package-anywhere==1 --hash=sha256:{'0' * 64}\n")
+    wheelhouse = tmp_path / "wheels"
+    wheelhouse.mkdir()
+    with pytest.raises(bootstrap.BootstrapError, match=rf"(?s)No matching distribution.*come from {wheelhouse} alone"):
+        bootstrap.prepare([tmp_path / "home"], [tmp_path / "requirements.txt"], wheelhouse)
+
+
+@pytest.mark.parametrize("name", [bootstrap.ALWAYS, bootstrap.EMBEDDED, bootstrap.TESTS, bootstrap.BENCH])
+def test_every_pin_has_hashes_and_the_lock_has_nothing_else(name: str) -> None:
+    requirements = command_line.PROJECT / name
+    first_lines = r"^(\S+==[^\s;]+)[^\\\n]*\\\n    --hash=sha256:[0-9a-f]{64}"
+    locked = re.findall(first_lines, lock_of(requirements), re.MULTILINE)
+    pinned = re.findall(r"^([A-Za-z0-9._-]+==[^\s;#]+)", requirements.read_text(), re.MULTILINE)
+    assert sorted(locked) == sorted(pinned), "run .ci/lock"
+    assert "://" not in lock_of(requirements)
+
+
+def test_a_package_with_another_hash_is_not_installed(tmp_path: Path) -> None:
+    wheelhouse = tmp_path / "wheels"
+    wheelhouse.mkdir()
+    wheel = wheelhouse / "planted-1-py3-none-any.whl"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        archive.writestr("planted.py", "")
+        archive.writestr("planted-1.dist-info/METADATA", "Metadata-Version: 2.1\nName: planted\nVersion: 1\n")
+        archive.writestr("planted-1.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        archive.writestr("planted-1.dist-info/RECORD", "")
+    (tmp_path / "requirements.txt").write_text("planted==1\n")
+    lock = tmp_path / "requirements.lock"
+    lock.write_text(f"planted==1 --hash=sha256:{'0' * 64}\n")
+    with pytest.raises(bootstrap.BootstrapError, match="DO NOT MATCH THE HASHES"):
+        bootstrap.prepare([tmp_path / "home"], [tmp_path / "requirements.txt"], wheelhouse)
+    lock.write_text(f"planted==1 --hash=sha256:{hashlib.sha256(wheel.read_bytes()).hexdigest()}\n")
+    python = bootstrap.prepare([tmp_path / "home"], [tmp_path / "requirements.txt"], wheelhouse)
+    subprocess.run([python, "-c", "import planted"], check=True)
+
+
+def lock_of(requirements: Path) -> str:
+    return requirements.with_suffix(".lock").read_text()

@@ -2,11 +2,13 @@
 
 import contextlib
 import http.client
+import json
 import os
 import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -169,3 +171,64 @@ def test_a_killed_database_comes_back(system: System) -> None:
     until(lambda: system.named("/postgres -D") not in ([], [postmaster]))
     until(lambda: system.status() == 200)
     assert postmaster not in system.named("/postgres -D")
+
+
+def test_the_owners_password_is_in_no_process_that_does_not_migrate(system: System) -> None:
+    owner_password = json.loads((system.data_dir / "secrets.json").read_text())["owner_password"]
+    looked_at = 0
+    for process in system.family()[1:]:
+        with contextlib.suppress(psutil.NoSuchProcess, psutil.ZombieProcess):  # Postgres' helpers come and go
+            environment = process.environ()
+            assert "HOLDFAST_OWNER_DATABASE_URL" not in environment, process
+            assert owner_password not in " ".join(environment.values()), process
+            looked_at += 1
+    assert looked_at >= 8
+
+
+def test_a_server_that_cannot_start_again_is_tried_until_it_can(tmp_path: Path) -> None:
+    system = System(tmp_path).wait_ready()
+    configuration = tmp_path / "cache.conf"
+    configuration.unlink()
+    configuration.mkdir()  # nobody can write the file now
+    (cache,) = system.named("valkey-server")
+    cache.kill()
+    until(lambda: system.status() == 503)
+    answers = [system.status() for _ in range(40) if not time.sleep(0.02)]
+    assert set(answers) == {503}, "the API goes on, and says that it cannot take payments"
+    configuration.rmdir()
+    until(lambda: system.status() == 200)
+    output = system.stop()
+    assert system.process.returncode == 0
+    lines = [line for line in output.splitlines() if "cache could not be started again" in line]
+    assert len(lines) >= 2
+    assert all("directory" in line for line in lines), "each says why"
+    assert "Traceback" not in output
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of its own with room for one database."""
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=300m,mode=700", "tmpfs", tmp_path], check=False)
+    if mounted.returncode != 0:
+        pytest.skip("no file system can be mounted here")
+    yield tmp_path
+    subprocess.run(["umount", "--lazy", tmp_path], check=True)
+
+
+def test_a_full_disk_is_outlived(small_disk: Path) -> None:
+    system = System(small_disk / "data").wait_ready()
+    filler = small_disk / "filler"
+    with filler.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+        while file.write(b"0" * 2**16) == 2**16:
+            pass
+    for part in ("valkey-server", "/postgres -D", "workers.schedule"):
+        for process in system.named(part):
+            process.kill()
+    until(lambda: system.status() == 503)
+    answers = [system.status() for _ in range(40) if not time.sleep(0.02)]
+    assert 200 not in answers
+    filler.unlink()
+    until(lambda: system.status() == 200)
+    output = system.stop()
+    assert system.process.returncode == 0
+    assert "Traceback" not in output

@@ -10,8 +10,6 @@ ROOT = Path(__file__).resolve().parents[2]
 OFFERED = {"_replace", "_asdict", "_fields", "_make", "_exit"}
 """Public names of the standard library that begin with an underscore."""
 
-STILL_TO_CLEAN = ("tests/cache/test_settle.py",)
-
 
 def is_private(name: object) -> bool:
     return isinstance(name, str) and re.match(r"_[a-z]", name) is not None and name not in OFFERED
@@ -50,12 +48,6 @@ def test_no_test_reaches_a_private() -> None:
     found = {
         f"{path.relative_to(ROOT)}:{reached}"
         for path in ROOT.glob("tests/**/*.py")
-        if str(path.relative_to(ROOT)) not in STILL_TO_CLEAN
         for reached in privates(path.read_text())
     }
     assert found == set()
-
-
-def test_a_file_that_reaches_no_private_any_more_is_off_the_list() -> None:
-    files = {name: ROOT / name for name in STILL_TO_CLEAN}
-    assert {name for name, file in files.items() if not file.exists() or not any(privates(file.read_text()))} == set()

@@ -7,10 +7,13 @@ import pytest
 
 from app.domain.accounts import AccountType
 from app.domain.errors import LedgerConstraintViolated, Misconfigured
+from app.domain.money import Asset
 from app.domain.refusals import Refusal, RefusalCode
 from app.ledger.accounts import LedgerAccounts
 from app.services.accounts.accounts import AccountRequest
-from tests.builders import World
+from tests.world import World
+
+EURO = Asset("EUR", 2, "Euro")
 
 WANTED: dict[str, Any] = {
     "account_id": "alice",
@@ -24,7 +27,7 @@ WANTED: dict[str, Any] = {
 
 
 def test_an_account_is_created_with_its_balance_row_and_its_audit_event(world: World) -> None:
-    account, created = world.ledger_accounts.create(WANTED, "key:x")
+    account, created = world.ledger_accounts.create(WANTED, "key:x", EURO)
     assert created
     assert (account.account_id, account.type, account.metadata) == ("alice", AccountType.LIABILITY, {"a": [1, None]})
     assert world.rows("SELECT normal_sign, floor_minor, balance_minor, version, entry_count FROM account_balance") == [
@@ -33,20 +36,20 @@ def test_an_account_is_created_with_its_balance_row_and_its_audit_event(world: W
     assert world.rows("SELECT actor, action, subject FROM audit_event") == [("key:x", "account.create", "alice")]
 
 
-def test_creating_it_again_returns_the_one_that_exists_and_writes_nothing(world: World) -> None:
-    first, _ = world.ledger_accounts.create(WANTED, "key:x")
-    again, created = world.ledger_accounts.create(WANTED | {"name": "Other"}, "key:y")
+def test_creating_an_account_again_returns_the_existing_one_and_writes_nothing(world: World) -> None:
+    first, _ = world.ledger_accounts.create(WANTED, "key:x", EURO)
+    again, created = world.ledger_accounts.create(WANTED | {"name": "Other"}, "key:y", EURO)
     assert (again, created) == (first, False)
     assert world.rows("SELECT count(*) FROM audit_event") == [(1,)]
 
 
-def test_of_many_who_create_it_at_once_one_does(world: World) -> None:
+def test_one_of_many_concurrent_creations_creates_the_account(world: World) -> None:
     barrier, created = Barrier(8), []
 
     def create() -> None:
         ledger = LedgerAccounts(world.engine, 4)
         barrier.wait()
-        created.append(ledger.create(WANTED, "key:x")[1])
+        created.append(ledger.create(WANTED, "key:x", EURO)[1])
 
     threads = [Thread(target=create) for _ in range(8)]
     for thread in threads:

@@ -1,12 +1,13 @@
-"""The ledger's time, reckoned."""
+"""The ledger's time, estimated between its answers."""
 
 from datetime import timedelta
 
 from app.ledger.posting_session import LedgerClock
-from tests.builders import NOON, StepClock
+from tests.builders import NOON
+from tests.world import StepClock
 
 
-def test_time_goes_on_from_what_the_ledger_has_said() -> None:
+def test_the_clock_continues_from_the_time_that_the_ledger_told() -> None:
     monotonic = StepClock()
     clock = LedgerClock(monotonic)
     clock.set(NOON)
@@ -14,7 +15,7 @@ def test_time_goes_on_from_what_the_ledger_has_said() -> None:
     assert clock.now() == NOON + timedelta(seconds=1.5)
 
 
-def test_of_two_answers_the_quicker_is_believed_so_that_it_is_never_ahead_of_the_ledger() -> None:
+def test_the_quicker_of_two_answers_counts_so_that_the_clock_is_never_ahead_of_the_ledger() -> None:
     monotonic = StepClock()
     clock = LedgerClock(monotonic)
     clock.set(NOON)

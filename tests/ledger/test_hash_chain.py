@@ -9,7 +9,7 @@ from psycopg import sql
 
 from app.domain.breaks import ChainRange, RecomputedRange
 from app.domain.hash_chain import GENESIS_HASH, Entry, LedgerTransaction, canonical_json, chain_hash
-from tests.builders import World
+from tests.world import World
 
 texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"), max_size=12)
 whole = st.integers(-(2**63), 2**63 - 1)

@@ -1,10 +1,10 @@
-"""The ledger refuses to be changed: by the app's role, and by their owner."""
+"""The ledger refuses to be changed: by the app's role, and by its owner."""
 
 import psycopg
 import pytest
 from psycopg import errors
 
-from tests.builders import World
+from tests.world import World
 
 APPEND_ONLY = (
     "ledger_transaction",
@@ -40,7 +40,7 @@ A_COLUMN = {
 }
 
 
-def test_the_owner_cannot_change_what_is_written(world: World) -> None:
+def test_the_owner_cannot_change_written_rows(world: World) -> None:
     world.bank()
     world.account("alice", balance_minor=100)
     for table in APPEND_ONLY:
@@ -50,7 +50,7 @@ def test_the_owner_cannot_change_what_is_written(world: World) -> None:
     assert world.booked("alice") == 100
 
 
-def test_the_app_cannot_change_what_is_written(world: World) -> None:
+def test_the_app_cannot_change_written_rows(world: World) -> None:
     with world.connect(owner=False) as app:
         for table in APPEND_ONLY:
             for change in CHANGES.values():
@@ -97,7 +97,11 @@ FORBIDDEN_TO_THE_APP = {
     "change a currency": "UPDATE account_balance SET currency_code = 'USD'",
     "change a sign": "UPDATE account_balance SET normal_sign = 1",
     "backdate a break": "UPDATE reconciliation_break SET first_seen_at = now()",
+    "make a key": "INSERT INTO api_key (key_id, name, secret_hash, scopes) VALUES ('k', 'k', '', '{}')",
+    "revoke a key": "UPDATE api_key SET revoked_at = now()",
     "change a secret": "UPDATE api_key SET secret_hash = ''",
+    "drop a guard": "DROP TRIGGER partition_head_founded ON partition",
+    "replace another guard": "ALTER FUNCTION refuse_unfounded_head() RENAME TO it",
     "disable triggers": "ALTER TABLE entry DISABLE TRIGGER ALL",
     "disable one trigger": "ALTER TABLE entry DISABLE TRIGGER entry_append_only",
     "drop a trigger": "DROP TRIGGER entry_append_only ON entry",
@@ -135,7 +139,7 @@ def test_the_app_cannot_weaken_the_ledger(world: World, app_connection: psycopg.
     assert allowed == []
 
 
-def test_whoever_connects_acts_as_the_apps_role(world: World) -> None:
+def test_every_connection_acts_as_the_apps_role(world: World) -> None:
     """An operator who gives the owner's URL as DATABASE_URL still runs the app with the app's rights."""
     from app.ledger.connections import connect
 

@@ -1,4 +1,4 @@
-"""The locked posting against a real ledger: all or nothing, and guarded by the database itself."""
+"""Posting into a real ledger: all or nothing, and guarded by the database itself."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -21,8 +21,9 @@ from app.domain.refusals import Refusal, RefusalCode
 from app.ledger.connections import translate
 from app.ledger.posting import BalanceMismatch
 from app.ledger.posting_session import PostingSession
-from tests.builders import NOON_MS, PARTITIONS, World, intent, queued
+from tests.builders import NOON_MS, PARTITIONS, intent, queued
 from tests.patience import PATIENCE_S
+from tests.world import World
 
 QUIET = (partition_of("bank", PARTITIONS) + 1) % PARTITIONS
 """A partition that funding has not used."""
@@ -122,7 +123,7 @@ def break_at(monkeypatch: pytest.MonkeyPatch, step: str, when: str) -> list[str]
 
 @pytest.mark.parametrize("step", STEPS)
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_a_failure_in_the_middle_leaves_nothing(
+def test_a_failure_in_the_middle_writes_nothing(
     funded: World, monkeypatch: pytest.MonkeyPatch, step: str, when: str
 ) -> None:
     before = content(funded)
@@ -140,7 +141,7 @@ def test_a_failure_in_the_middle_leaves_nothing(
     assert content(funded) == before
 
 
-def test_a_connection_cut_in_the_middle_leaves_nothing_and_the_next_posting_connects_again(funded: World) -> None:
+def test_a_connection_cut_in_the_middle_writes_nothing_and_the_next_posting_reconnects(funded: World) -> None:
     ledger = funded.new_posting_session()
     before = content(funded)
 
@@ -219,7 +220,7 @@ def test_each_transaction_must_sum_to_zero_by_itself(funded: World) -> None:
     assert raised.value.constraint == "entry_balanced"
 
 
-def test_an_entry_of_nothing_is_refused(funded: World) -> None:
+def test_an_entry_of_zero_is_refused(funded: World) -> None:
     with pytest.raises(errors.CheckViolation):
         funded.owner.execute("INSERT INTO entry VALUES ('alice', 9, 0, 99, 0, 0, 0, 'EUR', now())")
 
@@ -236,7 +237,8 @@ def test_a_balance_may_rise_below_its_floor_but_never_fall_there(
 ) -> None:
     world.account("alice")
     world.tamper(f"UPDATE account_balance SET balance_minor = {balance} WHERE account_id = 'alice'")
-    statement = f"UPDATE account_balance SET balance_minor = {after} WHERE account_id = 'alice'"
+    changed = f"balance_minor = {after}, entry_count = entry_count + 1"
+    statement = f"UPDATE account_balance SET {changed} WHERE account_id = 'alice'"
     with world.connect(owner=False) as app:
         if allowed:
             app.execute(statement)
@@ -262,16 +264,17 @@ def test_the_database_refuses_an_overdraft_that_every_check_before_it_has_missed
 def test_the_range_ends_at_the_last_exact_double_on_both_sides(world: World, balance: int) -> None:
     world.account("any", AccountType.EQUITY)
     with world.connect(owner=False) as app:
-        app.execute("UPDATE account_balance SET balance_minor = %s", (balance,))
+        app.execute("UPDATE account_balance SET balance_minor = %s, entry_count = 1", (balance,))
+        further = "balance_minor = balance_minor + sign(balance_minor)::bigint, entry_count = 2"
         with pytest.raises(errors.CheckViolation) as raised:
-            app.execute("UPDATE account_balance SET balance_minor = balance_minor + sign(balance_minor)::bigint")
+            app.execute(f"UPDATE account_balance SET {further}")
     assert raised.value.diag.constraint_name == "account_balance_in_range"
 
 
 # Once, for ever
 
 
-def test_an_external_id_is_unique_for_ever_even_if_nobody_looks(funded: World) -> None:
+def test_an_external_id_is_unique_for_ever_even_without_a_look_up(funded: World) -> None:
     post(funded.new_posting_session(), queued(1, intent(amount_minor=10, external_id="x")))
     before = content(funded)
 
@@ -304,7 +307,7 @@ def test_the_ledger_tells_what_became_of_an_external_id(funded: World) -> None:
     assert rejected == {bad.outbox_position.payment_id}
 
 
-def test_names_that_look_like_an_arrays_text_are_known_again(funded: World) -> None:
+def test_names_that_look_like_an_arrays_text_are_found_again(funded: World) -> None:
     names = ['a"b', "c\\d", '\\"', "{e}", "f,g", "NULL", "", " ü ", "'"]
     batch = [queued(n + 1, intent(amount_minor=1, external_id=name)) for n, name in enumerate(names)]
     ledger = funded.new_posting_session()
@@ -352,7 +355,7 @@ def test_history_never_runs_backwards_within_a_partition(funded: World) -> None:
 # Locks
 
 
-def test_partitions_that_somebody_else_drains_are_passed_over(funded: World) -> None:
+def test_partitions_that_another_drain_holds_are_skipped(funded: World) -> None:
     first, second = funded.new_posting_session(), funded.new_posting_session()
     with first.draining([1]) as held:
         assert held == [1]
@@ -375,7 +378,7 @@ def test_the_partitions_of_a_drain_that_dies_are_free_at_once(funded: World) -> 
             assert held == [1]
 
 
-def test_accounts_that_somebody_else_has_locked_are_named_and_unknown_ones_are_not(funded: World) -> None:
+def test_accounts_locked_by_somebody_else_are_named_and_unknown_ones_are_not(funded: World) -> None:
     with funded.connect() as other, other.transaction():
         other.execute("SELECT 1 FROM account_balance WHERE account_id = 'bob' FOR UPDATE")
         with funded.new_posting_session().posting([0]) as posting:
@@ -400,7 +403,7 @@ def test_conflicts_are_counted_by_account_and_add_up(world: World) -> None:
 
 
 def test_two_drains_that_count_the_same_hot_account_at_once_are_both_counted(world: World) -> None:
-    """A conflict while counting conflicts would end a drain's round for the sake of a statistic."""
+    """A conflict while counting conflicts would end a drain's round because of a statistic."""
     failures: list[Fault] = []
 
     def count() -> None:
@@ -421,7 +424,7 @@ def test_two_drains_that_count_the_same_hot_account_at_once_are_both_counted(wor
     assert world.conflicts() == {"hot": (3, 0)}
 
 
-def test_what_is_locked_or_was_changed_since_the_snapshot_is_where_a_conflict_came_from(funded: World) -> None:
+def test_a_conflict_is_traced_to_rows_locked_or_changed_since_the_snapshot(funded: World) -> None:
     ledger = funded.new_posting_session()
     with ledger.posting([0]):
         funded.owner.execute("UPDATE account_balance SET version = version + 1 WHERE account_id = 'alice'")
@@ -453,7 +456,7 @@ def test_what_is_locked_or_was_changed_since_the_snapshot_is_where_a_conflict_ca
     ],
     ids=lambda value: value.__name__ if isinstance(value, type) else type(value).__name__,
 )
-def test_each_driver_error_becomes_the_projects_fault(error: psycopg.Error, fault: type[Exception]) -> None:
+def test_each_driver_error_becomes_a_fault_of_the_project(error: psycopg.Error, fault: type[Exception]) -> None:
     assert type(translate(error)) is fault
 
 
@@ -463,7 +466,7 @@ def test_a_ledger_that_cannot_be_reached_is_unavailable(world: World) -> None:
         pass
 
 
-def test_values_that_no_column_can_keep_reject_the_payment_and_do_not_stop_the_drain(funded: World) -> None:
+def test_values_that_no_column_can_store_reject_the_payment_and_do_not_stop_the_drain(funded: World) -> None:
     poison = queued(1, intent(amount_minor=1, external_id="poison", description="a\x00b"))
     with pytest.raises(Fault) as raised:
         post(funded.new_posting_session(), poison)
@@ -472,7 +475,7 @@ def test_values_that_no_column_can_keep_reject_the_payment_and_do_not_stop_the_d
         funded.rows("SELECT 1")
 
 
-def test_even_what_poisons_a_posting_can_be_recorded_as_rejected(funded: World) -> None:
+def test_a_payment_that_breaks_its_posting_can_still_be_recorded_as_rejected(funded: World) -> None:
     poison = queued(
         1, intent(amount_minor=1, external_id="poison", description="a\x00b", metadata={"k\x00": ["v\x00"]})
     )

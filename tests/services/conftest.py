@@ -1,8 +1,8 @@
-"""What tests of several services begin with."""
+"""Fixtures for the tests of several services."""
 
 import pytest
 
-from tests.builders import World
+from tests.world import World
 
 
 @pytest.fixture

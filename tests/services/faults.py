@@ -1,6 +1,4 @@
-"""Stand-ins that do what the real cache or ledger does and, at a chosen moment, something else: they stop, or let
-somebody else act first.
-"""
+"""Wrappers of the real cache or ledger that, at a chosen moment, crash, act differently, or let a test act first."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -18,24 +16,24 @@ def is_part_of_cache(found: Any) -> bool:
 
 
 class Crashed(Exception):
-    """The process ended here."""
+    """Ends a process at a chosen step."""
 
 
 class CrashPoints:
-    """Counts the steps of a process and ends it at one of them."""
+    """Counts the steps of a process and crashes it at one of them."""
 
     def __init__(self, at: int | None = None) -> None:
         self._at = at
         self.passed: list[str] = []
 
     def step(self, name: str) -> None:
-        """Pass a point, or end there."""
+        """Pass a point, or crash there."""
         self.passed.append(name)
         if len(self.passed) == self._at:
             raise Crashed(name)
 
     def around(self, name: str, act: Callable[..., Any]) -> Callable[..., Any]:
-        """The same act with a point before and after it."""
+        """The same call with a point before and after it."""
 
         def stepped(*args: Any, **kwargs: Any) -> Any:
             self.step(f"before {name}")
@@ -47,7 +45,7 @@ class CrashPoints:
 
 
 class Replaceable:
-    """Stands before a cache or a ledger that a test replaces as it goes."""
+    """A cache or a ledger that a test can replace at any time."""
 
     def __init__(self, present: Any) -> None:
         self.present = present
@@ -130,7 +128,7 @@ class InterruptedSession:
 
 
 class Overridden:
-    """A cache, or one of its parts, in which some calls are others."""
+    """A cache or a ledger in which some calls are replaced."""
 
     def __init__(self, port: Any, **calls: Callable[..., Any]) -> None:
         self._port, self._calls = port, calls

@@ -1,4 +1,4 @@
-"""Payments that go on while a proof or a repair is made."""
+"""Payments that continue while a proof or a repair runs."""
 
 import random
 from collections.abc import Callable, Iterator, Sequence
@@ -9,15 +9,16 @@ from threading import Event, Thread
 
 from app.services.payments.outcomes import Accepted
 from app.services.posting.contention import LONGEST_DELAY_S
-from tests.builders import World, payment
+from tests.builders import payment
 from tests.patience import PATIENCE_S
+from tests.world import World
 
 PAYERS = 2
 
 
 @dataclass
 class Load:
-    """What goes on, and what it has come to."""
+    """The payments under way, and what came of them."""
 
     accepted: list[str] = field(default_factory=list)
     """The external ids of the accepted payments."""
@@ -25,7 +26,7 @@ class Load:
     stopped: Event = field(default_factory=Event)
 
     def repeat(self, work: Callable[[], object]) -> None:
-        """Work until all stop; a failure stops all."""
+        """Work until the load stops; a failure stops all threads."""
         try:
             while not self.stopped.is_set():
                 work()
@@ -38,11 +39,11 @@ class Load:
 def under_load(world: World, names: Sequence[str], *, at_once: int, drains: int, batch_limit: int) -> Iterator[Load]:
     """Two clients pay between these accounts and the bank, `at_once` payments a call, and drains post meanwhile.
 
-    Behind it nothing has failed, all is posted, and books and cache are proven.
+    At the end nothing has failed, everything is posted, and ledger and cache are proven to agree.
     """
     load = Load()
     works = [_payer(world, names, load, number, at_once) for number in range(1, PAYERS + 1)]
-    works += [world.new_drain(batch_limit=batch_limit, clock=_hurried()).run_once for _ in range(drains)]
+    works += [world.new_drain(batch_limit=batch_limit, clock=skipping_delays()).run_once for _ in range(drains)]
     threads = [Thread(target=load.repeat, args=(work,)) for work in works]
     for thread in threads:
         thread.start()
@@ -53,7 +54,7 @@ def under_load(world: World, names: Sequence[str], *, at_once: int, drains: int,
         for thread in threads:
             thread.join(timeout=PATIENCE_S)
     assert load.failures == []
-    world.drain(world.new_drain(clock=_hurried()), rounds=1_000)
+    world.drain(world.new_drain(clock=skipping_delays()), rounds=1_000)
     world.assert_proven()
 
 
@@ -74,7 +75,7 @@ def _payer(world: World, names: Sequence[str], load: Load, number: int, at_once:
     return pay
 
 
-def _hurried() -> Callable[[], float]:
-    """A clock by which no backing off lasts."""
+def skipping_delays() -> Callable[[], float]:
+    """A clock that moves at every look by the longest delay, so that no drain waits before it tries again."""
     ticks = count()
     return lambda: next(ticks) * LONGEST_DELAY_S

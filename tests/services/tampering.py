@@ -1,14 +1,15 @@
-"""Every way to make cache and books differ: for the tests that it is found, and for those that it is made good."""
+"""Every way to make cache and ledger differ: for tests that it is found, and for tests that it is repaired."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from app.cache import keys
-from app.domain.breaks import BreakKind
+from app.domain.breaks import Break, BreakKind
 from app.domain.payment import parse_payment_id
 from app.services.payments.authorizations import Concluded
 from tests import hot_state
-from tests.builders import World, account_in
+from tests.builders import account_in
+from tests.world import World
 
 Tamper = Callable[[World], None]
 
@@ -83,6 +84,30 @@ def delete_entry(account_id: str) -> Tamper:
     return ledger(f"DELETE FROM entry WHERE account_id = '{account_id}' AND entry_number = 2")
 
 
+def lose_history(world: World) -> None:
+    authorize(world, 7)
+    world.drain()
+    world.tamper("DELETE FROM hold_event")
+
+
+A_PAYMENT = "(SELECT payment_id FROM ledger_transaction WHERE (partition, chain_seq) = " + ALICES_SECOND + ")"
+
+
+def reject_posted(world: World) -> None:
+    world.tamper(
+        "INSERT INTO payment_rejection (payment_id, entity_id, external_id, fingerprint, code, detail, figures, intent)"
+        f" VALUES ({A_PAYMENT}, 'default', 'x', 'f', 'insufficient_funds', 'x', '{{}}', '{{}}')"
+    )
+
+
+def stay_behind(world: World, account_id: str = "bob") -> None:
+    """As a cache does that was put back to an older copy: at an earlier entry, with the balance of then."""
+    world.drain()  # an intent that waits would bring it up again
+    query = "SELECT balance_minor FROM entry WHERE account_id = %s AND entry_number = 2"
+    [(balance,)] = world.rows(query, account_id)
+    hot_state.put(world.client, world.account_key(account_id), balance=balance, entry_count=2)
+
+
 TAMPERING: list[tuple[str, Tamper, BreakKind]] = [
     ("cache balance one more", cache(hot_state.add, balance=1), BreakKind.CACHE_BALANCE),
     ("cache balance one less", cache(hot_state.add, balance=-1), BreakKind.CACHE_BALANCE),
@@ -93,7 +118,7 @@ TAMPERING: list[tuple[str, Tamper, BreakKind]] = [
     ("cache floor gone", cache(hot_state.put, floor=""), BreakKind.CACHE_FLOOR),
     ("held raised", cache(hot_state.add, held=1), BreakKind.HELD_NOT_SUM),
     ("held gone", cache(hot_state.put, held=0), BreakKind.HELD_NOT_SUM),
-    ("a hold that nobody intends", forge_hold, BreakKind.HOLD_WITHOUT_INTENT),
+    ("a hold without an intent", forge_hold, BreakKind.HOLD_WITHOUT_INTENT),
     ("the intent lost", lose_intents, BreakKind.HOLD_WITHOUT_INTENT),
     ("the hold of an authorization lost", lose_authorized_hold, BreakKind.AUTHORIZATION_WITHOUT_HOLD),
     ("the hold lost", lose_hold, BreakKind.INTENT_WITHOUT_HOLD),
@@ -103,7 +128,7 @@ TAMPERING: list[tuple[str, Tamper, BreakKind]] = [
     ("entry count one more", row("entry_count = entry_count + 1"), BreakKind.ENTRY_GAP),
     ("an entry deleted", delete_entry("alice"), BreakKind.ENTRY_GAP),
     ("the first entry renumbered", entry("entry_number = 99", "bob", 1), BreakKind.ENTRY_GAP),
-    ("the first entry numbered nought", entry("entry_number = 0", "bob", 1), BreakKind.ENTRY_GAP),
+    ("the first entry numbered zero", entry("entry_number = 0", "bob", 1), BreakKind.ENTRY_GAP),
     ("an entry's balance changed", entry("balance_minor = balance_minor + 1"), BreakKind.ENTRY_RUNNING_BALANCE),
     ("an entry's amount changed", entry("amount_minor = amount_minor + 1"), BreakKind.TRANSACTION_UNBALANCED),
     ("one leg deleted", delete_entry("bob"), BreakKind.TRANSACTION_UNBALANCED),
@@ -114,4 +139,32 @@ TAMPERING: list[tuple[str, Tamper, BreakKind]] = [
     ("both amounts doubled", of_transaction("UPDATE entry SET amount_minor = 2 * amount_minor"), BreakKind.CHAIN_HASH),
     ("a link deleted", of_transaction("DELETE FROM ledger_transaction"), BreakKind.CHAIN_LINK),
     ("the tail deleted", of_transaction("DELETE FROM ledger_transaction", ALICES_LAST), BreakKind.CHAIN_HEAD),
+    ("an entry dated otherwise", entry("posted_at = posted_at + interval '1 day'"), BreakKind.ENTRY_MISMATCH),
+    ("an entry in another currency", entry("currency_code = 'USD'"), BreakKind.ENTRY_MISMATCH),
+    ("booked floor lowered", row("floor_minor = -500"), BreakKind.ACCOUNT_MISMATCH),
+    ("booked sign turned", row("normal_sign = -normal_sign"), BreakKind.ACCOUNT_MISMATCH),
+    ("a history lost", lose_history, BreakKind.AUTHORIZATION_MISMATCH),
+    ("a posted payment rejected", reject_posted, BreakKind.ANSWERED_TWICE),
+    (
+        "a repeat of nothing",
+        ledger("INSERT INTO payment_duplicate (payment_id, original_payment_id) VALUES ('pay_0_1_1', 'pay_0_1_0')"),
+        BreakKind.DUPLICATE_WITHOUT_ORIGINAL,
+    ),
+    ("an event lost", ledger("DELETE FROM audit_event WHERE subject = 'alice'"), BreakKind.AUDIT_MISMATCH),
+    ("a change without event", ledger("UPDATE account SET status = 'frozen'"), BreakKind.AUDIT_MISMATCH),
+    (
+        "a backdated posting",
+        of_transaction("UPDATE ledger_transaction SET posted_at = now() - interval '30 days'", ALICES_LAST),
+        BreakKind.CHAIN_TIME,
+    ),
+    ("a cursor beyond its chain", ledger("UPDATE reconciliation_cursor SET chain_seq = 99"), BreakKind.CURSOR_AHEAD),
 ]
+
+
+def kinds(breaks: Sequence[Break]) -> set[str]:
+    """The kinds of some breaks."""
+    return {found.kind.value for found in breaks}
+
+
+BEHIND = ("the cache stays behind", stay_behind, BreakKind.CACHE_BEHIND)
+"""A run makes this good by itself."""

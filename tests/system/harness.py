@@ -42,7 +42,7 @@ class Answer:
 
 
 class Client:
-    """One keep-alive connection with a key; a broken one is made anew on the next request."""
+    """One keep-alive connection with a key; a broken one is rebuilt on the next request."""
 
     def __init__(self, port: int, key: str, timeout_s: float = 40.0) -> None:
         self._port, self._key, self._timeout_s = port, key, timeout_s
@@ -107,7 +107,7 @@ class System:
 
     def start(self) -> "System":
         """Start and wait until it is ready."""
-        self.data_dir.mkdir(parents=True, exist_ok=True)
+        self.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         with (self.data_dir / "up.out").open("ab") as output:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "app", "up", "--port", str(self.port), "--data-dir", str(self.data_dir)],

@@ -163,7 +163,7 @@ def audit(system: System, sent: Iterable[Sent], opening: dict[str, int]) -> Coun
         counts["accepted" if one.accepted else one.answers[0][1]] += 1
         assert len({answer for _, answer in one.answers}) == 1, f"answers differ: {one}"
         assert all((status in (200, 201)) == one.accepted for status, _ in one.answers), one
-        assert sum(status == 201 for status, _ in one.answers) <= 1, f"accepted anew: {one}"
+        assert sum(status == 201 for status, _ in one.answers) <= 1, f"accepted again: {one}"
         if not one.unknown and one.accepted:
             assert one.answers[0][0] == 201, f"a first answer that claims to be a replay: {one}"
     _audit_ledger(system, sent)

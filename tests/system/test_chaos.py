@@ -1,5 +1,6 @@
 """kill −9 in the middle of load: everything acknowledged is posted exactly once, within seconds, without help."""
 
+import json
 import os
 from collections.abc import Callable
 
@@ -103,6 +104,11 @@ def test_a_cache_that_lost_everything_is_filled_from_the_ledger_and_creates_no_m
     assert client.pay(payment("emptied-0", "emptied-1", 1_000), prefer="wait=30").body["status"] == "posted"
     client.close()
     system.wait_posted()
+    report = json.loads(system.run("reconcile", "--full", "--json", check=1).stdout)
+    assert [(one["kind"], one["figures"]["reason"]) for one in report["breaks"]] == [
+        ("cache_lost", "the cache is empty")
+    ]
+    system.run("reconcile", "--accept-losses", "a test emptied it", check=0)
     system.prove()
 
 

@@ -11,7 +11,7 @@ import pytest
 from app.command_line import PROJECT
 from tests.servers import CACHE_PROGRAM, POSTGRES_PROGRAMS
 
-RULES = ("tests/cache", "tests/ledger/test_posting.py", "tests/services/test_machine.py")
+RULES = ("tests/cache", "tests/ledger/test_posting.py", "tests/services/test_payments_machine.py")
 """What rests on the servers most: the scripts, the schema and its statements, and both together under random steps."""
 
 

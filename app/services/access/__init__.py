@@ -1,1 +1,1 @@
-"""Access: who may call what."""
+"""Access: who may do what."""

@@ -1,4 +1,4 @@
-"""API keys: making, checking, revoking."""
+"""API keys: creating and checking them, and the scopes that they grant."""
 
 from __future__ import annotations
 
@@ -18,16 +18,17 @@ if TYPE_CHECKING:
 
 KEY_PREFIX = "hf"
 RECHECK_S = 5.0
-"""How long a checked key is trusted before the books are asked again; a revocation takes effect within this time.
+"""How long a checked key is trusted before the ledger is asked again; a revocation takes effect within this time.
 
-While the books are out of reach it stays trusted: payments do not need them, and a revocation could not be written.
+While the ledger is out of reach the key stays trusted: payments do not need the ledger, and a revocation could not be
+written to it.
 """
 
 CHECK_DEADLINE_S = 2.0
 """Far more than a look-up takes, and less than a client's patience."""
 
 CHECKS_AT_ONCE = 4
-"""A key is looked up once in RECHECK_S: few threads suffice."""
+"""A key is looked up once in RECHECK_S, so a few threads are enough."""
 
 REMEMBERED_KEYS = 10_000
 
@@ -44,27 +45,27 @@ class Scope(StrEnum):
 
 @dataclass(slots=True, frozen=True)
 class Caller:
-    """Who asks: the key's id, which the books record as the actor, and its scopes."""
+    """Who asks: the key's id, which the ledger records as the actor, and its scopes."""
 
     key_id: str
     scopes: frozenset[str]
 
     def may(self, scope: Scope) -> bool:
-        """Whether the key carries a scope; `admin` carries all, `accounts:write` that for journals too."""
+        """Whether the key has a scope. `admin` includes every scope, and `accounts:write` includes `journals:write`."""
         if scope is Scope.JOURNALS_WRITE and Scope.ACCOUNTS_WRITE in self.scopes:
             return True
         return scope in self.scopes or Scope.ADMIN in self.scopes
 
 
 def create_key(ledger: LedgerApiKeys, name: str, scopes: list[Scope], actor: str) -> str:
-    """Make a key and return its only copy: `hf_<key id>_<secret>`."""
+    """Create a key and return its only copy: `hf_<key id>_<secret>`."""
     key_id, secret = secrets.token_hex(6), secrets.token_urlsafe(32)
     ledger.add(key_id, name, _hash(secret), [scope.value for scope in scopes], actor)
     return f"{KEY_PREFIX}_{key_id}_{secret}"
 
 
 class Gatekeeper:
-    """Checks keys, and remembers those it has checked for a few seconds."""
+    """Checks keys, and trusts each key that it has checked for a few seconds."""
 
     def __init__(self, ledger: LedgerApiKeys, monotonic: Callable[[], float]) -> None:
         self._ledger = ledger
@@ -72,8 +73,13 @@ class Gatekeeper:
         self._checked: dict[str, tuple[Caller, float]] = {}
         self._checks = ThreadPoolExecutor(CHECKS_AT_ONCE, thread_name_prefix="key-check")
 
+    def remembers(self, key: str) -> bool:
+        """Whether `caller` answers this key at once, without a look into the ledger."""
+        remembered = self._checked.get(key)
+        return remembered is not None and remembered[1] > self._monotonic()
+
     def caller(self, key: str) -> Caller | None:
-        """The caller behind a key; None for one that is unknown, wrong or revoked."""
+        """The caller whom a key stands for; None if the key is unknown, wrong or revoked."""
         now = self._monotonic()
         remembered = self._checked.get(key)
         if remembered is not None and remembered[1] > now:
@@ -83,7 +89,7 @@ class Gatekeeper:
         except LedgerUnavailable:
             if remembered is None:
                 raise
-            caller = remembered[0]  # nobody can have revoked it in books that nobody reaches; payments go on
+            caller = remembered[0]  # it cannot have been revoked meanwhile; payments go on
         if caller is None:
             self._checked.pop(key, None)
         else:
@@ -93,11 +99,11 @@ class Gatekeeper:
         return caller
 
     def _check_in_time(self, key: str) -> Caller | None:
-        """Ask the books, but not for ever: books that are frozen give no answer and no error."""
+        """Ask the ledger, but not for ever: a database that hangs gives neither answer nor error."""
         try:
             return self._checks.submit(self._check, key).result(CHECK_DEADLINE_S)
         except TimeoutError as error:
-            raise LedgerUnavailable(f"the books did not check a key within {CHECK_DEADLINE_S} s") from error
+            raise LedgerUnavailable(f"the ledger did not check a key within {CHECK_DEADLINE_S} s") from error
 
     def _check(self, key: str) -> Caller | None:
         prefix, _, rest = key.partition("_")

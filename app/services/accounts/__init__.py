@@ -1,1 +1,1 @@
-"""Accounts: opening and changing them, their facts in every process, and bringing them into the cache."""
+"""Accounts: opening and changing them, sharing their facts with every process, and loading them into the cache."""

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True, frozen=True)
 class AccountRequest:
-    """An account as asked for. `overdraft_limit_minor` in minor units; None is no floor."""
+    """An account as requested. `overdraft_limit_minor` is in minor units; None means no floor."""
 
     account_id: str
     entity_id: str
@@ -39,7 +39,7 @@ class Accounts:
         self._assets = assets
 
     def create(self, request: AccountRequest, actor: str) -> tuple[Account, bool] | Refusal:
-        """Open an account; returns it and whether it is new. The same again is no error, another content is."""
+        """Open an account; returns it and whether it is new. A repeat is fine; one with another content is refused."""
         refusal = _check(request)
         if refusal is not None:
             return refusal
@@ -54,7 +54,7 @@ class Accounts:
         return account, created
 
     def get(self, account_id: str) -> Account | None:
-        """One account; None where there is none."""
+        """One account; None if there is none."""
         return self._register.get(account_id)
 
     def page(self, *, limit: int, after: str | None, entity_id: str | None, currency_code: str | None) -> list[Account]:
@@ -63,7 +63,7 @@ class Accounts:
 
 
 def _differs(ours: object, theirs: object) -> bool:
-    """Whether two values of a field differ; metadata by its JSON, for Python takes `true` and 1 for the same.
+    """Whether two values of a field differ. Metadata is compared as JSON: to Python, `true` and 1 are equal.
 
     Empty metadata and none mean the same.
     """

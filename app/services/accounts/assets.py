@@ -1,4 +1,4 @@
-"""Assets: what accounts may be kept in, by ISO 4217 or by registration."""
+"""Assets: the currencies of ISO 4217, and other assets that are registered, in which accounts may be kept."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Assets:
         self._iso = iso
 
     def get(self, currency_code: str) -> Asset | None:
-        """One asset; None where the code is unknown, or has no minor units in ISO 4217."""
+        """One asset; None if the code is unknown, or has no minor units in ISO 4217."""
         return self._register.get(currency_code) or self._iso.get(currency_code)
 
     def register(self, wanted: Asset, actor: str) -> tuple[Asset, bool] | Refusal:

@@ -16,20 +16,18 @@ from typing import TYPE_CHECKING, Any
 from app.domain.account_changes import (
     AccountChange,
     AccountPatch,
-    Remainder,
     UnfinishedChange,
-    account_not_empty,
     changed_fields,
     changes_facts,
-    needs_quiet,
+    needs_freeze,
     refuse_change,
     refuse_stale,
 )
-from app.domain.account_refusals import account_not_found
+from app.domain.account_refusals import account_not_empty, account_not_found, change_not_confirmed
 from app.domain.accounts import AccountStatus
 from app.domain.errors import ConcurrencyRetryExhausted, Fault
 from app.domain.read_models import Account
-from app.domain.refusals import Refusal, RefusalCode
+from app.domain.refusals import Refusal
 from app.services.accounts.directory import DirectoryPush
 from app.services.accounts.floors import AccountIsCold, CacheFloors
 from app.services.accounts.hydration import Balances
@@ -42,11 +40,11 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-PASSES = 6
-"""A cold account needs a second attempt; more mean that the cache is being lost again and again."""
+ATTEMPTS = 6
+"""A cold account takes a second attempt; more mean that the cache keeps losing the account."""
 
 RECOVERY_ACTOR = "clock"
-"""The actor of what recovery changes."""
+"""The actor recorded for what recovery changes."""
 
 
 class AccountChanges:
@@ -82,9 +80,9 @@ class AccountChanges:
         refusal = refuse_stale(account, changed, patch.expected_version) or refuse_change(account, changed)
         if refusal is not None:
             return refusal
-        if needs_quiet(account, changed, force=patch.force):
+        if needs_freeze(account, changed, force=patch.force):
             return self._change_while_paused(account_id, patch, actor)
-        with self._noted(account_id, patch, actor):
+        with self._recoverable(account_id, patch, actor):
             outcome = self._write(account_id, patch, actor)
             return outcome if isinstance(outcome, Refusal) else self._push(outcome, patch)
 
@@ -110,10 +108,10 @@ class AccountChanges:
     # Writing
 
     @contextmanager
-    def _noted(self, account_id: str, patch: AccountPatch, actor: str) -> Iterator[None]:
-        """Have the ledger know that the limit is being changed, until the cache guards the ledger's floor.
+    def _recoverable(self, account_id: str, patch: AccountPatch, actor: str) -> Iterator[None]:
+        """Note in the ledger that a limit is being changed, until the cache guards the ledger's floor.
 
-        Where a fault or a kill ends the change in between, the note stays, and recovery finds it.
+        If a fault or a kill ends the change in between, the note stays, and recovery finds it.
         """
         if "overdraft_limit_minor" not in patch.fields:
             yield
@@ -132,7 +130,7 @@ class AccountChanges:
 
         `paused_at` is the version at which the account was paused for this change, which must still be so.
         """
-        for _ in range(PASSES):
+        for _ in range(ATTEMPTS):
             try:
                 return self._attempt(account_id, patch, actor, paused_at)
             except AccountIsCold:
@@ -158,7 +156,7 @@ class AccountChanges:
                     change.resume()
                 if not changed:
                     return change.account
-                if paused_at is None and needs_quiet(change.account, changed, force=patch.force):
+                if paused_at is None and needs_freeze(change.account, changed, force=patch.force):
                     raise ConcurrencyRetryExhausted("another change of the account came in between")
                 if "overdraft_limit_minor" in changed:
                     change.lock_balance()
@@ -177,7 +175,7 @@ class AccountChanges:
             raise
 
     def _push(self, account: Account, patch: AccountPatch) -> Account | Refusal:
-        """Tell the cache what the ledger says now; where that fails, the scheduled push does it later."""
+        """Tell the cache what the ledger says now; if that fails, the scheduled push does it later."""
         if not changes_facts(patch.fields):
             return account
         try:
@@ -186,7 +184,7 @@ class AccountChanges:
             self._directory.push()
         except Fault as fault:
             log.warning("change of account %s not pushed, the schedule will: %s", account.account_id, fault)
-            return _refuse_unpushed(account.account_id)
+            return change_not_confirmed(account.account_id)
         return account
 
     # Changing a paused account, of which no intent is pending
@@ -205,7 +203,7 @@ class AccountChanges:
             # Closing answers itself with the number of intents that are still pending.
             if not self._pending.wait_until_none(account_id) and not is_closing:
                 raise ConcurrencyRetryExhausted("pending payments of the account do not reach the ledger")
-            with self._noted(account_id, patch, actor):
+            with self._recoverable(account_id, patch, actor):
                 written = self._write(account_id, patch, actor, paused_at=paused_at)
                 done = not isinstance(written, Refusal)
                 return written if isinstance(written, Refusal) else self._push(written, patch)
@@ -235,7 +233,7 @@ class AccountChanges:
     def _look_before_closing(self, account_id: str) -> Refusal | None:
         """Refuse to close an account that is not empty, before any payment is turned away for it."""
         self._pending.wait_until_none(account_id)
-        for _ in range(PASSES):
+        for _ in range(ATTEMPTS):
             try:
                 with self._ledger.changing(account_id) as change:
                     return self._refuse_not_empty(change)
@@ -254,19 +252,10 @@ class AccountChanges:
         cached = self._cache.accounts.balance(account_id)
         if cached is None:
             raise AccountIsCold
-        left = Remainder(
-            balance_minor=balance_minor,
-            held_minor=cached.funds.held_minor,
-            pending_payments=self._pending.count(account_id),
-            open_authorizations=change.open_authorizations(),
-        )
-        return None if left.is_empty else account_not_empty(account_id, left)
-
-
-def _refuse_unpushed(account_id: str) -> Refusal:
-    return Refusal(
-        RefusalCode.OUTCOME_UNKNOWN,
-        "The change is in the books, but the cache could not be told of it just now; it will be within seconds. "
-        "Repeat the request to be sure: a change made twice is made once.",
-        {"account_id": account_id},
-    )
+        left = {
+            "balance_minor": balance_minor,
+            "held_minor": cached.funds.held_minor,
+            "pending_payments": self._pending.count(account_id),
+            "open_authorizations": change.open_authorizations(),
+        }
+        return account_not_empty(account_id, **left) if any(left.values()) else None

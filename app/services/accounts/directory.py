@@ -1,8 +1,8 @@
-"""The directory: the facts of accounts that a process keeps, never older than a partition allows.
+"""The directory: the account facts that a process keeps in memory, never older than a partition allows.
 
 Every change of an account's facts raises the directory version, in the ledger and then in every partition. The reserve
-script compares it with the version that the caller has, so a freeze takes effect on the very next payment although
-the process keeps the facts.
+script compares that version with the caller's. So a freeze takes effect on the very next payment, although every
+process keeps the facts.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ if TYPE_CHECKING:
 
 
 CAPACITY = 500_000
-"""Accounts that a process keeps, about 150 bytes each; beyond it the directory is emptied."""
+"""Accounts that a process keeps, about 150 bytes each. A directory that grows beyond this is emptied."""
 
 READ_AHEAD = 500
-"""Accounts that a query after a change reads along: some milliseconds once, in place of a query for each."""
+"""Expected accounts that one query reads ahead: some milliseconds once, instead of a query for each account."""
 
 MOST_EXPECTED = 50_000
-"""Accounts that are read along in all; copying their ids takes a few milliseconds."""
+"""Accounts that a new snapshot expects to be asked for; copying their ids takes a few milliseconds."""
 
 
 class DirectorySnapshot:
-    """Facts at least as new as `version`; `expected` accounts are read along with those asked for."""
+    """Facts at least as new as `version`. `expected` accounts are read ahead, with those that are asked for."""
 
     def __init__(
         self, version: int, look_up: Callable[[list[str]], dict[str, AccountFacts]], expected: Iterable[str] = ()
@@ -42,11 +42,11 @@ class DirectorySnapshot:
 
     @property
     def recent(self) -> list[str]:
-        """The accounts that were asked for last, and those still expected."""
+        """The accounts that were asked for last, and those that are still expected."""
         return list(dict.fromkeys([*self._expected, *self._known][-MOST_EXPECTED:]))
 
     def facts(self, account_ids: Collection[str]) -> dict[str, AccountFacts]:
-        """The facts of these accounts; those that do not exist are left out, and asked for again next time."""
+        """The facts of these accounts. An account that does not exist is left out, and looked up again next time."""
         known = self._known
         found = {account_id: known[account_id] for account_id in account_ids if account_id in known}
         if len(found) == len(account_ids):
@@ -70,18 +70,18 @@ class AccountDirectory:
     """The current snapshot of a process."""
 
     def __init__(self, ledger: LedgerAccounts, before_use: Callable[[], None] = lambda: None) -> None:
-        """`before_use` may refuse to work at all; it is called whenever the directory is refreshed."""
+        """`before_use` is called before each refresh, and may raise to stop all work."""
         self._ledger = ledger
         self.look_ups = CoalescedLookUp(ledger.facts)
         self._before_use = before_use
         self._snapshot: DirectorySnapshot | None = None
 
     def snapshot(self) -> DirectorySnapshot:
-        """The snapshot to use for one request, throughout."""
+        """The current snapshot. A request uses the same one throughout."""
         return self._snapshot or self.refresh()
 
     def refresh(self) -> DirectorySnapshot:
-        """Start a new snapshot from the ledger. A request under way keeps the old one, and will be found stale."""
+        """Start a new snapshot from the ledger. A request in progress keeps the old one, and is found stale."""
         self._before_use()
         expected = self._snapshot.recent if self._snapshot else ()
         self._snapshot = DirectorySnapshot(self._ledger.directory_version(), self.look_ups.ask, expected)
@@ -89,7 +89,7 @@ class AccountDirectory:
 
 
 LATEST_CHANGES = 1_000
-"""Accounts whose floors one scheduled push assigns: far more than change while a push can be overdue."""
+"""Accounts whose floors one scheduled push assigns: far more than can change while a push is overdue."""
 
 
 class DirectoryPush:
@@ -102,18 +102,19 @@ class DirectoryPush:
 
     def push(self) -> None:
         """Push the ledger's directory version to all partitions, now."""
-        version = self._ledger.directory_version()
-        self._cache.accounts.open_all(version, self._ledger.last_positions())
+        self._cache.partition_states.push(self._ledger.directory_version())
 
     def run_once(self) -> bool:
-        """Push the version, and the floors, if the version has grown since the last time; returns whether it had.
+        """Push the version, and the floors, if a partition or the last push is behind it; returns whether one was.
 
-        A change pushes itself at once. This is for the few that could not, for instance because their process ended.
+        A change is pushed at once. This is for the few that could not be, for instance because their process ended,
+        and for a cache that has lost the push.
         """
         version = self._ledger.directory_version()
-        if version == self._pushed:
+        in_force = self._cache.partition_states.directory_versions().values()
+        if version == self._pushed and not any(one is not None and one < version for one in in_force):
             return False
-        self._cache.accounts.open_all(version, self._ledger.last_positions())
+        self._cache.partition_states.push(version)
         as_of, floors = self._ledger.floors_changed_last(LATEST_CHANGES)
         for account_id, floor_minor in floors.items():
             self._cache.accounts.limit(account_id, floor_minor, as_of, "assign")

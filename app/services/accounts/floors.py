@@ -1,7 +1,7 @@
-"""Floors in the cache: the limit below which an account cannot be spent, kept at least as strict as the ledger's.
+"""Floors in the cache: the limits below which accounts cannot be spent, kept at least as strict as the ledger's.
 
-A change writes a stricter floor to the cache before the ledger has it, and a looser one after. So at no moment does the
-cache promise what the ledger would refuse.
+A change writes a stricter floor to the cache before the ledger has it, and a looser one afterwards. So the cache never
+promises what the ledger would refuse.
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from app.domain.account_changes import LimitCode, authorizations_hold_nothing, limit_below_promised, limit_below_use
+from app.domain.account_changes import LimitCode
+from app.domain.account_refusals import authorizations_hold_nothing, limit_below_authorizations, limit_below_use
 from app.domain.accounts import floor_of
 from app.domain.errors import Fault
 
@@ -28,7 +29,7 @@ class AccountIsCold(Exception):
 
 
 class CacheFloors:
-    """Changes the floors that the cache guards, while a transaction of the ledger holds the account."""
+    """Changes the floors that the cache guards, while a ledger transaction has locked the account."""
 
     def __init__(self, cache: Cache, ledger: LedgerAccountChanges) -> None:
         self._cache = cache
@@ -37,9 +38,9 @@ class CacheFloors:
     def refuse_limit(self, change: OpenChange, limit_minor: int | None, *, force: bool) -> Refusal | None:
         """Refuse a limit under which the ledger would not take the capture of an authorization that is open now.
 
-        A forced limit may lie above the balance, but not above what is promised of it. A first limit must not meet
-        authorizations for which nothing is held. No intent of the account is pending here, so all that is held on it
-        are open authorizations.
+        A forced limit may leave the balance below the floor, but open authorizations must still fit in. A first limit
+        is refused if there are open authorizations for which nothing is held. No intent of the account is pending here,
+        so everything held on it belongs to open authorizations.
         """
         assert change.account is not None
         account_id = change.account.account_id
@@ -54,24 +55,27 @@ class CacheFloors:
             raise AccountIsCold
         funds = cached.funds
         breaks = funds.held_minor > 0 and funds.balance_minor - funds.held_minor < -limit_minor
-        return limit_below_promised(account_id, limit_minor, funds) if breaks else None
+        if not breaks:
+            return None
+        return limit_below_authorizations(account_id, limit_minor, funds.balance_minor, funds.held_minor, funds.version)
 
     def tighten(self, account_id: str, limit_minor: int | None, version: int, *, force: bool) -> Refusal | None:
-        """Have the cache guard the stricter of the old and the new floor, unless the account's use is beyond it."""
+        """Make the cache guard the stricter of the old and the new floor; refuse if more than that is in use."""
         reply = self._cache.accounts.limit(account_id, floor_of(limit_minor), version, "force" if force else "check")
         if reply.code is LimitCode.COLD:
             raise AccountIsCold
         if reply.code is LimitCode.BELOW_USE:
-            assert reply.funds is not None
+            funds = reply.funds
+            assert funds is not None
             assert limit_minor is not None
-            return limit_below_use(account_id, limit_minor, reply.funds)
+            return limit_below_use(account_id, limit_minor, funds.balance_minor, funds.held_minor, funds.version)
         return None
 
     def restore(self, account_id: str, version: int) -> None:
-        """Put back the ledger's floor after a change that may not have been committed.
+        """Restore the ledger's floor after a change that may not have been committed.
 
-        The lock waits for a commit whose answer was lost. Where this fails too, the cache stays stricter than the
-        ledger until recovery.
+        The lock waits for a commit whose answer was lost. If this fails too, the cache stays stricter than the ledger
+        until recovery.
         """
         try:
             with self._ledger.changing(account_id) as change:
@@ -81,22 +85,22 @@ class CacheFloors:
             log.error("the floor of account %s was not put back: %s", account_id, fault)
 
     def assign(self, account_id: str) -> None:
-        """Have the cache guard the ledger's floor, whoever changed it last; a cold account gets it when it is hydrated.
+        """Make the cache guard the ledger's floor, whoever changed it last; a cold account gets it when it is hydrated.
 
-        The floor counts as of the next directory version: under the lock, no other change can commit that version.
+        The floor is in force as of the next directory version: under the lock, no other change can commit that version.
         """
         with self._ledger.changing(account_id) as change:
             _, floor_minor = change.lock_balance()
             self._cache.accounts.limit(account_id, floor_minor, change.next_directory_version(), "assign")
 
     def recover(self, left: UnfinishedChange, actor: str) -> None:
-        """Assign the ledger's floor after a change that broke off, and record it where the cache had another.
+        """Assign the ledger's floor after a change that broke off, and record it if the cache had another.
 
-        A change that is still under way holds the lock, so this sees what it commits.
+        A change that is still in progress holds the lock, so this sees what it commits.
         """
         with self._ledger.changing(left.account_id) as change:
             _, floor_minor = change.lock_balance()
             reply = self._cache.accounts.limit(left.account_id, floor_minor, change.next_directory_version(), "assign")
             if reply.funds is not None and reply.funds.floor_minor != floor_minor:
                 figures = {"cache_floor_minor": reply.funds.floor_minor, "ledger_floor_minor": floor_minor}
-                change.record_mended({**figures, "begun_by": left.actor}, actor)
+                change.record_floor_recovery({**figures, "begun_by": left.actor}, actor)

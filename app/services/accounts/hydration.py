@@ -1,4 +1,4 @@
-"""Reading balances from the cache, and hydrating cold accounts: bringing them from the ledger into the cache."""
+"""Reading balances from the cache, and hydrating cold accounts: loading them from the ledger into the cache."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from app.ledger.accounts import LedgerAccounts
 
 
-PASSES = 10
-"""A settle between reading the ledger and hydrating needs another pass; ten in a row mean a fault."""
+ATTEMPTS = 10
+"""A settlement between reading the ledger and hydrating costs another attempt; ten in a row mean a fault."""
 
 
 @dataclass(slots=True)
@@ -39,7 +39,7 @@ class Balances:
         self.hydrations = CoalescedLookUp(self._hydrate)
 
     def get(self, account_id: str) -> AccountBalance | None:
-        """The balance of an account; None where there is no such account."""
+        """The balance of an account; None if there is no such account."""
         facts = self._directory.snapshot().facts([account_id]).get(account_id)
         if facts is None:
             return None
@@ -47,15 +47,15 @@ class Balances:
         return AccountBalance(facts, cached)
 
     def hydrate(self, account_ids: Sequence[str]) -> list[CachedBalance]:
-        """Bring existing accounts into the cache, together with those that other threads ask for at the same time."""
+        """Load existing accounts into the cache, together with those that other threads ask for at the same time."""
         hydrated = self.hydrations.ask(account_ids)
         return [hydrated[account_id] for account_id in account_ids]
 
     def _hydrate(self, account_ids: Sequence[str]) -> dict[str, CachedBalance]:
-        """The placeholder comes first: see `lua/hydrate.lua`."""
-        self._cache.accounts.place_holder(account_ids)
+        """Load accounts. The placeholders come first, so that no settlement is missed; `lua/hydrate.lua` says how."""
+        self._cache.accounts.set_placeholders(account_ids)
         hydrated: dict[str, CachedBalance] = {}
-        for _ in range(PASSES):
+        for _ in range(ATTEMPTS):
             behind = [account_id for account_id in account_ids if account_id not in hydrated]
             if not behind:
                 return hydrated

@@ -10,10 +10,10 @@ if TYPE_CHECKING:
 
 
 PATIENCE_S = 5.0
-"""How long a change of an account waits for its pending intents to be posted: milliseconds while a drain runs."""
+"""How long a change waits for the account's pending intents to be posted: milliseconds while a drain runs."""
 
-LOOK_S = 0.01
-"""Between two looks; about one round of a drain."""
+POLL_S = 0.01
+"""The pause between two looks: about one round of a drain."""
 
 
 class PendingIntents:
@@ -25,12 +25,12 @@ class PendingIntents:
         self._sleep = sleep
 
     def wait_until_none(self, account_id: str) -> bool:
-        """Wait until no intent in any outbox touches the account; False where PATIENCE_S was too short."""
+        """Wait until no intent in any outbox touches the account; returns False if PATIENCE_S passes first."""
         give_up = self._monotonic() + PATIENCE_S
         while self.count(account_id):
             if self._monotonic() >= give_up:
                 return False
-            self._sleep(LOOK_S)
+            self._sleep(POLL_S)
         return True
 
     def count(self, account_id: str) -> int:

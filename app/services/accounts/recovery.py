@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 PATIENCE_S = 60.0
-"""Far longer than a change takes, so that none is undone while it is under way. If one were, it would be refused."""
+"""Far longer than a change takes, so none is undone while in progress. If one were, it would be refused."""
 
 
 class ChangeRecovery:
@@ -27,7 +27,7 @@ class ChangeRecovery:
         self._patience_s = patience_s
 
     def run_once(self) -> int:
-        """Finish what has been unfinished for too long; returns how many. The next sweep finds again what fails."""
+        """Finish changes that are unfinished for too long; returns how many. The next sweep retries those that fail."""
         recovered = 0
         for left in self._ledger.unfinished(self._patience_s):
             try:

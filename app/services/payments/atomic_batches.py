@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 from app.domain.payment import PaymentRequest
 from app.domain.payment_checks import prepare
+from app.domain.payment_refusals import batch_crosses_partitions, insufficient_funds, linked_payment_failed
 from app.domain.refusals import Refusal, RefusalCode
-from app.domain.reservations import Elsewhere, Failed, ReserveCode, ReserveItem, Stale
+from app.domain.reservations import EarlierClaims, Failed, ReserveCode, ReserveItem, Stale
 from app.services.payments.decide import Decider, NotReady
 from app.services.payments.outcomes import Accepted, Outcome, Outcomes
 from app.services.payments.submit import accounts_of
@@ -20,15 +21,15 @@ if TYPE_CHECKING:
     from app.services.accounts.directory import DirectorySnapshot
 
 
-Wanted = PaymentRequest | Refusal
+RequestOrRefusal = PaymentRequest | Refusal
 """A payment of a batch, or why it could not be read."""
 
-Failure = tuple[int, Refusal]
+IndexedRefusal = tuple[int, Refusal]
 """Which payment of an atomic batch failed, and why."""
 
 
 class AtomicBatches:
-    """Decides batches of which one guarded account's partition can decide everything."""
+    """Decides atomic batches. A batch has its guarded accounts in one partition, where one script call decides it."""
 
     def __init__(
         self,
@@ -45,7 +46,7 @@ class AtomicBatches:
         self._wake = wake
         self._new_group_id = new_group_id
 
-    def submit(self, wanted: Sequence[Wanted], actor: str, *, dry_run: bool = False) -> list[Outcome]:
+    def submit(self, wanted: Sequence[RequestOrRefusal], actor: str, *, dry_run: bool = False) -> list[Outcome]:
         """Decide payments all or none.
 
         If one fails nothing is written, not even a refusal: its external ids stay free, and the same batch may be
@@ -55,7 +56,7 @@ class AtomicBatches:
         return self._decider.decide(lambda snapshot: self._attempt(wanted, actor, snapshot, dry_run=dry_run))
 
     def _attempt(
-        self, wanted: Sequence[Wanted], actor: str, snapshot: DirectorySnapshot, *, dry_run: bool
+        self, wanted: Sequence[RequestOrRefusal], actor: str, snapshot: DirectorySnapshot, *, dry_run: bool
     ) -> list[Outcome]:
         account_ids = accounts_of([one for one in wanted if isinstance(one, PaymentRequest)])
         prepared = self._prepare(wanted, snapshot.facts(account_ids), actor)
@@ -78,9 +79,9 @@ class AtomicBatches:
         return [answers[index] for index in range(len(wanted))]
 
     def _prepare(
-        self, wanted: Sequence[Wanted], facts: Mapping[str, AccountFacts], actor: str
+        self, wanted: Sequence[RequestOrRefusal], facts: Mapping[str, AccountFacts], actor: str
     ) -> list[ReserveItem | Outcome]:
-        """Each payment as an item to decide, or its refusal, or the earlier answer where its account is barred now."""
+        """Each payment as an item to decide, its refusal, or its earlier answer if its account is barred by now."""
         group_id = self._new_group_id()
         prepared: list[ReserveItem | Outcome] = []
         for request in wanted:
@@ -96,7 +97,7 @@ class AtomicBatches:
 
     def _reserve(
         self, partition: int, items: Sequence[ReserveItem], directory_version: int, *, dry_run: bool
-    ) -> list[Outcome] | Failure:
+    ) -> list[Outcome] | IndexedRefusal:
         """Decide all payments in one script call."""
         groups = [(partition, items)]
         reservations = self._cache.reservations
@@ -119,7 +120,7 @@ class AtomicBatches:
             for item, decision in zip(items, reply.decisions, strict=True)
         ]
 
-    def _reused_elsewhere(self, items: Sequence[ReserveItem], elsewhere: Elsewhere) -> Failure | None:
+    def _reused_elsewhere(self, items: Sequence[ReserveItem], elsewhere: EarlierClaims) -> IndexedRefusal | None:
         """The first payment whose external id another partition has seen with other content."""
         for index, item in enumerate(items):
             first_partition = elsewhere.get((item.intent.entity_id, item.intent.external_id))
@@ -129,45 +130,36 @@ class AtomicBatches:
                     return index, refusal
         return None
 
-    def _failure(self, partition: int, items: Sequence[ReserveItem], failed: Failed) -> Failure:
+    def _failure(self, partition: int, items: Sequence[ReserveItem], failed: Failed) -> IndexedRefusal:
         item, decision = items[failed.index], failed.decision
         if decision.code is ReserveCode.COLD:
             raise NotReady(cold_account_ids={one.intent.guarded_account_id for one in items})
         refusal = self._outcomes.of_decision(partition, item, decision, None)
         assert isinstance(refusal, Refusal)
-        if decision.code is ReserveCode.INSUFFICIENT_FUNDS and decision.funds is not None:
-            available_minor, account_id = decision.funds.available_minor, item.intent.guarded_account_id
-            detail = (
-                f"Account {account_id!r} has {available_minor} available at this point of the batch, the payment needs "
-                f"{item.intent.hold_minor}. Nothing of the batch was recorded; it may be sent again."
+        if refusal.code is RefusalCode.INSUFFICIENT_FUNDS and decision.funds is not None:
+            refusal = insufficient_funds(
+                item.intent.guarded_account_id,
+                decision.funds.available_minor,
+                item.intent.hold_minor,
+                refusal.figures,
+                moment=" at this point of the batch",
+                advice="Nothing of the batch was recorded; it may be sent again.",
             )
-            refusal = replace(refusal, detail=detail)
         return failed.index, refusal
 
 
 def _linked_failure(count: int, failed_index: int, refusal: Refusal) -> list[Outcome]:
     """The answers of an atomic batch of `count` payments of which one failed."""
-    named: dict[str, object] = {"failed_index": failed_index}
-    linked = Refusal(
-        RefusalCode.LINKED_PAYMENT_FAILED,
-        f"Nothing was moved: payment {failed_index} of the atomic batch failed ({refusal.code.value}).",
-        {**named, "failed_code": refusal.code.value},
-    )
-    outcomes: list[Outcome] = [linked] * count
-    outcomes[failed_index] = replace(refusal, figures={**refusal.figures, **named})
+    outcomes: list[Outcome] = [linked_payment_failed(failed_index, refusal.code.value)] * count
+    outcomes[failed_index] = replace(refusal, figures={**refusal.figures, "failed_index": failed_index})
     return outcomes
 
 
 def _refused(prepared: Sequence[ReserveItem | Outcome], partitions: Collection[int]) -> list[Outcome] | None:
-    """The answers of a batch that the script need not see, because its checks refuse it; None where it must decide."""
+    """The answers to a batch that is refused before the script is called; None if the script must decide."""
     for index, one in enumerate(prepared):
         if isinstance(one, Refusal):
             return _linked_failure(len(prepared), index, one)
     if len(partitions) <= 1:
         return None
-    crossing = Refusal(
-        RefusalCode.BATCH_CROSSES_PARTITIONS,
-        "The guarded accounts of these payments lie in different partitions, so no single check can decide them all or "
-        "none. Payments out of one account always lie together; several accounts can be moved at once by a journal.",
-    )
-    return [crossing] * len(prepared)
+    return [batch_crosses_partitions()] * len(prepared)

@@ -7,11 +7,20 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from app.domain.authorizations import Authorization, AuthorizationState, authorization_not_found, refuse_concluded
+from app.domain.authorizations import Authorization, AuthorizationState
 from app.domain.errors import ConcurrencyRetryExhausted
 from app.domain.payment import Intent, Kind, OutboxPosition, parse_payment_id
+from app.domain.payment_refusals import (
+    amount_not_positive,
+    authorization_concluded,
+    authorization_not_due,
+    authorization_not_found,
+    capture_exceeds_authorization,
+    ledger_backlogged,
+    posting_retries_exhausted,
+)
 from app.domain.posting_plan import authorization_of
-from app.domain.refusals import Refusal, RefusalCode
+from app.domain.refusals import Refusal
 from app.domain.reservations import ConcludeCode, ConcludeReply, Conclusion, Stale
 from app.domain.timestamps import to_milliseconds
 from app.services.payments.decide import Decider, NotReady
@@ -31,10 +40,11 @@ _KIND = {
 }
 
 EXPIRED_AT_ONCE = 5_000
-"""Authorizations in one sweep: far more than a drain leaves pending, because what is not posted is found again."""
+"""Authorizations in one sweep. The ledger lists an authorization as due until its expiry is posted, so the limit is far
+above what a drain leaves pending: those listed again never crowd out the others."""
 
 CLOCK = "clock"
-"""The actor of an expiry."""
+"""The actor recorded for an expiry."""
 
 
 @dataclass(slots=True)
@@ -75,14 +85,9 @@ class Authorizations:
             return authorization_not_found(payment_id)
         amount = authorization.amount_minor if amount_minor is None else amount_minor
         if amount <= 0:
-            figures = {"amount_minor": amount}
-            return Refusal(RefusalCode.AMOUNT_NOT_POSITIVE, "amount_minor must be greater than zero.", figures)
+            return amount_not_positive(amount)
         if amount > authorization.amount_minor:
-            return Refusal(
-                RefusalCode.CAPTURE_EXCEEDS_HOLD,
-                f"{amount} is more than the {authorization.amount_minor} that were authorized.",
-                {"payment_id": payment_id, "amount_minor": amount, "authorized_minor": authorization.amount_minor},
-            )
+            return capture_exceeds_authorization(payment_id, amount, authorization.amount_minor)
         return self._conclude(authorization, AuthorizationState.CAPTURED, amount, actor)
 
     def void(self, payment_id: str, actor: str) -> Concluded | Refusal:
@@ -95,7 +100,7 @@ class Authorizations:
         )
 
     def expire_due(self, now: datetime) -> int:
-        """Release the authorizations whose time is over; returns how many. The cache's clock decides."""
+        """Expire the authorizations that are due; returns how many. The cache's clock has the last word."""
         released = 0
         for authorization in self._ledger.due(now, EXPIRED_AT_ONCE):
             try:
@@ -109,25 +114,13 @@ class Authorizations:
         """Wait until the ledger has the conclusion, or `seconds` are over."""
         answer = self._durable_wait.wait(concluded.outbox_position, seconds)
         concluded.turned_away = answer is Answer.FULL
+        authorization = concluded.authorization
         if answer is Answer.EXHAUSTED:
-            return Refusal(
-                RefusalCode.CONCURRENCY_RETRY_EXHAUSTED,
-                "It is accepted, but the books could not lock the accounts within the bounded retries; it will post "
-                "once they are free.",
-                {
-                    "payment_id": concluded.authorization.payment_id,
-                    "payment_status": concluded.authorization.state.value,
-                },
-            )
+            return posting_retries_exhausted(authorization.payment_id, authorization.state.value)
         if answer in (Answer.POSTED, Answer.CHECK):
-            stored = self._ledger.get(concluded.authorization.payment_id)
-            if stored is not None and stored.state not in (
-                AuthorizationState.AUTHORIZED,
-                concluded.authorization.state,
-            ):
-                return self._outcomes.rejection(
-                    concluded.outbox_position, concluded.authorization, replayed=concluded.replayed
-                )
+            stored = self._ledger.get(authorization.payment_id)
+            if stored is not None and stored.state not in (AuthorizationState.AUTHORIZED, authorization.state):
+                return self._outcomes.rejection(concluded.outbox_position, authorization, replayed=concluded.replayed)
             concluded.in_ledger = stored is not None and stored.state is not AuthorizationState.AUTHORIZED
         return concluded
 
@@ -178,14 +171,14 @@ class Authorizations:
             if reply.wake:
                 self._wake()
             end = OutboxPosition(outbox_position.partition, reply.conclusion.stream_id)
+            self._outcomes.acknowledged.add(end)
             return Concluded(authorization.concluded_as(state, amount_minor, end), end, replayed=False)
         if reply.code is ConcludeCode.EXPIRED:
-            return refuse_concluded(authorization.payment_id, AuthorizationState.EXPIRED)
+            return authorization_concluded(authorization.payment_id, AuthorizationState.EXPIRED)
         if reply.code is ConcludeCode.BACKLOGGED:
-            detail = "More payments wait for the books than the configured limit; nothing was moved. Retry."
-            return Refusal(RefusalCode.LEDGER_BACKLOGGED, detail, {"payment_id": authorization.payment_id})
+            return ledger_backlogged({"payment_id": authorization.payment_id})
         if reply.code is ConcludeCode.NOT_DUE:
-            return Refusal(RefusalCode.HOLD_NOT_FOUND, "It is not due yet.", {"payment_id": authorization.payment_id})
+            return authorization_not_due(authorization.payment_id)
         return self._concluded_before(
             authorization, outbox_position, state, amount_minor, reply.conclusion or self._in_ledger(authorization)
         )
@@ -198,16 +191,16 @@ class Authorizations:
         amount_minor: int,
         earlier: Conclusion | None,
     ) -> Concluded | Refusal:
-        """The answer to a second conclusion: the first answer again if it asks for the same, else a refusal."""
+        """The answer to a second conclusion: the first answer again if both ask for the same, otherwise a refusal."""
         if earlier is None:
             return authorization_not_found(authorization.payment_id)
         if earlier.state is not state or earlier.captured_minor != amount_minor:
-            return refuse_concluded(authorization.payment_id, earlier.state)
+            return authorization_concluded(authorization.payment_id, earlier.state)
         end = OutboxPosition(outbox_position.partition, earlier.stream_id)
         return Concluded(authorization.concluded_as(state, amount_minor, end), end, replayed=True)
 
     def _in_ledger(self, authorization: Authorization) -> Conclusion | None:
-        """How it ended by the ledger: the cache forgets after the idempotency window."""
+        """How the authorization ended, as the ledger has it; the cache forgets this after the idempotency window."""
         stored = self._ledger.get(authorization.payment_id)
         end = parse_payment_id(stored.concluded_by) if stored and stored.concluded_by else None
         if stored is None or end is None:

@@ -1,8 +1,8 @@
-"""Coalescing: requests of several threads share one round trip, to the cache or to the ledger.
+"""Coalescing: callers in several threads share one round trip, to the cache or to the ledger.
 
-A round trip has costs of its own: system calls, changes of thread, and the cache's wait for its disk. Callers that
-share it share them. If no call is in flight, a request sends its own immediately, so nobody waits for company. Requests
-that arrive during a call queue up; when it ends, the first of them makes the next call for all that are queued.
+A round trip has costs of its own: system calls, thread switches, and the cache's wait for its disk. Callers that share
+it share these costs. If no call is in flight, a caller sends its own request immediately, so nobody waits for company.
+Requests that arrive during a call queue up. When it ends, the first of them makes the next call for all in the queue.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from app.domain.errors import Fault, OutcomeUnknown
-from app.domain.reservations import Elsewhere, ReserveItem, ReserveReply, Stale
+from app.domain.reservations import EarlierClaims, ReserveItem, ReserveReply, Stale
 
 if TYPE_CHECKING:
     from app.cache.cache import Cache
@@ -23,19 +23,19 @@ if TYPE_CHECKING:
 PAYMENTS_PER_CALL = 100
 """A script blocks the server: this many payments keep a call near a millisecond."""
 
-Wish = TypeVar("Wish")
+Request = TypeVar("Request")
 Answer = TypeVar("Answer")
 
 
-class _Turn(Generic[Wish, Answer]):
-    """One caller in the queue: what it asks for, and its answer once there is one."""
+class _Caller(Generic[Request, Answer]):
+    """One caller in the queue: its request, and its answer once there is one."""
 
-    __slots__ = ("_bell", "answer", "error", "leads", "wish")
+    __slots__ = ("_bell", "answer", "error", "leads", "request")
 
     answer: Answer
 
-    def __init__(self, wish: Wish, *, leads: bool) -> None:
-        self.wish = wish
+    def __init__(self, request: Request, *, leads: bool) -> None:
+        self.request = request
         self.leads = leads
         self.error: BaseException | None = None
         self._bell = Lock()
@@ -59,25 +59,30 @@ class _Turn(Generic[Wish, Answer]):
             raise OutcomeUnknown("the thread that made the shared call ended before it was done") from None
 
 
-class Coalescer(Generic[Wish, Answer]):
-    """Turns requests of many threads into fewer calls, one at a time, in the order of arrival.
+class Coalescer(Generic[Request, Answer]):
+    """Turns the requests of many threads into fewer calls, one at a time, in the order of arrival.
 
-    A fault goes to every caller of its call. Any other error is a defect that one request may have caused, so all are
-    repeated one by one, and only the caller of that one sees it; `call` must therefore be safe to repeat.
+    A fault goes to every caller that shared the call. Any other error is a defect that a single request may have
+    caused. So each request is then repeated by itself, and only the one at fault gets the error. `call` must therefore
+    be safe to repeat.
     """
 
     def __init__(
-        self, call: Callable[[list[Wish]], Sequence[Answer]], together: Callable[[Wish, Wish], bool], *, most: int
+        self,
+        call: Callable[[list[Request]], Sequence[Answer]],
+        together: Callable[[Request, Request], bool],
+        *,
+        most: int,
     ) -> None:
-        """`call` takes up to `most` wishes and gives one answer for each.
+        """`call` takes up to `most` requests and returns one answer for each.
 
-        A wish joins a call only where it goes `together` with the first one.
+        A request joins a call only if it may go `together` with the call's first one.
         """
         self._call = call
         self._together = together
         self._most = most
         self._lock = Lock()
-        self._queue: deque[_Turn[Wish, Answer]] = deque()
+        self._queue: deque[_Caller[Request, Answer]] = deque()
         self._is_led = False
 
     @property
@@ -85,49 +90,52 @@ class Coalescer(Generic[Wish, Answer]):
         """How many callers wait for a later call than the one in flight."""
         return len(self._queue)
 
-    def ask(self, wish: Wish) -> Answer:
-        """The answer to one wish, given alone or together with others."""
+    def ask(self, request: Request) -> Answer:
+        """The answer to a request, which may share its call with others; raises what the call raised."""
         with self._lock:
-            turn: _Turn[Wish, Answer] = _Turn(wish, leads=not self._is_led)
+            caller: _Caller[Request, Answer] = _Caller(request, leads=not self._is_led)
             self._is_led = True
-            self._queue.append(turn)
-        if not turn.leads:
-            turn.wait()
-        if turn.leads:
+            self._queue.append(caller)
+        if not caller.leads:
+            caller.wait()
+        if caller.leads:
             self._lead()
-        return turn.result()
+        return caller.result()
 
     def _lead(self) -> None:
-        turns = self._next()
+        callers = self._next()
         try:
-            self._serve(turns)
+            self._serve(callers)
         finally:
             self._hand_over()
-            for turn in turns[1:]:
-                turn.ring()
+            for caller in callers[1:]:
+                caller.ring()
 
-    def _next(self) -> list[_Turn[Wish, Answer]]:
-        """The turns of the next call; the first is the leader's own."""
+    def _next(self) -> list[_Caller[Request, Answer]]:
+        """The callers that share the next call; the first is its leader."""
         with self._lock:
-            turns = [self._queue.popleft()]
-            while self._queue and len(turns) < self._most and self._together(turns[0].wish, self._queue[0].wish):
-                turns.append(self._queue.popleft())
-            return turns
+            callers = [self._queue.popleft()]
+            first = callers[0].request
+            while self._queue and len(callers) < self._most and self._together(first, self._queue[0].request):
+                callers.append(self._queue.popleft())
+            return callers
 
-    def _serve(self, turns: list[_Turn[Wish, Answer]]) -> None:
+    def _serve(self, callers: list[_Caller[Request, Answer]]) -> None:
+        """Make one call for these callers, and note its answers or its error."""
         try:
-            answers = self._call([turn.wish for turn in turns])
-            for turn, answer in zip(turns, answers, strict=True):
-                turn.answer = answer
+            answers = self._call([caller.request for caller in callers])
+            for caller, answer in zip(callers, answers, strict=True):
+                caller.answer = answer
         except Exception as error:
-            if len(turns) > 1 and not isinstance(error, Fault):
-                for turn in turns:
-                    self._serve([turn])
+            if len(callers) > 1 and not isinstance(error, Fault):
+                for caller in callers:
+                    self._serve([caller])
                 return
-            for turn in turns:
-                turn.error = error
+            for caller in callers:
+                caller.error = error
 
     def _hand_over(self) -> None:
+        """Let the first caller in the queue lead the next call."""
         with self._lock:
             self._is_led = bool(self._queue)
             if self._queue:
@@ -136,7 +144,7 @@ class Coalescer(Generic[Wish, Answer]):
 
 
 @dataclass(slots=True)
-class _Single:
+class _SinglePayment:
     """One payment to decide, checked against this version of the directory."""
 
     partition: int
@@ -145,11 +153,11 @@ class _Single:
 
 
 class CoalescedReserve:
-    """`Reservations.reserve` for single payments, those of many threads in one round trip."""
+    """`Reservations.reserve` for single payments; those of many threads share a round trip."""
 
     def __init__(self, cache: Cache) -> None:
         self._cache = cache
-        self._coalescer = Coalescer(self._decide, _know_the_same, most=PAYMENTS_PER_CALL)
+        self._coalescer = Coalescer(self._decide, _share_a_directory_version, most=PAYMENTS_PER_CALL)
 
     @property
     def waiting(self) -> int:
@@ -158,11 +166,11 @@ class CoalescedReserve:
 
     def reserve(
         self, partition: int, item: ReserveItem, directory_version: int
-    ) -> tuple[ReserveReply | Stale, Elsewhere]:
+    ) -> tuple[ReserveReply | Stale, EarlierClaims]:
         """Decide one payment; also returns the claims of its external id that another partition made before."""
-        return self._coalescer.ask(_Single(partition, item, directory_version))
+        return self._coalescer.ask(_SinglePayment(partition, item, directory_version))
 
-    def _decide(self, singles: list[_Single]) -> list[tuple[ReserveReply | Stale, Elsewhere]]:
+    def _decide(self, singles: list[_SinglePayment]) -> list[tuple[ReserveReply | Stale, EarlierClaims]]:
         by_partition: dict[int, list[int]] = {}
         for index, single in enumerate(singles):
             by_partition.setdefault(single.partition, []).append(index)
@@ -174,8 +182,8 @@ class CoalescedReserve:
         return [(answers[index], elsewhere) for index in range(len(singles))]
 
 
-def _know_the_same(one: _Single, other: _Single) -> bool:
-    """Whether two payments were checked against the same directory, for a call names one version of it."""
+def _share_a_directory_version(one: _SinglePayment, other: _SinglePayment) -> bool:
+    """Whether two payments may share a call: a call names one directory version, so both must be checked against it."""
     return one.directory_version == other.directory_version
 
 
@@ -187,11 +195,11 @@ def _parts(reply: ReserveReply | Stale, count: int) -> list[ReserveReply | Stale
 
 
 class CoalescedLookUp(Generic[Answer]):
-    """A look-up of accounts, those of many threads in one query."""
+    """A look-up of accounts; the look-ups of many threads share a query."""
 
     def __init__(self, look_up: Callable[[list[str]], dict[str, Answer]]) -> None:
         self._look_up = look_up
-        self._coalescer = Coalescer(self._together, lambda _one, _other: True, most=PAYMENTS_PER_CALL)
+        self._coalescer = Coalescer(self._look_up_together, lambda _one, _other: True, most=PAYMENTS_PER_CALL)
 
     @property
     def waiting(self) -> int:
@@ -199,9 +207,9 @@ class CoalescedLookUp(Generic[Answer]):
         return self._coalescer.waiting
 
     def ask(self, account_ids: Sequence[str]) -> dict[str, Answer]:
-        """What there is of these accounts, and of those that others asked for at the same time."""
+        """What is known of these accounts, and of those that others asked for at the same time."""
         return self._coalescer.ask(account_ids)
 
-    def _together(self, wishes: list[Sequence[str]]) -> list[dict[str, Answer]]:
-        found = self._look_up(list(dict.fromkeys(account_id for wish in wishes for account_id in wish)))
-        return [found] * len(wishes)
+    def _look_up_together(self, requests: list[Sequence[str]]) -> list[dict[str, Answer]]:
+        found = self._look_up(list(dict.fromkeys(account_id for asked in requests for account_id in asked)))
+        return [found] * len(requests)

@@ -1,8 +1,9 @@
-"""Deciding in the cache: one loop that retries where the cache is not ready yet.
+"""Deciding in the cache: one loop that retries while the cache is not ready.
 
 A decision rests on account facts from this process's directory and on balances in the cache. A partition may ask for a
-newer directory than the caller has (stale), or the cache may not have an account (cold). An attempt to decide then
-raises `NotReady`, and `Decider.decide` refreshes the directory or hydrates the account and runs the attempt again.
+newer directory than the caller has, or be closed (both are stale), or the cache may not have an account (cold). An
+attempt to decide then raises `NotReady`, and `Decider.decide` refreshes the directory, has the partition opened, or
+hydrates the account, and runs the attempt again.
 """
 
 from __future__ import annotations
@@ -15,13 +16,13 @@ from app.domain.refusals import Refusal, RefusalCode
 
 if TYPE_CHECKING:
     from app.cache.cache import Cache
-    from app.ledger.accounts import LedgerAccounts
     from app.services.accounts.directory import AccountDirectory, DirectorySnapshot
     from app.services.accounts.hydration import Balances
+    from app.services.proofs.cache_identity import CacheIdentity
 
 
-PASSES = 6
-"""One attempt decides; a cold account or a changed directory needs a second. More mean a fault."""
+ATTEMPTS = 6
+"""One attempt is enough; a cold account or a changed directory takes a second. More point to a fault."""
 
 REVOCABLE = frozenset(
     {
@@ -31,10 +32,10 @@ REVOCABLE = frozenset(
         RefusalCode.BATCH_CROSSES_PARTITIONS,
     }
 )
-"""Refusals that a change of an account can take back."""
+"""Refusals that may no longer hold once an account has changed."""
 
 ANY_PARTITION = 0
-"""The directory version is pushed to all partitions together, so one tells it for all."""
+"""The directory version is pushed to all partitions together, so any of them can be asked for it."""
 
 Decided = TypeVar("Decided")
 
@@ -51,15 +52,15 @@ class NotReady(Exception):
 class Decider:
     """Runs attempts to decide, and makes the cache ready between them."""
 
-    def __init__(self, cache: Cache, ledger: LedgerAccounts, directory: AccountDirectory, balances: Balances) -> None:
+    def __init__(self, cache: Cache, identity: CacheIdentity, directory: AccountDirectory, balances: Balances) -> None:
         self._cache = cache
-        self._ledger = ledger
+        self._identity = identity
         self._directory = directory
         self._balances = balances
 
     def decide(self, attempt: Callable[[DirectorySnapshot], Decided]) -> Decided:
-        """What an attempt decides on the current directory; ConcurrencyRetryExhausted after PASSES attempts."""
-        for _ in range(PASSES):
+        """What an attempt decides on the current directory; ConcurrencyRetryExhausted after ATTEMPTS attempts."""
+        for _ in range(ATTEMPTS):
             try:
                 return attempt(self._directory.snapshot())
             except NotReady as not_ready:
@@ -68,24 +69,23 @@ class Decider:
 
     def _make_ready(self, not_ready: NotReady) -> None:
         if not_ready.stale_partitions:
-            self.reopen(not_ready.stale_partitions)
+            self.refresh_directory(not_ready.stale_partitions)
         if not_ready.cold_account_ids:
             self._balances.hydrate(sorted(not_ready.cold_account_ids))
 
-    def reopen(self, partitions: Collection[int]) -> None:
-        """Read the directory again, and have these partitions ask for at least its version."""
+    def refresh_directory(self, partitions: Collection[int]) -> None:
+        """Read the directory again, and make these partitions demand at least its version; open them if closed."""
         snapshot = self._directory.refresh()
-        for partition in partitions:
-            self._cache.accounts.open(partition, snapshot.version, self._ledger.last_position(partition))
+        self._identity.open(partitions, snapshot.version)
 
     def require_current_facts(self, outcomes: Iterable[object], version: int) -> None:
-        """Raise NotReady where a refusal among `outcomes` rests on facts of `version` that have changed since.
+        """Raise NotReady if a refusal among `outcomes` rests on facts of `version` that have changed since.
 
         The script detects old facts only in what it is sent. A payment that the facts refuse never gets there: without
         this check a process that only refuses would never learn that an account has been unfrozen.
         """
         if not any(isinstance(one, Refusal) and one.code in REVOCABLE for one in outcomes):
             return
-        latest = self._cache.accounts.directory_version(ANY_PARTITION)
+        latest = self._cache.partition_states.directory_version(ANY_PARTITION)
         if latest is None or latest > version:
             raise NotReady(stale_partitions=(ANY_PARTITION,))

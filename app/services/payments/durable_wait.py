@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 Order = tuple[int, int]
 """A stream id that can be compared: milliseconds of the cache's clock, and a number within them."""
 
-MOST_KEPT = 10_000
-"""Single positions that a history keeps. Beyond it they are dropped, and waiters for them read the outbox."""
+HISTORY_LIMIT = 10_000
+"""Single positions that a history keeps. Beyond that it drops them, and requests that wait for them read the outbox."""
 
 
 class Answer(Enum):
@@ -36,7 +36,7 @@ class Answer(Enum):
     CHECK = "check"
     """Answered in another way, or notices may have been missed: look the payment up."""
     EXHAUSTED = "exhausted"
-    """Still pending: the drain's retries of this round are used up."""
+    """Still pending: the drain has used up its retries in this round."""
     FULL = "full"
     """Did not wait: the waiting room was full."""
 
@@ -49,7 +49,7 @@ class DurableWait:
         self.room = room
 
     def wait(self, outbox_position: OutboxPosition, seconds: float) -> Answer | None:
-        """Wait up to `seconds` for the answer to the intent at a position; None where none came in time."""
+        """Wait up to `seconds` for the answer to the intent at a position; None if none came in time."""
         ticket = self.room.enter(outbox_position)
         if ticket is None:
             return Answer.FULL
@@ -81,15 +81,15 @@ class Ticket:
             self._bell.release()
 
     def wait(self, seconds: float) -> Answer | None:
-        """Wait for the answer; None where none came in time."""
+        """Wait for the answer; None if none came in time."""
         return self.answer if self._bell.acquire(timeout=seconds) else None
 
 
 class WaitingRoom:
-    """All waiting requests of a process, and the notices it has heard."""
+    """All waiting requests of a process, and the notices that it has received."""
 
     def __init__(self, capacity: int) -> None:
-        """`capacity`: requests that may wait at once, so that waiting never takes the last thread."""
+        """`capacity` is how many requests may wait at once. It is below the number of threads, so some stay free."""
         self.capacity = capacity
         self._lock = Lock()
         self._tickets: dict[int, set[Ticket]] = {}
@@ -108,7 +108,7 @@ class WaitingRoom:
             return ticket
 
     def leave(self, ticket: Ticket) -> None:
-        """Give the place back."""
+        """Give the ticket back."""
         with self._lock:
             tickets = self._tickets[ticket.outbox_position.partition]
             if ticket in tickets:
@@ -116,7 +116,7 @@ class WaitingRoom:
                 self._count -= 1
 
     def catch_up(self, ticket: Ticket) -> bool:
-        """Tell a ticket what was heard before it was taken; returns whether no answer can have been missed."""
+        """Give a ticket the answer that came before it was taken; returns whether no answer can have been missed."""
         with self._lock:
             history = self._history(ticket.outbox_position.partition)
             if history is None or not history.covers(ticket.order):
@@ -128,7 +128,7 @@ class WaitingRoom:
 
     def hear(self, notice: Notice) -> None:
         """Keep a notice, and wake the requests that it answers."""
-        news = news_of(notice)
+        news = ordered_notice(notice)
         with self._lock:
             history = self._history(notice.partition)
             if history is not None:
@@ -141,7 +141,7 @@ class WaitingRoom:
     def begin(self, now_ms: int) -> None:
         """Start the histories at this time of the cache's clock, when a subscription begins.
 
-        Notices may have been missed before it, so every waiting request looks its payment up.
+        Earlier notices may have been missed, so every waiting request looks its payment up.
         """
         with self._lock:
             self._subscribed_at_ms = now_ms
@@ -160,20 +160,20 @@ class WaitingRoom:
 class NoticeHistory:
     """What the notices of one partition have said since a moment of the cache's clock, without a gap.
 
-    An intent accepted after that moment either is answered here or is pending. Of older ones nothing is known.
+    An intent accepted after that moment is either answered here or pending. Nothing is known of older ones.
     """
 
     def __init__(self, since_ms: int) -> None:
         self._since_ms = since_ms
-        self._all = News((0, 0), set(), set(), set())
+        self._all = OrderedNotice((0, 0), set(), set(), set())
 
-    def add(self, news: News) -> None:
-        """Add one notice. Exhausted retries are not kept, for the next round tries again."""
+    def add(self, news: OrderedNotice) -> None:
+        """Add one notice. Exhausted retries are not kept, because the next round tries again."""
         known = self._all
         known.up_to = max(known.up_to, news.up_to)
         known.done = {order for order in known.done | news.done if order > known.up_to}
         known.refused |= news.refused
-        if len(known.done) + len(known.refused) > MOST_KEPT:
+        if len(known.done) + len(known.refused) > HISTORY_LIMIT:
             self._since_ms = max(known.up_to, *known.done, *known.refused)[0]
             known.done, known.refused = set(), set()
 
@@ -187,8 +187,8 @@ class NoticeHistory:
 
 
 @dataclass(slots=True)
-class News:
-    """A notice with its positions made comparable. Every position to `up_to` is answered, and those in `done`."""
+class OrderedNotice:
+    """A notice with comparable positions. Every position up to `up_to` is answered, and so are those in `done`."""
 
     up_to: Order
     done: set[Order]
@@ -196,7 +196,7 @@ class News:
     exhausted: set[Order]
 
     def answer(self, order: Order) -> Answer | None:
-        """What it says of the intent at a position; None where it says nothing."""
+        """The answer to the intent at a position; None if the notice does not give one."""
         if order in self.exhausted:
             return Answer.EXHAUSTED
         if order > self.up_to and order not in self.done:
@@ -204,10 +204,10 @@ class News:
         return Answer.CHECK if order in self.refused else Answer.POSTED
 
 
-def news_of(notice: Notice) -> News:
-    """A notice with its positions made comparable."""
+def ordered_notice(notice: Notice) -> OrderedNotice:
+    """A notice with comparable positions."""
     up_to = stream_id_order(notice.up_to) if notice.up_to else (0, 0)
-    return News(up_to, _orders(notice.done), _orders(notice.refused), _orders(notice.exhausted))
+    return OrderedNotice(up_to, _orders(notice.done), _orders(notice.refused), _orders(notice.exhausted))
 
 
 def _orders(stream_ids: Iterable[str]) -> set[Order]:

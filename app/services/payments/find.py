@@ -10,9 +10,10 @@ from app.domain.authorizations import Authorization, AuthorizationState
 from app.domain.errors import CacheUnavailable, OutcomeUnknown
 from app.domain.ledger_rows import QueuedIntent
 from app.domain.payment import Kind, OutboxPosition, parse_payment_id
+from app.domain.payment_refusals import refused_for_funds
 from app.domain.posting_plan import authorization_of
 from app.domain.read_models import PostedPayment, RejectedPayment
-from app.domain.refusals import Refusal, RefusalCode
+from app.domain.refusals import Refusal
 from app.services.payments.outcomes import funds_figures
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ class PaymentFinder:
         return authorization.concluded_as(concluded.state, concluded.captured_minor, end)
 
     def find_by_external_id(self, entity_id: str, external_id: str) -> FoundPayment | RefusedPayment | None:
-        """A payment by its external id; of a refused one the refusal, while the idempotency window lasts."""
+        """A payment by its external id; for one that the cache refused, the refusal, within the idempotency window."""
         posted = self._history.posted_by_external_id(entity_id, external_id)
         if posted is not None:
             return posted if posted.kind in (Kind.PAYMENT, Kind.CAPTURE) else None
@@ -84,7 +85,6 @@ class PaymentFinder:
             if record.stream_id is not None:
                 return self.find(record.original_payment_id or OutboxPosition(partition, record.stream_id).payment_id)
             assert record.funds is not None
-            refusal = Refusal(RefusalCode.INSUFFICIENT_FUNDS, "Refused for lack of funds.", funds_figures(record.funds))
-            return RefusedPayment(external_id, refusal)
+            return RefusedPayment(external_id, refused_for_funds(funds_figures(record.funds)))
         authorization = self._authorizations.by_external_id(entity_id, external_id)
         return authorization or self._history.rejected_by_external_id(entity_id, external_id)

@@ -1,6 +1,7 @@
 """The answers to payments: accepted, replayed, refused by the cache, rejected by the ledger.
 
-Whoever submits payments, one or many, makes their answers here from the decisions of `lua/reserve.lua`.
+`Outcomes` turns each decision of `lua/reserve.lua` into the answer for the client, whether the payment came alone or in
+a batch.
 """
 
 from __future__ import annotations
@@ -15,8 +16,16 @@ from app.domain.authorizations import Authorization
 from app.domain.errors import LedgerUnavailable
 from app.domain.payment import Intent, OutboxPosition, PaymentRequest, parse_payment_id
 from app.domain.payment_checks import prepare, refuse_reused
+from app.domain.payment_refusals import (
+    balance_out_of_range,
+    insufficient_funds,
+    ledger_backlogged,
+    optimistic_lock_conflict,
+    rejected_by_ledger,
+)
 from app.domain.refusals import Refusal, RefusalCode
 from app.domain.reservations import Decision, Funds, Record, RecordState, ReserveCode, ReserveItem
+from app.services.payments.acknowledged_tail import AcknowledgedTail
 
 if TYPE_CHECKING:
     from app.cache.cache import Cache
@@ -29,7 +38,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class Accepted:
-    """An acknowledged payment. `version` is the guarded account's after the decision, if still known.
+    """An acknowledged payment. `version` is the guarded account's version after the decision, if still known.
 
     With `is_dry_run` the payment does not exist: its outbox position is empty, and `funds` are what it would leave.
     """
@@ -55,7 +64,7 @@ Outcome = Accepted | Refusal
 
 
 def posted_as(accepted: Accepted, outbox_position: OutboxPosition) -> Accepted:
-    """An accepted payment that the ledger has, at the position that it was posted from."""
+    """An accepted payment that is in the ledger now, with the outbox position that it was posted from."""
     return Accepted(outbox_position, accepted.intent, accepted.version, replayed=accepted.replayed, posted=True)
 
 
@@ -73,49 +82,30 @@ def funds_figures(funds: Funds) -> dict[str, object]:
 def refuse_funds(code: ReserveCode, item: ReserveItem, funds: Funds) -> Refusal:
     """The refusal of a payment for the state of its guarded account, or for the backlog of its partition."""
     intent = item.intent
-    figures = {"account_id": intent.guarded_account_id, "amount_minor": intent.amount_minor, **funds_figures(funds)}
+    account_id = intent.guarded_account_id
+    figures = {"account_id": account_id, "amount_minor": intent.amount_minor, **funds_figures(funds)}
     if code is ReserveCode.VERSION_CONFLICT:
-        return Refusal(
-            RefusalCode.OPTIMISTIC_LOCK_CONFLICT,
-            f"The account is at version {funds.version}, not {item.expected_version}. Read the balance again, decide "
-            f"again, and send the same external_id with the new version.",
-            {**figures, "current_version": funds.version, "expected_version": item.expected_version},
-        )
+        return optimistic_lock_conflict(funds.version, item.expected_version, figures)
     if code is ReserveCode.INSUFFICIENT_FUNDS:
-        return Refusal(
-            RefusalCode.INSUFFICIENT_FUNDS,
-            f"Account {intent.guarded_account_id!r} has {funds.available_minor} available, "
-            f"the payment needs {intent.hold_minor}. A retry needs a new external_id.",
-            figures,
-        )
+        advice = "A retry needs a new external_id."
+        return insufficient_funds(account_id, funds.available_minor, intent.hold_minor, figures, advice=advice)
     if code is ReserveCode.BALANCE_OUT_OF_RANGE:
-        return Refusal(
-            RefusalCode.BALANCE_OUT_OF_RANGE,
-            f"The funds of account {intent.guarded_account_id!r} would leave the range of ±(2^53 − 1).",
-            figures,
-        )
-    return Refusal(
-        RefusalCode.LEDGER_BACKLOGGED,
-        "More payments wait for the books than the configured limit; nothing was moved. "
-        "Retry with the same external_id.",
-        figures,
-    )
-
-
-def refuse_exhausted(accepted: Accepted) -> Refusal:
-    """The refusal that tells a waiter of a pending payment whose accounts could not be locked."""
-    return Refusal(
-        RefusalCode.CONCURRENCY_RETRY_EXHAUSTED,
-        "The payment is accepted and pending, but the books could not lock its accounts within the bounded retries. "
-        "It will post once they are free; ask for it by payment_id, or retry with the same external_id.",
-        {"payment_id": accepted.payment_id, "external_id": accepted.intent.external_id, "payment_status": "pending"},
-    )
+        return balance_out_of_range(account_id, figures)
+    return ledger_backlogged(figures, "Retry with the same external_id.")
 
 
 class Outcomes:
     """Turns the cache's decisions, and what the ledger says of them, into answers."""
 
-    def __init__(self, cache: Cache, history: History, authorizations: LedgerAuthorizations) -> None:
+    def __init__(
+        self,
+        cache: Cache,
+        history: History,
+        authorizations: LedgerAuthorizations,
+        acknowledged: AcknowledgedTail,
+    ) -> None:
+        """`acknowledged` is told of every payment that is accepted now."""
+        self.acknowledged = acknowledged
         self._cache = cache
         self._history = history
         self._authorizations = authorizations
@@ -138,6 +128,8 @@ class Outcomes:
                     return reused
             assert decision.stream_id is not None
             outbox_position = OutboxPosition(partition, decision.stream_id)
+            if not dry_run:
+                self.acknowledged.add(outbox_position)
             return Accepted(outbox_position, intent, decision.version, decision.funds, is_dry_run=dry_run)
         if decision.code is ReserveCode.REPLAYED:
             assert decision.record is not None
@@ -149,7 +141,7 @@ class Outcomes:
         return self._unless_in_ledger(intent, refuse_funds(decision.code, item, decision.funds))
 
     def _replay(self, partition: int, intent: Intent, record: Record, *, dry_run: bool = False) -> Outcome:
-        """The recorded answer to the same request; a dry run may have recorded it itself, and then with the funds."""
+        """The recorded answer to the same request. A dry run may meet a record of its own, which carries the funds."""
         if record.state is RecordState.REFUSED:
             assert record.funds is not None
             refusal = refuse_funds(ReserveCode.INSUFFICIENT_FUNDS, ReserveItem(intent), record.funds)
@@ -166,7 +158,7 @@ class Outcomes:
         return Accepted(outbox_position, intent, record.version, record.funds, replayed=True, is_dry_run=is_dry_run)
 
     def _unless_in_ledger(self, intent: Intent, refusal: Refusal) -> Outcome:
-        """A refusal, unless the ledger has the payment: the cache may have forgotten it, with its funds long spent.
+        """The refusal, unless the ledger has the payment: the cache may have forgotten it, and its funds may be spent.
 
         Only refusals pay for this query. While the ledger is out of reach the refusal stands.
         """
@@ -188,18 +180,12 @@ class Outcomes:
 
     def rejection(self, outbox_position: OutboxPosition, intent: Intent | Authorization, *, replayed: bool) -> Refusal:
         """Why the ledger rejected the intent at an outbox position."""
-        rejected = self._history.rejected(outbox_position.payment_id)
+        payment_id = outbox_position.payment_id
+        rejected = self._history.rejected(payment_id)
         if rejected is None:
-            return Refusal(
-                RefusalCode.REJECTED_BY_LEDGER,
-                f"The books rejected payment {outbox_position.payment_id}.",
-                {"payment_id": outbox_position.payment_id, "external_id": intent.external_id},
-                replayed,
-            )
+            return replace(rejected_by_ledger(payment_id, intent.external_id), replayed=replayed)
         refusal = rejected.refusal
-        return Refusal(
-            refusal.code, refusal.detail, {**refusal.figures, "payment_id": outbox_position.payment_id}, replayed
-        )
+        return replace(refusal, figures={**refusal.figures, "payment_id": payment_id}, replayed=replayed)
 
     def reused_elsewhere(self, intent: Intent, first_partition: int) -> Refusal | None:
         """Refuse an external id that another partition has seen with other content.
@@ -213,7 +199,7 @@ class Outcomes:
         return refuse_reused(intent, record.fingerprint)
 
     def replay_or(self, request: PaymentRequest, facts: Mapping[str, AccountFacts], refusal: Refusal) -> Outcome:
-        """A refusal, unless the same payment was accepted before the account's state barred it."""
+        """The refusal, or the earlier answer if the same payment came before its account was barred."""
         if refusal.code not in (RefusalCode.ACCOUNT_PAUSED, RefusalCode.ACCOUNT_FROZEN, RefusalCode.ACCOUNT_CLOSED):
             return refusal
         open_facts = {account_id: account.as_open() for account_id, account in facts.items()}

@@ -1,4 +1,4 @@
-"""Refunds: taking a posted payment back, whole or in parts, and never more than all of it."""
+"""Refunds: giving a posted payment back, whole or in parts, and never more than was paid."""
 
 from __future__ import annotations
 
@@ -6,17 +6,19 @@ from typing import TYPE_CHECKING
 
 from app.domain.authorizations import Authorization, AuthorizationState
 from app.domain.hash_chain import LedgerTransaction
+from app.domain.journal_refusals import payment_not_posted
 from app.domain.journals import Draft, Order
 from app.domain.ledger_rows import QueuedIntent
 from app.domain.payment import Kind, OutboxPosition, parse_payment_id
 from app.domain.payment_checks import refuse_amount, refuse_id
+from app.domain.payment_refusals import payment_not_found
 from app.domain.read_models import PostedPayment
 from app.domain.refunds import draft_refund, is_refund_repeated, refund_order, remaining_of
-from app.domain.refusals import Refusal, RefusalCode
+from app.domain.refusals import Refusal
 from app.services.accounts.directory import DirectorySnapshot
 from app.services.payments.durable_wait import DurableWait
 from app.services.payments.find import FoundPayment, PaymentFinder
-from app.services.posting.journal_posting import Done, JournalPoster
+from app.services.posting.journal_posting import JournalPoster, PostedJournal
 
 if TYPE_CHECKING:
     from app.cache.cache import Cache
@@ -55,7 +57,7 @@ class Refunds:
         actor: str,
         *,
         dry_run: bool = False,
-    ) -> Done | Refusal:
+    ) -> PostedJournal | Refusal:
         """Refund a payment, all that remains of it or `amount_minor`; waits for a payment that is still pending.
 
         A dry run checks everything and writes nothing.
@@ -90,7 +92,7 @@ class Refunds:
         """Up to `limit` refunds of a payment, oldest first, those after the chain_seq `after`."""
         found = self._finder.find(payment_id)
         if found is None:
-            return _payment_not_found(payment_id)
+            return payment_not_found(payment_id)
         original_id = found.payment_id if isinstance(found, PostedPayment) else payment_id
         return self._register.related(original_id, Kind.REFUND.value, limit=limit, after=after)
 
@@ -103,10 +105,10 @@ class Refunds:
             found = self._finder.find(payment_id)
         if isinstance(found, PostedPayment):
             return found
-        return _payment_not_found(payment_id) if found is None else _not_posted(payment_id, found)
+        return payment_not_found(payment_id) if found is None else payment_not_posted(payment_id, _status_of(found))
 
     def _pending_position(self, found: FoundPayment | None) -> OutboxPosition | None:
-        """The outbox position of the intent whose posting makes this payment refundable; None where there is none."""
+        """The outbox position of the intent whose posting makes this payment refundable; None if there is none."""
         if isinstance(found, QueuedIntent):
             return found.outbox_position
         if not isinstance(found, Authorization) or found.state is not AuthorizationState.CAPTURED:
@@ -118,17 +120,8 @@ class Refunds:
         return OutboxPosition(authorized_at.partition, conclusion.stream_id)
 
 
-def _payment_not_found(payment_id: str) -> Refusal:
-    return Refusal(RefusalCode.PAYMENT_NOT_FOUND, f"There is no payment {payment_id!r}.", {"payment_id": payment_id})
-
-
-def _not_posted(payment_id: str, found: FoundPayment) -> Refusal:
+def _status_of(found: FoundPayment) -> str:
+    """The status of a payment that is not posted."""
     if isinstance(found, Authorization):
-        status = found.state.value
-    else:
-        status = "pending" if isinstance(found, QueuedIntent) else "rejected"
-    return Refusal(
-        RefusalCode.PAYMENT_NOT_POSTED,
-        f"Payment {payment_id} is {status}; only what is in the books can be refunded.",
-        {"payment_id": payment_id, "payment_status": status},
-    )
+        return found.state.value
+    return "pending" if isinstance(found, QueuedIntent) else "rejected"

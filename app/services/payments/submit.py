@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from app.domain.authorizations import Authorization
 from app.domain.payment import PaymentRequest, parse_payment_id
 from app.domain.payment_checks import prepare
+from app.domain.payment_refusals import posting_retries_exhausted
 from app.domain.read_models import PostedPayment, RejectedPayment
 from app.domain.refusals import Refusal
 from app.domain.reservations import ReserveCode, ReserveItem, ReserveReply
@@ -19,7 +20,7 @@ from app.services.payments.coalescing import PAYMENTS_PER_CALL, CoalescedReserve
 from app.services.payments.decide import Decider, NotReady
 from app.services.payments.durable_wait import Answer, DurableWait
 from app.services.payments.find import PaymentFinder
-from app.services.payments.outcomes import Accepted, Outcome, Outcomes, posted_as, refuse_exhausted
+from app.services.payments.outcomes import Accepted, Outcome, Outcomes, posted_as
 
 if TYPE_CHECKING:
     from app.cache.cache import Cache
@@ -104,7 +105,7 @@ class Payments:
         *,
         dry_run: bool,
     ) -> None:
-        """Decide the payments without an outcome in one round trip; NotReady where some are left without one."""
+        """Decide the payments without an outcome in one round trip; NotReady if some are left without one."""
         undecided = {index: request for index, request in enumerate(requests) if index not in outcomes}
         facts = snapshot.facts(accounts_of(undecided.values()))
         prepared = {index: prepare(request, facts, actor) for index, request in undecided.items()}
@@ -165,7 +166,7 @@ class Payments:
         if answer is Answer.POSTED:
             return posted_as(accepted, accepted.outbox_position)
         if answer is Answer.EXHAUSTED:
-            return refuse_exhausted(accepted)
+            return posting_retries_exhausted(accepted.payment_id, "pending", accepted.intent.external_id)
         if answer is Answer.FULL:
             accepted.turned_away = True
             return accepted

@@ -1,4 +1,8 @@
-"""Backing off from accounts that somebody else has locked."""
+"""Contention: backing off from accounts that another transaction has locked.
+
+A drain that cannot lock an account leaves the account's intents in the outbox and tries again after a random, growing
+delay. When the tries are used up, requests that wait for these intents are told so; the drain goes on trying.
+"""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -32,7 +36,7 @@ class Contention:
         self._waits: dict[str, _Wait] = {}
 
     def waiting(self) -> set[str]:
-        """The accounts that are not to be tried yet."""
+        """The accounts that must not be tried yet."""
         now = self._monotonic()
         return {account_id for account_id, wait in self._waits.items() if wait.until > now}
 
@@ -55,7 +59,7 @@ class Contention:
         return exhausted
 
     def clear(self, account_ids: Iterable[str]) -> None:
-        """Forget accounts that could be locked."""
+        """Forget the failed tries of accounts that could be locked now."""
         if self._waits:
             for account_id in account_ids:
                 self._waits.pop(account_id, None)

@@ -1,7 +1,7 @@
 """The drain: it reads batches of intents from the outbox, posts them to the ledger, and settles them in the cache.
 
-An ordinary batch goes through `OptimisticPosting`: plan on remembered rows, write, settle. Whatever is out of the
-ordinary goes through `LockedPosting` (`app/services/posting/locked.py`).
+An ordinary batch is posted optimistically (`OptimisticPosting`): planned on remembered rows, written, settled. Any
+other batch is posted under row locks (`LockedPosting` in `app/services/posting/locked.py`).
 
 Full batches overlap: while the ledger writes one, the drain plans the next, and the cache settles the one before.
 """
@@ -33,14 +33,14 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 BATCH_LIMIT = 2_000
-"""Payments in one transaction: most of what group commit gives, and still well below a tenth of a second."""
+"""Payments in one transaction: enough for most of what group commit gains, in well below a tenth of a second."""
 
 
 @dataclass(slots=True)
 class PlannedBatch:
     """A batch, its plan, the plan as it is sent to the ledger, and what the cache is told afterwards.
 
-    `writing` is there once the ledger has begun to write it.
+    `writing` is set once the ledger has begun to write the batch.
     """
 
     batch: Batch
@@ -78,7 +78,7 @@ class OptimisticPosting:
         return PlannedBatch(batch, plan, self._ledger.pack(plan), settlements)
 
     def begin_writing(self, planned: PlannedBatch) -> None:
-        """Write a batch in the background. No other may be being written."""
+        """Write a batch in the background. No other batch may be in the writer at this time."""
         planned.writing = self._writing = self._writer.submit(self._ledger.post, planned.packed)
 
     def finish_writing(self, planned: PlannedBatch) -> bool:
@@ -142,7 +142,7 @@ class Drain:
             cache, ledger, contention, self._reader, self._settler, self._remembered, sleep=sleep, jitter=jitter
         )
         self._next: PlannedBatch | None = None
-        """The batch of the next round, which is being written already if the last one was full."""
+        """The batch of the next round; the ledger is writing it already if the last one was full."""
 
     def run_once(self) -> DrainReport:
         """Take a turn of one round, if there are intents at all."""
@@ -154,15 +154,15 @@ class Drain:
 
     @contextmanager
     def turn(self) -> Iterator[list[int]]:
-        """Keep other drains away for several rounds; yields the partitions that nobody else is draining.
+        """Keep other drains away for several rounds; yields the partitions that no other drain has.
 
-        So nobody else reads what is in the ledger but not trimmed from the outbox yet.
+        So no other drain reads intents that are posted but not yet trimmed from the outbox.
         """
         with self._draining(range(self.cache.partitions)) as partitions:
             yield partitions
 
     def round(self, partitions: Sequence[int]) -> DrainReport:
-        """Post and settle one batch from the partitions of this turn. If it is full, begin with the next one."""
+        """Post and settle one batch from the partitions of this turn. If it is full, begin the next one."""
         return self._post_one(partitions, look_ahead=True)
 
     @contextmanager
@@ -178,7 +178,7 @@ class Drain:
                 self._settler.finish()
 
     def _finish_next(self) -> None:
-        """Finish the round that was begun ahead."""
+        """Finish the round that was begun before its turn."""
         if self._next is not None and self._optimistic.finish_writing(self._next):
             self._settler.settle(self._next.settlements, in_background=False)
 
@@ -186,7 +186,7 @@ class Drain:
         """Read, plan, write and settle one batch."""
         current, self._next = self._next, None
         if current is None:
-            self._optimistic.wait()  # if a settle failed, a batch may still be being written
+            self._optimistic.wait()  # after a failed settle, the writer may still have a batch
             batch = self._reader.read(partitions, self._settler.posted_up_to)
             current = self._optimistic.plan(batch)
             if current is None:

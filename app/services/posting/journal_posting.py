@@ -1,35 +1,39 @@
-"""Posting journals, reversals and refunds while the caller waits, under a hold of the funds that they take.
+"""Posting journals, reversals and refunds while the caller waits, under holds of the funds that they take.
 
-A journal touches accounts of several partitions, so no single script call can decide it. Its funds are held in every
-partition first, then the ledger is written, then the cache is settled. A process that is killed in between leaves the
-holds in the outboxes, where the drain finds them and asks the ledger what became of the journal.
+A journal touches accounts of several partitions, so no single script call can decide it. It takes four steps:
+
+1. Lock: advisory locks, first on the external id, then on the payment or journal that the order relates to. They are
+   taken before the snapshot of the posting transaction, so whoever waited for one sees what its holder posted.
+2. Hold: the cache holds the funds in every partition that guards one of the accounts, or in none.
+3. Write: one transaction posts the journal to the ledger.
+4. Settle: the cache gets the new balances and releases the holds.
+
+A process that is killed in between leaves its holds in the outboxes. The drain leaves them alone for 30 seconds. Then
+it settles them if the ledger has the journal, and rejects them if not. Its transaction and the one that posts are both
+SERIALIZABLE, and each reads what the other writes, so at most one of them commits. A rejection belongs to one attempt,
+whose id is part of the external ids of its holds; a retry is a new attempt and may succeed.
+
+On a busy account the drains hold the row nearly always. From the fourth try on, a journal therefore takes the drains'
+own locks first: it waits until they finish their turns, and they wait until it is posted.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from app.domain.errors import (
-    CacheUnavailable,
-    ConcurrencyConflict,
-    ConcurrencyRetryExhausted,
-    LedgerConstraintViolated,
-    OutcomeUnknown,
-)
+from app.domain.errors import ConcurrencyConflict, ConcurrencyRetryExhausted, LedgerConstraintViolated
 from app.domain.hash_chain import LedgerTransaction, transactions_from
 from app.domain.journals import Draft, Order, hold_intents, is_repeat, plan_journal, refuse_reused_by
-from app.domain.ledger_rows import LedgerBalance, QueuedIntent
-from app.domain.payment import Intent, OutboxPosition
-from app.domain.refusals import Refusal, RefusalCode
-from app.domain.reservations import Decision, Failed, ReserveCode, ReserveItem, ReserveReply, Stale
-from app.domain.settlement import AccountSettlement
-from app.domain.timestamps import to_milliseconds
+from app.domain.ledger_rows import QueuedIntent
+from app.domain.payment_refusals import rejected_by_constraint
+from app.domain.refusals import Refusal
 from app.services.accounts.directory import DirectorySnapshot
-from app.services.payments.decide import Decider, NotReady
+from app.services.payments.decide import Decider
 from app.services.posting.contention import RETRIES, backoff_s
+from app.services.posting.journal_holds import JournalHolds
 
 if TYPE_CHECKING:
     from app.cache.cache import Cache
@@ -39,133 +43,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-SETTLED_AT_ONCE = 50
-"""Accounts a call: the holds of an account and their intents must go in the same one."""
-
-
-class JournalHolds:
-    """Holds funds for a journal in every partition that guards one of its accounts, or in none."""
-
-    def __init__(self, cache: Cache) -> None:
-        self._cache = cache
-
-    def hold(self, intents: Sequence[Intent], directory_version: int, *, dry_run: bool) -> list[QueuedIntent] | Refusal:
-        """Hold what the intents say, and return them, the first one first. A dry run holds nothing.
-
-        If one partition does not hold, the others release what they hold; NotReady where the next attempt may succeed.
-        What a lost answer leaves held, the drain releases when it finds it.
-        """
-        groups = self._by_partition(intents)
-        calls = [(partition, [ReserveItem(one) for one in group]) for partition, group in groups.items()]
-        replies = self._cache.reservations.reserve_unclaimed(calls, directory_version, atomic=True, dry_run=dry_run)
-        answered = list(zip(groups.items(), replies, strict=True))
-        held = [one for (partition, group), reply in answered for one in _placed(partition, group, reply)]
-        if len(held) == len(intents):
-            return sorted(held, key=lambda one: one.intent is not intents[0])
-        self.release([] if dry_run else held)
-        refusal = next((found for (_, group), reply in answered if (found := _refusal(group, reply))), None)
-        if refusal is not None:
-            return refusal
-        cold = [group for (_, group), reply in answered if isinstance(reply, Failed)]
-        raise NotReady(
-            stale_partitions=[partition for (partition, _), reply in answered if isinstance(reply, Stale)],
-            cold_account_ids={one.guarded_account_id for group in cold for one in group},
-        )
-
-    def release(self, held: Sequence[QueuedIntent]) -> None:
-        """Release what was held; where the cache does not answer now, the drain does it later."""
-        for partition, chunk in self._chunks(held, {one.intent.guarded_account_id for one in held}):
-            accounts = [
-                # At entry 0 every account has zero: no cached account is older, so its balance stays as it is.
-                AccountSettlement(account_id, 0, 0, 0, 0, released=stream_ids)
-                for account_id, stream_ids in chunk
-            ]
-            self._settle(partition, accounts, [stream_id for _, stream_ids in chunk for stream_id in stream_ids])
-
-    def settle(self, held: Sequence[QueuedIntent], balances: dict[str, LedgerBalance]) -> None:
-        """Tell the cache what the ledger says of every account, and release what was held.
-
-        The partition of the first hold comes last: its intent names all accounts, for the drain that may finish this.
-        """
-        for partition, chunk in self._chunks(held, set(balances)):
-            accounts = [_settlement(balances[account_id], stream_ids) for account_id, stream_ids in chunk]
-            self._settle(partition, accounts, [stream_id for _, stream_ids in chunk for stream_id in stream_ids])
-
-    def _settle(self, partition: int, accounts: Sequence[AccountSettlement], done: Sequence[str]) -> None:
-        try:
-            self._cache.outbox.settle(partition, accounts, done=done)
-        except (CacheUnavailable, OutcomeUnknown) as fault:
-            log.warning("holds of partition %d not settled, the drain will: %s", partition, fault)
-
-    def _by_partition(self, intents: Sequence[Intent]) -> dict[int, list[Intent]]:
-        groups: dict[int, list[Intent]] = {}
-        for one in intents:
-            groups.setdefault(self._cache.partition_of(one.guarded_account_id), []).append(one)
-        return groups
-
-    def _chunks(
-        self, held: Sequence[QueuedIntent], account_ids: set[str]
-    ) -> Iterator[tuple[int, list[tuple[str, list[str]]]]]:
-        """Accounts with what is held on them, a partition at a time, the first hold's account at the very end."""
-        stream_ids = {one.intent.guarded_account_id: one.outbox_position.stream_id for one in held}
-        last = held[0].intent.guarded_account_id if held else ""
-        groups: dict[int, list[str]] = {}
-        for account_id in sorted(account_ids, key=lambda one: (one == last, one)):
-            groups.setdefault(self._cache.partition_of(account_id), []).append(account_id)
-        home = self._cache.partition_of(last)
-        for partition in sorted(groups, key=lambda one: one == home):
-            group = groups[partition]
-            for start in range(0, len(group), SETTLED_AT_ONCE):
-                chunk = group[start : start + SETTLED_AT_ONCE]
-                yield partition, [(one, [stream_ids[one]] if one in stream_ids else []) for one in chunk]
-
-
-def _placed(partition: int, group: Sequence[Intent], reply: ReserveReply | Failed | Stale) -> list[QueuedIntent]:
-    """The intents that a partition holds now; none where it did not decide, or refused."""
-    if not isinstance(reply, ReserveReply):
-        return []
-    return [
-        QueuedIntent(OutboxPosition(partition, decision.stream_id or ""), intent)
-        for intent, decision in zip(group, reply.decisions, strict=True)
-    ]
-
-
-def _settlement(row: LedgerBalance, stream_ids: list[str]) -> AccountSettlement:
-    updated_at_ms = to_milliseconds(row.updated_at)
-    return AccountSettlement(
-        row.account_id, row.balance_minor, row.entry_count, row.version, updated_at_ms, posted=stream_ids
-    )
-
-
-def _refusal(group: Sequence[Intent], reply: ReserveReply | Failed | Stale) -> Refusal | None:
-    if not isinstance(reply, Failed) or reply.decision.code is ReserveCode.COLD:
-        return None
-    return _refuse(group[reply.index], reply.decision)
-
-
-def _refuse(intent: Intent, decision: Decision) -> Refusal:
-    account_id, funds = intent.guarded_account_id, decision.funds
-    assert funds is not None
-    figures: dict[str, object] = {
-        "account_id": account_id,
-        "amount_minor": intent.hold_minor,
-        "balance_minor": funds.balance_minor,
-        "held_minor": funds.held_minor,
-        "floor_minor": funds.floor_minor,
-        "available_minor": funds.available_minor,
-    }
-    if decision.code is ReserveCode.INSUFFICIENT_FUNDS:
-        detail = f"Account {account_id!r} has {funds.available_minor} available, {intent.hold_minor} are needed."
-        return Refusal(RefusalCode.INSUFFICIENT_FUNDS, f"{detail} Nothing was moved.", figures)
-    if decision.code is ReserveCode.BALANCE_OUT_OF_RANGE:
-        detail = f"The funds of account {account_id!r} would leave the range of ±(2^53 − 1)."
-        return Refusal(RefusalCode.BALANCE_OUT_OF_RANGE, detail, figures)
-    detail = "More payments wait for the books than the configured limit; nothing was moved. Retry."
-    return Refusal(RefusalCode.LEDGER_BACKLOGGED, detail, figures)
-
-
-PATIENT_TRIES = 3
-"""Tries beside the drains. Later ones make the drains wait, which costs everybody more than a try does."""
+TRIES_BESIDE_DRAINS = 3
+"""Tries beside the drains. Later tries make the drains wait, which costs everybody more than a failed try."""
 
 Drafting = Callable[[DirectorySnapshot], Draft | Refusal]
 """Makes the draft of an order from the accounts' facts, under the order's locks."""
@@ -175,7 +54,7 @@ Repeats = Callable[[Order, LedgerTransaction], bool]
 
 
 @dataclass(slots=True)
-class Done:
+class PostedJournal:
     """A journal, reversal or refund in the ledger; with `is_dry_run`, as it would be there."""
 
     transaction: LedgerTransaction
@@ -193,7 +72,7 @@ class _Contended(ConcurrencyConflict):
 
 @dataclass(slots=True)
 class JournalPoster:
-    """Posts drafts; orders of one external id, or that relate to the same payment or journal, follow one another."""
+    """Posts drafts, one at a time for each external id and for each payment or journal that an order relates to."""
 
     ledger: JournalSessions
     register: LedgerTransactions
@@ -213,17 +92,17 @@ class JournalPoster:
         *,
         dry_run: bool = False,
         is_repeat: Repeats = is_repeat,
-    ) -> Done | Refusal:
-        """Post what an order asks for, once; a repeat, as `is_repeat` recognises it, answers what was posted.
+    ) -> PostedJournal | Refusal:
+        """Post what an order asks for, once; the answer to a repeat is what was posted. `is_repeat` recognises one.
 
-        Raises ConcurrencyRetryExhausted where the ledger could not lock the accounts; nothing was moved then.
+        Raises ConcurrencyRetryExhausted if the ledger could not lock the accounts; nothing was moved then.
         """
         known = self._known(order, entity_id, is_repeat)
         if known is not None:
             return known
         with self.ledger.session(_locks(order, entity_id)) as session:
 
-            def attempt(snapshot: DirectorySnapshot) -> Done | Refusal:
+            def attempt(snapshot: DirectorySnapshot) -> PostedJournal | Refusal:
                 known = self._known(order, entity_id, is_repeat) or self._claimed(order, entity_id)
                 return known or self._attempt(session, drafting(snapshot), snapshot, dry_run=dry_run)
 
@@ -231,14 +110,14 @@ class JournalPoster:
 
     # Recognising a repeat
 
-    def _known(self, order: Order, entity_id: str, is_repeat: Repeats) -> Done | Refusal | None:
+    def _known(self, order: Order, entity_id: str, is_repeat: Repeats) -> PostedJournal | Refusal | None:
         """What the ledger has under this external id."""
         posted = self.register.by_external_id(entity_id, order.external_id)
         if posted is None:
             return None
         if not is_repeat(order, posted):
             return refuse_reused_by(order, posted.fingerprint)
-        return Done(posted, replayed=True)
+        return PostedJournal(posted, replayed=True)
 
     def _claimed(self, order: Order, entity_id: str) -> Refusal | None:
         """The refusal of an external id that a payment has used, which may still be pending."""
@@ -250,23 +129,24 @@ class JournalPoster:
 
     def _attempt(
         self, session: JournalSession, draft: Draft | Refusal, snapshot: DirectorySnapshot, *, dry_run: bool
-    ) -> Done | Refusal:
+    ) -> PostedJournal | Refusal:
         if isinstance(draft, Refusal):
             self.decider.require_current_facts([draft], snapshot.version)
             return draft
         intents = hold_intents(draft, snapshot.facts(draft.account_ids), self.new_attempt_id())
-        held = self.holds.hold(intents, snapshot.version, dry_run=dry_run)
+        movement = draft.order.kind.value
+        held = self.holds.hold(intents, snapshot.version, movement=movement, dry_run=dry_run)
         if isinstance(held, Refusal):
             return held
         return self._post_held(session, draft, held, dry_run=dry_run)
 
     def _post_held(
         self, session: JournalSession, draft: Draft, held: list[QueuedIntent], *, dry_run: bool
-    ) -> Done | Refusal:
-        """Post what is held, and release it where the ledger does not post."""
+    ) -> PostedJournal | Refusal:
+        """Post what is held, and release it if the ledger does not post."""
         if dry_run:
             return self._retried(session, draft, None)
-        # A fault that leaves the ledger's answer unknown leaves the holds too: the drain asks the ledger later.
+        # After a fault that leaves the ledger's answer unknown, the holds stay: the drain asks the ledger later.
         try:
             outcome = self._retried(session, draft, held)
             if isinstance(outcome, Refusal):
@@ -278,27 +158,25 @@ class JournalPoster:
             self.wake()  # payments accepted meanwhile found the outbox not empty, and did not wake the drain
         return outcome
 
-    def _retried(self, session: JournalSession, draft: Draft, held: list[QueuedIntent] | None) -> Done | Refusal:
+    def _retried(
+        self, session: JournalSession, draft: Draft, held: list[QueuedIntent] | None
+    ) -> PostedJournal | Refusal:
         for attempt in range(RETRIES):
             try:
-                return self._write(session, draft, held, without_drains=attempt >= PATIENT_TRIES)
+                return self._write(session, draft, held, without_drains=attempt >= TRIES_BESIDE_DRAINS)
             except ConcurrencyConflict as conflict:
                 self._count(session, draft, conflict, last=attempt + 1 == RETRIES)
                 self.sleep(backoff_s(attempt, self.jitter()))
             except LedgerConstraintViolated as violation:
-                return Refusal(
-                    RefusalCode.REJECTED_BY_LEDGER,
-                    f"The books rejected the posting by {violation.constraint or 'a constraint'}: {violation}",
-                    {"constraint": violation.constraint},
-                )
+                return rejected_by_constraint(violation.constraint, str(violation))
         raise ConcurrencyRetryExhausted("the accounts could not be locked within the bounded retries")
 
     def _write(
         self, session: JournalSession, draft: Draft, held: list[QueuedIntent] | None, *, without_drains: bool
-    ) -> Done | Refusal:
-        """One posting transaction and its settle; with `held` None a dry run, which writes nothing.
+    ) -> PostedJournal | Refusal:
+        """One posting transaction and its settlement. If `held` is None it is a dry run, which writes nothing.
 
-        `without_drains`: the drains wait meanwhile. On a busy account they hold the row nearly always.
+        With `without_drains` the drains wait meanwhile.
         """
         key = draft.entity_id, draft.order.external_id
         with session.posting_journal(without_drains=without_drains) as posting:
@@ -320,7 +198,7 @@ class JournalPoster:
         [transaction] = transactions_from(plan.transactions, plan.entries)
         if held is not None:
             self.holds.settle(held, balances)
-        return Done(transaction, is_dry_run=held is None)
+        return PostedJournal(transaction, is_dry_run=held is None)
 
     def _count(self, session: JournalSession, draft: Draft, conflict: ConcurrencyConflict, *, last: bool) -> None:
         hot = (
@@ -331,7 +209,7 @@ class JournalPoster:
 
 
 def _locks(order: Order, entity_id: str) -> list[str]:
-    """The names of an order's locks: its external id, so that repeats follow one another, and what it relates to."""
+    """The names of an order's locks: for its external id, and for the payment or journal that it relates to."""
     locks = [f"external_id {entity_id} {order.external_id}"]
     related = [one for one in (order.relates_to, order.gives_back) if one is not None]
     return [*locks, *(f"relates_to {one}" for one in dict.fromkeys(related))]

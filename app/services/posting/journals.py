@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from app.domain.hash_chain import LedgerTransaction
+from app.domain.journal_refusals import journal_already_reversed, journal_not_found
 from app.domain.journals import (
     JOURNAL_KINDS,
     Draft,
@@ -23,9 +24,9 @@ from app.domain.payment_checks import refuse_id, refuse_unknown
 from app.domain.payment_refusals import entity_mismatch
 from app.domain.read_models import PostedPayment
 from app.domain.refunds import returns_by_journal, undone
-from app.domain.refusals import Refusal, RefusalCode
+from app.domain.refusals import Refusal
 from app.services.accounts.directory import AccountDirectory, DirectorySnapshot
-from app.services.posting.journal_posting import Done, JournalPoster
+from app.services.posting.journal_posting import JournalPoster, PostedJournal
 
 if TYPE_CHECKING:
     from app.ledger.transactions import LedgerTransactions
@@ -47,7 +48,7 @@ class Journals:
         self.poster = poster
         self._posted_payment = posted_payment
 
-    def post(self, request: JournalRequest, actor: str, *, dry_run: bool = False) -> Done | Refusal:
+    def post(self, request: JournalRequest, actor: str, *, dry_run: bool = False) -> PostedJournal | Refusal:
         """Post a journal, once; a dry run checks everything and writes nothing.
 
         A journal that names a payment lowers what is refundable of it by what it gives back to the payment's source.
@@ -69,7 +70,7 @@ class Journals:
 
     def reverse(
         self, journal_id: str, external_id: str, reason: str, actor: str, *, dry_run: bool = False
-    ) -> Done | Refusal:
+    ) -> PostedJournal | Refusal:
         """Undo a journal by its opposite, once; a dry run checks everything and writes nothing."""
         if refusal := refuse_id("external_id", external_id):
             return refusal
@@ -83,7 +84,7 @@ class Journals:
         def drafting(snapshot: DirectorySnapshot) -> Draft | Refusal:
             earlier = self.reversal_of(journal_id)
             if earlier is not None:
-                return _already_reversed(journal_id, earlier)
+                return journal_already_reversed(journal_id, earlier.payment_id)
             facts = snapshot.facts([entry.account_id for entry in original.entries])
             return draft_reversal(order, original, facts, self._undone(returns))
 
@@ -104,23 +105,10 @@ class Journals:
         return undone(returns, returned)
 
     def find(self, journal_id: str) -> LedgerTransaction | None:
-        """A journal or a reversal; None where there is none."""
+        """A journal or a reversal; None if there is none."""
         found = self._register.get(journal_id)
         return found if found is not None and found.kind in JOURNAL_KINDS else None
 
     def reversal_of(self, journal_id: str) -> LedgerTransaction | None:
-        """The reversal of a journal, where there is one."""
+        """The reversal of a journal; None if there is none."""
         return next(iter(self._register.related(journal_id, Kind.REVERSAL.value, limit=1)), None)
-
-
-def journal_not_found(journal_id: str) -> Refusal:
-    """The refusal where there is no such journal."""
-    return Refusal(RefusalCode.JOURNAL_NOT_FOUND, f"There is no journal {journal_id!r}.", {"journal_id": journal_id})
-
-
-def _already_reversed(journal_id: str, reversal: LedgerTransaction) -> Refusal:
-    return Refusal(
-        RefusalCode.JOURNAL_ALREADY_REVERSED,
-        f"Journal {journal_id} was reversed by {reversal.payment_id}.",
-        {"journal_id": journal_id, "reversed_by": reversal.payment_id},
-    )

@@ -1,4 +1,4 @@
-"""Posting under row locks: for every batch that is not ordinary, or whose rows were not as remembered."""
+"""Posting under row locks: for batches that are not ordinary, or whose rows are no longer as remembered."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 
 
 class LockedPosting:
-    """Locks, plans, writes and settles a batch; tries again after a conflict."""
+    """Locks rows, plans, writes and settles a batch; tries again after a conflict."""
 
     def __init__(
         self,
@@ -59,7 +59,7 @@ class LockedPosting:
         self._jitter = jitter
 
     def post(self, read: Callable[[], Batch], first: Batch | None = None) -> DrainReport:
-        """Post and settle a batch, which is read again for each try; the first try may be given a batch."""
+        """Post and settle a batch. Each try reads it again, except that the first one may be given `first`."""
         report = DrainReport()
         for attempt in range(RETRIES):
             batch = first if attempt == 0 and first is not None else read()
@@ -106,7 +106,7 @@ class LockedPosting:
         return balances
 
     def _isolate(self, batch: Batch, violation: LedgerConstraintViolated) -> DrainReport:
-        """Find the intents that a constraint rejects, by halves, and post the rest; atomic batches stay whole."""
+        """Find the intents that a constraint rejects, by bisection, and post the rest; atomic batches stay whole."""
         parts = list(units(batch.queued))
         if len(parts) == 1:
             refusal = rejected_by_constraint(violation.constraint, str(violation), linked=len(parts[0]) > 1)
@@ -125,7 +125,7 @@ class LockedPosting:
         self._ledger.conflicts.count(hot, retries=1, exhausted=int(last))
 
     def _report_contention(self, batch: Batch) -> int:
-        """Count the accounts that were locked, and tell the waiters whose retries are used up; returns how many."""
+        """Count the accounts that were locked, and announce the intents whose retries are used up; returns how many."""
         if not batch.contended:
             return 0
         self._ledger.conflicts.count(sorted(batch.contended), retries=1, exhausted=0)
@@ -148,7 +148,7 @@ def _plan(
     balances: dict[str, LedgerBalance],
     refused: Mapping[str, Refusal],
 ) -> PostingPlan:
-    """Ask the ledger what it has of these intents, and plan the rest; advances `balances` and the posting's heads."""
+    """Ask the ledger which of these intents it knows, and plan the rest; advances `balances` and the chains' heads."""
     known, rejected_before = posting.known_outcomes(_keys(queued))
     posted_at = posting.posting_time(balances)
     concluded = [one.payment_id for one in queued if one.intent.kind in CONCLUSIONS]

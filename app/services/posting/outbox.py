@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 JOURNAL_PATIENCE_MS = 30_000
-"""The process that posts a journal settles its hold. After this time, longer than any request lives, the drain does."""
+"""The process that posts a journal settles its holds. After this time, longer than any request, the drain does."""
 
 
 @dataclass(slots=True)
 class Batch:
-    """The intents of one round: those to post now and those left for later."""
+    """The intents of one round: those to post now, and those deferred to a later round."""
 
     queued: list[QueuedIntent] = field(default_factory=list)
     deferred: list[QueuedIntent] = field(default_factory=list)
@@ -38,13 +38,13 @@ class Batch:
     spent: set[str] = field(default_factory=set)
     """Those of them whose retries are used up."""
     whole: bool = True
-    """Whether no other intent precedes the last one of the batch in its outbox."""
+    """Whether the batch has every intent that precedes its last one in each outbox."""
     claimed: Mapping[str, Refusal] = field(default_factory=dict)
     """The refusals of intents whose external id another partition saw first, by payment id."""
 
-    def part(self, units_of_it: Sequence[Sequence[QueuedIntent]]) -> Batch:
-        """Some of its intents to post. It is not whole, because the others may precede them."""
-        return Batch([one for unit in units_of_it for one in unit], whole=False, claimed=self.claimed)
+    def part(self, some_units: Sequence[Sequence[QueuedIntent]]) -> Batch:
+        """A batch of some of the intents. It is not whole, because others may precede them."""
+        return Batch([one for unit in some_units for one in unit], whole=False, claimed=self.claimed)
 
     def account_ids(self) -> list[str]:
         """The accounts whose rows the posting changes, in the order in which they are locked."""
@@ -59,11 +59,11 @@ class Batch:
         return {queued.outbox_position.partition: queued.outbox_position.stream_id for queued in self.queued}
 
     def awaited(self) -> int:
-        """For how many of the intents to post somebody waits."""
+        """How many of the intents to post have somebody who waits for them."""
         return sum([queued.intent.awaited for queued in self.queued])
 
     def defer(self, contended: set[str]) -> None:
-        """Leave the intents that touch these accounts for later."""
+        """Defer the intents that touch these accounts."""
         kept: list[QueuedIntent] = []
         for unit in units(self.queued):
             (self.deferred if _touches(unit, contended) else kept).extend(unit)
@@ -92,12 +92,12 @@ class OutboxReader:
         self._now_ms = now_ms
         self._reader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="read")
         self._ahead: tuple[Batch, Future[Batch]] | None = None
-        """A batch, and the one after it, which is being read already."""
+        """A batch, and the read of the one after it, which has begun already."""
 
     def read(self, partitions: Sequence[int], after: Mapping[int, str]) -> Batch:
-        """The oldest intents of these partitions, without those whose accounts are locked.
+        """The oldest intents of these partitions, without those whose accounts must not be tried yet.
 
-        In a partition that is in `after`, only intents after that stream id.
+        `after` gives the stream id after which to begin, for partitions that do not begin at their oldest intent.
         """
         return self._read(partitions, after, self._contention.waiting())
 
@@ -106,9 +106,9 @@ class OutboxReader:
         return batch.whole and 2 * len(batch.queued) >= self._limit
 
     def read_next(self, batch: Batch, partitions: Sequence[int], after: Mapping[int, str]) -> Batch:
-        """The batch after a full one; `after` is where that one ends, or an earlier batch in other partitions.
+        """The batch after a full one. `after` gives the stream id at which that one, or an earlier batch, ends.
 
-        If it is full too, the batch after it is read in the background, for the next call.
+        If this batch is full too, the one after it is read in the background, for the next call.
         """
         ahead, self._ahead = self._ahead, None
         found = ahead[1].result() if ahead and ahead[0] is batch else self.read(partitions, after)
@@ -128,9 +128,9 @@ class OutboxReader:
     def _first_pages(
         self, partitions: Sequence[int], after: Mapping[int, str]
     ) -> dict[int, tuple[list[QueuedIntent], int]]:
-        """The first page of each partition that has intents, and how many it may give.
+        """The first page of each partition that has intents, and the share of the batch that the partition has.
 
-        One round trip reads an equal share of each. What some leave of theirs goes to those that have more.
+        One round trip reads an equal share of each. What some partitions leave unused goes to those with more intents.
         """
         share = max(1, self._limit // len(partitions))
         pages = self._cache.outbox.read_many({partition: after.get(partition, "0") for partition in partitions}, share)
@@ -149,7 +149,7 @@ class OutboxReader:
         }
 
     def _intents(self, partition: int, page: list[QueuedIntent], size: int) -> Iterator[QueuedIntent]:
-        """The intents of a partition, beginning with its first page. Further pages are read when they are needed."""
+        """The intents of a partition, from its first page on. Further pages are read when they are needed."""
         while True:
             yield from page
             if len(page) < size:
@@ -182,7 +182,7 @@ def _touches(unit: Sequence[QueuedIntent], account_ids: set[str]) -> bool:
 def claimed_by_others(cache: Cache, queued: Sequence[QueuedIntent]) -> dict[str, Refusal]:
     """The refusals of intents whose external id another partition saw first, with other content; by payment id.
 
-    Their senders have been told so. They must not post, and they must not keep the first payment from posting.
+    Their senders have got this refusal. The intents must not be posted, nor keep the first payment from being posted.
     """
     claiming = [one for one in queued if one.intent.kind not in CONCLUSIONS]
     elsewhere = cache.reservations.claimed_elsewhere(list(by_partition(claiming).items()))
@@ -243,7 +243,7 @@ class DrainReport:
     conflicts: int = 0
     exhausted: int = 0
     awaited: int = 0
-    """For how many of them somebody waits."""
+    """How many of them somebody waits for."""
 
     @property
     def settled(self) -> int:

@@ -12,7 +12,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from app.domain.breaks import Break, BreakKind, ChainRange, ProofReport
+from app.domain.breaks import Break, BreakKind, ChainRange, Head, ProofReport
+from app.domain.errors import NothingProved
 from app.domain.hash_chain import GENESIS_HASH, LedgerTransaction, chain_hash
 
 if TYPE_CHECKING:
@@ -86,10 +87,6 @@ class Leisure:
 
 AT_ONCE = AtOnce()
 
-
-Head = tuple[int, int, bytes]
-"""A partition, a place in its chain, and the hash there."""
-
 TRANSACTIONS_AT_ONCE = 10_000
 """A piece: short for the database, and little to fetch when something in it is wrong."""
 
@@ -105,10 +102,13 @@ class ChainVerifier:
     def run(self, outside_heads: Sequence[Head] = ()) -> ProofReport:
         """Verify everything. `outside_heads` are exports kept outside of the database, which no one could cut there."""
         started = self._monotonic()
-        report = ProofReport("verify")
+        is_begun = self._ledger.is_begun()
         ranges = self._ledger.ranges(full=True)
+        report = ProofReport("verify")
         report.add(self.chains(ranges))
-        report.breaks += self._head_breaks([*self._ledger.exported_heads(), *outside_heads])
+        report.breaks += self._ledger.exported_head_breaks(full=True)
+        require_proof(report, is_begun=is_begun)
+        report.breaks += self._ledger.outside_head_breaks(outside_heads)
         if not report.breaks:
             self._ledger.export_heads([part for part in ranges if part.up_to])
         report.open_breaks = len(report.breaks)
@@ -117,7 +117,7 @@ class ChainVerifier:
 
     def heads(self) -> list[Head]:
         """The heads of all chains that have begun, as they are now."""
-        return [(part.partition, part.up_to, part.head_hash) for part in self._ledger.ranges(full=True) if part.up_to]
+        return [(part.partition, part.up_to, part.last_hash) for part in self._ledger.ranges(full=True) if part.up_to]
 
     def chains(self, ranges: Iterable[ChainRange]) -> ProofReport:
         """What was looked at in these ranges, and their breaks."""
@@ -127,15 +127,17 @@ class ChainVerifier:
         return report
 
     def chain_breaks(self, part: ChainRange, report: ProofReport) -> Iterator[Break]:
-        """The breaks of one range; a chain that starts behind its beginning trusts the hash it starts from."""
-        start = GENESIS_HASH if part.after == 0 else self._ledger.chain_hash_at(part.partition, part.after)
-        place = _Place(part.after + 1, start)
+        """The breaks of one range; a chain that starts after its beginning trusts the hash it starts from."""
+        start = self._ledger.chain_hash_at(part.partition, part.after) if part.after > 0 else GENESIS_HASH
+        place = _Place(max(part.after, 0) + 1, start)
         for piece in self._pace.steps(part.pieces(min(TRANSACTIONS_AT_ONCE, self._pace.most))):
             if not self._recomputed(piece, place, report):
                 yield from _walk(self._ledger.chain(piece), place, report)
-        if place.chain_seq != part.up_to + 1 or place.previous_hash != part.head_hash:
-            tail: dict[str, object] = {"head_seq": part.up_to, "last_seq": place.chain_seq - 1}
-            yield Break(BreakKind.CHAIN_HEAD, f"{part.partition}/{part.up_to}", tail)
+            yield from self._ledger.time_breaks(piece)
+        if place.chain_seq != part.up_to + 1 or place.previous_hash != part.last_hash:
+            figures = {"expected_last_seq": part.up_to, "last_seq": place.chain_seq - 1}
+            yield Break(BreakKind.CHAIN_LINK, f"{part.partition}/{part.up_to}", figures)
+        yield from part.breaks()
 
     def _recomputed(self, piece: ChainRange, place: _Place, report: ProofReport) -> bool:
         """Whether the database finds the whole piece in order; then `place` is behind it."""
@@ -149,15 +151,11 @@ class ChainVerifier:
         place.chain_seq, place.previous_hash = piece.up_to + 1, found.last_hash
         return True
 
-    def _head_breaks(self, heads: Iterable[Head]) -> Iterator[Break]:
-        for partition, chain_seq, head_hash in heads:
-            stored = self._ledger.chain_hash_at(partition, chain_seq)
-            if stored != head_hash:
-                yield Break(
-                    BreakKind.CHAIN_HEAD,
-                    f"{partition}/{chain_seq}",
-                    {"exported_hash": head_hash.hex(), "stored_hash": stored.hex() if stored else None},
-                )
+
+def require_proof(report: ProofReport, *, is_begun: bool) -> None:
+    """Refuse a full run that looked at no transaction although there are some: it would pass for a proof."""
+    if is_begun and not report.checked.get("transactions") and not report.breaks:
+        raise NothingProved("There are ledger transactions, and this run has looked at none: it proves nothing.")
 
 
 @dataclass(slots=True)

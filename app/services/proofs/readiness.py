@@ -1,4 +1,4 @@
-"""Whether this installation can take payments, and what an acknowledgement means on it."""
+"""Readiness: whether this installation can take payments, and what an acknowledged payment survives on it."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ DURABILITY = {
     "no": "cache_memory_only",
     "unknown": "cache_unknown",
 }
-"""What `pending` survives, by the cache's appendfsync."""
+"""What a pending payment survives, by the cache's appendfsync setting."""
 
 DURABILITY_KNOWN_S = 10.0
 """An operator may change appendfsync on a running server; answers follow within this time."""
 
 DURABLE_IN_LEDGER = "ledger"
-"""What `posted` survives."""
+"""What a posted payment survives."""
 
 
 @dataclass(slots=True)
@@ -41,7 +41,7 @@ class Readiness:
     checks: dict[str, Check] = field(default_factory=dict)
     durability: str = DURABILITY["unknown"]
     backlog: int | None = None
-    """How many intents wait for the books; None while the cache does not tell."""
+    """How many intents wait for the ledger; None if the cache does not answer."""
 
     @property
     def ready(self) -> bool:
@@ -50,11 +50,12 @@ class Readiness:
 
 
 class ReadinessProbe:
-    """Looks at cache, books, migrations and workers."""
+    """Looks at the cache, the ledger, its migrations and the workers."""
 
     def __init__(
         self,
         cache: Cache,
+        check_identity: Callable[[], int],
         directory_version: Callable[[], int],
         schema_is_current: Callable[[], bool],
         workers: Callable[[], int],
@@ -63,6 +64,7 @@ class ReadinessProbe:
         allow_unsafe_cache: bool,
     ) -> None:
         self._cache = cache
+        self._check_identity = check_identity
         self._directory_version = directory_version
         self._schema_is_current = schema_is_current
         self._workers = workers
@@ -72,7 +74,7 @@ class ReadinessProbe:
         self._learned_at = float("-inf")
 
     def durability(self) -> str:
-        """What `pending` survives, as the cache said within the last seconds."""
+        """What a pending payment survives, as the cache has said within the last seconds."""
         if self._monotonic() - self._learned_at > DURABILITY_KNOWN_S:
             try:
                 self._durability = DURABILITY[self._cache.inspection.durability()[0]]
@@ -99,6 +101,7 @@ class ReadinessProbe:
         """Look at everything now."""
         result = Readiness()
         result.checks["cache"] = _checked(self._look_at_cache)
+        result.checks["cache_identity"] = _checked(self._look_at_identity)
         result.checks["ledger"] = _checked(self._look_at_ledger)
         result.checks["migrations"] = _checked(self._look_at_migrations)
         result.checks["workers"] = _checked(self._look_at_workers)
@@ -113,8 +116,11 @@ class ReadinessProbe:
         self.require_safe_cache()
         return "answers"
 
+    def _look_at_identity(self) -> str:
+        return f"open, generation {self._check_identity()}"
+
     def _look_at_ledger(self) -> str:
-        return f"answer; directory version {self._directory_version()}"
+        return f"answers; directory version {self._directory_version()}"
 
     def _look_at_migrations(self) -> str:
         if not self._schema_is_current():

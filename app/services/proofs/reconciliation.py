@@ -1,21 +1,23 @@
-"""Reconciling: prove, at any time and under load, that the cache and the books say the same.
+"""Reconciling: prove, at any time and under load, that the cache and the ledger say the same.
 
 Exact without a pause, because nothing is compared across moments: a cached balance is compared with the ledger's
-balance at the cache's own entry number, and what looks wrong between two reads is looked at again.
+balance at the cache's own entry number, and what looks wrong between two reads is looked at again. A cache that stays
+behind would agree with itself for ever, so that is a break of its own, which the run corrects.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from app.domain.breaks import Break, BreakKind, ChainRange, ProofReport
+from app.domain.breaks import OF_THE_CACHE, Break, BreakKind, ChainRange, ProofReport
 from app.domain.ledger_rows import QueuedIntent
 from app.domain.payment import Kind, OutboxPosition
 from app.domain.reservations import InspectedAccount
-from app.services.proofs.chain_verification import AT_ONCE, ChainVerifier, Pace
+from app.services.proofs.chain_verification import AT_ONCE, ChainVerifier, Pace, require_proof
+from app.services.proofs.rebuild import CacheRebuild
 
 if TYPE_CHECKING:
     from app.cache.cache import Cache
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
 
 ACCOUNTS_AT_ONCE = 500
 """How many are looked at in one call: a script blocks the cache's server."""
+
+HEALING_REASON = "the cache had stayed behind the ledger"
 
 
 class Reconciler:
@@ -40,35 +44,55 @@ class Reconciler:
         """The verifier works beside all else, so its books need a connection of their own."""
         self._cache = cache
         self._ledger = ledger
+        self._records = ledger.records
+        self._rebuild = CacheRebuild(cache, ledger)
         self._verifier = verifier
         self._monotonic = monotonic
         self._pace = pace
+        self._proved: dict[int, int] = {}
+        """Up to where the last run of this process has looked: whoever can write to the database can move a cursor."""
 
-    def run(self, *, full: bool) -> ProofReport:
-        """One run; its breaks are kept in the books. `open_breaks` counts all that are not settled yet."""
+    def run(self, *, full: bool, heal: bool = True) -> ProofReport:
+        """One run; its breaks are kept in the ledger. `open_breaks` counts all that are not settled yet.
+
+        Accounts whose cache has stayed behind the ledger are rebuilt, unless the run must not `heal` them.
+        """
         started = self._monotonic()
         report = ProofReport("full" if full else "incremental")
-        report.run_id = self._ledger.begin_run(report.mode)
-        ranges = self._ledger.ranges(full=full)
+        report.run_id = self._records.begin_run(report.mode)
+        is_begun = self._ledger.is_begun()
+        ranges = [self._unproved(part) for part in self._ledger.ranges(full=full)]
         compare = partial(self._compare, ranges, report, full=full)
         report.add(self._pace.both(compare, partial(self._verifier.chains, ranges)))
-        report.open_breaks = self._ledger.finish_run(report.run_id, report, ranges, full=full)
+        if full:
+            require_proof(report, is_begun=is_begun)
+        if heal:
+            self._heal(report.run_id, report)
+        report.open_breaks = self._records.finish_run(report.run_id, report, ranges, full=full)
+        self._proved = {part.partition: part.up_to for part in ranges}
         if not report.breaks:
             self._ledger.export_heads([part for part in ranges if part.up_to])
         report.seconds = self._monotonic() - started
         return report
 
+    def _unproved(self, part: ChainRange) -> ChainRange:
+        """The range from where this process's last run ended, if the cursor says that more is proved."""
+        return replace(part, after=min(part.after, self._proved.get(part.partition, part.after)))
+
     def _compare(self, ranges: Sequence[ChainRange], report: ProofReport, *, full: bool) -> None:
-        """The books with themselves, then the cache with the books."""
+        """The ledger with itself, then the cache with the ledger."""
         touched = [] if full else sorted({one for part in self._pieces(ranges) for one in self._ledger.touched(part)})
         report.breaks += self._ledger_breaks(ranges, touched, report, full=full)
+        report.breaks += self._ledger.stray_entries(ranges)
         report.breaks += self._ledger.trial_balance_breaks()
-        for partition in self._pace.steps(range(self._cache.partitions)):
-            report.breaks += self._intent_breaks(partition, report)
+        report.breaks += self._ledger.exported_head_breaks(full=full)
         suspects = _Suspects()
         batches = self._cache.inspection.cached_accounts(ACCOUNTS_AT_ONCE) if full else self._by_partition(touched)
         for partition, account_ids in self._pace.steps(batches):
             report.breaks += self._cache_breaks(partition, account_ids, report, suspects)
+        for partition in self._pace.steps(range(self._cache.partitions)):
+            report.breaks += self._intent_breaks(partition, report, suspects)
+        report.breaks += self._behind_breaks(suspects.behind)
         report.breaks += self._floor_breaks(suspects.floors)
         report.breaks += self._hold_breaks(suspects.holds)
 
@@ -84,13 +108,14 @@ class Reconciler:
             yield from self._ledger.transaction_breaks(part)
         if full:
             yield from self._ledger.account_breaks()
+            yield from self._ledger.cross_breaks()
             return
         yield from self._ledger.running_breaks(ranges)
         for account_ids in self._pace.steps(_chunks(touched, ACCOUNTS_AT_ONCE)):
             report.count("accounts", len(account_ids))
             yield from self._ledger.touched_balance_breaks(account_ids)
 
-    # The cache against the books
+    # The cache against the ledger
 
     def _by_partition(self, account_ids: Sequence[str]) -> Iterator[tuple[int, Sequence[str]]]:
         by_partition: dict[int, list[str]] = {}
@@ -109,10 +134,40 @@ class Reconciler:
         for one in inspected:
             entry_count, floor_minor, balance_minor = ledger[one.account_id]
             yield from self._balance_breaks(one, entry_count, balance_minor)
+            if entry_count is not None and entry_count > one.entry_count:
+                suspects.behind[one.account_id] = entry_count
             if floor_minor != one.funds.floor_minor:
                 suspects.floors.append(one.account_id)
             yield from self._held_breaks(one)
         suspects.holds += self._unmatched(partition, inspected)
+
+    def _behind_breaks(self, suspects: Mapping[str, int]) -> Iterator[Break]:
+        """Look again, at the end. A settle trims an intent only after it has told every account of it.
+
+        So what the ledger had posted at the first look is in the cache by now, or an intent that touches the account
+        was still in an outbox after that look: those were left out of `suspects`, accounts with the ledger's entry
+        count then. Nothing on its way will bring the others up to it.
+        """
+        for partition, account_ids in self._by_partition(sorted(suspects)):
+            for one in self._cache.inspection.inspect(partition, account_ids):
+                if one.entry_count < suspects[one.account_id]:
+                    figures = {"at_entry_number": one.entry_count, "cache_balance_minor": one.funds.balance_minor}
+                    figures["ledger_entry_count"] = suspects[one.account_id]
+                    yield Break(BreakKind.CACHE_BEHIND, one.account_id, figures)
+
+    def _heal(self, run_id: int, report: ProofReport) -> None:
+        """Rebuild accounts that have stayed behind, unless more is wrong with them or the ledger is in doubt."""
+        wrong = {one.subject for one in report.breaks if one.kind is not BreakKind.CACHE_BEHIND}
+        behind = [one for one in report.breaks if one.kind is BreakKind.CACHE_BEHIND and one.subject not in wrong]
+        in_doubt = any(one.kind not in OF_THE_CACHE for one in report.breaks)
+        if not behind or in_doubt or self._records.is_in_doubt():
+            return
+        for one in behind:
+            self._records.record_healing(run_id, one, HEALING_REASON)
+            self._rebuild.rebuild(one.subject)
+            self._records.record_healed(run_id, one)
+            report.breaks.remove(one)
+            report.healed.append(one)
 
     def _floor_breaks(self, suspects: Sequence[str]) -> Iterator[Break]:
         """Look again, at the end: a floor is not changed in both at once, so the first look may fall in between."""
@@ -145,7 +200,7 @@ class Reconciler:
     # Holds against open authorizations
 
     def _unmatched(self, partition: int, inspected: Sequence[InspectedAccount]) -> list[_Unmatched]:
-        """Holds without an intent must be open authorizations of the books, and these must have their holds."""
+        """Holds without an intent must be open authorizations of the ledger, and these must have their holds."""
         authorized = self._ledger.open_authorizations([one.account_id for one in inspected])
         return [
             unmatched
@@ -154,12 +209,12 @@ class Reconciler:
         ]
 
     def _hold_breaks(self, suspects: Sequence[_Unmatched]) -> Iterator[Break]:
-        """Look again, at the end. A conclusion takes the hold away before the books know of it.
+        """Look again, at the end. A conclusion takes the hold away before the ledger knows of it.
 
-        A hold that the books did not know before this look was not on its way to them: its intent had left the
-        outbox by then, and that happens after the commit. An authorization that was in the books before this look,
-        and has no hold in it, was concluded, or has lost it. A conclusion is in the outbox until the books have it;
-        so if it is not there, and afterwards the books still say authorized, there is none.
+        A hold that the ledger did not know before this look was not on its way to it: its intent had left the
+        outbox by then, and that happens after the commit. An authorization that was in the ledger before this look,
+        and has no hold in it, was concluded, or has lost it. A conclusion is in the outbox until the ledger has it;
+        so if it is not there, and afterwards the ledger still says authorized, there is none.
         """
         first = {(one.payment_id, one.is_missing) for one in suspects}
         for partition, account_ids in self._by_partition(sorted({one.account_id for one in suspects})):
@@ -170,18 +225,22 @@ class Reconciler:
                 if (again.payment_id, again.is_missing) in first and not is_concluded:
                     yield again.as_break()
 
-    def _intent_breaks(self, partition: int, report: ProofReport) -> Iterator[Break]:
+    def _intent_breaks(self, partition: int, report: ProofReport, suspects: _Suspects) -> Iterator[Break]:
+        """Intents without their holds; and what an intent touches, its settle will tell, so it is not left behind."""
         for page in self._cache.outbox.pages(partition):
             report.count("intents", len(page))
-            suspects = [
+            if suspects.behind:
+                for account_id in {account_id for queued in page for account_id in queued.account_ids}:
+                    suspects.behind.pop(account_id, None)
+            unheld = [
                 (queued, held_minor)
                 for queued, held_minor in self._cache.inspection.witness(partition, page)
                 if not _may_be_concluded(queued, held_minor)
             ]
-            yield from self._confirmed(suspects)
+            yield from self._confirmed(unheld)
 
     def _confirmed(self, suspects: Sequence[tuple[QueuedIntent, int]]) -> Iterator[Break]:
-        """A settle frees holds a little before it trims: what the books have answered already is no break."""
+        """A settle frees holds a little before it trims: what the ledger has answered already is no break."""
         if not suspects:
             return
         settled = self._ledger.settled([queued.outbox_position.payment_id for queued, _ in suspects])
@@ -193,7 +252,7 @@ class Reconciler:
 
 @dataclass(slots=True)
 class _Unmatched:
-    """An amount held in the cache beside the amount authorized in the books, where they differ; None is neither."""
+    """An amount held in the cache beside the amount authorized in the ledger, where they differ; None is neither."""
 
     account_id: str
     payment_id: str
@@ -215,6 +274,8 @@ class _Suspects:
     """What looks wrong in one pass over the cache, and must be looked at again."""
 
     floors: list[str] = field(default_factory=list)
+    behind: dict[str, int] = field(default_factory=dict)
+    """Accounts whose cache is behind, with the ledger's entry count at that look."""
     holds: list[_Unmatched] = field(default_factory=list)
 
 

@@ -1,1 +1,1 @@
-"""Statements: files of a bank."""
+"""Statements: replaying files of bank movements."""

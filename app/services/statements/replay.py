@@ -1,6 +1,7 @@
-"""Replays a file of bank movements: each becomes a payment through the running system, in waves that may go together.
+"""Replaying a file of bank movements: each becomes a payment through the running system.
 
-A movement is counted when the ledger has answered it, so a report says what is in the ledger and not what was sent.
+Movements that may go together are sent in one wave. A movement is counted when the ledger has answered it, so a report
+says what is in the ledger and not what was sent.
 """
 
 from __future__ import annotations
@@ -26,9 +27,9 @@ if TYPE_CHECKING:
 
 CLEARING_ACCOUNT = "clearing:bank"
 WINDOW = 2_000
-"""How many movements are looked at together, to find those that may be sent at once."""
+"""How many movements are considered together, to find those that may be sent at once."""
 
-LOOK_S = 0.002
+POLL_S = 0.002
 PATIENCE_S = 60.0
 """How long a wave may wait for the ledger before the replay gives up; it can be started again at any time."""
 
@@ -42,14 +43,14 @@ class ReplayStopped(Fault):
 
 
 LACK_OF_FUNDS = frozenset({RefusalCode.INSUFFICIENT_FUNDS})
-"""Refusals that say nothing against a file: the movement is sound, and its account has too little."""
+"""Refusals that do not speak against the file: the movement is sound, but its account has too little."""
 
 Outcome = Accepted | Refusal
 
 
 @dataclass(slots=True)
 class ReplayReport:
-    """What became of the movements: each is posted by this run, repeated, or refused.
+    """What became of the movements: each one is posted by this run, repeated, or refused.
 
     A repeated one was in the ledger already, from an earlier run or an earlier line of the file.
     """
@@ -60,7 +61,7 @@ class ReplayReport:
     in_ledger: set[str] = field(default_factory=set)
     """The transaction ids of the file that are in the ledger, whoever posted them."""
     refused_for_content: list[tuple[int, Refusal]] = field(default_factory=list)
-    """Movements that are not refused for lack of funds, by their line: somebody has to look at them."""
+    """Movements refused for another reason than lack of funds, with their lines: somebody has to look at them."""
 
     @property
     def movements(self) -> int:
@@ -104,7 +105,7 @@ class Replay:
         self._sleep = sleep
 
     def open_accounts(self, account_ids: Iterable[str], overdraft_limit_minor: int | None) -> None:
-        """Make sure of the clearing account and the customers' accounts."""
+        """Make sure that the clearing account and the customers' accounts exist."""
         self._open(CLEARING_ACCOUNT, AccountType.ASSET, None)
         for account_id in account_ids:
             self._open(customer_account(account_id), AccountType.LIABILITY, overdraft_limit_minor)
@@ -132,7 +133,7 @@ class Replay:
             yield len(wave), report
 
     def _submit(self, wave: Sequence[Movement]) -> list[Outcome]:
-        """The debits first and by themselves: one on a cold account is decided late, and must not see the credits."""
+        """Submit the debits first: one on a cold account is decided late, and must not see the credits of its wave."""
         debits = [self._request(movement) for movement in wave if not movement.is_credit]
         credits = [self._request(movement) for movement in wave if movement.is_credit]
         return self._payments.submit(debits, ACTOR) + self._payments.submit(credits, ACTOR)
@@ -164,7 +165,7 @@ class Replay:
                     raise ReplayStopped(
                         f"The ledger has not answered for {PATIENCE_S:.0f} s. Is a drain worker running? {START_AGAIN}"
                     )
-                self._sleep(LOOK_S)
+                self._sleep(POLL_S)
 
     def _is_waiting(self, partition: int, stream_id: str) -> bool:
         oldest = self._cache.outbox.read(partition, limit=1)

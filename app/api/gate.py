@@ -1,0 +1,254 @@
+"""The gate: every request passes it, whatever server brought it.
+
+It finds the route, checks the key, and reads what the route declares: query parameters, headers, body. Whatever else a
+request brings is refused by name, because a parameter that is ignored is a wish that is silently not granted. The view
+gets values and returns an `Answer`; what goes wrong in it becomes a problem here.
+"""
+
+import logging
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+from urllib.parse import parse_qsl
+
+from app.api.context import ApiServices
+from app.api.json_body import JsonBody, malformed
+from app.api.request_refusals import (
+    forbidden,
+    method_not_allowed,
+    nothing_here,
+    unauthenticated,
+    unsupported_content_encoding,
+)
+from app.api.responses import Answer, Refused, problem, problem_of, unexpected
+from app.api.routes import Call, Route, Source
+from app.domain.errors import Fault
+from app.services.access.api_keys import Caller, Scope
+
+log = logging.getLogger(__name__)
+
+NDJSON = "application/x-ndjson"
+
+PRECONDITIONS = ("If-Match", "If-None-Match", "If-Unmodified-Since")
+"""Headers that make a change conditional: where a route does not honour one, the request is refused and not carried out
+unconditionally. A read may go without."""
+
+
+class Request(Protocol):
+    """What a server hands in: the request line and headers; the path is decoded."""
+
+    method: str
+    path: str
+    query: str
+
+    def header(self, name: str) -> str | None:
+        """A header's value; None where there is none."""
+
+
+@dataclass(slots=True)
+class Admitted:
+    """A request whose route, caller, parameters and headers are in order; its body is still to come."""
+
+    route: Route
+    path: Mapping[str, str]
+    caller: Caller | None
+    values: dict[Any, Any]
+    takes_lines: bool
+    """Whether the body is a stream of lines, which the view reads by itself."""
+
+    @property
+    def largest_body(self) -> int:
+        """How many bytes the body may have."""
+        return self.route.body.largest if self.route.body else 0
+
+
+class Gate:
+    """Admits requests and answers them."""
+
+    def __init__(self, here: ApiServices, routes: Iterable[Route]) -> None:
+        self.here = here
+        self.routes = list(routes)
+        self._fixed: dict[str, dict[str, Route]] = {}
+        self._patterns: list[tuple[re.Pattern[str], dict[str, Route]]] = []
+        self._bodies = {
+            route: JsonBody(route.body.read_as or route.body.kind, in_parts=route.body.read_as is not None)
+            for route in self.routes
+            if route.body
+        }
+        for path in dict.fromkeys(route.path for route in self.routes):
+            by_method = {route.method: route for route in self.routes if route.path == path}
+            by_method["OPTIONS"] = _options_of(path, by_method)
+            if "{" in path:
+                self._patterns.append((_pattern(path), by_method))
+            else:
+                self._fixed[path] = by_method
+        # The longer path is the more special one: `/v1/accounts/{id}/balance` before `/v1/accounts/{id}`.
+        self._patterns.sort(key=lambda one: len(one[0].pattern), reverse=True)
+
+    # Admission
+
+    def admit(self, request: Request) -> Admitted:
+        """Check all of a request but its body; raises Refused, or a Fault where the key cannot be checked."""
+        route, path = self.route_of(request.method, request.path)
+        _refuse_nul(request)
+        caller = self._caller(route.scope, request)
+        takes_lines = route.lines is not None and _media_type(request) == NDJSON
+        values = _parameters(route, request.query) | _headers(route, request)
+        return Admitted(route, path, caller, values, takes_lines)
+
+    def route_of(self, method: str, path: str) -> tuple[Route, dict[str, str]]:
+        """The route of a request and the variables in its path; raises Refused: not found, or another method."""
+        by_method, variables = self._find(path)
+        route = by_method.get("GET" if method == "HEAD" else method)
+        if route is None:
+            allowed = _allowed(by_method)
+            raise Refused(method_not_allowed(method, allowed))
+        return route, variables
+
+    def _find(self, path: str) -> tuple[dict[str, Route], dict[str, str]]:
+        fixed = self._fixed.get(path)
+        if fixed is not None:
+            return fixed, {}
+        for pattern, by_method in self._patterns:
+            match = pattern.fullmatch(path)
+            if match:
+                return by_method, match.groupdict()
+        raise Refused(nothing_here(path))
+
+    def admits_at_once(self, request: Request) -> bool:
+        """Whether `admit` need not wait for the ledger to check the key."""
+        key = _key(request)
+        return not key or self.here.gatekeeper.remembers(key)
+
+    def _caller(self, scope: Scope | None, request: Request) -> Caller | None:
+        if scope is None:
+            return None
+        key = _key(request)
+        caller = self.here.gatekeeper.caller(key) if key else None
+        if caller is None:
+            raise Refused(unauthenticated())
+        if not caller.may(scope):
+            raise Refused(forbidden(scope.value))
+        return caller
+
+    # Answering
+
+    def answer(self, admitted: Admitted, raw: bytes, stream: Source | None = None) -> Answer:
+        """Decode the body and have the view answer. Whatever goes wrong is answered as a problem."""
+        try:
+            route = admitted.route
+            body = None if stream is not None else self._decoded(route, raw)
+            call = Call(self.here, route, admitted.path, body, admitted.caller, admitted.values, stream)
+            return route.view(call)
+        except Exception as error:
+            return refused(error)
+
+    def _decoded(self, route: Route, raw: bytes) -> Any:
+        if route.body is None:
+            if raw:
+                raise malformed("This request takes no body.", field="body")
+            return None
+        if not raw and not route.body.optional:
+            raise malformed("The request needs a JSON body.")
+        return self._bodies[route].decode(raw or b"{}")
+
+
+def _allowed(by_method: Mapping[str, Route]) -> list[str]:
+    """The methods of a path."""
+    return sorted({*by_method, "OPTIONS", *(["HEAD"] if "GET" in by_method else [])})
+
+
+def _options_of(path: str, by_method: Mapping[str, Route]) -> Route:
+    """What tells the methods of a path."""
+    answer = Answer(204, b"", [("allow", ", ".join(_allowed(by_method)))])
+    return Route("options", "OPTIONS", path, lambda _: answer, "The methods of this path", None, {204: None})
+
+
+def refused(error: Exception) -> Answer:
+    """The problem that tells a client of what was raised on its request's way."""
+    if isinstance(error, Refused):
+        return problem(error.refusal)
+    if isinstance(error, Fault):
+        return problem_of(error)
+    return problem(unexpected(error))
+
+
+def _pattern(path: str) -> re.Pattern[str]:
+    """A path as a pattern. Only an account's id may hold slashes."""
+    parts = re.split(r"\{(\w+)\}", path)
+    pattern = "".join(
+        re.escape(part) if n % 2 == 0 else f"(?P<{part}>{'.+' if part == 'account_id' else '[^/]+'})"
+        for n, part in enumerate(parts)
+    )
+    return re.compile(pattern, re.DOTALL)
+
+
+def _refuse_nul(request: Request) -> None:
+    if "\x00" in request.path or "%00" in request.query:
+        raise malformed("The URL holds a NUL character, which the ledger cannot keep.")
+
+
+def _key(request: Request) -> str:
+    """The API key that a request brings; empty where it brings none."""
+    kind, _, key = (request.header("Authorization") or "").partition(" ")
+    return key.strip() if kind.lower() == "bearer" else ""
+
+
+def _media_type(request: Request) -> str:
+    return (request.header("Content-Type") or "").partition(";")[0].strip().lower()
+
+
+def _parameters(route: Route, query: str) -> dict[Any, Any]:
+    """The values of the query parameters: each known, each once, each readable."""
+    if not query:
+        _require(route, ())
+        return {}
+    declared = {one.name: one for one in route.parameters}
+    values: dict[Any, Any] = {}
+    try:
+        pairs = parse_qsl(query, keep_blank_values=True, errors="strict", max_num_fields=100)
+    except (UnicodeDecodeError, ValueError):
+        raise malformed("The query is not URL-encoded UTF-8 of at most 100 parameters.") from None
+    for name, text in pairs:
+        parameter = declared.get(name)
+        if parameter is None:
+            known = f" It takes {', '.join(declared)}." if declared else " It takes none."
+            raise malformed(f"This request has no query parameter {name!r}.{known}", field=name)
+        if parameter in values:
+            raise malformed(f"The query parameter {name!r} is given twice.", field=name)
+        values[parameter] = parameter.read(text)
+    _require(route, values)
+    return values
+
+
+def _require(route: Route, given: Sequence[Any] | Mapping[Any, Any]) -> None:
+    for parameter in route.parameters:
+        if parameter.required and parameter not in given:
+            raise malformed(f"Give the query parameter {parameter.name}.", field=parameter.name)
+
+
+def _headers(route: Route, request: Request) -> dict[Any, Any]:
+    """The values of the headers that the route honours; preconditions that it does not honour are refused."""
+    values: dict[Any, Any] = {}
+    honoured = set()
+    for header in route.headers:
+        honoured.add(header.name)
+        text = request.header(header.name)
+        if text is not None:
+            values[header] = header.read(text)
+    if route.method != "GET":
+        for name in PRECONDITIONS:
+            if name not in honoured and request.header(name) is not None:
+                detail = f"This request does not honour {name} and would be carried out whatever it says; leave it out."
+                raise malformed(detail, field=name)
+    if route.body is not None:
+        _refuse_encoding(request)
+    return values
+
+
+def _refuse_encoding(request: Request) -> None:
+    """Refuse a compressed body: nobody could bound what it unpacks to."""
+    encoding = request.header("Content-Encoding") or ""
+    if encoding.strip().lower() not in ("", "identity"):
+        raise Refused(unsupported_content_encoding(encoding))

@@ -1,0 +1,217 @@
+"""The query parameters and headers of the API, each declared once: how it is read, its default, and its schema."""
+
+import re
+from collections.abc import Callable
+from datetime import datetime
+from typing import Annotated, Any
+
+from msgspec import Meta
+
+from app.api.json_body import malformed
+from app.api.request_refusals import invalid_cursor
+from app.api.responses import Refused
+from app.api.routes import Call, Header, Parameter
+from app.domain.accounts import DEFAULT_ENTITY
+from app.domain.cursors import ReportCursor, parse_cursor
+from app.domain.payment_checks import refuse_decomposed, refuse_future
+from app.domain.read_models import AsOf, TimeBasis
+from app.domain.timestamps import parse_time
+
+LONGEST_PAGE = 1_000
+DEFAULT_PAGE = 100
+
+LONGEST_WAIT_S = 30.0
+"""No request waits longer; a longer wish is cut, and Preference-Applied says so."""
+
+
+def _text(text: str) -> str:
+    return text
+
+
+def _page_limit(text: str) -> int:
+    if not _is_number(text, 4) or not 1 <= int(text) <= LONGEST_PAGE:
+        raise Refused(invalid_cursor("limit", f"be a number from 1 to {LONGEST_PAGE}"))
+    return int(text)
+
+
+def _after_number(text: str) -> int:
+    if not _is_number(text, 18):
+        raise Refused(invalid_cursor("after", "be a cursor from `next`"))
+    return int(text)
+
+
+def _report_cursor(text: str) -> ReportCursor:
+    try:
+        return parse_cursor(text)
+    except ValueError:
+        raise Refused(invalid_cursor("after", "be a cursor from `next`")) from None
+
+
+def _is_number(text: str, digits: int) -> bool:
+    return text.isascii() and text.isdecimal() and len(text) <= digits
+
+
+def _true_or_false(name: str) -> Callable[[str], bool]:
+    def read(text: str) -> bool:
+        if text not in ("true", "false"):
+            raise malformed(f"{name} must be true or false.", field=name)
+        return text == "true"
+
+    return read
+
+
+def _time_basis(text: str) -> TimeBasis:
+    try:
+        return TimeBasis(text)
+    except ValueError:
+        raise malformed("by must be effective or posted.", field="by") from None
+
+
+def _instant(name: str) -> Callable[[str], datetime]:
+    def read(text: str) -> datetime:
+        return _time(text, name, "; in a URL, a plus sign is %2B")
+
+    return read
+
+
+Moment = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
+"""A time of a body, as text: `in_utc` reads it. A decoder that makes a time of it would round what should be cut."""
+
+
+def in_utc(text: str | None, name: str) -> datetime | None:
+    """A time of a body; one without an offset is refused, for nobody could say years later what it meant."""
+    return None if text is None else _time(text, name)
+
+
+def _time(text: str, name: str, hint: str = "") -> datetime:
+    try:
+        return parse_time(text)
+    except ValueError as error:
+        raise malformed(f"{name} {error}{hint}.", field=name) from None
+
+
+def not_in_future(moment: datetime | None, name: str, now: datetime) -> datetime | None:
+    """A time at which something has happened: one in the future is refused, beyond what clocks differ by."""
+    if moment is not None and (refusal := refuse_future(name, moment, now)):
+        raise Refused(refusal)
+    return moment
+
+
+_MOMENT = {"type": "string", "format": "date-time"}
+
+LIMIT: Parameter[int] = Parameter(
+    "limit",
+    _page_limit,
+    DEFAULT_PAGE,
+    {"type": "integer", "minimum": 1, "maximum": LONGEST_PAGE, "default": DEFAULT_PAGE},
+)
+AFTER: Parameter[str | None] = Parameter("after", _text, None, {"type": "string"}, "The cursor from `next`.")
+AFTER_NUMBER: Parameter[int] = Parameter(
+    "after", _after_number, 0, {"type": "string", "pattern": "^[0-9]{1,18}$"}, "The cursor from `next`."
+)
+REPORT_AFTER: Parameter[ReportCursor | None] = Parameter(
+    "after", _report_cursor, None, {"type": "string"}, "The cursor from `next`, which pins the walk to its first page."
+)
+ENTITY: Parameter[str | None] = Parameter("entity_id", _text, None, {"type": "string"})
+OF_ENTITY: Parameter[str] = Parameter("entity_id", _text, DEFAULT_ENTITY, {"type": "string", "default": DEFAULT_ENTITY})
+CURRENCY: Parameter[str | None] = Parameter("currency_code", _text, None, {"type": "string"})
+EXTERNAL_ID: Parameter[str | None] = Parameter("external_id", _text, None, {"type": "string"}, required=True)
+DRY_RUN: Parameter[bool] = Parameter(
+    "dry_run",
+    _true_or_false("dry_run"),
+    False,
+    {"type": "boolean", "default": False},
+    "`true`: the real checks and arithmetic, but nothing is written.",
+)
+AT: Parameter[datetime | None] = Parameter(
+    "at", _instant("at"), None, _MOMENT, "An instant (RFC 3339), in milliseconds."
+)
+AS_OF: Parameter[datetime | None] = Parameter(
+    "as_of",
+    _instant("as_of"),
+    None,
+    _MOMENT,
+    "An instant (RFC 3339), in milliseconds. Accounts without entries by then stand at zero.",
+)
+BY: Parameter[TimeBasis | None] = Parameter(
+    "by",
+    _time_basis,
+    None,
+    {"type": "string", "enum": [one.value for one in TimeBasis], "default": TimeBasis.EFFECTIVE.value},
+    "Which times count at the instant: when entries take effect, or when they were posted. Only with an instant.",
+)
+
+
+def as_of(call: Call[Any], instant: Parameter[datetime | None]) -> AsOf | None:
+    """The instant that a request asks about, by the times that `by` names; None where it asks about now."""
+    moment = call[instant]
+    basis = call[BY]
+    if moment is None:
+        if basis is not None:
+            raise malformed(f"by says which times count at an instant; give {instant.name} too.", field=instant.name)
+        return None
+    found = AsOf(moment, basis or TimeBasis.EFFECTIVE)
+    try:
+        _ = found.before
+    except OverflowError:
+        raise malformed(f"{instant.name} lies at the end of the calendar.", field=instant.name) from None
+    return found
+
+
+# Headers
+
+
+def _version_of_etag(name: str) -> Callable[[str], int]:
+    def read(text: str) -> int:
+        match = re.fullmatch(r'"(\d{1,18})"', text.strip(), re.ASCII)
+        if match is None:
+            raise malformed(f'{name} must be one strong ETag as it was answered, e.g. "7".', field=name)
+        return int(match[1])
+
+    return read
+
+
+_WAIT = re.compile(r"(?:^|[,;\s])wait\s*=\s*\"?(\d{1,6})\"?(?=$|[,;\s])", re.IGNORECASE)
+
+
+def _wait_s(text: str) -> float | None:
+    """RFC 7240: a preference that cannot be read is ignored."""
+    match = _WAIT.search(text)
+    return None if match is None else min(float(match[1]), LONGEST_WAIT_S)
+
+
+PREFER: Header[float | None] = Header(
+    "Prefer", _wait_s, None, "`wait=N`: answer when the ledger has answered, or after N seconds (RFC 7240)."
+)
+IF_MATCH: Header[int | None] = Header(
+    "If-Match", _version_of_etag("If-Match"), None, "The ETag of a balance: the same as expected_version."
+)
+IF_MATCH_ACCOUNT: Header[int | None] = Header(
+    "If-Match", _version_of_etag("If-Match"), None, "The ETag of the account: 412 if it has been changed since."
+)
+IF_NONE_MATCH: Header[str | None] = Header(
+    "If-None-Match", _text, None, "The ETag of a balance: 304 while it is current."
+)
+
+
+def expected_version(call: Call[Any], in_body: int | None) -> int | None:
+    """The version that a payment is based on: from the body, or from If-Match with a balance's ETag."""
+    header = call[IF_MATCH]
+    if header is not None and in_body is not None and in_body != header:
+        raise malformed("If-Match and expected_version differ.", field="expected_version")
+    return in_body if header is None else header
+
+
+def none_match(call: Call[Any], etag: str) -> bool:
+    """Whether If-None-Match names this ETag, so that the caller has what would be answered."""
+    text = call[IF_NONE_MATCH]
+    if text is None:
+        return False
+    return text.strip() == "*" or etag in (one.strip().removeprefix("W/") for one in text.split(","))
+
+
+def refuse_decomposed_parameters(call: Call[Any], *ids: Parameter[Any]) -> None:
+    """Refuse ids among the query parameters under which nothing was found, if that may be for their Unicode form."""
+    for one in ids:
+        if refusal := refuse_decomposed(one.name, call[one] or ""):
+            raise Refused(refusal)

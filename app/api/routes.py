@@ -1,0 +1,154 @@
+"""Declaring a route: what it takes, what it answers and who may call it.
+
+A route is declared once. The gate (`app/api/gate.py`) refuses every request that brings something else, and the OpenAPI
+document (`app/api/openapi.py`) is made from the same declaration. A view sees no request: it gets a `Call` and returns
+an `Answer`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+
+if TYPE_CHECKING:
+    from app.api.context import ApiServices
+    from app.api.responses import Answer
+    from app.services.access.api_keys import Caller, Scope
+
+T = TypeVar("T")
+B = TypeVar("B")
+
+LARGEST_BODY = 1024 * 1024
+"""Bytes of a request's body, unless its route says otherwise."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Parameter(Generic[T]):
+    """A query parameter. `read` turns its text into a value or raises Refused; without it the value is `default`."""
+
+    name: str
+    read: Callable[[str], T]
+    default: T
+    schema: Mapping[str, Any]
+    description: str = ""
+    required: bool = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Header(Generic[T]):
+    """A request header that a route honours. `read` as for a parameter; without the header the value is `default`."""
+
+    name: str
+    read: Callable[[str], T]
+    default: T
+    description: str
+    schema: Mapping[str, Any] = field(default_factory=lambda: {"type": "string"})
+
+
+@dataclass(frozen=True, slots=True)
+class Body(Generic[B]):
+    """The JSON body that a route takes: a msgspec struct. `optional`: an absent one counts as `{}`.
+
+    `read_as` is another struct to decode, where the view reads some of its parts one by one; `largest` is the bound in
+    bytes.
+    """
+
+    kind: type[Any]
+    read_as: type[B] | None = None
+    optional: bool = False
+    largest: int = LARGEST_BODY
+
+
+@dataclass(frozen=True, slots=True)
+class Lines:
+    """What one line of NDJSON asks and answers, where a route takes a stream of them instead of one document."""
+
+    asked: type
+    answered: type
+
+
+Kinds = type | tuple[type, ...] | None
+"""What a route answers with: one kind of body, one of several, or none."""
+
+
+class Source(Protocol):
+    """Where the bytes of a streamed body come from: a socket in one server, a queue in another."""
+
+    def read(self, size: int, /) -> bytes:
+        """Up to `size` bytes; none at the end."""
+
+
+@dataclass(slots=True)
+class Call(Generic[B]):
+    """One request, as a view sees it: who asks, and values that were read by the route's declaration."""
+
+    here: ApiServices
+    route: Route
+    path: Mapping[str, str]
+    """The variables of the path, decoded."""
+    body: B
+    caller: Caller | None
+    values: Mapping[Parameter[Any] | Header[Any], Any]
+    stream: Source | None = None
+    """The body of a request that sends lines instead of one document."""
+
+    def __getitem__(self, declared: Parameter[T] | Header[T]) -> T:
+        """The value of a parameter or header that the route declares."""
+        value: T = self.values.get(declared, declared.default)
+        return value
+
+    def has(self, declared: Parameter[Any] | Header[Any]) -> bool:
+        """Whether the request brought it."""
+        return declared in self.values
+
+    @property
+    def actor(self) -> str:
+        """Who asks, as the ledger records it."""
+        assert self.caller is not None
+        return f"key:{self.caller.key_id}"
+
+
+View = Callable[[Call[Any]], "Answer"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Route:
+    """One declared route and its view."""
+
+    name: str
+    """The operation's id in the OpenAPI document: the name of the view."""
+    method: str
+    path: str
+    """As in OpenAPI: `/v1/accounts/{account_id}`. An `account_id` may hold slashes."""
+    view: View
+    summary: str
+    scope: Scope | None
+    answers: Mapping[int, Kinds]
+    parameters: tuple[Parameter[Any], ...] = ()
+    headers: tuple[Header[Any], ...] = ()
+    body: Body[Any] | None = None
+    lines: Lines | None = None
+    paged: bool = False
+
+    @property
+    def variables(self) -> list[str]:
+        """The variables of the path, in order."""
+        return [part[1:-1] for part in self.path.split("/") if part.startswith("{")]
+
+
+class Routes:
+    """The routes of one resource, in the order of their declaration."""
+
+    def __init__(self) -> None:
+        self.all: list[Route] = []
+
+    def add(self, method: str, path: str, summary: str, *, scope: Scope | None, **more: Any) -> Callable[[View], View]:
+        """Declare the view below as a route; `more` are the fields of `Route`."""
+
+        def declare(view: View) -> View:
+            name = getattr(view, "__name__", "")
+            self.all.append(Route(name, method, path, view, summary, scope, **more))
+            return view
+
+        return declare

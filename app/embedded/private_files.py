@@ -1,0 +1,89 @@
+"""Files and directories that are ours alone: how they are made, and the check that they still are.
+
+Whoever can write to the data directory could plant passwords and programs there, and with them become the owner of the
+ledger. So a directory or secret that others can change or read is refused, with what to do about it.
+"""
+
+import os
+import stat
+from pathlib import Path
+
+from app.embedded.child_process import EmbeddedServerError
+
+SECRETS = ("secrets.json", "cache.conf", "run.json", "api-key")
+"""Files of the data directory that hold passwords or keys."""
+
+_OTHERS_MAY_WRITE = stat.S_IWGRP | stat.S_IWOTH
+_OTHERS_MAY_ANYTHING = stat.S_IRWXG | stat.S_IRWXO
+
+
+def write_private(path: Path, text: str) -> None:
+    """Writes a file that only its owner can read, whole or not at all; the same text is not written twice."""
+    if _holds(path, text):
+        return
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    draft.unlink(missing_ok=True)
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    try:
+        with os.fdopen(descriptor, "w") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+    except OSError:
+        draft.unlink(missing_ok=True)
+        raise
+
+
+def require_private(data_dir: Path) -> None:
+    """Raises EmbeddedServerError unless the data directory and the secrets in it are ours alone."""
+    _require_private_directory(data_dir)
+    for name in SECRETS:
+        if os.path.lexists(data_dir / name):
+            _require_private_file(data_dir / name)
+
+
+def _require_private_directory(directory: Path) -> None:
+    status = directory.stat()
+    _require_ours(directory, status, "The data directory")
+    if not status.st_mode & _OTHERS_MAY_WRITE:
+        return
+    if not any(directory.iterdir()):
+        directory.chmod(0o700)  # just made, with the usual permissions of a group; nobody has put anything there
+        return
+    raise EmbeddedServerError(
+        f"Others can write to the data directory {directory} (mode {_mode(status)}), so what is in it may not be ours. "
+        f"If you trust what is in it, run chmod 700 {directory}; otherwise choose another --data-dir."
+    )
+
+
+def _require_private_file(path: Path) -> None:
+    status = path.lstat()
+    _require_ours(path, status, "The file")
+    if not stat.S_ISREG(status.st_mode):
+        raise EmbeddedServerError(f"{path} holds secrets and must be an ordinary file, which it is not. Remove it.")
+    if status.st_mode & _OTHERS_MAY_ANYTHING:
+        raise EmbeddedServerError(
+            f"{path} holds secrets, and others have access to it (mode {_mode(status)}). "
+            f"If nobody else has read or changed it, run chmod 600 {path}."
+        )
+
+
+def _require_ours(path: Path, status: os.stat_result, what: str) -> None:
+    if status.st_uid != os.geteuid():
+        raise EmbeddedServerError(
+            f"{what} {path} belongs to somebody else (user id {status.st_uid}), and we run as user id {os.geteuid()}. "
+            "Run as that user, or choose another --data-dir."
+        )
+
+
+def _holds(path: Path, text: str) -> bool:
+    try:
+        _require_private_file(path)
+        return path.read_text() == text
+    except (OSError, ValueError, EmbeddedServerError):
+        return False
+
+
+def _mode(status: os.stat_result) -> str:
+    return f"{stat.S_IMODE(status.st_mode):04o}"

@@ -1,0 +1,17 @@
+"""The API on granian's event loop: `granian --interface rsgi workers.api:application`."""
+
+import os
+
+from app.api.application import all_routes
+from app.api.server import Server
+from app.embedded.die_with_parent import die_with_parent
+from app.process_tuning import tune_api_collection, wake_without_preempting
+from app.settings import settings_from
+from app.wiring.api import build_api
+
+settings = settings_from(os.environ)
+if settings.supervised:
+    die_with_parent()
+wake_without_preempting()
+application = Server(build_api(settings), all_routes(), body_deadline_s=settings.body_deadline_s)
+tune_api_collection()
