@@ -133,7 +133,7 @@ def problem_members(refusal: Refusal) -> dict[str, Any]:
         "status": status,
         "code": refusal.code.value,
         "detail": refusal.detail,
-        "retryable": retryable,
+        "retryable": retryable if refusal.retryable is None else refusal.retryable,
     }
     return members | dict(refusal.figures) | members  # a figure never takes the place of a member of the standard
 

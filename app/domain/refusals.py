@@ -83,3 +83,5 @@ class Refusal:
     figures: Mapping[str, object] = field(default_factory=dict)
     replayed: bool = False
     """Whether this is the recorded answer to an earlier request with the same external_id."""
+    retryable: bool | None = None
+    """Whether the same request may succeed later; None: as always with this code."""

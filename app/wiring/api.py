@@ -54,7 +54,13 @@ def build_api(settings: Settings, *, sleep: Callable[[float], None] = time.sleep
     subscription = blocking_client(settings.redis_url, decode_responses=True)
     return ApiServices(
         accounts=Accounts(accounts, build_assets(engine)),
-        changes=build_changes(LedgerAccountChanges(engine), cache, paying.balances, sleep=sleep),
+        changes=build_changes(
+            LedgerAccountChanges(engine),
+            cache,
+            paying.balances,
+            sleep=sleep,
+            release_due=paying.authorizations.release_due,
+        ),
         assets=build_assets(engine),
         directory=paying.directory,
         balances=paying.balances,
