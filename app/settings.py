@@ -26,6 +26,8 @@ class Settings:
     """HOLDFAST_IDEMPOTENCY_WINDOW_S: how long the cache remembers an external_id; the ledger remembers for ever."""
     backlog_limit: int = 100_000
     """HOLDFAST_BACKLOG_LIMIT: how many intents of a partition may wait for the ledger before new payments get 503."""
+    cache_reserve_percent: int = 10
+    """HOLDFAST_CACHE_RESERVE_PERCENT: the part of the cache's maxmemory that new payments leave to settling."""
     cache_deadline_s: int = 1
     """HOLDFAST_CACHE_DEADLINE_S: how long a request waits for the cache; after that its outcome is unknown."""
     body_deadline_s: int = 20
@@ -50,6 +52,7 @@ def settings_from(environment: Mapping[str, str]) -> Settings:
         partitions=_whole(environment, "HOLDFAST_PARTITIONS", DEFAULT_PARTITIONS, lowest=1),
         idempotency_window_s=_whole(environment, "HOLDFAST_IDEMPOTENCY_WINDOW_S", 24 * 3600, lowest=1),
         backlog_limit=_whole(environment, "HOLDFAST_BACKLOG_LIMIT", 100_000, lowest=1),
+        cache_reserve_percent=_whole(environment, "HOLDFAST_CACHE_RESERVE_PERCENT", 10, lowest=0),
         cache_deadline_s=_whole(environment, "HOLDFAST_CACHE_DEADLINE_S", 1, lowest=1),
         body_deadline_s=_whole(environment, "HOLDFAST_BODY_DEADLINE_S", 20, lowest=1),
         allow_unsafe_cache=environment.get("HOLDFAST_ALLOW_UNSAFE_CACHE") == "1",

@@ -1,4 +1,7 @@
-"""Wakes the workers. Nothing else puts jobs into RQ's queues."""
+"""Wakes the workers. Nothing else puts jobs into RQ's queues.
+
+The queues' server may be gone: nothing here fails with it, and nothing waits for it longer than a moment.
+"""
 
 import logging
 from collections.abc import Callable
@@ -7,7 +10,8 @@ from threading import Event, Lock, Thread
 from redis.exceptions import RedisError
 from rq import Queue
 
-from app.cache.client import blocking_client
+from app.cache.client import request_client
+from app.domain.errors import CacheUnavailable
 
 log = logging.getLogger(__name__)
 
@@ -16,16 +20,26 @@ MAINTENANCE_QUEUE = "maintenance"
 
 DRAIN_JOB = "workers.drain.drain"
 JOB_TIMEOUT_S = 60
+DEADLINE_S = 0.5
+"""How long a wake-up may take. A drain that is not woken looks by itself within a second."""
+
 FAILURE_KEPT_S = 24 * 3600
 """A failed job is kept for a day, for whoever looks into it."""
 
 
 class WakeUps:
-    """Sends wake-ups. A lost one costs at most a second: the scheduler's sweep finds what waits."""
+    """Sends wake-ups. A lost one costs at most a second: each drain looks for intents by itself."""
 
     def __init__(self, queue_url: str) -> None:
-        connection = blocking_client(queue_url, decode_responses=False)
-        self._queues = {name: Queue(name, connection=connection) for name in (DRAIN_QUEUE, MAINTENANCE_QUEUE)}
+        self._connection = request_client(queue_url, DEADLINE_S, name="holdfast-wakeup", decode_responses=False)
+        self._queues = {name: Queue(name, connection=self._connection) for name in (DRAIN_QUEUE, MAINTENANCE_QUEUE)}
+
+    def ping(self) -> None:
+        """Raise CacheUnavailable unless the queues' server answers."""
+        try:
+            self._connection.ping()
+        except RedisError as error:
+            raise CacheUnavailable(str(error)) from error
 
     def drain(self) -> None:
         """Ask for a drain."""
@@ -38,9 +52,15 @@ class WakeUps:
         except RedisError as error:
             log.warning("wake-up %s not sent: %s", job, error)
 
-    def waiting(self, queue: str) -> int:
-        """How many jobs no worker has taken yet."""
-        return len(self._queues[queue])
+    def enqueue_unless_waiting(self, queue: str, job: str) -> None:
+        """Put a job into a queue, unless one waits there that no worker has taken yet."""
+        try:
+            waiting = len(self._queues[queue])
+        except RedisError as error:
+            log.warning("wake-up %s not sent: %s", job, error)
+            return
+        if not waiting:
+            self.enqueue(queue, job)
 
 
 class Bell:

@@ -1,7 +1,10 @@
+#!lua flags=allow-oom
 -- settle: make one partition's cache agree with what the ledger has committed, and trim the outbox.
 --
 -- State-based: it assigns the balance at an entry number and never adds to it, and it removes a hold by its stream id.
 -- So a settlement that runs twice, late or out of order does no harm.
+--
+-- It runs even if the server is out of memory (the flag above): it is what makes memory free.
 --
 -- KEYS  1 outbox
 --       then for each of A accounts:  account

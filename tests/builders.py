@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
+
+import psycopg
+from psycopg import sql
 
 from app.domain.accounts import AccountFacts, AccountStatus, AccountType, default_overdraft_limit
 from app.domain.hash_chain import GENESIS_HASH
@@ -124,3 +129,25 @@ def heads(*partitions: int) -> dict[int, ChainHead]:
 def account_in(partition: int, name: str, partitions: int = PARTITIONS) -> str:
     """An account id that starts with `name` and lies in `partition`."""
     return next(candidate for n in range(10_000) if partition_of(candidate := f"{name}-{n}", partitions) == partition)
+
+
+@contextmanager
+def ledger_set_to(owner: psycopg.Connection[Any], setting: str) -> Iterator[None]:
+    """A setting of the database for all sessions that begin meanwhile; those of the app end before and after."""
+    database = sql.Identifier(owner.info.dbname)
+    owner.execute(sql.SQL("ALTER DATABASE {} SET {}").format(database, sql.SQL(setting)))  # type: ignore[arg-type]
+    end_sessions(owner)
+    try:
+        yield
+    finally:
+        owner.execute("SET default_transaction_read_only = off")
+        owner.execute(sql.SQL("ALTER DATABASE {} RESET ALL").format(database))
+        end_sessions(owner)
+
+
+def end_sessions(owner: psycopg.Connection[Any]) -> None:
+    """End all other sessions that name themselves after this project, as a restart of the server does."""
+    owner.execute(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database()"
+        " AND pid <> pg_backend_pid() AND application_name LIKE 'holdfast%'"
+    )

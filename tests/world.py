@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, TypeVar
@@ -20,6 +21,7 @@ from app.domain.reservations import CachedBalance
 from app.embedded.servers import ServerUrls
 from app.ledger.accounts import LedgerAccounts
 from app.ledger.cache_identity import LedgerCacheIdentity
+from app.ledger.engine import LedgerServer, look_at_server
 from app.ledger.history import History
 from app.ledger.posting_session import PostingSession
 from app.ledger.reconciliation import LedgerReconciliation
@@ -41,7 +43,7 @@ from app.settings import Settings
 from app.wiring.cache import build_cache, build_identity
 from app.wiring.verbs import PaymentServices, build_assets, build_balances, build_engine, compose_payments
 from app.wiring.workers import build_drain, build_reconciler, build_verifier
-from tests.builders import PARTITIONS, WINDOW_MS, payment
+from tests.builders import PARTITIONS, WINDOW_MS, ledger_set_to, payment
 from tests.installation import settings_for
 
 _UNSET: Any = object()
@@ -304,6 +306,16 @@ class World:
             "SELECT count(*) FROM (SELECT 1 FROM entry GROUP BY partition, chain_seq"
             " HAVING sum(amount_minor) <> 0 OR count(*) < 2) AS unbalanced"
         ) == [(0,)]
+
+    @contextmanager
+    def read_only_ledger(self) -> Iterator[None]:
+        """The ledger takes no writes meanwhile, from new sessions; the present ones end."""
+        with ledger_set_to(self.owner, "default_transaction_read_only = on"):
+            yield
+
+    def ledger_server(self) -> LedgerServer:
+        """What the ledger's server says of itself."""
+        return look_at_server(self.engine)
 
     # Looking
 

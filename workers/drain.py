@@ -1,33 +1,41 @@
 """The drain worker: posts the intents of the outbox to the ledger, and settles them in the cache.
 
-A job of RQ lasts as long as there is work. It takes turns, which keep other drains away, and each turn has many rounds.
-
-Three things shape a job, because a round costs nearly the same for one payment as for fifty, and a wake-up through RQ
-costs more than some idle rounds. A drain lingers when the outbox is empty. It stays while another drain is at work, so
-that it can take over at once. And it pauses after small rounds, so that payments gather for the next one.
+Its loop looks for intents by itself, every second. A job of RQ is a bell, which shortens that wait; without RQ's server
+a payment is posted up to a second later, and nothing else changes. While there is work, the loop takes turns, which
+keep other drains away, and each turn has many rounds. Another thread says every second that the drain is alive and how
+its rounds go.
 """
 
 import logging
+import os
+import platform
 import sys
 import time
 from collections.abc import Sequence
-from functools import cache
+from contextlib import suppress
+from threading import Event, Thread
 
+from app.cache.heartbeats import Heartbeats
 from app.domain.errors import Fault
 from app.process_tuning import tune_drain_collection
 from app.services.posting.drain import Drain
 from app.services.posting.outbox import DrainReport
-from app.wakeup import DRAIN_QUEUE, WakeUps
+from app.wakeup import DRAIN_QUEUE
+from app.wiring.cache import build_cache
 from app.wiring.workers import build_drain
-from workers.process import settings, work
+from workers.process import configure_logging, settings, work
 
 log = logging.getLogger(__name__)
 
-LINGER_S = 0.5
-"""How long an idle job stays, instead of ending and being woken again."""
+SWEEP_S = 1.0
+"""How often an idle drain looks for intents, and so the longest delay that a lost wake-up causes. It is also the pause
+after a failed round."""
 
-LONGEST_S = 20.0
-"""After this a job ends even under load, well before RQ's timeout, and asks for the next one."""
+HEARTBEAT_S = 0.5
+"""How often a drain says how it is. Readiness believes a drain that was heard within some seconds."""
+
+LINGER_S = 0.5
+"""How long an idle drain stays awake: a wake-up through RQ costs more than some idle rounds."""
 
 TURN_S = 1.0
 """How long one drain keeps the others away at a time: long enough that taking the locks again costs next to nothing,
@@ -57,41 +65,99 @@ the next piece. With Python's default of five milliseconds, some ten answers a r
 MARK_RENEWAL_S = 0.3
 """How often a drain at work renews its mark in the cache; the mark lasts three times as long."""
 
+STOP_S = 12.0
+"""How long the loop may take to finish its round at a stop; the supervisor kills the process a little later."""
 
-@cache
-def _drain() -> Drain:
-    return build_drain(settings())
+REPEATED_S = 10.0
+"""How often a failure that lasts is logged again."""
 
-
-@cache
-def _wakes() -> WakeUps:
-    return WakeUps(settings().queue_url)
+bell = Event()
 
 
 def drain() -> None:
-    """Drain until the outbox has been empty for a while; a job of RQ."""
-    try:
-        _drain_until_idle(_drain())
-    except Fault as fault:
-        log.error("drain stopped, the sweep will try again: %s: %s", type(fault).__name__, fault)
+    """Ring the bell of this process; a job of RQ. It cannot fail, so no failed job is ever left behind."""
+    bell.set()
 
 
-def _drain_until_idle(drain: Drain) -> None:
-    job = DrainJob(drain)
-    job.run()
-    if job.has_drained:
-        drain.cache.outbox.mark_asleep()
-        drain.run_once()  # for intents that came between the last round and the end of the mark
-    if job.is_over:
-        _wakes().drain()  # there may be work left, and payments that meet a backlog wake no drain
+class DrainProgress:
+    """How the rounds of a drain go, for its heartbeat and its log."""
+
+    def __init__(self) -> None:
+        self.failure = ""
+        self._succeeded_at: float | None = None
+        self._logged_at = float("-inf")
+
+    @property
+    def idle_s(self) -> float | None:
+        """How long ago a round last succeeded; None if none has."""
+        return None if self._succeeded_at is None else time.monotonic() - self._succeeded_at
+
+    def succeeded(self) -> None:
+        """Note a round that found the servers in order, whatever there was to post."""
+        if self.failure:
+            log.warning("draining again")
+        self.failure = ""
+        self._succeeded_at = time.monotonic()
+
+    def failed(self, error: Exception) -> None:
+        """Note a round that failed; a failure that repeats is logged now and then."""
+        failure = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        now = time.monotonic()
+        if not self.failure or now - self._logged_at > REPEATED_S:
+            log.error("round failed, it is tried again: %s", failure, exc_info=not isinstance(error, Fault))
+            self._logged_at = now
+        self.failure = failure
+
+
+class DrainLoop:
+    """Drains for as long as the process lives, whatever fails meanwhile."""
+
+    def __init__(self, drain: Drain, progress: DrainProgress, bell: Event, stopped: Event) -> None:
+        self._drain = drain
+        self._progress = progress
+        self._bell = bell
+        self._stopped = stopped
+
+    def run(self) -> None:
+        """Look for intents and drain them until told to stop."""
+        while not self._stopped.is_set():
+            try:
+                self.run_once()
+            except Exception as error:
+                self._progress.failed(error)
+                self._stopped.wait(SWEEP_S)
+            else:
+                self._bell.wait(SWEEP_S)
+
+    def run_once(self) -> None:
+        """Drain until the outbox has been empty for a while, if there is anything in it."""
+        self._bell.clear()
+        if not any(self._drain.cache.outbox.backlog().values()):
+            return
+        job = DrainJob(self._drain, self._progress, self._stopped)
+        job.run()
+        if job.has_drained:
+            with suppress(Fault):
+                self._drain.cache.outbox.mark_asleep()
+            self._drain.run_once()  # for what came between the last round and the end of the mark
+
+
+def beat(heartbeats: Heartbeats, progress: DrainProgress, stopped: Event) -> None:
+    """Say how the drain is, until told to stop."""
+    process = f"{platform.node()}:{os.getpid()}"
+    while not stopped.wait(HEARTBEAT_S):
+        with suppress(Fault):
+            heartbeats.beat(process, progress.idle_s, progress.failure)
 
 
 class DrainJob:
-    """One job: it knows when it began, when it last had work, and when it last renewed its mark."""
+    """One spell of draining: when it last had work, and when it last renewed its mark."""
 
-    def __init__(self, drain: Drain) -> None:
+    def __init__(self, drain: Drain, progress: DrainProgress | None = None, stopped: Event | None = None) -> None:
         self._drain = drain
-        self._began = self._worked = time.monotonic()
+        self._progress = progress or DrainProgress()
+        self._stopped = stopped or Event()
+        self._worked = time.monotonic()
         self._marked = float("-inf")
 
     @property
@@ -100,17 +166,12 @@ class DrainJob:
         return self._marked > float("-inf")
 
     @property
-    def is_over(self) -> bool:
-        """Whether its time is up."""
-        return time.monotonic() - self._began >= LONGEST_S
-
-    @property
-    def _is_idle(self) -> bool:
-        return time.monotonic() - self._worked >= LINGER_S
+    def _is_over(self) -> bool:
+        return self._stopped.is_set() or time.monotonic() - self._worked >= LINGER_S
 
     def run(self) -> None:
-        """Take turns until there is nothing to do or the time is up; wait while another drain is at work."""
-        while not (self._is_idle or self.is_over):
+        """Take turns until there is nothing to do; wait while another drain is at work."""
+        while not self._is_over:
             with self._drain.turn() as partitions:
                 if partitions:
                     self._make_rounds(partitions)
@@ -120,9 +181,10 @@ class DrainJob:
 
     def _make_rounds(self, partitions: Sequence[int]) -> None:
         ends = time.monotonic() + TURN_S
-        while time.monotonic() < ends and not self._is_idle:
+        while time.monotonic() < ends and not self._is_over:
             self._mark()
             report = self._drain.round(partitions)
+            self._progress.succeeded()
             if report.settled:
                 self._worked = time.monotonic()
             time.sleep(_pause_s(report))
@@ -130,8 +192,9 @@ class DrainJob:
     def _mark(self) -> None:
         now = time.monotonic()
         if now - self._marked > MARK_RENEWAL_S:
-            self._drain.cache.outbox.mark_awake()
             self._marked = now
+            with suppress(Fault):  # a cache without memory for a mark needs the drain more than any other
+                self._drain.cache.outbox.mark_awake()
 
 
 def _pause_s(report: DrainReport) -> float:
@@ -143,7 +206,22 @@ def _pause_s(report: DrainReport) -> float:
     return GATHER_PAUSE_S if report.settled else IDLE_PAUSE_S
 
 
+def main() -> None:
+    """Drain until told to stop."""
+    configure_logging()
+    stopped, progress = Event(), DrainProgress()
+    loop = Thread(target=DrainLoop(build_drain(settings()), progress, bell, stopped).run, name="drain", daemon=True)
+    heartbeats = build_cache(settings(), "heartbeat").heartbeats
+    Thread(target=beat, args=(heartbeats, progress, stopped), name="heartbeat", daemon=True).start()
+    loop.start()
+    work(DRAIN_QUEUE, stopped)
+    bell.set()
+    loop.join(STOP_S)
+
+
 if __name__ == "__main__":
+    from workers.drain import main as run  # RQ imports the job by this name: it must find the bell of this loop
+
     tune_drain_collection()
     sys.setswitchinterval(SWITCH_S)
-    work(DRAIN_QUEUE)
+    run()

@@ -1,4 +1,4 @@
-"""The scheduler: each second it wakes the drains if intents wait, and does what is due.
+"""The scheduler: each second it does what is due, and wakes the drains if intents wait.
 
 It expires authorizations itself, so that no queue delays the release of their funds.
 """
@@ -14,7 +14,7 @@ from threading import Event
 from app.domain.errors import Fault
 from app.services.proofs.cache_identity import CacheIdentityWatch
 from app.settings import settings_from
-from app.wakeup import DRAIN_QUEUE, MAINTENANCE_QUEUE, WakeUps
+from app.wakeup import DRAIN_JOB, DRAIN_QUEUE, MAINTENANCE_QUEUE, WakeUps
 from app.wiring.cache import build_cache, build_identity
 from app.wiring.verbs import build_expiry, build_push, build_recovery
 from workers.process import configure_logging
@@ -22,14 +22,17 @@ from workers.process import configure_logging
 log = logging.getLogger(__name__)
 
 SWEEP_S = 1.0
-"""The longest delay that a lost wake-up causes."""
+"""How soon what is due is done."""
 
 RECONCILE_S = 10.0
 RECONCILE_JOB = "workers.maintain.reconcile"
 
 
 class Schedule:
-    """What is done each second; it remembers when it last asked for a reconciliation."""
+    """What is done each second, and when the last reconciliation was asked for.
+
+    The duties do not depend on each other: one that fails is logged, and the others are done.
+    """
 
     def __init__(
         self,
@@ -42,29 +45,41 @@ class Schedule:
     ) -> None:
         """`note_cache` checks that the cache is the one it was, and has the ledger remember it."""
         self._backlog = backlog
-        self._push = push
-        self._expire = expire
-        self._recover = recover
-        self._note_cache = note_cache
         self._wakes = wakes
+        self._duties = {
+            "cache identity": note_cache,
+            "expiry": expire,
+            "push": push,
+            "recovery": recover,
+            "wake-up": self._wake,
+        }
         self._reconciled_at = float("-inf")
 
     def run_once(self, now: float) -> None:
-        """Expire authorizations, send the wake-ups due at `now` (monotonic seconds), and recover account changes.
+        """Expire authorizations, push and recover account changes, and send the wake-ups due at `now` (seconds).
 
-        No wake-up is sent if one is waiting already. Account changes that a request could not push to the cache are
-        pushed, and those that a killed process left half done are finished. The cache's identity comes first: all that
-        follows relies on what the cache says.
+        The cache's identity comes first: the other duties rely on what the cache says. Account changes that a request
+        could not push to the cache are pushed, and those that a killed process left half done are finished. Wake-ups
+        come last, because the queues' server may keep them waiting.
         """
-        self._note_cache()
-        self._expire()
-        if any(self._backlog().values()) and not self._wakes.waiting(DRAIN_QUEUE):
-            self._wakes.drain()
-        if now - self._reconciled_at >= RECONCILE_S and not self._wakes.waiting(MAINTENANCE_QUEUE):
-            self._wakes.enqueue(MAINTENANCE_QUEUE, RECONCILE_JOB)
+        for name, duty in self._duties.items():
+            _attempt(name, duty)
+        if now - self._reconciled_at >= RECONCILE_S:
+            self._wakes.enqueue_unless_waiting(MAINTENANCE_QUEUE, RECONCILE_JOB)
             self._reconciled_at = now
-        self._push()
-        self._recover()
+
+    def _wake(self) -> None:
+        if any(self._backlog().values()):
+            self._wakes.enqueue_unless_waiting(DRAIN_QUEUE, DRAIN_JOB)
+
+
+def _attempt(name: str, duty: Callable[[], object]) -> None:
+    try:
+        duty()
+    except Fault as fault:
+        log.warning("%s skipped, the next sweep tries again: %s: %s", name, type(fault).__name__, fault)
+    except Exception:
+        log.exception("%s failed, the next sweep tries again", name)
 
 
 def main() -> None:
@@ -75,7 +90,7 @@ def main() -> None:
         signal.signal(number, lambda *_: stopped.set())
     settings = settings_from(os.environ)
     authorizations = build_expiry(settings)
-    cache = build_cache(settings)
+    cache = build_cache(settings, "schedule")
     identity = build_identity(settings, cache)
     schedule = Schedule(
         cache.outbox.backlog,
@@ -86,10 +101,7 @@ def main() -> None:
         note_cache=CacheIdentityWatch(identity.note).run_once,
     )
     while not stopped.wait(SWEEP_S):
-        try:
-            schedule.run_once(time.monotonic())
-        except Fault as fault:
-            log.warning("sweep skipped: %s: %s", type(fault).__name__, fault)
+        schedule.run_once(time.monotonic())
 
 
 if __name__ == "__main__":

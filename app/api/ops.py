@@ -34,6 +34,7 @@ class CheckBody(Struct):
 class Ready(Struct):
     """Whether payments can be accepted, and what an acknowledgement survives.
 
+    `status` is `ready`, `not_ready`, or `degraded` if only a check fails without which payments are posted more slowly.
     `backlog` is how many intents wait for the ledger, null while the cache does not answer.
     """
 
@@ -66,7 +67,7 @@ def ready(call: Call[None]) -> Answer:
     """Check the cache, the ledger, its migrations and the workers."""
     readiness = call.here.readiness.look()
     checks = {name: CheckBody(check.ok, check.detail) for name, check in readiness.checks.items()}
-    body = Ready("ready" if readiness.ready else "not_ready", readiness.durability, readiness.backlog, checks)
+    body = Ready(readiness.status, readiness.durability, readiness.backlog, checks)
     return json_answer(body, 200 if readiness.ready else 503)
 
 
@@ -88,6 +89,7 @@ class _FiguresCollector(Collector):
         for partition, length in self._here.cache.outbox.backlog().items():
             backlog.add_metric([str(partition)], length)
         yield backlog
+        yield from self._of_servers()
         retries = CounterMetricFamily("holdfast_conflict_retries", "Posting retries by account", labels=["account_id"])
         exhausted = CounterMetricFamily(
             "holdfast_conflict_exhausted", "Retries used up by account", labels=["account_id"]
@@ -98,6 +100,24 @@ class _FiguresCollector(Collector):
         yield retries
         yield exhausted
         yield GaugeMetricFamily("holdfast_open_breaks", "Unsettled breaks", value=self._here.history.open_breaks())
+
+    def _of_servers(self) -> Iterator[Metric]:
+        """How the cache and the drains are."""
+        server = self._here.cache.inspection.server()
+        memory = GaugeMetricFamily("holdfast_cache_memory_bytes", "Memory of the cache; no limit is 0", labels=["kind"])
+        memory.add_metric(["used"], server.used_bytes)
+        memory.add_metric(["limit"], server.limit_bytes)
+        yield memory
+        yield GaugeMetricFamily(
+            "holdfast_clock_ahead_seconds", "Clock of the cache ahead of this machine's", value=server.clock_ahead_s
+        )
+        oldest_ms = [int(stream_id.partition("-")[0]) for stream_id in self._here.cache.outbox.oldest().values()]
+        age_s = max(0, server.clock_ms - min(oldest_ms, default=server.clock_ms)) / 1000
+        yield GaugeMetricFamily("holdfast_oldest_intent_seconds", "Age of the oldest unsettled intent", value=age_s)
+        silent = GaugeMetricFamily("holdfast_drain_silence_seconds", "Since a drain was heard", labels=["process"])
+        for heartbeat in self._here.cache.heartbeats.all():
+            silent.add_metric([heartbeat.process], heartbeat.age_s)
+        yield silent
 
 
 @routes.add(

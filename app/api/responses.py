@@ -8,7 +8,9 @@ from typing import Any
 import msgspec
 
 from app.domain.errors import (
+    CacheFull,
     CacheUnavailable,
+    ClocksDisagree,
     ConcurrencyConflict,
     ConcurrencyRetryExhausted,
     LedgerUnavailable,
@@ -105,9 +107,11 @@ _HTTP: dict[RefusalCode, tuple[int, bool, str]] = {
     RefusalCode.JOURNAL_ALREADY_REVERSED: (409, False, "Journal reversed already"),
     RefusalCode.REJECTED_BY_LEDGER: (422, False, "Rejected by the ledger"),
     RefusalCode.LINKED_PAYMENT_FAILED: (409, True, "Another payment of the atomic batch failed"),
-    RefusalCode.LEDGER_BACKLOGGED: (503, True, "The books are behind"),
+    RefusalCode.LEDGER_BACKLOGGED: (503, True, "The ledger is behind"),
+    RefusalCode.CACHE_FULL: (503, True, "The cache has no memory to spare"),
+    RefusalCode.CLOCKS_DISAGREE: (503, True, "The servers' clocks disagree"),
     RefusalCode.CACHE_UNAVAILABLE: (503, True, "The cache is not available"),
-    RefusalCode.LEDGER_UNAVAILABLE: (503, True, "The books are not available"),
+    RefusalCode.LEDGER_UNAVAILABLE: (503, True, "The ledger is not available"),
     RefusalCode.OUTCOME_UNKNOWN: (503, True, "Outcome unknown"),
     RefusalCode.CONCURRENCY_RETRY_EXHAUSTED: (503, True, "Concurrency retries used up"),
     RefusalCode.INTERNAL_ERROR: (500, True, "Internal error"),
@@ -163,6 +167,14 @@ class Refused(Exception):
 
 
 _FAULTS: dict[type[Exception], tuple[RefusalCode, str]] = {
+    CacheFull: (
+        RefusalCode.CACHE_FULL,
+        "The cache has no memory to spare for new payments; nothing was done. Retry: posting makes room.",
+    ),
+    ClocksDisagree: (
+        RefusalCode.CLOCKS_DISAGREE,
+        "The clocks of the servers disagree, so a payment would get a wrong time; nothing was done. Retry.",
+    ),
     CacheUnavailable: (RefusalCode.CACHE_UNAVAILABLE, "The cache cannot be reached; nothing was done. Retry."),
     OutcomeUnknown: (
         RefusalCode.OUTCOME_UNKNOWN,

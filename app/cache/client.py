@@ -1,5 +1,6 @@
 """The client of the cache: connections with deadlines, round trips of several commands, and errors as faults."""
 
+import socket
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
@@ -14,20 +15,31 @@ from redis.exceptions import NoScriptError
 from redis.retry import Retry
 
 from app.cache.keys import Script
-from app.domain.errors import CacheUnavailable, OutcomeUnknown
+from app.cache.server_states import CacheUnreachable, refused_before_running, state_of
+from app.cache.server_watch import PROBE, RESERVE_PERCENT, ServerWatch
+from app.domain.errors import OutcomeUnknown
 from app.domain.payment import partition_of
 
 CONNECT_DEADLINE_S = 0.5
 BLOCKING_DEADLINE_S = 30.0
 """For the clients that block on purpose: the subscriber and RQ."""
 
+KEEPALIVE_S = 5
+"""How long a connection is silent before the operating system asks whether the other side is still there."""
 
-class CacheUnreachable(redis.ConnectionError):
-    """No connection could be made, so nothing was sent."""
+_KEEPALIVE = {
+    getattr(socket, name): value
+    for name, value in (("TCP_KEEPIDLE", KEEPALIVE_S), ("TCP_KEEPINTVL", 2), ("TCP_KEEPCNT", 3))
+    if hasattr(socket, name)
+}
 
 
 class _TellsUnreachable(redis.connection.AbstractConnection):
-    """A connection that tells a failure to connect from a failure to answer, and reads several replies at once."""
+    """A connection that tells a failure to connect from a failure to answer, and reads several replies at once.
+
+    If a reply says that it leads to the wrong server, it connects again before its next use: the name may have got
+    another address.
+    """
 
     def connect(self, *args: Any, **kwargs: Any) -> None:
         """Connect, or raise CacheUnreachable."""
@@ -35,6 +47,15 @@ class _TellsUnreachable(redis.connection.AbstractConnection):
             super().connect(*args, **kwargs)  # type: ignore[no-untyped-call]
         except (redis.ConnectionError, redis.TimeoutError) as error:
             raise CacheUnreachable(str(error)) from error
+
+    def read_response(self, *args: Any, **kwargs: Any) -> Any:
+        """Read one reply; an error reply is raised."""
+        try:
+            return super().read_response(*args, **kwargs)
+        except redis.ResponseError as error:
+            if state_of(error).drops:
+                self.mark_for_reconnect()  # type: ignore[no-untyped-call]
+            raise
 
     def read_replies(self, count: int) -> list[Any]:
         """Read `count` replies; an error reply is returned as an exception, not raised.
@@ -64,21 +85,31 @@ class _UnixConnection(_TellsUnreachable, redis.UnixDomainSocketConnection):
 _CONNECTIONS = {"redis": _PlainConnection, "rediss": _TlsConnection, "unix": _UnixConnection}
 
 
-def request_client(redis_url: str, deadline_s: float) -> redis.Redis:
+def request_client(
+    redis_url: str, deadline_s: float, *, name: str = "holdfast", decode_responses: bool = True
+) -> redis.Redis:
     """A client for the request path. It waits for an answer until the deadline, and half of it for a connection.
 
-    It does not retry: that is the caller's decision.
+    It does not retry: that is the caller's decision. `name` is what the server's list of clients shows.
     """
+    scheme = urlsplit(redis_url).scheme
     pool = redis.ConnectionPool.from_url(
         redis_url,
-        connection_class=_CONNECTIONS[urlsplit(redis_url).scheme],
-        decode_responses=True,
+        connection_class=_CONNECTIONS[scheme],
+        decode_responses=decode_responses,
         protocol=2,
+        client_name=name,
         socket_timeout=deadline_s,
         socket_connect_timeout=deadline_s / 2,
         retry=Retry(NoBackoff(), 0),
+        **_keepalive(scheme),
     )
     return redis.Redis(connection_pool=pool)
+
+
+def _keepalive(scheme: str) -> dict[str, Any]:
+    """Options with which the operating system notices a server that is gone without a word."""
+    return {} if scheme == "unix" else {"socket_keepalive": True, "socket_keepalive_options": _KEEPALIVE}
 
 
 class RoundTrips:
@@ -102,6 +133,8 @@ class RoundTrips:
         try:
             connection.send_packed_command([b"".join(map(pack_command, commands))])
             replies: list[Any] = connection.read_replies(len(commands))
+            if any(isinstance(reply, Exception) and state_of(reply).drops for reply in replies):
+                connection.disconnect()
             return replies
         except BaseException:
             connection.disconnect()
@@ -140,26 +173,16 @@ def _is_clean(connection: Any) -> bool:
         return False
 
 
-def blocking_client(redis_url: str, *, decode_responses: bool) -> redis.Redis:
+def blocking_client(redis_url: str, *, decode_responses: bool, name: str = "holdfast") -> redis.Redis:
     """A client for subscribers and RQ, which block on purpose."""
     return redis.Redis.from_url(
         redis_url,
         decode_responses=decode_responses,
+        client_name=name,
         socket_timeout=BLOCKING_DEADLINE_S,
         socket_connect_timeout=CONNECT_DEADLINE_S,
+        **_keepalive(urlsplit(redis_url).scheme),
     )
-
-
-_NOT_RUN = ("OOM", "READONLY", "MISCONF", "LOADING", "MASTERDOWN", "BUSY", "CLUSTERDOWN", "NOAUTH", "NOREPLICAS")
-
-
-def refused_before_running(error: redis.RedisError) -> bool:
-    """Whether the server refused a command without running it, for a temporary reason.
-
-    If redis-py has a class for an error code, it cuts the code off the message.
-    """
-    code = getattr(error, "status_code", None) or str(error).partition(" ")[0]
-    return code in _NOT_RUN or "max number of clients" in str(error)
 
 
 def durability_of(client: redis.Redis) -> tuple[str, str]:
@@ -186,11 +209,23 @@ Call = tuple[Script, list[str], list[Any]]
 class CacheClient:
     """One Redis (or Valkey) client, with the settings and the error handling of all calls."""
 
-    def __init__(self, client: redis.Redis, *, partitions: int, window_ms: int, backlog_limit: int) -> None:
-        """`window_ms` is how long an external id is remembered; a partition has at most `backlog_limit` intents."""
+    def __init__(
+        self,
+        client: redis.Redis,
+        *,
+        partitions: int,
+        window_ms: int,
+        backlog_limit: int,
+        reserve_percent: int = RESERVE_PERCENT,
+    ) -> None:
+        """`window_ms` is how long an external id is remembered; a partition has at most `backlog_limit` intents.
+
+        `reserve_percent` of the server's memory limit are kept free of new payments.
+        """
         self.redis = client
         self._round_trips = RoundTrips(client.connection_pool, self._greet)
         self._meet: Callable[[str], None] | None = None
+        self.watch = ServerWatch(reserve_percent)
         self.partitions = partitions
         self.window_ms = window_ms
         self.backlog_limit = backlog_limit
@@ -219,7 +254,7 @@ class CacheClient:
     def run(self, calls: Sequence[Call], after: Sequence[Command] = ()) -> list[Any]:
         """Run scripts in one round trip, after some plain commands; a server that lost a script gets it again."""
         with self.translated():
-            replies = self._round_trips.make([*after, *[script.command(*rest) for script, *rest in calls]])
+            replies = self._make([*after, *[script.command(*rest) for script, *rest in calls]])
             failed = [index for index, reply in enumerate(replies) if isinstance(reply, redis.RedisError)]
             for index in failed:
                 if isinstance(replies[index], NoScriptError):
@@ -230,6 +265,21 @@ class CacheClient:
             if errors:
                 raise errors[0]
         return replies
+
+    def _make(self, commands: list[Command]) -> list[Any]:
+        """One round trip; once a second it also asks the server how it is."""
+        if not self.watch.begin():
+            return self._round_trips.make(commands)
+        replies = self._round_trips.make([*commands, *PROBE])
+        self.watch.note(replies[len(commands) :])
+        return replies[: len(commands)]
+
+    def require_fit(self) -> None:
+        """Raise CacheFull or ClocksDisagree if the server is not fit for new payments."""
+        if self.watch.blocks:
+            with self.translated():
+                self._make([])
+            self.watch.require_fit()
 
     def look(self, commands: Sequence[Command], *, tolerated: str | None = None) -> list[Any]:
         """Run commands that only read, in one round trip. An error with `tolerated` is returned, not raised."""
@@ -259,13 +309,10 @@ class _Translation(AbstractContextManager[None]):
     costs four times as much."""
 
     def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
-        if isinstance(error, CacheUnreachable):
-            raise CacheUnavailable(str(error)) from error
         if isinstance(error, redis.RedisError):
-            if refused_before_running(error):
-                raise CacheUnavailable(str(error)) from error
-            if isinstance(error, (redis.ConnectionError, redis.TimeoutError)):
-                raise OutcomeUnknown(str(error)) from error
+            fault = state_of(error).fault
+            if fault is not None:
+                raise fault(str(error)) from error
 
 
 _TRANSLATION = _Translation()

@@ -1,5 +1,6 @@
 """Inspection of the cache: for reconciliation, repair, metrics and readiness."""
 
+import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -9,6 +10,7 @@ import redis
 from app.cache import keys
 from app.cache.client import CacheClient, durability_of
 from app.cache.codec import parse_funds
+from app.cache.server_watch import PROBE, CacheServer, server_from
 from app.domain.ledger_rows import QueuedIntent
 from app.domain.reservations import InspectedAccount, ReserveCode
 
@@ -79,6 +81,17 @@ class Inspection:
         """Raise CacheUnavailable or OutcomeUnknown unless the cache answers."""
         with self._client.translated():
             self._client.redis.ping()
+
+    def server(self) -> CacheServer:
+        """Role, memory and clock of the server."""
+        sent_at = time.time()
+        with self._client.translated():
+            info, clock = self._client.look(PROBE)
+        return server_from(info, clock, sent_at, time.time())
+
+    def has_room(self, server: CacheServer) -> bool:
+        """Whether there is memory for new payments on this server."""
+        return server.has_room(self._client.watch.reserve_percent)
 
     def durability(self) -> tuple[str, str]:
         """The server's appendfsync (`no` without an append-only file) and its eviction policy."""

@@ -30,6 +30,11 @@ def awake(partition: int) -> str:
     return f"hf:{{{partition}}}:awake"
 
 
+def drains(partition: int) -> str:
+    """The heartbeats of all drains, in the first partition."""
+    return f"hf:{{{partition}}}:drains"
+
+
 def tally(partition: int) -> str:
     """Counts for the metrics."""
     return f"hf:{{{partition}}}:tally"
@@ -80,9 +85,12 @@ class Script:
     """One script of `lua/`."""
 
     def __init__(self, verb: str, *parts: str) -> None:
-        """`parts` are the files put in front of it."""
+        """`parts` are the files put in front of it; a line with its flags (`#!lua`) stays the first one."""
         self.verb = verb
-        self.source = "".join((LUA_FOLDER / f"{part}.lua").read_text() for part in (*parts, verb))
+        own = (LUA_FOLDER / f"{verb}.lua").read_text()
+        flags, rest = own.split("\n", 1) if own.startswith("#!") else ("", own)
+        shared = "".join((LUA_FOLDER / f"{part}.lua").read_text() for part in parts)
+        self.source = f"{flags}\n{shared}{rest}" if flags else shared + rest
         self.sha = sha1(self.source.encode(), usedforsecurity=False).hexdigest()
 
     def command(self, keys: list[str], args: list[Any]) -> tuple[Any, ...]:
@@ -101,5 +109,6 @@ PUSH = Script("push")
 FORGET = Script("forget", SHARED)
 INSPECT = Script("inspect", SHARED)
 WITNESS = Script("witness")
+HEARTBEAT = Script("heartbeat")
 
-ALL = (RESERVE, SETTLE, CONCLUDE, HYDRATE, REBUILD, LIMIT, OPEN, PUSH, FORGET, INSPECT, WITNESS)
+ALL = (RESERVE, SETTLE, CONCLUDE, HYDRATE, REBUILD, LIMIT, OPEN, PUSH, FORGET, INSPECT, WITNESS, HEARTBEAT)

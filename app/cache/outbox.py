@@ -39,6 +39,13 @@ class Outbox:
                 pipeline.xlen(keys.outbox(partition))
             return dict(enumerate(pipeline.execute()))
 
+    def oldest(self) -> dict[int, str]:
+        """The stream id of the oldest unsettled intent, by partition; partitions without intents are left out."""
+        names = [keys.outbox(partition) for partition in range(self._client.partitions)]
+        with self._client.translated():
+            replies = self._client.look([("XRANGE", name, "-", "+", "COUNT", 1) for name in names])
+        return {partition: page[0][0] for partition, page in enumerate(replies) if page}
+
     def mark_awake(self) -> None:
         """Say that a drain is running, so that nobody wakes one."""
         with self._client.translated():

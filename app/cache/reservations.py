@@ -50,6 +50,7 @@ class Reservations:
 
         Also claims their external ids; returns the claims that another partition made before.
         """
+        self._client.require_fit()
         calls = self._reserve_calls(groups, directory_version, atomic=False, dry_run=False)
         claims = self._claims(groups)
         # The claims go first: a drain that sees an intent must also see the claim of its external id.
@@ -62,6 +63,7 @@ class Reservations:
     ) -> list[ReserveReply | Failed | Stale]:
         """Decide as `reserve` does, but claim nothing. `atomic`: each group as a whole or not at all; `dry_run`: write
         nothing, and answer what would have happened."""
+        self._client.require_fit()
         calls = self._reserve_calls(groups, directory_version, atomic=atomic, dry_run=dry_run)
         return [_reserve_reply(reply) for reply in self._client.run(calls)]
 

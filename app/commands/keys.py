@@ -14,7 +14,6 @@ from app.domain.timestamps import rfc3339
 from app.ledger.api_keys import LedgerApiKeys
 from app.ledger.engine import owner_engine
 from app.services.access.api_keys import Scope, create_key
-from app.settings import Settings
 
 ACTOR = "command line"
 
@@ -23,7 +22,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Runs the action."""
     with connected(arguments.data_dir) as settings:
         try:
-            return _act(arguments, _ledger_keys(settings))
+            return _act(arguments, LedgerApiKeys(owner_engine(settings.owner_database_url)))
         except InsufficientPrivilege:
             print(
                 "This role may only read API keys. Set HOLDFAST_OWNER_DATABASE_URL to the URL of the schema's owner.",
@@ -49,13 +48,9 @@ def _act(arguments: argparse.Namespace, ledger: LedgerApiKeys) -> int:
     return 0
 
 
-def ensure_first_key(settings: Settings) -> str | None:
+def ensure_first_key(owner_database_url: str) -> str | None:
     """Make a key with all rights if there is none at all; returns it when it is new."""
-    ledger = _ledger_keys(settings)
+    ledger = LedgerApiKeys(owner_engine(owner_database_url))
     if ledger.all():
         return None
     return create_key(ledger, "first key", [Scope.ADMIN], ACTOR)
-
-
-def _ledger_keys(settings: Settings) -> LedgerApiKeys:
-    return LedgerApiKeys(owner_engine(settings.owner_database_url))

@@ -147,7 +147,7 @@ def prepare_database(settings: Settings, owner_database_url: str, data_dir: Path
     from app.ledger.migrate import upgrade
 
     upgrade(owner_database_url, settings.partitions)
-    if key := ensure_first_key(settings):
+    if key := ensure_first_key(owner_database_url):
         write_private(data_dir / "api-key", f"{key}\n")
         say(f"first API key: {key}")
 

@@ -9,12 +9,27 @@ class CacheUnavailable(Fault):
     """The cache could not be reached or does not accept writes; nothing was done."""
 
 
+class CacheFull(CacheUnavailable):
+    """The cache has no memory to spare for new payments; nothing was done."""
+
+
+class ClocksDisagree(CacheUnavailable):
+    """The clocks of this machine and of the cache differ so much that a payment would get a wrong time."""
+
+
 class OutcomeUnknown(Fault):
     """The cache did not answer in time; the script may or may not have run."""
 
 
 class LedgerUnavailable(Fault):
-    """The ledger could not be reached or did not answer in time."""
+    """The ledger could not be reached, did not answer in time, or does not accept writes.
+
+    `not_run` says that the failed statement has certainly changed nothing, and nothing else of its transaction has.
+    """
+
+    def __init__(self, message: str, *, not_run: bool = False) -> None:
+        super().__init__(message)
+        self.not_run = not_run
 
 
 class ConcurrencyConflict(Fault):

@@ -67,6 +67,8 @@ class RefusalCode(StrEnum):
     REJECTED_BY_LEDGER = "rejected_by_ledger"
     LINKED_PAYMENT_FAILED = "linked_payment_failed"
     LEDGER_BACKLOGGED = "ledger_backlogged"
+    CACHE_FULL = "cache_full"
+    CLOCKS_DISAGREE = "clocks_disagree"
     CACHE_UNAVAILABLE = "cache_unavailable"
     LEDGER_UNAVAILABLE = "ledger_unavailable"
     OUTCOME_UNKNOWN = "outcome_unknown"

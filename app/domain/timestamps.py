@@ -5,6 +5,10 @@ from datetime import UTC, datetime, timedelta
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
+CLOCK_BOUND_S = 30.0
+"""How far the clocks of two machines may differ. Synchronized clocks differ by milliseconds; half a minute already
+moves payments across midnight, and ends authorizations that have hardly begun."""
+
 _TIME = re.compile(
     r"(\d{4}-\d\d-\d\d)[T ]((?:[01]\d|2[0-3]):\d\d:\d\d)(?:\.(\d+))?(Z|[+-](?:[01]\d|2[0-3]):?[0-5]\d)?",
     re.ASCII | re.IGNORECASE,

@@ -140,8 +140,9 @@ class LedgerAccounts:
         return hydration_from(self._read(FOR_HYDRATION, account_ids))
 
     def _read(self, query: str, account_ids: Iterable[str]) -> list[tuple[Any, ...]]:
-        with self._kept_lock, self._kept.use() as connection:
-            return connection.execute(query, (list(account_ids),), prepare=True).fetchall()
+        wanted = list(account_ids)
+        with self._kept_lock:
+            return self._kept.run(lambda connection: connection.execute(query, (wanted,), prepare=True).fetchall())
 
 
 def account_from(row: Mapping[str, Any] | RowMapping) -> Account:

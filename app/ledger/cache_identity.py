@@ -19,7 +19,7 @@ from app.domain.cache_identity import (
 )
 from app.domain.errors import CacheUnavailable, ConcurrencyConflict, Misconfigured
 from app.domain.payment import stream_id_order
-from app.ledger.connections import LedgerConnection, connect
+from app.ledger.connections import LedgerConnection, SessionLimits, connect
 from app.ledger.reconciliation import SETTLED
 
 PATIENCE_S = 2.0
@@ -93,7 +93,7 @@ class LedgerCacheIdentity:
                 connect,
                 database_url,
                 application_name="holdfast cache identity",
-                lock_timeout_ms=int(PATIENCE_S * 1000),
+                limits=SessionLimits(lock_timeout_ms=int(PATIENCE_S * 1000)),
             ),
             checks_idle=True,
         )

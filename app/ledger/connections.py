@@ -1,20 +1,22 @@
-"""Connections to the ledger, and the one place where database errors become the project's own.
+"""Connections to the ledger: how they are opened, and how one is kept and replaced.
 
 This module does not import SQLAlchemy, so the processes that only post or reconcile start without it.
 """
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from select import POLLIN, poll
-from typing import Any
+from typing import Any, TypeVar
 
 import psycopg
-from psycopg import IsolationLevel, errors
+from psycopg import IsolationLevel, sql
 from psycopg.abc import PQGen
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.pq import TransactionStatus
 
-from app.domain.errors import ConcurrencyConflict, Fault, LedgerConstraintViolated, LedgerUnavailable
+from app.domain.errors import LedgerUnavailable, Misconfigured
+from app.ledger.server_states import Means, is_stale, state_of, translate
 
 APP_ROLE = "holdfast_app"
 """The role that the migrations grant to. Every connection takes it on, so the grants bind the app itself."""
@@ -25,6 +27,47 @@ STATEMENT_TIMEOUT_S = 10.0
 
 SILENCE_S = 1.0
 """How much later than the server's own timeout a client gives up. Only a frozen server lets it come to that."""
+
+POSTING_IDLE_S = 4.0
+"""How long a process that posts may say nothing while it holds locks. Then the server ends its session, and another
+process takes over. A round trip to the cache, the longest pause between two statements, ends after a second."""
+
+REQUEST_IDLE_S = 15.0
+"""The same for requests. Their locks keep nobody but other changes of the same account waiting."""
+
+PROOF_IDLE_S = 120.0
+"""The same for proofs, which pause on purpose between the rows of a transaction."""
+
+_KEEPALIVES = {"keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3, "tcp_user_timeout": 10_000}
+"""How soon either side notices that the other's machine or the network is gone: after ten seconds or so. Without them
+TCP waits for two hours."""
+
+R = TypeVar("R")
+
+
+@dataclass(slots=True, frozen=True)
+class SessionLimits:
+    """What a session is limited to; 0 is no limit."""
+
+    statement_timeout_s: float = STATEMENT_TIMEOUT_S
+    lock_timeout_ms: int = 0
+    idle_in_transaction_s: float = REQUEST_IDLE_S
+    idle_session_s: float = 0.0
+
+    def settings(self) -> dict[str, str]:
+        """The limits as settings of Postgres, and those that every session has."""
+        return {
+            "statement_timeout": f"{self.statement_timeout_s * 1000:.0f}",
+            "lock_timeout": str(self.lock_timeout_ms),
+            "idle_in_transaction_session_timeout": f"{self.idle_in_transaction_s * 1000:.0f}",
+            "idle_session_timeout": f"{self.idle_session_s * 1000:.0f}",
+            "client_connection_check_interval": "5000",  # a statement ends soon after its client has gone
+            "tcp_keepalives_idle": "5",
+            "tcp_keepalives_interval": "2",
+            "tcp_keepalives_count": "3",
+            "tcp_user_timeout": "10000",
+            "timezone": "UTC",
+        }
 
 
 class PatientConnection(psycopg.Connection[Any]):
@@ -46,32 +89,53 @@ def connect(
     database_url: str,
     *,
     application_name: str,
-    statement_timeout_s: float = STATEMENT_TIMEOUT_S,
-    lock_timeout_ms: int = 0,
+    limits: SessionLimits = SessionLimits(),
     patience_s: float | None = None,
     isolation_level: IsolationLevel | None = None,
+    prepares: bool = False,
 ) -> psycopg.Connection[Any]:
-    """Open a connection that acts as the app's role.
+    """Open a connection that acts as the app's role; Misconfigured if the server does not let it.
 
-    A `statement_timeout_s` or `lock_timeout_ms` of 0 sets no limit. Without `patience_s` the connection waits for a
-    frozen server until that goes on.
+    Without `patience_s` the connection waits for a frozen server until that goes on. With `prepares` it prepares what
+    it sends often: that saves a drain time, and whoever does it must be ready to send a statement again.
     """
-    arguments = connect_arguments(database_url, application_name, statement_timeout_s)
-    arguments["options"] += f" -c lock_timeout={lock_timeout_ms}"
+    known = conninfo_to_dict(database_url)
+    chosen = {name: value for name, value in _KEEPALIVES.items() if name not in known}
+    arguments: dict[str, Any] = {"connect_timeout": CONNECT_TIMEOUT_S, "application_name": application_name, **chosen}
     connection = PatientConnection.connect(database_url, **arguments)
+    try:
+        _take_on_role(connection, limits)
+    except BaseException:
+        connection.close()
+        raise
     connection.patience_s = patience_s
     connection.isolation_level = isolation_level
+    if not prepares:
+        connection.prepare_threshold = None
     return connection
 
 
-def connect_arguments(
-    database_url: str, application_name: str, statement_timeout_s: float = STATEMENT_TIMEOUT_S
-) -> dict[str, Any]:
-    """What every connection is opened with: its timeouts, its time zone, and the app's role."""
-    options = f"-c statement_timeout={statement_timeout_s * 1000:.0f} -c timezone=UTC"
-    if conninfo_to_dict(database_url).get("user") != APP_ROLE:
-        options += f" -c role={APP_ROLE}"
-    return {"connect_timeout": CONNECT_TIMEOUT_S, "application_name": application_name, "options": options}
+def _take_on_role(connection: psycopg.Connection[Any], limits: SessionLimits) -> None:
+    """Set role and limits, and make sure of the role.
+
+    Startup options would not do: a pooler may ignore them, and then the app would work as whoever logged in. Options
+    of the URL stay in force beside these.
+    """
+    settings = {"role": APP_ROLE, **limits.settings()}
+    sets = [sql.SQL("SET {} = {}").format(sql.Identifier(name), sql.Literal(value)) for name, value in settings.items()]
+    connection.autocommit = True
+    try:
+        cursor = connection.execute(sql.SQL("; ").join([*sets, sql.SQL("SELECT current_user")]))
+    except psycopg.Error as error:
+        if state_of(error).means is Means.UNAVAILABLE:
+            raise
+        raise Misconfigured(f"the ledger does not let Holdfast act as {APP_ROLE}: {error}") from error
+    while cursor.nextset():
+        pass
+    row = cursor.fetchone()
+    if row is None or row[0] != APP_ROLE:
+        raise Misconfigured(f"the ledger lets Holdfast act as {row and row[0]} only, and not as {APP_ROLE}")
+    connection.autocommit = False
 
 
 class LedgerConnection:
@@ -108,6 +172,17 @@ class LedgerConnection:
         with self.use() as connection, connection.transaction():
             yield connection
 
+    def run(self, work: Callable[[psycopg.Connection[Any]], R]) -> R:
+        """What `work` returns; it is done once more if only the connection was to blame (see `is_stale`)."""
+        try:
+            with self.use() as connection:
+                return work(connection)
+        except LedgerUnavailable as fault:
+            if not is_stale(fault):
+                raise
+        with self.use() as connection:
+            return work(connection)
+
     def rows(self, query: str, parameters: Any = ()) -> list[tuple[Any, ...]]:
         """All rows of one query, in a transaction of its own."""
         with self.transaction() as connection:
@@ -119,9 +194,14 @@ class LedgerConnection:
             self._connection.close()
             self._connection = None
 
-    def _opened(self) -> psycopg.Connection[Any]:
-        if self._connection is not None and self._checks_idle and _was_spoken_to(self._connection):
+    def close_if_lost(self) -> None:
+        """Close a connection that the server has closed, while no lock rests on it."""
+        if self._connection is not None and _was_spoken_to(self._connection):
             self.close()
+
+    def _opened(self) -> psycopg.Connection[Any]:
+        if self._checks_idle:
+            self.close_if_lost()
         if self._connection is None or self._connection.closed:
             self._connection = self._open()
         return self._connection
@@ -134,25 +214,6 @@ def _was_spoken_to(connection: psycopg.Connection[Any]) -> bool:
     waiting = poll()
     waiting.register(connection.fileno(), POLLIN)
     return bool(waiting.poll(0))
-
-
-_RETRYABLE = (errors.SerializationFailure, errors.DeadlockDetected, errors.LockNotAvailable)
-_RACED_CONSTRAINTS = frozenset({"ledger_transaction_external_id", "ledger_transaction_pkey"})
-"""Unique keys that only a concurrent posting can violate. The next attempt sees the other's row."""
-
-
-def translate(error: psycopg.Error) -> Fault | psycopg.Error:
-    """The project's fault for a driver error; the error itself if it is a defect of ours."""
-    constraint = error.diag.constraint_name or ""
-    if isinstance(error, _RETRYABLE):
-        return ConcurrencyConflict(str(error))
-    if isinstance(error, errors.UniqueViolation) and constraint in _RACED_CONSTRAINTS:
-        return ConcurrencyConflict(str(error))
-    if isinstance(error, (psycopg.IntegrityError, psycopg.DataError)):  # DataError: no column takes the value
-        return LedgerConstraintViolated(constraint, str(error))
-    if isinstance(error, (psycopg.OperationalError, psycopg.InterfaceError)):
-        return LedgerUnavailable(str(error))
-    return error
 
 
 @contextmanager

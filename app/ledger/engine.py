@@ -1,23 +1,21 @@
 """SQLAlchemy engines for the ledger: everything but posting and reconciliation uses them."""
 
+import time
 from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import psycopg
-from sqlalchemy import CollectionAggregate, Engine, Text, any_, create_engine, event, literal
+from sqlalchemy import CollectionAggregate, Engine, ExceptionContext, Text, any_, create_engine, event, literal, text
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import PoolProxiedConnection, QueuePool
 
 from app.domain.errors import LedgerUnavailable
-from app.ledger.connections import (
-    CONNECT_TIMEOUT_S,
-    SILENCE_S,
-    STATEMENT_TIMEOUT_S,
-    PatientConnection,
-    connect_arguments,
-)
+from app.ledger.connections import CONNECT_TIMEOUT_S, SILENCE_S, STATEMENT_TIMEOUT_S, SessionLimits, connect, translated
+from app.ledger.server_states import state_of
 
 
 class _Pool(QueuePool):
@@ -37,36 +35,70 @@ def engine_for(
     """A pooled engine that acts as the app's role."""
     engine = create_engine(
         _sqlalchemy_url(database_url),
+        creator=partial(
+            connect,
+            database_url,
+            application_name=application_name,
+            limits=SessionLimits(statement_timeout_s),
+            patience_s=statement_timeout_s + SILENCE_S,
+        ),
         poolclass=_Pool,
         pool_size=pool_size,
         max_overflow=pool_size,
         pool_timeout=CONNECT_TIMEOUT_S,
         pool_pre_ping=True,
         isolation_level="READ COMMITTED",
-        connect_args=connect_arguments(database_url, application_name, statement_timeout_s),
     )
-
-    @event.listens_for(engine, "do_connect")
-    def connect_patiently(_dialect: object, _record: object, arguments: Any, named: Any) -> PatientConnection:
-        connection = PatientConnection.connect(*arguments, **named)
-        connection.patience_s = statement_timeout_s + SILENCE_S
-        return connection
-
+    event.listen(engine, "handle_error", _drop_useless)
     return engine
 
 
+def _drop_useless(context: ExceptionContext) -> None:
+    """Have the pool open new connections after an error that says that the present ones are of no use."""
+    error = context.original_exception
+    if isinstance(error, psycopg.Error) and state_of(error).drops:
+        context.is_disconnect = True
+
+
+@dataclass(slots=True, frozen=True)
+class LedgerServer:
+    """What the ledger's server says of itself; `clock_ahead_s` is how far its clock is ahead of this machine's."""
+
+    is_standby: bool
+    is_read_only: bool
+    clock_ahead_s: float
+
+
+def look_at_server(engine: Engine) -> LedgerServer:
+    """Role and clock of the server, now."""
+    query = text("SELECT pg_is_in_recovery(), current_setting('transaction_read_only') = 'on', clock_timestamp()")
+    with translated(), engine.connect() as connection:
+        sent_at = time.time()
+        is_standby, is_read_only, clock = connection.execute(query).one()
+        answered_at = time.time()
+    said = clock.timestamp()
+    return LedgerServer(is_standby, is_read_only, max(0.0, said - answered_at) + min(0.0, said - sent_at))
+
+
 def separate_connection(engine: Engine) -> psycopg.Connection[Any]:
-    """A connection with the engine's settings, outside its pool; each statement commits by itself."""
+    """A connection with the engine's settings, outside its pool.
+
+    Each statement commits by itself and may be prepared: `LedgerConnection.run` sends one again that the server forgot.
+    """
     pooled = engine.raw_connection()
     connection: Any = pooled.driver_connection
     pooled.detach()
     connection.autocommit = True
+    connection.prepare_threshold = 0
     return connection  # type: ignore[no-any-return]
 
 
 def owner_engine(owner_database_url: str) -> Engine:
     """An engine with the owner's rights: for migrations, and for making API keys."""
-    return create_engine(_sqlalchemy_url(owner_database_url), connect_args={"connect_timeout": CONNECT_TIMEOUT_S})
+    return create_engine(
+        _sqlalchemy_url(owner_database_url),
+        connect_args={"connect_timeout": CONNECT_TIMEOUT_S, "application_name": "holdfast owner"},
+    )
 
 
 def _sqlalchemy_url(database_url: str) -> URL:

@@ -9,7 +9,7 @@ import psycopg
 
 from app.domain.breaks import Break, BreakKind, ChainRange, Head, RecomputedRange
 from app.domain.hash_chain import GENESIS_HASH, Entry, LedgerTransaction
-from app.ledger.connections import LedgerConnection, connect
+from app.ledger.connections import PROOF_IDLE_S, LedgerConnection, SessionLimits, connect
 
 STREAM_ROWS = 5_000
 """Rows that a streaming read fetches at once: memory does not grow with the ledger."""
@@ -88,7 +88,12 @@ class LedgerChains:
 
     def __init__(self, database_url: str) -> None:
         self._ledger = LedgerConnection(
-            partial(connect, database_url, application_name="holdfast proof", statement_timeout_s=0)
+            partial(
+                connect,
+                database_url,
+                application_name="holdfast proof",
+                limits=SessionLimits(statement_timeout_s=0, idle_in_transaction_s=PROOF_IDLE_S),
+            )
         )
 
     def close(self) -> None:

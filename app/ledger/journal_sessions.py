@@ -9,7 +9,7 @@ from threading import BoundedSemaphore
 from psycopg import IsolationLevel
 
 from app.domain.errors import ConcurrencyRetryExhausted
-from app.ledger.connections import SILENCE_S, LedgerConnection, connect
+from app.ledger.connections import POSTING_IDLE_S, SILENCE_S, LedgerConnection, SessionLimits, connect
 from app.ledger.posting import Posting
 from app.ledger.posting_session import Conflicts, keep_drains_away, open_posting, patient_transaction
 
@@ -33,6 +33,7 @@ class JournalSession:
                 connect,
                 database_url,
                 application_name="holdfast journals",
+                limits=SessionLimits(idle_in_transaction_s=POSTING_IDLE_S, idle_session_s=POSTING_IDLE_S),
                 patience_s=LONGEST_WAIT_S + SILENCE_S,
                 isolation_level=IsolationLevel.SERIALIZABLE,
             )
@@ -67,6 +68,10 @@ class JournalSession:
         with self.locked([_CHAIN]), away, open_posting(self._ledger, self.conflicts, [self._chain]) as posting:
             yield posting
 
+    def renew(self) -> None:
+        """Close a connection that the server has closed while nobody used it; the next use opens another one."""
+        self._ledger.close_if_lost()
+
     def close(self) -> None:
         """Give the connection back."""
         self._ledger.close()
@@ -91,6 +96,7 @@ class JournalSessions:
             raise ConcurrencyRetryExhausted("all connections for journals and refunds are in use")
         try:
             session = self._take()
+            session.renew()
             try:
                 with session.locked(names):
                     yield session

@@ -12,7 +12,14 @@ from psycopg import IsolationLevel
 
 from app.domain.errors import ConcurrencyConflict
 from app.domain.ledger_rows import ChainHead, LedgerBalance, PostingPlan
-from app.ledger.connections import LedgerConnection, connect
+from app.ledger.connections import (
+    POSTING_IDLE_S,
+    SILENCE_S,
+    STATEMENT_TIMEOUT_S,
+    LedgerConnection,
+    SessionLimits,
+    connect,
+)
 from app.ledger.copy_format import array
 from app.ledger.optimistic_posting import PackedPlan, pack, write_if_unchanged
 from app.ledger.posting import READ_BALANCES, Posting
@@ -20,6 +27,8 @@ from app.ledger.posting import READ_BALANCES, Posting
 LOCK_TIMEOUT_MS = 20
 """How long a drain waits for a row. Whoever holds it will nearly always change it, and then this posting must start
 again anyway. So a drain passes over what is locked, and posts the rest."""
+
+NO_LIMIT = 0.0
 
 
 class LedgerClock:
@@ -112,10 +121,14 @@ def open_posting(ledger: LedgerConnection, conflicts: Conflicts, partitions: Seq
 
 
 _TRY_TO_DRAIN = """
-SELECT partition, clock_timestamp() FROM unnest(%s::integer[]) AS partition
-WHERE pg_try_advisory_lock(%s, partition)
+SELECT partition, clock_timestamp(), set_config('idle_session_timeout', %s, false)
+FROM unnest(%s::integer[]) AS partition WHERE pg_try_advisory_lock(%s, partition)
 """
-_STOP_DRAINING = "SELECT pg_advisory_unlock(%s, partition) FROM unnest(%s::integer[]) AS partition"
+# Only a session that holds locks is ended for its silence.
+_STOP_DRAINING = """
+SELECT pg_advisory_unlock(%s, partition), set_config('idle_session_timeout', %s, false)
+FROM unnest(%s::integer[]) AS partition
+"""
 _WAIT_FOR_DRAINS = "SELECT pg_advisory_lock(%s, partition) FROM unnest(%s::integer[]) AS partition"
 _DRAIN_LOCK = 477_017
 """The locks' class, any number of our own. A lock ends with its session, so a killed drain holds none."""
@@ -132,7 +145,7 @@ def keep_drains_away(ledger: LedgerConnection, partitions: Sequence[int], patien
             connection.execute(_WAIT_FOR_DRAINS, (_DRAIN_LOCK, list(partitions)))
         yield
     finally:
-        _stop_draining(ledger, partitions)
+        _stop_draining(ledger, partitions, POSTING_IDLE_S)
 
 
 @contextmanager
@@ -145,9 +158,14 @@ def patient_transaction(ledger: LedgerConnection, patience_s: float) -> Iterator
         yield connection
 
 
-def _stop_draining(ledger: LedgerConnection, partitions: Sequence[int]) -> None:
+def _stop_draining(ledger: LedgerConnection, partitions: Sequence[int], idle_session_s: float) -> None:
+    """Let other drains in; from now on the session may be silent for `idle_session_s`."""
     if ledger.is_open:
-        ledger.rows(_STOP_DRAINING, (_DRAIN_LOCK, list(partitions)))
+        ledger.rows(_STOP_DRAINING, (_DRAIN_LOCK, _milliseconds(idle_session_s), list(partitions)))
+
+
+def _milliseconds(seconds: float) -> str:
+    return f"{seconds * 1000:.0f}"
 
 
 class PostingSession:
@@ -159,8 +177,10 @@ class PostingSession:
                 connect,
                 database_url,
                 application_name="holdfast drain",
-                lock_timeout_ms=LOCK_TIMEOUT_MS,
+                limits=SessionLimits(lock_timeout_ms=LOCK_TIMEOUT_MS, idle_in_transaction_s=POSTING_IDLE_S),
+                patience_s=STATEMENT_TIMEOUT_S + SILENCE_S,
                 isolation_level=IsolationLevel.SERIALIZABLE,
+                prepares=True,
             )
         )
         self._clock = LedgerClock()
@@ -173,7 +193,8 @@ class PostingSession:
         It takes advisory locks, and not the row locks of the posting transaction. They are taken before the
         transaction's snapshot, so two drains never abort each other, and they last until the batch is settled.
         """
-        rows = self._ledger.rows(_TRY_TO_DRAIN, (list(partitions), _DRAIN_LOCK))
+        self._ledger.close_if_lost()
+        rows = self._ledger.rows(_TRY_TO_DRAIN, (_milliseconds(POSTING_IDLE_S), list(partitions), _DRAIN_LOCK))
         held = [row[0] for row in rows]
         if held:
             self._clock.set(rows[-1][1])
@@ -181,7 +202,7 @@ class PostingSession:
             yield held
         finally:
             if held:
-                _stop_draining(self._ledger, held)
+                _stop_draining(self._ledger, held, NO_LIMIT)
 
     def now(self) -> datetime:
         """The database's time, reckoned without asking; known while draining."""

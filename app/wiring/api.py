@@ -42,7 +42,7 @@ WAITERS = 48
 def build_api(settings: Settings, *, sleep: Callable[[float], None] = time.sleep) -> ApiServices:
     """Build what the API serves. Batches, journals and account changes call `sleep` before they try again."""
     engine = build_engine(settings, "api", LOOK_UP_S)
-    cache = build_cache(settings)
+    cache = build_cache(settings, "api")
     accounts = LedgerAccounts(engine, settings.partitions)
     history = History(engine)
     room = WaitingRoom(WAITERS)
@@ -51,7 +51,7 @@ def build_api(settings: Settings, *, sleep: Callable[[float], None] = time.sleep
     register = LedgerTransactions(engine)
     poster = build_poster(settings, cache, register, paying, sleep=sleep)
     refunds = Refunds(cache, register, paying.finder, paying.durable_wait, poster)
-    subscription = blocking_client(settings.redis_url, decode_responses=True)
+    subscription = blocking_client(settings.redis_url, decode_responses=True, name="holdfast-subscriber")
     return ApiServices(
         accounts=Accounts(accounts, build_assets(engine)),
         changes=build_changes(

@@ -11,13 +11,14 @@ from app.services.proofs.cache_identity import CacheIdentity
 from app.settings import Settings
 
 
-def build_cache(settings: Settings) -> Cache:
-    """A cache of its own connections, with the installation's settings."""
+def build_cache(settings: Settings, process: str = "command") -> Cache:
+    """The cache; `process` is the name by which its server knows this client."""
     return Cache(
-        request_client(settings.redis_url, settings.cache_deadline_s),
+        request_client(settings.redis_url, settings.cache_deadline_s, name=f"holdfast-{process}"),
         partitions=settings.partitions,
         window_ms=settings.idempotency_window_s * 1000,
         backlog_limit=settings.backlog_limit,
+        reserve_percent=settings.cache_reserve_percent,
     )
 
 

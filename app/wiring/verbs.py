@@ -5,23 +5,18 @@ import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import cache, partial
-from typing import Any
 from uuid import uuid4
 
 from iso4217 import Currency
-from redis.exceptions import RedisError
-from rq import Queue, Worker
 from sqlalchemy import Engine
 
 from app.cache.cache import Cache
-from app.cache.client import blocking_client
-from app.domain.errors import CacheUnavailable
 from app.domain.money import Asset
 from app.ledger.account_changes import LedgerAccountChanges
 from app.ledger.accounts import LedgerAccounts
 from app.ledger.assets import LedgerAssets
 from app.ledger.connections import STATEMENT_TIMEOUT_S
-from app.ledger.engine import engine_for
+from app.ledger.engine import engine_for, look_at_server
 from app.ledger.history import History
 from app.ledger.journal_sessions import JournalSessions
 from app.ledger.migrate import is_current
@@ -47,7 +42,7 @@ from app.services.proofs.readiness import ReadinessProbe
 from app.services.proofs.repair import Repair
 from app.services.statements.replay import Replay
 from app.settings import Settings
-from app.wakeup import DRAIN_QUEUE, WakeUps
+from app.wakeup import WakeUps
 from app.wiring.cache import build_cache, build_identity
 from app.wiring.workers import build_reconciler
 
@@ -178,17 +173,11 @@ def build_readiness(
         identity.check,
         accounts.directory_version,
         partial(is_current, engine),
-        partial(_drain_workers, blocking_client(settings.queue_url, decode_responses=False)),
+        partial(look_at_server, engine),
+        WakeUps(settings.queue_url).ping,
         monotonic=time.monotonic,
         allow_unsafe_cache=settings.allow_unsafe_cache,
     )
-
-
-def _drain_workers(connection: Any) -> int:
-    try:
-        return len(Worker.all(queue=Queue(DRAIN_QUEUE, connection=connection)))
-    except RedisError as error:
-        raise CacheUnavailable(f"the server of the queues does not answer: {error}") from error
 
 
 def build_replay(settings: Settings, currency_code: str) -> Replay:

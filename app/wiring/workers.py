@@ -34,7 +34,7 @@ def build_drain(
 ) -> Drain:
     """A drain with connections of its own, unless it is given some."""
     return Drain(
-        cache or build_cache(settings),
+        cache or build_cache(settings, "drain"),
         ledger or PostingSession(settings.database_url),
         Contention(monotonic, jitter),
         sleep=sleep,
@@ -50,7 +50,7 @@ def build_reconciler(
     """The proof that cache and ledger agree."""
     ledger = LedgerReconciliation(settings.database_url)
     verifier = build_verifier(settings, pace, monotonic=monotonic)
-    return Reconciler(build_cache(settings), ledger, verifier, monotonic, pace)
+    return Reconciler(build_cache(settings, "maintain"), ledger, verifier, monotonic, pace)
 
 
 def build_verifier(

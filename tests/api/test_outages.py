@@ -12,8 +12,10 @@ import redis
 from psycopg.conninfo import conninfo_to_dict
 
 from app.embedded.child_process import free_port
+from app.ledger.api_keys import LedgerApiKeys
 from app.services.access import api_keys as keys
 from app.services.access.api_keys import RECHECK_S, Gatekeeper
+from app.wiring.verbs import build_engine
 from tests.api.world import BANK, World, assert_problem, payment
 
 CHECK_DEADLINE_S = keys.CHECK_DEADLINE_S  # before the fixtures
@@ -112,7 +114,8 @@ def test_a_lost_cache_shows_in_readiness_and_not_in_liveness(shop: World) -> Non
     body = ready.get_json()
     assert body["status"] == "not_ready"
     assert {name: check["ok"] for name, check in body["checks"].items()} == {
-        "cache": False, "cache_identity": False, "ledger": True, "migrations": True, "workers": False,
+        "cache": False, "cache_identity": False, "cache_memory": True, "ledger": True, "migrations": True,
+        "workers": False, "posting": True, "clocks": True, "queue": False,
     }  # fmt: skip
 
 
@@ -171,7 +174,7 @@ def test_an_outage_of_the_ledger_longer_than_the_recheck_of_keys_does_not_stop_p
 ) -> None:
     world, relay = ledger_relay
     now = [1_000.0]
-    world.services.gatekeeper = Gatekeeper(world.ledger_api_keys, lambda: now[0])
+    world.services.gatekeeper = Gatekeeper(LedgerApiKeys(build_engine(world.settings, "tests")), lambda: now[0])
     assert world.pay("alice", "bob", 1).status_code == 201
     relay.cut()
     for _ in range(5):
@@ -186,7 +189,7 @@ def test_a_frozen_ledger_that_neither_answers_nor_fails_does_not_stop_payments_e
 ) -> None:
     world, relay = ledger_relay
     now = [1_000.0]
-    world.services.gatekeeper = Gatekeeper(world.ledger_api_keys, lambda: now[0])
+    world.services.gatekeeper = Gatekeeper(LedgerApiKeys(build_engine(world.settings, "tests")), lambda: now[0])
     assert world.pay("alice", "bob", 1).status_code == 201
     relay.deaf.set()
     now[0] += RECHECK_S + 1

@@ -2,6 +2,7 @@
 
 import socket
 import struct
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Thread
@@ -17,6 +18,9 @@ from tests.builders import intent
 from tests.cache.world import CacheUnderTest
 from tests.patience import CACHE_DEADLINE_S, PATIENCE_S
 
+PROBE_REPLIES = b"$0\r\n\r\n*2\r\n$10\r\n%d\r\n$1\r\n0\r\n" % time.time()
+"""What a server answers to `PROBE`: nothing to remark, and the time."""
+
 
 @contextmanager
 def cache_at(url: str, deadline_s: float = CACHE_DEADLINE_S) -> Iterator[Cache]:
@@ -27,8 +31,8 @@ def cache_at(url: str, deadline_s: float = CACHE_DEADLINE_S) -> Iterator[Cache]:
 
 @contextmanager
 def server_that(reply: bytes | None, *, resets: bool = False) -> Iterator[str]:
-    """A server that greets every connection and answers each request with `reply`, or by hanging up, if it `resets`
-    with a word about it."""
+    """A server that greets every connection and answers each request (and `PROBE`) with `reply`, or by hanging up, if
+    it `resets` with a word about it."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
         def serve() -> None:
@@ -47,7 +51,7 @@ def server_that(reply: bytes | None, *, resets: bool = False) -> Iterator[str]:
                             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                         if reply is None:
                             break
-                        connection.sendall(reply)
+                        connection.sendall(reply + (PROBE_REPLIES if b"TIME" in received else b""))
 
         thread = Thread(target=serve, daemon=True)
         thread.start()

@@ -186,6 +186,7 @@ SHARED_NAMES = {
     "reconciliation": {"app.ledger", "app.services"},
     "refunds": {"app.domain", "app.services"},
     "reservations": {"app.cache", "app.domain"},
+    "server_states": {"app.cache", "app.ledger"},
 }
 """The same resource or task, seen by several layers."""
 

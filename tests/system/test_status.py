@@ -22,8 +22,13 @@ def test_a_running_system_tells_what_runs_and_whether_it_is_ready(system: System
     assert told["backlog"] >= 0
     assert {name for name, check in told["checks"].items() if check["ok"]} == {
         "cache",
+        "cache_identity",
+        "cache_memory",
+        "clocks",
         "ledger",
         "migrations",
+        "posting",
+        "queue",
         "workers",
     }
     assert set(told["processes"]) == {"cache", "Postgres", "drain-1", "drain-2", "maintain", "schedule", "api"}

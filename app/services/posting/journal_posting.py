@@ -24,7 +24,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from app.domain.errors import ConcurrencyConflict, ConcurrencyRetryExhausted, LedgerConstraintViolated
+from app.domain.errors import (
+    ConcurrencyConflict,
+    ConcurrencyRetryExhausted,
+    LedgerConstraintViolated,
+    LedgerUnavailable,
+)
 from app.domain.hash_chain import LedgerTransaction, transactions_from
 from app.domain.journals import Draft, Order, hold_intents, is_repeat, plan_journal, refuse_reused_by
 from app.domain.ledger_rows import QueuedIntent
@@ -153,6 +158,10 @@ class JournalPoster:
                 self.holds.release(held)
         except (ConcurrencyConflict, ConcurrencyRetryExhausted):
             self.holds.release(held)
+            raise
+        except LedgerUnavailable as fault:
+            if fault.not_run:
+                self.holds.release(held)
             raise
         finally:
             self.wake()  # payments accepted meanwhile found the outbox not empty, and did not wake the drain

@@ -33,6 +33,9 @@ log = logging.getLogger(__name__)
 PATIENCE_S = 2.0
 """How long a request waits while another thread looks at the cache or opens it; then it is told to come again."""
 
+FORGET_PER_TRIP = 2_000
+"""Accounts that are forgotten in one round trip: ten milliseconds of the server's time."""
+
 BEING_OPENED = "the cache is closed: it is being opened again from the ledger"
 
 
@@ -122,9 +125,13 @@ class CacheIdentity:
 
     def _note(self) -> None:
         """Raise the beat of the partitions in which something came or went, and remember them as they are."""
-        remembered = self._ledger.remembered().partitions
-        found = self._cache.partition_states.look()
-        changed = {number: one for number, one in found.items() if not remembered[number].shows(one)}
+        remembered = self._ledger.remembered()
+        is_other_server = remembered.server != self._server
+        changed = {
+            number: one
+            for number, one in self._cache.partition_states.look().items()
+            if is_other_server or not remembered.partitions[number].shows(one)
+        }
         if changed:
             beats = self._cache.partition_states.beat(list(changed))
             self._ledger.note(changed, beats, self._server)
@@ -170,7 +177,8 @@ class CacheIdentity:
         """Close all partitions, record what was lost, make the accounts cold, and open the partitions again."""
         with self._ledger.opening():
             remembered, judgement = self._judged()
-            self._follow(remembered.generation)
+            if remembered.generation != self._generation:
+                self._follow(remembered.generation)
             if judgement.is_well:
                 return  # another process has opened them meanwhile
             known = self._last_known(remembered)
@@ -199,7 +207,7 @@ class CacheIdentity:
             self._name_lost(generation)
 
     def _forget_accounts(self, judgement: CacheJudgement) -> None:
-        for partition, account_ids in self._cache.inspection.cached_accounts():
+        for partition, account_ids in self._cache.inspection.cached_accounts(FORGET_PER_TRIP):
             if not self._cache.partition_states.forget(partition, account_ids, counts_are_known=judgement.is_known):
                 raise CacheUnavailable(BEING_OPENED)
 
@@ -242,11 +250,15 @@ class CacheIdentityWatch:
             self._stopped.wait(self._pause_s)
 
     def run_once(self) -> None:
-        """Look once; a fault is logged when it is the first in a row."""
+        """Look once; an error is logged when it is the first in a row, and never ends the watch."""
         try:
             self._look()
             self._pause_s, self._is_failing = LOOK_S, False
         except Fault as fault:
             if not self._is_failing:
                 log.warning("the cache's identity cannot be checked: %s: %s", type(fault).__name__, fault)
+            self._is_failing = True
+        except Exception:
+            if not self._is_failing:
+                log.exception("the cache's identity cannot be checked")
             self._is_failing = True
