@@ -1,12 +1,26 @@
 """Who may call what: keys, scopes, revocation."""
 
+import os
 import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
 
 import pytest
 
 from app.api.context import ApiServices
-from app.services.access.api_keys import RECHECK_S, Gatekeeper, Scope
+from app.cache import keys
+from app.cache.client import blocking_client
+from app.cache.notifications import Subscriber
+from app.domain.errors import LedgerUnavailable
+from app.ledger.api_keys import LedgerApiKeys, StoredKey
+from app.services.access.api_keys import LONGEST_TRUST_S, RECHECK_S, Gatekeeper, Scope
+from app.wiring.cache import build_cache
+from app.wiring.verbs import build_engine
 from tests.api.world import World, assert_problem, payment
+from tests.patience import until
 
 OPEN = {"/healthz", "/readyz", "/v1/openapi.json", "/v1/problems"}
 
@@ -127,3 +141,110 @@ def test_the_ledger_records_who_made_a_payment(world: World) -> None:
     world.drained()
     [(actor,)] = world.sql("SELECT actor FROM ledger_transaction WHERE external_id = 'x'")
     assert actor == f"key:{key.split('_')[1]}"
+
+
+# Revocation
+
+
+def revoke(world: World, key: str) -> None:
+    """What `keys revoke` does."""
+    key_id = key.split("_")[1]
+    assert world.ledger_api_keys.revoke(key_id, "tests")
+    build_cache(world.settings, "tests").revocations.spread(key_id)
+
+
+@pytest.fixture
+def processes(world: World) -> Iterator[list[World]]:
+    """Two processes of the API that listen, and trust a key for ever once they have checked it."""
+    made = []
+    with ExitStack() as stack:
+        for _ in range(2):
+            process = world.with_settings()
+            services = process.services
+            services.gatekeeper = Gatekeeper(LedgerApiKeys(build_engine(world.settings, "tests")), lambda: 0.0)
+            client = blocking_client(world.settings.redis_url, decode_responses=True)
+            subscriber = Subscriber(client, lambda _: None, lambda _: None, services.gatekeeper.revoke)
+            subscriber.start()
+            stack.callback(subscriber.stop)
+            made.append(process)
+        until(lambda: world.cache.pubsub_numsub(keys.REVOKED_CHANNEL)[0][1] == 2)
+        yield made
+
+
+def test_a_revocation_reaches_every_process_at_once(world: World, processes: list[World]) -> None:
+    key, other = world.key_with(Scope.READ), world.key_with(Scope.READ)
+    for process in processes:
+        assert process.get("/v1/accounts", key=key).status_code == 200
+    began = time.monotonic()
+    revoke(world, key)
+    until(lambda: all(process.get("/v1/accounts", key=key).status_code == 401 for process in processes))
+    assert time.monotonic() - began < RECHECK_S, "none of them asks the ledger again"
+    for process in processes:
+        assert_problem(process.get("/v1/accounts", key=key), 401, "unauthenticated")
+        assert process.get("/v1/accounts", key=other).status_code == 200
+
+
+def test_a_revocation_that_a_process_did_not_hear_is_read_when_it_listens_again(
+    world: World, processes: list[World]
+) -> None:
+    key = world.key_with(Scope.READ)
+    for process in processes:
+        assert process.get("/v1/accounts", key=key).status_code == 200
+    key_id = key.split("_")[1]
+    world.cache.sadd(keys.REVOKED, key_id)  # kept, but the message was lost
+    world.cache.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
+    until(lambda: all(process.get("/v1/accounts", key=key).status_code == 401 for process in processes))
+
+
+def test_a_key_revoked_while_it_is_being_checked_is_not_trusted(world: World) -> None:
+    key = world.key_with(Scope.READ)
+
+    class Slow(LedgerApiKeys):
+        def get(self, key_id: str) -> StoredKey | None:
+            found = super().get(key_id)
+            gatekeeper.revoke([key_id])  # the message comes between the look-up and its answer
+            return found
+
+    gatekeeper = Gatekeeper(Slow(build_engine(world.settings, "tests")), lambda: 0.0)
+    assert gatekeeper.caller(key) is None
+    assert gatekeeper.caller(key) is None
+
+
+def test_no_key_is_trusted_for_ever_while_the_ledger_is_away(world: World) -> None:
+    key, clock = world.key_with(Scope.READ), Clock()
+
+    class Away(LedgerApiKeys):
+        is_away = False
+
+        def get(self, key_id: str) -> StoredKey | None:
+            if self.is_away:
+                raise LedgerUnavailable("gone")
+            return super().get(key_id)
+
+    ledger = Away(build_engine(world.settings, "tests"))
+    gatekeeper = Gatekeeper(ledger, clock)
+    assert gatekeeper.caller(key) is not None
+    ledger.is_away = True
+    for _ in range(5):
+        clock.now += LONGEST_TRUST_S / 5
+        assert gatekeeper.caller(key) is not None, "a key that was good stays good for a while"
+    clock.now += RECHECK_S
+    with pytest.raises(LedgerUnavailable):
+        gatekeeper.caller(key)
+    ledger.is_away = False
+    assert gatekeeper.caller(key) is not None
+
+
+def test_the_command_tells_every_process(world: World, processes: list[World]) -> None:
+    key = world.key_with(Scope.READ)
+    for process in processes:
+        assert process.get("/v1/accounts", key=key).status_code == 200
+    environment = {
+        "DATABASE_URL": world.settings.database_url,
+        "HOLDFAST_OWNER_DATABASE_URL": world.settings.owner_database_url,
+        "REDIS_URL": world.settings.redis_url,
+    }
+    command = [sys.executable, "-m", "app", "keys", "revoke", key.split("_")[1]]
+    done = subprocess.run(command, env={**os.environ, **environment}, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, f"Key {key.split('_')[1]} is revoked, now.\n"), done.stderr
+    until(lambda: all(process.get("/v1/accounts", key=key).status_code == 401 for process in processes))
