@@ -1,5 +1,6 @@
 """Who may call what: keys, scopes, revocation."""
 
+import json
 import os
 import re
 import subprocess
@@ -7,8 +8,10 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
+from typing import Any
 
 import pytest
+from werkzeug.test import TestResponse
 
 from app.api.context import ApiServices
 from app.cache import keys
@@ -248,3 +251,72 @@ def test_the_command_tells_every_process(world: World, processes: list[World]) -
     done = subprocess.run(command, env={**os.environ, **environment}, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, f"Key {key.split('_')[1]} is revoked, now.\n"), done.stderr
     until(lambda: all(process.get("/v1/accounts", key=key).status_code == 401 for process in processes))
+
+
+# Who may not read
+
+
+FUNDS = re.compile(r"balance_minor|held_minor|available_minor|floor_minor|lowest_limit|current_version|7,?777")
+"""What would tell a balance of 7,777, by a figure's name or in a sentence."""
+
+
+def asked(world: World, key: str) -> dict[str, TestResponse]:
+    """What a key can ask without the right to read, and would learn a balance from."""
+    poor = payment("alice", "bob", 9_999)
+    journal: dict[str, Any] = {"external_id": "j", "reason": "x", "entries": [
+        {"account_id": "alice", "direction": "debit", "amount_minor": 1},
+        {"account_id": "bob", "direction": "credit", "amount_minor": 1},
+    ]}  # fmt: skip
+    greedy = {**journal, "entries": [{**one, "amount_minor": 9_999} for one in journal["entries"]]}
+    lines: dict[str, Any] = {
+        "data": json.dumps(payment("alice", "bob", 9_999)).encode(),
+        "content_type": "application/x-ndjson",
+    }
+    lines["headers"] = {"Authorization": f"Bearer {key}"}
+    closing = {"data": b'{"status": "closed", "reason": "x"}', "content_type": "application/json"}
+    limit = {"data": b'{"overdraft_limit_minor": 0, "reason": "x"}', "content_type": "application/json"}
+    return {
+        "no funds": world.post("/v1/payments", poor, key=key),
+        "no funds, again": world.post("/v1/payments", poor, key=key),
+        "a version": world.post("/v1/payments", payment("alice", "bob", 1, expected_version=99), key=key),
+        "a dry run": world.post("/v1/payments?dry_run=true", payment("alice", "bob", 1), key=key),
+        "a batch": world.post("/v1/payments/batch", {"payments": [payment("alice", "bob", 9_999)]}, key=key),
+        "an atomic one": world.post("/v1/payments/batch", {"payments": [poor | {"external_id": "y"}], "atomic": True},
+                                    key=key),
+        "a dry batch": world.post("/v1/payments/batch?dry_run=true", {"payments": [payment("alice", "bob", 1)]},
+                                  key=key),
+        "a stream": world.application.test_client().post("/v1/payments/batch", **lines),
+        "a journal": world.post("/v1/journals?dry_run=true", journal, key=key),
+        "a greedy journal": world.post("/v1/journals", greedy, key=key),
+        "a closing": world.call("PATCH", "/v1/accounts/alice", key=key, **closing),
+        "a limit": world.call("PATCH", "/v1/accounts/overdrawn", key=key, **limit),
+    }  # fmt: skip
+
+
+def test_a_key_that_may_not_read_learns_no_balance_on_the_side(world: World) -> None:
+    world.funded("alice", 7_777)
+    world.account("bob")
+    world.account("overdrawn", overdraft_limit_minor=9_000)
+    world.pay("overdrawn", "bob", 7_777)
+    world.drained()
+    writes = (Scope.PAYMENTS_WRITE, Scope.ACCOUNTS_WRITE, Scope.JOURNALS_WRITE)
+    for name, answer in asked(world, world.key_with(*writes)).items():
+        assert answer.status_code not in (401, 403, 500), name
+        assert not FUNDS.search(answer.text), (name, answer.text)
+    readers = asked(world, world.key_with(*writes, Scope.READ))
+    for name, answer in readers.items():
+        if name != "no funds, again":
+            assert FUNDS.search(answer.text), (name, answer.text)
+
+
+def test_what_was_posted_tells_no_balance_to_a_key_that_may_not_read(world: World) -> None:
+    world.funded("alice", 7_777)
+    world.account("bob")
+    made = world.pay("alice", "bob", 10).get_json()
+    world.drained()
+    key = world.key_with(Scope.PAYMENTS_WRITE, Scope.JOURNALS_WRITE)
+    path = f"/v1/payments/{made['payment_id']}/refunds"
+    refund = world.post(path, {"external_id": "r", "amount_minor": 1}, key=key)
+    assert (refund.status_code, "balance_minor" in refund.text) == (201, False)
+    entries = world.get(path).get_json()["data"][0]["entries"]
+    assert {one["account_id"]: one["balance_minor"] for one in entries} == {"alice": 7_768, "bob": 9}
