@@ -13,7 +13,7 @@ from app.domain.payment_checks import prepare
 from app.domain.posting_plan import plan_posting
 from app.ledger.accounts import LedgerAccounts
 from app.ledger.posting_session import PostingSession
-from app.wiring.verbs import build_engine
+from app.wiring.services import build_engine
 from bench.load.requests import CURRENCY
 from bench.load.workload import SEED, account_id
 from bench.system import CLEARING, System

@@ -7,7 +7,7 @@ import psutil
 _PARTS = (
     # a piece of the command line, the part of the whole that it stands for; the first that fits
     ("bench.baselines.wsgi", "baseline"),
-    ("wsgi:application", "api"),
+    ("workers.api:application", "api"),
     ("workers.drain", "drain"),
     ("workers.", "other_workers"),
     ("valkey-server", "cache"),

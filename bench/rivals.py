@@ -8,6 +8,7 @@ from typing import Self
 import psycopg
 from psycopg import sql
 
+from app.api.server import THREADS
 from app.command_line import PROJECT
 from app.commands.api_probe import wait_until_ready
 from app.commands.processes import api
@@ -33,7 +34,7 @@ IN_POSTGRES = ("for_update", "serializable", "optimistic", "race")
 
 
 class RivalServer:
-    """One granian with the product's settings that serves all baselines."""
+    """One granian with the product's settings that serves all baselines, by WSGI, with as many threads."""
 
     def __init__(self, system: System, directory: Path, tigerbeetle_address: str | None = None) -> None:
         self._system = system
@@ -70,9 +71,8 @@ class RivalServer:
 
         arguments = argparse.Namespace(host=self.address[0], port=self.address[1], api_workers=API_PROCESSES)
         service = api(arguments, self._logs)
-        service.command = [
-            one.replace("wsgi:application", "bench.baselines.wsgi:application") for one in service.command
-        ]
+        theirs = {"rsgi": "wsgi", "workers.api:application": "bench.baselines.wsgi:application"}
+        service.command = [theirs.get(one, one) for one in service.command] + ["--blocking-threads", str(THREADS)]
         service.log_path = self._logs / "baselines.log"
         return service
 

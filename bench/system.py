@@ -67,7 +67,7 @@ class System:
             self.environment = {**own, **child_environment(self._servers.urls, self._directory)}
             self.settings: Settings = settings_from(self.environment)
             upgrade(self._servers.owner_database_url, self.settings.partitions)
-            self.key = ensure_first_key(self.settings) or ""
+            self.key = ensure_first_key(self._servers.owner_database_url) or ""
             groups = processes(self._arguments, self._directory)
             self.supervisor = Supervisor(groups, self.environment, PROJECT, lambda _: None)
             self.supervisor.start()

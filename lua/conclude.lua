@@ -7,7 +7,7 @@
 -- KEYS  1 outbox   2 directory   3 awake   4 tally   5 account   6 conclusion
 -- ARGV  1 directory version the caller knows      2 window in which a repeat is answered, ms
 --       3 backlog limit, entries                  4 stream id of the authorization
---       5 amount to capture, minor units (0 to release all)
+--       5 amount still held until the capture is posted, minor units (0 to free all)
 --       6 when: 'before' the expiry or 'after' it    7 expiry, ms since 1970
 --       8 what is concluded, e.g. captured|500    9 intent (JSON)
 --       10 whether the authorization holds nothing, because the balance rises (1, else 0)
@@ -22,9 +22,9 @@
 
 local outbox, directory, awake, tally, account, conclusion = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local known_directory, window_ms, backlog_limit = tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[3])
-local position, captured_text, rule, expires_at = ARGV[4], ARGV[5], ARGV[6], tonumber(ARGV[7])
+local position, still_held_text, rule, expires_at = ARGV[4], ARGV[5], ARGV[6], tonumber(ARGV[7])
 local outcome, intent, holds_nothing = ARGV[8], ARGV[9], ARGV[10] == '1'
-local captured = tonumber(captured_text)
+local still_held = tonumber(still_held_text)
 
 local stored_directory = redis.call('GET', directory)
 if not stored_directory or tonumber(stored_directory) > known_directory then
@@ -61,11 +61,11 @@ end
 local new_position = redis.call('XADD', outbox, '*', 'intent', intent)
 redis.call('HDEL', account, position)
 local version, balance, held, floor = parts_of(funds)
-held = held - tonumber(held_here) + captured
+held = held - tonumber(held_here) + still_held
 version = version + 1
 redis.call('HSET', account, 'funds', funds_of(version, balance, held, floor, new_position))
-if captured > 0 then
-  redis.call('HSET', account, new_position, captured_text)
+if still_held > 0 then
+  redis.call('HSET', account, new_position, still_held_text)
 end
 redis.call('SET', conclusion, outcome .. '|' .. new_position, 'PX', window_ms)
 redis.call('HINCRBY', tally, 'concluded', 1)

@@ -16,7 +16,8 @@
 --       then for each record:   its new outcome (what follows the fingerprint)
 --       then D stream ids to delete
 --
--- A posted intent became an entry; a released one was rejected, voided or a duplicate.
+-- A posted intent became an entry of the account. A released hold goes without one: its intent was rejected or a
+-- duplicate, or its authorization is concluded.
 -- There is no check that an account is cached: a cold one stays cold, and a placeholder notes this settlement.
 --
 -- Reply: the number of accounts whose balance was assigned.

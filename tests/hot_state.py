@@ -45,9 +45,9 @@ def lose_funds(client: redis.Redis, key: str) -> None:
     client.hdel(key, *(name for name in fields if not _is_stream_id(name)))
 
 
-def forget_external_id(client: redis.Redis, external_id: str) -> None:
+def forget_external_id(client: redis.Redis, external_id: str, partitions: int = PARTITIONS) -> None:
     """End the idempotency window of an external id."""
-    for partition in range(PARTITIONS):
+    for partition in range(partitions):
         client.delete(keys.record(partition, "default", external_id), keys.claim(partition, "default", external_id))
 
 

@@ -41,7 +41,7 @@ from app.services.proofs.chain_verification import ChainVerifier
 from app.services.proofs.reconciliation import Reconciler
 from app.settings import Settings
 from app.wiring.cache import build_cache, build_identity
-from app.wiring.verbs import PaymentServices, build_assets, build_balances, build_engine, compose_payments
+from app.wiring.services import PaymentServices, build_assets, build_balances, build_engine, compose_payments
 from app.wiring.workers import build_drain, build_reconciler, build_verifier
 from tests.builders import PARTITIONS, WINDOW_MS, ledger_set_to, payment
 from tests.installation import settings_for

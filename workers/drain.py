@@ -134,7 +134,7 @@ class DrainLoop:
         self._bell.clear()
         if not any(self._drain.cache.outbox.backlog().values()):
             return
-        job = DrainJob(self._drain, self._progress, self._stopped)
+        job = DrainSpell(self._drain, self._progress, self._stopped)
         job.run()
         if job.has_drained:
             with suppress(Fault):
@@ -145,12 +145,13 @@ class DrainLoop:
 def beat(heartbeats: Heartbeats, progress: DrainProgress, stopped: Event) -> None:
     """Say how the drain is, until told to stop."""
     process = f"{platform.node()}:{os.getpid()}"
-    while not stopped.wait(HEARTBEAT_S):
+    while not stopped.is_set():
         with suppress(Fault):
             heartbeats.beat(process, progress.idle_s, progress.failure)
+        stopped.wait(HEARTBEAT_S)
 
 
-class DrainJob:
+class DrainSpell:
     """One spell of draining: when it last had work, and when it last renewed its mark."""
 
     def __init__(self, drain: Drain, progress: DrainProgress | None = None, stopped: Event | None = None) -> None:

@@ -16,7 +16,7 @@ from app.services.proofs.cache_identity import CacheIdentityWatch
 from app.settings import settings_from
 from app.wakeup import DRAIN_JOB, DRAIN_QUEUE, MAINTENANCE_QUEUE, WakeUps
 from app.wiring.cache import build_cache, build_identity
-from app.wiring.verbs import build_expiry, build_push, build_recovery
+from app.wiring.services import build_expiry, build_push, build_recovery
 from workers.process import configure_logging
 
 log = logging.getLogger(__name__)

@@ -208,7 +208,7 @@ def get_balance(call: Call[None]) -> Answer:
             available_minor=funds.available_minor,
             currency_code=balance.facts.currency_code,
             version=funds.version,
-            updated_at=rfc3339(balance.cached.updated_at),
+            updated_at=rfc3339(min(balance.cached.updated_at, call.here.now())),
         ),
         200,
         ("etag", etag),

@@ -153,7 +153,7 @@ def submit_batch(call: Call[_Outline]) -> Answer:
         requests = [one for one in wanted if isinstance(one, PaymentRequest)]
         outcomes = _in_place(wanted, batches.submit(requests, call.actor, dry_run=dry_run))
     durability = call.here.readiness.durability()
-    items = [BatchItem(*_answer(outcome, durability, may_read=call.may_read)) for outcome in outcomes]
+    items = [BatchItem(*_answer(outcome, durability, now, may_read=call.may_read)) for outcome in outcomes]
     return json_answer(BatchBody(items))
 
 
@@ -173,7 +173,7 @@ def _in_place(wanted: Sequence[RequestOrRefusal], decided: Sequence[Any]) -> lis
 
 
 def _answer(
-    outcome: Outcome | Fault, durability: str, *, may_read: bool
+    outcome: Outcome | Fault, durability: str, now: datetime, *, may_read: bool
 ) -> tuple[int, bool, AcknowledgedPayment | None, dict[str, Any] | None]:
     """Status, whether it is a replay, and the payment or the problem."""
     if isinstance(outcome, Fault):
@@ -181,7 +181,7 @@ def _answer(
     if isinstance(outcome, Refusal):
         shown = outcome if may_read else without_funds(outcome)
         return status_of(outcome.code), outcome.replayed, None, problem_members(shown)
-    payment = acknowledged(outcome, durability, may_read=may_read)
+    payment = acknowledged(outcome, durability, now, may_read=may_read)
     return acknowledged_status(outcome), outcome.replayed, payment, None
 
 
@@ -229,7 +229,7 @@ class _Stream(Iterator[bytes]):
         except Exception as error:  # the answer has begun, so nobody else can turn this into one
             outcomes = [unexpected(error)] * len(lines)
         return _encode_lines(
-            BatchLine(*_answer(outcome, self._durability, may_read=self._may_read), line.number)
+            BatchLine(*_answer(outcome, self._durability, self._now(), may_read=self._may_read), line.number)
             for line, outcome in zip(lines, outcomes, strict=True)
         )
 

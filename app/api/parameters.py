@@ -12,7 +12,6 @@ from app.api.request_refusals import invalid_cursor
 from app.api.responses import Refused
 from app.api.routes import Call, Header, Parameter
 from app.domain.accounts import DEFAULT_ENTITY
-from app.domain.cursors import ReportCursor, parse_cursor
 from app.domain.payment_checks import refuse_decomposed, refuse_future
 from app.domain.read_models import AsOf, TimeBasis
 from app.domain.timestamps import parse_time
@@ -38,13 +37,6 @@ def _after_number(text: str) -> int:
     if not _is_number(text, 18):
         raise Refused(invalid_cursor("after", "be a cursor from `next`"))
     return int(text)
-
-
-def _report_cursor(text: str) -> ReportCursor:
-    try:
-        return parse_cursor(text)
-    except ValueError:
-        raise Refused(invalid_cursor("after", "be a cursor from `next`")) from None
 
 
 def _is_number(text: str, digits: int) -> bool:
@@ -109,9 +101,6 @@ AFTER: Parameter[str | None] = Parameter("after", _text, None, {"type": "string"
 AFTER_NUMBER: Parameter[int] = Parameter(
     "after", _after_number, 0, {"type": "string", "pattern": "^[0-9]{1,18}$"}, "The cursor from `next`."
 )
-REPORT_AFTER: Parameter[ReportCursor | None] = Parameter(
-    "after", _report_cursor, None, {"type": "string"}, "The cursor from `next`, which pins the walk to its first page."
-)
 ENTITY: Parameter[str | None] = Parameter("entity_id", _text, None, {"type": "string"})
 OF_ENTITY: Parameter[str] = Parameter("entity_id", _text, DEFAULT_ENTITY, {"type": "string", "default": DEFAULT_ENTITY})
 CURRENCY: Parameter[str | None] = Parameter("currency_code", _text, None, {"type": "string"})
@@ -137,8 +126,9 @@ BY: Parameter[TimeBasis | None] = Parameter(
     "by",
     _time_basis,
     None,
-    {"type": "string", "enum": [one.value for one in TimeBasis], "default": TimeBasis.EFFECTIVE.value},
-    "Which times count at the instant: when entries take effect, or when they were posted. Only with an instant.",
+    {"type": "string", "enum": [one.value for one in TimeBasis]},
+    "Which times count at the instant: when entries take effect, as without it, or when they were posted. Only with an "
+    "instant.",
 )
 
 
@@ -195,7 +185,7 @@ IF_NONE_MATCH: Header[str | None] = Header(
 
 
 def expected_version(call: Call[Any], in_body: int | None) -> int | None:
-    """The version that a payment is based on: from the body, or from If-Match with a balance's ETag."""
+    """The version that a request is based on: from the body, or from If-Match with the ETag of what it changes."""
     header = call[IF_MATCH]
     if header is not None and in_body is not None and in_body != header:
         raise malformed("If-Match and expected_version differ.", field="expected_version")

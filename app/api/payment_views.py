@@ -1,23 +1,24 @@
 """Payments as the API shows them: in the answer to a submission, and whenever they are read."""
 
 from collections.abc import Callable, Sequence
+from datetime import datetime
 
 from msgspec import UNSET, UnsetType
 
 from app.api.payment_schema import AcknowledgedPayment, DestinationBody, FundsAfter, PaymentBody, PaymentEntry, Reason
 from app.domain.authorizations import Authorization, AuthorizationState
 from app.domain.ledger_rows import QueuedIntent
-from app.domain.payment import Kind, Leg, parse_payment_id
+from app.domain.payment import Kind, Leg, OutboxPosition, parse_payment_id
 from app.domain.posting_plan import authorization_of
 from app.domain.read_models import PostedPayment, RejectedPayment
 from app.domain.refusals import Refusal
-from app.domain.timestamps import from_milliseconds, rfc3339
+from app.domain.timestamps import from_milliseconds, rfc3339, to_milliseconds
 from app.services.payments.find import RefusedPayment
 from app.services.payments.outcomes import Accepted
 from app.services.proofs.readiness import DURABLE_IN_LEDGER
 
 
-def acknowledged(accepted: Accepted, durability: str, *, may_read: bool) -> AcknowledgedPayment:
+def acknowledged(accepted: Accepted, durability: str, now: datetime, *, may_read: bool) -> AcknowledgedPayment:
     """An accepted payment; `durability` is what an acknowledgement by the cache survives.
 
     `may_read`: whether the caller may read balances.
@@ -25,7 +26,7 @@ def acknowledged(accepted: Accepted, durability: str, *, may_read: bool) -> Ackn
     if accepted.is_dry_run:
         return _rehearsed(accepted, may_read=may_read)
     intent = accepted.intent
-    accepted_at = rfc3339(from_milliseconds(accepted.outbox_position.accepted_at_ms))
+    accepted_at = rfc3339(_accepted_at(accepted.outbox_position, now))
     return AcknowledgedPayment(
         payment_id=accepted.payment_id,
         external_id=intent.external_id,
@@ -41,15 +42,21 @@ def acknowledged(accepted: Accepted, durability: str, *, may_read: bool) -> Ackn
         metadata=intent.metadata,
         accepted_at=accepted_at,
         destinations=split_of(intent.legs) or UNSET,
-        expires_at=_expires_at(accepted),
+        expires_at=_expires_at(accepted, now),
     )
 
 
-def _expires_at(accepted: Accepted) -> str | UnsetType:
+def _expires_at(accepted: Accepted, now: datetime) -> str | UnsetType:
     """When an authorization expires; other payments do not."""
     if accepted.intent.expires_in_s is None and accepted.intent.kind != Kind.AUTHORIZATION:
         return UNSET
-    return rfc3339(authorization_of(QueuedIntent(accepted.outbox_position, accepted.intent)).expires_at)
+    queued = QueuedIntent(accepted.outbox_position, accepted.intent)
+    return rfc3339(authorization_of(queued, to_milliseconds(now)).expires_at)
+
+
+def _accepted_at(outbox_position: OutboxPosition, now: datetime) -> datetime:
+    """When a payment was accepted, as far as its outbox position tells."""
+    return from_milliseconds(outbox_position.accepted_at_ms(to_milliseconds(now)))
 
 
 def _acknowledged_state(accepted: Accepted) -> str:
@@ -103,22 +110,23 @@ def payment_body(
     found: QueuedIntent | PostedPayment | RejectedPayment | Authorization | RefusedPayment,
     asked_id: str | None,
     durability: Callable[[], str],
+    now: datetime,
 ) -> PaymentBody:
     """A payment as it stands now; `asked_id` is the id that a client asked for, which may be that of a duplicate."""
     if isinstance(found, Authorization):
         return authorization_body(found, durability())
     if isinstance(found, QueuedIntent):
-        return _pending_body(found, durability())
+        return _pending_body(found, durability(), now)
     if isinstance(found, PostedPayment):
         return _posted_body(found, asked_id)
     if isinstance(found, RejectedPayment):
-        return _rejected_body(found)
+        return _rejected_body(found, now)
     return PaymentBody(None, found.external_id, "rejected", reason=_reason(found.refusal))
 
 
-def _pending_body(queued: QueuedIntent, durability: str) -> PaymentBody:
+def _pending_body(queued: QueuedIntent, durability: str, now: datetime) -> PaymentBody:
     intent = queued.intent
-    accepted_at = from_milliseconds(queued.outbox_position.accepted_at_ms)
+    accepted_at = _accepted_at(queued.outbox_position, now)
     return PaymentBody(
         payment_id=queued.outbox_position.payment_id,
         external_id=intent.external_id,
@@ -207,7 +215,7 @@ def _payment_of(posted: PostedPayment) -> PaymentBody:
     )
 
 
-def _rejected_body(rejected: RejectedPayment) -> PaymentBody:
+def _rejected_body(rejected: RejectedPayment, now: datetime) -> PaymentBody:
     legs = rejected.intent["legs"]
     outbox_position = parse_payment_id(rejected.payment_id)
     return PaymentBody(
@@ -220,7 +228,7 @@ def _rejected_body(rejected: RejectedPayment) -> PaymentBody:
         currency_code=rejected.intent["currency_code"],
         description=rejected.intent["description"],
         metadata=rejected.intent["metadata"],
-        accepted_at=rfc3339(from_milliseconds(outbox_position.accepted_at_ms)) if outbox_position else None,
+        accepted_at=rfc3339(_accepted_at(outbox_position, now)) if outbox_position else None,
         rejected_at=rfc3339(rejected.rejected_at),
         reason=_reason(rejected.refusal),
     )

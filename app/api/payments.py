@@ -49,7 +49,7 @@ def submit_payment(call: Call[NewPayment]) -> Answer:
 
 
 def _acknowledgement(call: Call[NewPayment], accepted: Accepted) -> Answer:
-    body = acknowledged(accepted, call.here.readiness.durability(), may_read=call.may_read)
+    body = acknowledged(accepted, call.here.readiness.durability(), call.here.now(), may_read=call.may_read)
     answer = json_answer(body, acknowledged_status(accepted))
     if not accepted.is_dry_run:
         answer.headers.append(("location", f"/v1/payments/{accepted.payment_id}"))
@@ -71,7 +71,7 @@ def get_payment(call: Call[None]) -> Answer:
     found = call.here.finder.find(payment_id)
     if found is None:
         return problem(payment_not_found(payment_id))
-    return json_answer(payment_body(found, payment_id, call.here.readiness.durability))
+    return json_answer(payment_body(found, payment_id, call.here.readiness.durability, call.here.now()))
 
 
 @routes.add(
@@ -90,5 +90,5 @@ def find_payment(call: Call[None]) -> Answer:
     found = call.here.finder.find_by_external_id(call[OF_ENTITY], external_id)
     if found is None:
         refuse_decomposed_parameters(call, EXTERNAL_ID, OF_ENTITY)
-    data = [] if found is None else [payment_body(found, None, call.here.readiness.durability)]
+    data = [] if found is None else [payment_body(found, None, call.here.readiness.durability, call.here.now())]
     return json_answer({"data": data, "next": None})

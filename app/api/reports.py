@@ -2,13 +2,26 @@
 
 from msgspec import Struct
 
-from app.api.parameters import AS_OF, BY, CURRENCY, ENTITY, LIMIT, REPORT_AFTER, as_of, refuse_decomposed_parameters
-from app.api.responses import Answer, json_answer
-from app.api.routes import Call, Routes
-from app.domain.cursors import ReportCursor
+from app.api.parameters import AS_OF, BY, CURRENCY, ENTITY, LIMIT, as_of, refuse_decomposed_parameters
+from app.api.request_refusals import invalid_cursor
+from app.api.responses import Answer, Refused, json_answer
+from app.api.routes import Call, Parameter, Routes
+from app.domain.cursors import ReportCursor, parse_cursor
 from app.domain.read_models import TrialBalanceLine, TrialBalanceTotal
 from app.domain.timestamps import rfc3339
 from app.services.access.api_keys import Scope
+
+
+def _report_cursor(text: str) -> ReportCursor:
+    try:
+        return parse_cursor(text)
+    except ValueError:
+        raise Refused(invalid_cursor("after", "be a cursor from `next`")) from None
+
+
+AFTER_LINE: Parameter[ReportCursor | None] = Parameter(
+    "after", _report_cursor, None, {"type": "string"}, "The cursor from `next`."
+)
 
 routes = Routes()
 
@@ -62,7 +75,7 @@ class ConflictBody(Struct):
     "Trial balance, now or as of an instant: per account and in total, debits equal credits",
     scope=Scope.READ,
     answers={200: TrialBalanceBody},
-    parameters=(ENTITY, CURRENCY, LIMIT, REPORT_AFTER, AS_OF, BY),
+    parameters=(ENTITY, CURRENCY, LIMIT, AFTER_LINE, AS_OF, BY),
 )
 def trial_balance(call: Call[None]) -> Answer:
     """The trial balance now or as of another instant."""
@@ -71,7 +84,7 @@ def trial_balance(call: Call[None]) -> Answer:
         entity_id=call[ENTITY],
         currency_code=call[CURRENCY],
         limit=limit,
-        cursor=call[REPORT_AFTER],
+        cursor=call[AFTER_LINE],
         as_of=as_of(call, AS_OF),
     )
     if not totals:

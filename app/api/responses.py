@@ -190,7 +190,10 @@ _FAULTS: dict[type[Exception], tuple[RefusalCode, str]] = {
         "The cache did not answer in time, so the outcome is unknown. Retry with the same external_id: "
         "what was done is answered, what was not is done, nothing is done twice.",
     ),
-    LedgerUnavailable: (RefusalCode.LEDGER_UNAVAILABLE, "The books cannot be reached or do not answer in time. Retry."),
+    LedgerUnavailable: (
+        RefusalCode.LEDGER_UNAVAILABLE,
+        "The ledger cannot be reached or do not answer in time. Retry.",
+    ),
     ConcurrencyConflict: (
         RefusalCode.CONCURRENCY_RETRY_EXHAUSTED,
         "Others are changing the same rows; nothing was done. Retry.",

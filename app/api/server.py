@@ -1,4 +1,4 @@
-"""The API on granian's event loop (RSGI): `granian --interface rsgi app.api.server:application`.
+"""The API on granian's event loop (RSGI): `granian --interface rsgi workers.api:application`.
 
 The loop reads every body whole before a thread is taken for its request, with a deadline and a bound, so a client that
 sends slowly holds nothing but its own connection. Requests that touch a server run in a pool of threads; whether the

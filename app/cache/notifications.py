@@ -65,6 +65,7 @@ class Subscriber:
             while not self._stopped.is_set():
                 message = pubsub.get_message(timeout=_LISTEN_S)
                 if message is None:
+                    self._require_primary()
                     continue
                 if message["channel"] == REVOKED_CHANNEL:
                     self._hear_revoked(message)
@@ -82,3 +83,10 @@ class Subscriber:
             self._on_revoked(recent)
         elif message["type"] == "message":
             self._on_revoked([message["data"]])
+
+    def _require_primary(self) -> None:
+        """Leave a server that has become a replica: the drains publish on the new primary."""
+        info: Any = self._client.info("replication")
+        if info["role"] != "master":
+            self._client.connection_pool.disconnect()
+            raise redis.ConnectionError(f"the server is a replica (role {info['role']})")

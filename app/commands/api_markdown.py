@@ -46,8 +46,8 @@ beside this file, and `GET /v1/openapi.json` on a running server. `README.md` ha
 
 ## Conventions
 
-**Content.** Requests and answers are JSON in UTF-8. Unknown fields are refused, and so are unknown query parameters of
-lists and reports: a misspelt filter must not widen an answer. A body has at most {LARGEST_BODY:,} bytes; `metadata`
+**Content.** Requests and answers are JSON in UTF-8. Unknown fields and unknown query parameters
+are refused by name: a misspelt filter must not widen an answer. A body has at most {LARGEST_BODY:,} bytes; `metadata`
 at most {LARGEST_METADATA:,}, and {DEEPEST_METADATA} levels. A NUL character is refused everywhere.
 Values in `metadata` come back as they were sent. A number with a fraction or an exponent that a double does not hold
 exactly, or from 2^53 on, is refused: send it as a string. `1E5` comes back as `100000.0`.

@@ -6,7 +6,7 @@ from app.commands.connection import connected
 from app.commands.keys import ACTOR
 from app.commands.proof_output import as_json, as_text, repair_as_text
 from app.ledger.cache_identity import LedgerCacheIdentity
-from app.wiring.verbs import build_repair
+from app.wiring.services import build_repair
 from app.wiring.workers import build_reconciler
 
 

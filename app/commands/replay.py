@@ -13,7 +13,7 @@ from app.domain.bank_file import Movement, read_movements
 from app.domain.csv_file import MalformedFile
 from app.services.statements.replay import ReplayReport
 from app.settings import Settings
-from app.wiring.verbs import build_replay
+from app.wiring.services import build_replay
 from app.wiring.workers import build_reconciler
 
 MOST_SHOWN = 20

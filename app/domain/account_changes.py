@@ -92,7 +92,7 @@ def changes_facts(changed: Mapping[str, Any]) -> bool:
     return not _FACTS.isdisjoint(changed)
 
 
-def needs_freeze(account: Account, changed: Mapping[str, Any], *, force: bool) -> bool:
+def needs_pause(account: Account, changed: Mapping[str, Any], *, force: bool) -> bool:
     """Whether the account must be frozen for the change until each of its pending payments is in the ledger.
 
     A closed account must keep a balance of zero. Pending payments were not checked against a first floor, and a forced

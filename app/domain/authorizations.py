@@ -73,5 +73,5 @@ class Authorization:
             state=state,
             captured_minor=captured_minor or None,
             concluded_by=end.payment_id,
-            concluded_at=from_milliseconds(end.accepted_at_ms),
+            concluded_at=from_milliseconds(end.stamped_ms),
         )

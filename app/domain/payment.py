@@ -8,6 +8,7 @@ from typing import Any
 from zlib import crc32
 
 from app.domain.splits import Destination
+from app.domain.timestamps import credible_milliseconds
 
 DEFAULT_PARTITIONS = 16
 """Enough for a cluster of sixteen masters; fixed at the first migration, because payment ids name the partition."""
@@ -26,7 +27,7 @@ class OutboxPosition:
     """The place of an intent: its partition, and its stream id in the outbox of that partition.
 
     The stream id is `<milliseconds>-<sequence>`. So a pending payment is found by its id without an index, ids sort by
-    acceptance within a partition, and an id says when the payment was accepted.
+    acceptance within a partition, and an id usually says when the payment was accepted.
     """
 
     partition: int
@@ -38,9 +39,13 @@ class OutboxPosition:
         return f"pay_{self.partition}_{self.stream_id.replace('-', '_')}"
 
     @property
-    def accepted_at_ms(self) -> int:
-        """When the intent was recorded, in milliseconds since 1970 UTC, by the cache's clock."""
+    def stamped_ms(self) -> int:
+        """The time in the stream id, in milliseconds since 1970 UTC. It may lie ahead of every clock."""
         return int(self.stream_id.partition("-")[0])
+
+    def accepted_at_ms(self, now_ms: int) -> int:
+        """When the intent was recorded, in milliseconds since 1970 UTC; not after `now_ms` by more than a moment."""
+        return credible_milliseconds(self.stamped_ms, now_ms)
 
 
 def parse_payment_id(payment_id: str) -> OutboxPosition | None:
@@ -125,7 +130,8 @@ class Leg:
 class Intent:
     """A decided movement as the outbox keeps it, with everything that posting needs.
 
-    `hold_minor` is held on the guarded account until the intent is settled; 0 if the balance rises.
+    `hold_minor` is held on the guarded account until the intent is settled, an authorization's until it is concluded;
+    0 if the balance rises.
     """
 
     entity_id: str

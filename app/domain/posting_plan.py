@@ -101,6 +101,7 @@ class Planner:
         self._balances = balances
         self._heads = heads
         self._posted_at_us = to_microseconds(posted_at)
+        self.posted_at_ms = self._posted_at_us // 1_000
 
     def row(self, account_id: str) -> LedgerBalance | None:
         """An account's row as the plan leaves it so far; None if there is none. Not for changing."""
@@ -110,7 +111,7 @@ class Planner:
         """Append the transaction of an intent that moves money."""
         intent, outbox_position = queued.intent, queued.outbox_position
         head = self._head(outbox_position.partition)
-        accepted_at_us = outbox_position.accepted_at_ms * 1_000
+        accepted_at_us = outbox_position.accepted_at_ms(self.posted_at_ms) * 1_000
         facts = (
             head.partition,
             head.chain_seq + 1,
@@ -262,7 +263,7 @@ class _Decisions:
     # Authorizations
 
     def _authorize(self, queued: QueuedIntent) -> None:
-        authorization = authorization_of(queued)
+        authorization = authorization_of(queued, self.planner.posted_at_ms)
         self.authorizations[authorization.payment_id] = authorization
         self.planner.plan.authorized.append(authorization)
         self.planner.change_hold(queued.intent.guarded_account_id)
@@ -301,7 +302,7 @@ class _Decisions:
         authorization.captured_minor = queued.intent.amount_minor if state is AuthorizationState.CAPTURED else None
         authorization.concluding_actor = queued.intent.actor
         authorization.concluded_by = queued.outbox_position.payment_id
-        authorization.concluded_at = from_milliseconds(queued.outbox_position.accepted_at_ms)
+        authorization.concluded_at = from_milliseconds(queued.outbox_position.accepted_at_ms(self.planner.posted_at_ms))
         self.planner.plan.concluded.append(authorization)
 
     # Atomic batches and journals
@@ -319,9 +320,13 @@ class _Decisions:
             self._reject(queued, journal_given_up(journal_key(queued)[1]))
 
 
-def authorization_of(queued: QueuedIntent) -> Authorization:
-    """The authorization that an intent of this kind becomes. It expires by the clock of the cache that accepted it."""
-    intent, accepted_at_ms = queued.intent, queued.outbox_position.accepted_at_ms
+def authorization_of(queued: QueuedIntent, now_ms: int | None = None) -> Authorization:
+    """The authorization that an intent of this kind becomes. It expires by the clock of the cache that accepted it.
+
+    Without `now_ms` its times are those of its stream id, until the ledger has it.
+    """
+    intent, position = queued.intent, queued.outbox_position
+    accepted_at_ms = position.stamped_ms if now_ms is None else position.accepted_at_ms(now_ms)
     return Authorization(
         payment_id=queued.outbox_position.payment_id,
         entity_id=intent.entity_id,

@@ -8,12 +8,16 @@ from app.domain.payment import CONCLUSIONS, Kind, stream_id_of
 from app.domain.reservations import RecordState
 from app.domain.timestamps import to_milliseconds
 
+WITHOUT_ENTRIES = frozenset({Kind.AUTHORIZATION, Kind.VOID, Kind.EXPIRY})
+"""Kinds of intents that the ledger records without an entry. Settling counts entries to tell credits from holds."""
+
 
 @dataclass(slots=True)
 class AccountSettlement:
     """What one account becomes in the cache: the ledger's balance at `entry_count`, without the holds of these intents.
 
-    `posted` are the stream ids of intents that became entries, `released` of those that were rejected or duplicates.
+    `posted` are the stream ids of intents that became an entry of the account. `released` are those whose holds go
+    without an entry: of intents that were rejected or duplicates, and of authorizations that are concluded.
     """
 
     account_id: str
@@ -130,7 +134,7 @@ def _account_settlements(
         if intent.kind in CONCLUSIONS:
             # Gone already, unless a hydration has brought it back from a ledger that was a moment late.
             settlement.released.append(stream_id_of(queued.payment_id))
-        if intent.kind != Kind.AUTHORIZATION:
+        if intent.kind not in WITHOUT_ENTRIES:
             settlement.posted.append(queued.outbox_position.stream_id)
     return settlements
 

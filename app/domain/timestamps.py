@@ -9,6 +9,9 @@ CLOCK_BOUND_S = 30.0
 """How far the clocks of two machines may differ. Synchronized clocks differ by milliseconds; half a minute already
 moves payments across midnight, and ends authorizations that have hardly begun."""
 
+AHEAD_MS = 1_000
+"""By how much a stream id may lie ahead of the clock and still be a time: clocks differ, and posting is quick."""
+
 _TIME = re.compile(
     r"(\d{4}-\d\d-\d\d)[T ]((?:[01]\d|2[0-3]):\d\d:\d\d)(?:\.(\d+))?(Z|[+-](?:[01]\d|2[0-3]):?[0-5]\d)?",
     re.ASCII | re.IGNORECASE,
@@ -60,6 +63,14 @@ def to_microseconds(moment: datetime) -> int:
 def cut_to_milliseconds(moment: datetime) -> datetime:
     """The same time without what the API's text form does not show."""
     return moment.replace(microsecond=moment.microsecond // 1_000 * 1_000)
+
+
+def credible_milliseconds(stamped_ms: int, now_ms: int) -> int:
+    """A time taken from a stream id; `now_ms` if that lies in the future.
+
+    Stream ids never go back. After the cache's clock was ahead once they stay ahead of it, and only order intents.
+    """
+    return stamped_ms if stamped_ms <= now_ms + AHEAD_MS else now_ms
 
 
 def rfc3339(moment: datetime) -> str:

@@ -10,7 +10,7 @@ from psycopg import IsolationLevel
 
 from app.domain.errors import ConcurrencyRetryExhausted
 from app.ledger.connections import POSTING_IDLE_S, SILENCE_S, LedgerConnection, SessionLimits, connect
-from app.ledger.posting import Posting
+from app.ledger.locked_posting import Posting
 from app.ledger.posting_session import Conflicts, keep_drains_away, open_posting, patient_transaction
 
 CONNECTIONS = 8

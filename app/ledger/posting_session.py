@@ -21,8 +21,8 @@ from app.ledger.connections import (
     connect,
 )
 from app.ledger.copy_format import array
+from app.ledger.locked_posting import READ_BALANCES, Posting
 from app.ledger.optimistic_posting import PackedPlan, pack, write_if_unchanged
-from app.ledger.posting import READ_BALANCES, Posting
 
 LOCK_TIMEOUT_MS = 20
 """How long a drain waits for a row. Whoever holds it will nearly always change it, and then this posting must start

@@ -135,7 +135,6 @@ UNION SELECT payment_id FROM hold WHERE payment_id = ANY(%(ids)s)
 UNION SELECT intent_id FROM hold_event WHERE intent_id = ANY(%(ids)s)
 """
 """Which payments the ledger has answered, in one way or another."""
-"""Which payments the ledger has answered, in one way or another."""
 _OPEN_AUTHORIZATIONS = """
 SELECT guarded_account_id, payment_id, hold_minor FROM hold
 WHERE guarded_account_id = ANY(%s) AND state = 'authorized' AND hold_minor > 0
@@ -143,7 +142,7 @@ WHERE guarded_account_id = ANY(%s) AND state = 'authorized' AND hold_minor > 0
 
 
 class LedgerReconciliation(LedgerChains):
-    """The books, for whoever proves that they are right and that the cache agrees; `records` keep what was found."""
+    """Reads the ledger for proofs that it is right and that the cache agrees. `records` keep what was found."""
 
     def __init__(self, database_url: str) -> None:
         super().__init__(database_url)

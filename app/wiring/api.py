@@ -23,7 +23,7 @@ from app.services.proofs.cache_identity import CacheIdentityWatch
 from app.settings import Settings
 from app.wakeup import Bell, WakeUps
 from app.wiring.cache import build_cache
-from app.wiring.verbs import (
+from app.wiring.services import (
     build_assets,
     build_changes,
     build_engine,

@@ -14,7 +14,7 @@ from app.services.accounts.changes import AccountChanges
 from app.services.accounts.directory import DirectoryPush
 from app.services.accounts.hydration import Balances
 from app.wiring.cache import build_cache
-from app.wiring.verbs import build_balances, build_changes, build_engine
+from app.wiring.services import build_balances, build_changes, build_engine
 from tests.api.world import World
 from tests.world import StepClock
 

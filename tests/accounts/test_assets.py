@@ -8,7 +8,7 @@ from app.ledger.assets import LedgerAssets
 from app.ledger.migrate import upgrade
 from app.services.access.api_keys import Scope
 from app.services.accounts.assets import Assets
-from app.wiring.verbs import build_engine, iso_currencies
+from app.wiring.services import build_engine, iso_currencies
 from tests.api.world import BANK, World, assert_problem
 
 POINTS = {"currency_code": "BONUS_POINTS", "minor_units": 0, "name": "Bonus points"}

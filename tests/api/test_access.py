@@ -21,7 +21,7 @@ from app.domain.errors import LedgerUnavailable
 from app.ledger.api_keys import LedgerApiKeys, StoredKey
 from app.services.access.api_keys import LONGEST_TRUST_S, RECHECK_S, Gatekeeper, Scope
 from app.wiring.cache import build_cache
-from app.wiring.verbs import build_engine
+from app.wiring.services import build_engine
 from tests.api.world import World, assert_problem, payment
 from tests.patience import until
 

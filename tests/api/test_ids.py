@@ -7,8 +7,9 @@ from urllib.parse import quote
 import pytest
 
 from app.domain.accounts import DEFAULT_ENTITY
+from app.domain.money import Asset
 from app.ledger.accounts import LedgerAccounts
-from app.wiring.verbs import build_engine
+from app.wiring.services import build_engine
 from tests.api.world import BANK, World, assert_problem, payment
 
 COMPOSED, DECOMPOSED = "caf\u00e9", "cafe\u0301"
@@ -29,7 +30,7 @@ def keep_from_before(world: World, account_id: str) -> None:
     """An account as earlier versions created it, under an id that is refused today."""
     wanted = {"account_id": account_id, "entity_id": DEFAULT_ENTITY, "type": "liability", "currency_code": "EUR"}
     LedgerAccounts(build_engine(world.settings, "tests"), world.settings.partitions).create(
-        {**wanted, "name": None, "overdraft_limit_minor": 0, "metadata": None}, "tests"
+        {**wanted, "name": None, "overdraft_limit_minor": 0, "metadata": None}, "tests", Asset("EUR", 2, "Euro")
     )
 
 

@@ -15,7 +15,7 @@ from app.embedded.child_process import free_port
 from app.ledger.api_keys import LedgerApiKeys
 from app.services.access import api_keys as keys
 from app.services.access.api_keys import RECHECK_S, Gatekeeper
-from app.wiring.verbs import build_engine
+from app.wiring.services import build_engine
 from tests.api.world import BANK, World, assert_problem, payment
 
 CHECK_DEADLINE_S = keys.CHECK_DEADLINE_S  # before the fixtures

@@ -1,5 +1,6 @@
 """Servers in the states that they get into: every request is answered by a code of its own, and none by a bare 500."""
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
@@ -11,6 +12,7 @@ from psycopg.conninfo import conninfo_to_dict
 from werkzeug.test import TestResponse
 
 from app.cache import keys
+from app.cache.server_watch import ServerWatch
 from tests.api.world import World, assert_problem
 from tests.builders import end_sessions, ledger_set_to
 from tests.patience import until
@@ -169,6 +171,16 @@ def test_a_cache_that_takes_no_writes_is_said_to_be_what_it_is(shop: World, stat
         shop.get("/readyz", key=None)
     for send in requests:
         until(lambda send=send: send().status_code in (200, 201))
+    shop.assert_proven()
+
+
+def test_a_machine_whose_clock_differs_from_the_caches_takes_no_payments(shop: World) -> None:
+    client = shop.services.cache.client
+    right, client.watch = client.watch, ServerWatch(wall_clock=lambda: time.time() - 3_600)
+    shop.pay("alice", "bob", 1)  # asks the server for its time
+    assert_problem(shop.pay("alice", "bob", 1), 503, "clocks_disagree", retryable=True)
+    client.watch = right
+    assert shop.pay("alice", "bob", 1).status_code == 201
     shop.assert_proven()
 
 

@@ -4,6 +4,8 @@ from typing import Any
 
 import pytest
 
+from app.domain.payment import DEFAULT_PARTITIONS
+from tests import hot_state
 from tests.api.world import payment
 from tests.batches.world import BANK, BatchWorld
 
@@ -50,6 +52,25 @@ def test_an_atomic_batch_that_failed_succeeds_once_the_funds_are_there(world: Ba
     assert [item["status"] for item in world.batch(payments, atomic=True)] == [201, 201]
     world.assert_proven()
     assert world.balance(alice)["balance_minor"] == 0
+
+
+def test_a_repeat_after_the_idempotency_window_answers_what_the_ledger_has(world: BatchWorld) -> None:
+    """Also if the funds have gone since: nothing fails that was done."""
+    [alice] = world.neighbours(1, 100)
+    world.account("shop")
+    payments = [payment(alice, "shop", 60), payment(alice, "shop", 40)]
+    items = world.batch(payments, atomic=True)
+    world.drained()
+    for one in payments:
+        hot_state.forget_external_id(world.cache, one["external_id"], DEFAULT_PARTITIONS)
+    again = world.batch(payments, atomic=True)
+    assert [item["status"] for item in again] == [200, 200]
+    assert [item["payment"]["payment_id"] for item in again] == [item["payment"]["payment_id"] for item in items]
+    fresh = world.batch([*payments, payment(alice, "shop", 1)], atomic=True)
+    assert [item["problem"]["code"] for item in fresh] == [
+        "linked_payment_failed", "linked_payment_failed", "insufficient_funds",
+    ]  # fmt: skip
+    world.assert_proven()
 
 
 def test_guarded_accounts_in_several_partitions_refuse_every_payment(world: BatchWorld) -> None:

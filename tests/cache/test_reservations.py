@@ -33,7 +33,7 @@ def test_an_accepted_payment_is_held_recorded_and_queued_by_one_call(cache: Cach
     assert cache.raw()["changed_at"] == decision.stream_id
     cached = cache.cache.accounts.balance("alice")
     assert cached is not None
-    assert to_milliseconds(cached.updated_at) == OutboxPosition(0, decision.stream_id or "").accepted_at_ms
+    assert to_milliseconds(cached.updated_at) == OutboxPosition(0, decision.stream_id or "").stamped_ms
 
 
 def test_an_intent_comes_back_as_it_went_in(cache: CacheUnderTest) -> None:

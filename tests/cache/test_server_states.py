@@ -9,15 +9,17 @@ import pytest
 import redis
 
 from app.cache import keys
-from app.cache.client import request_client
+from app.cache.client import blocking_client, request_client
+from app.cache.notifications import Subscriber
 from app.cache.server_states import Effect, state_of
 from app.cache.server_watch import REMEMBERED_S, CacheServer, ServerWatch, server_from
 from app.domain.errors import CacheFull, CacheUnavailable, ClocksDisagree
+from app.domain.settlement import Notice
 from app.domain.timestamps import CLOCK_BOUND_S
 from app.embedded.valkey import CacheServer as Valkey
 from tests.builders import intent
 from tests.cache.world import CacheUnderTest, settlement
-from tests.patience import CACHE_DEADLINE_S
+from tests.patience import CACHE_DEADLINE_S, until
 from tests.world import StepClock
 
 
@@ -92,6 +94,24 @@ def test_a_demoted_primary_is_left_for_the_server_that_its_name_leads_to_now(pai
     cache.opened().with_wallet(balance_minor=100)
     assert cache.codes(intent(amount_minor=1, external_id="after")) == ["RESERVED"]
     assert cache.cache.inspection.server().is_primary
+    name.close()
+
+
+def test_the_subscriber_follows_the_name_to_the_new_primary(pair: list[redis.Redis]) -> None:
+    old, new = pair
+    name = Name(port_of(old))
+    client = blocking_client(f"redis://:secret@127.0.0.1:{name.port}/0", decode_responses=True)
+    heard: list[Notice] = []
+    begun: list[int] = []
+    subscriber = Subscriber(client, heard.append, begun.append)
+    subscriber.start()
+    until(lambda: len(begun) == 1)
+    name.leads_to = port_of(new)
+    old.replicaof("127.0.0.1", 1)
+    until(lambda: len(begun) > 1 and bool(new.pubsub_numsub(keys.SETTLED_CHANNEL)[0][1]))
+    CacheUnderTest(new).cache.outbox.announce(Notice(0, up_to="1-0"))
+    until(lambda: [notice.up_to for notice in heard] == ["1-0"])
+    subscriber.stop()
     name.close()
 
 

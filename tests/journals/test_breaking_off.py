@@ -9,7 +9,7 @@ import pytest
 
 from app.cache.outbox import Outbox
 from app.ledger.journal_sessions import JournalSession
-from app.ledger.posting import Posting
+from app.ledger.locked_posting import Posting
 from app.services.posting.contention import RETRIES
 from app.services.posting.drain import Drain
 from app.services.posting.outbox import JOURNAL_PATIENCE_MS

@@ -26,6 +26,9 @@ WANTED: dict[str, Any] = {
 }
 
 
+EURO = Asset("EUR", 2, "Euro")
+
+
 def test_an_account_is_created_with_its_balance_row_and_its_audit_event(world: World) -> None:
     account, created = world.ledger_accounts.create(WANTED, "key:x", EURO)
     assert created

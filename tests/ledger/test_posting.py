@@ -19,7 +19,7 @@ from app.domain.payment import partition_of
 from app.domain.posting_plan import plan_posting
 from app.domain.refusals import Refusal, RefusalCode
 from app.ledger.connections import translate
-from app.ledger.posting import BalanceMismatch
+from app.ledger.locked_posting import BalanceMismatch
 from app.ledger.posting_session import PostingSession
 from tests.builders import NOON_MS, PARTITIONS, intent, queued
 from tests.patience import PATIENCE_S

@@ -90,8 +90,8 @@ def test_drains_that_are_gone_are_missed_within_seconds(system: System, client: 
 
 
 def test_every_process_says_who_it_is(system: System) -> None:
-    named = {one["name"] for one in system.cache().client_list()}
-    assert {"holdfast-api", "holdfast-drain", "holdfast-schedule", "holdfast-subscriber"} <= named
+    cache, names = system.cache(), {"holdfast-api", "holdfast-drain", "holdfast-schedule", "holdfast-subscriber"}
+    until(lambda: names <= {one["name"] for one in cache.client_list()})
     user = conninfo_to_dict(system.running.database_url)["user"]
     sessions = system.sql("SELECT DISTINCT application_name FROM pg_stat_activity WHERE usename = %s", user)
     assert sessions
@@ -109,3 +109,32 @@ def test_a_drain_that_hangs_is_replaced_by_the_other_before_anything_turns_red(s
     finally:
         drains[0].resume()
     system.prove()
+
+
+def test_drains_empty_a_cache_without_memory_and_payments_wait_for_room(tmp_path: Path) -> None:
+    """The queues live on the same server, as they do by default."""
+    system = System(tmp_path / "full").start()
+    try:
+        client = system.client()
+        client.account(BANK, "asset")
+        client.account("alice")
+        client.fund("alice", 1_000)
+        for drain in system.named("workers.drain"):
+            drain.suspend()
+        accepted = [client.pay(payment("alice", BANK, 1)).status for _ in range(20)]
+        assert accepted == [201] * 20
+        system.cache().config_set("maxmemory", "1")
+        for drain in system.named("workers.drain"):
+            drain.kill()  # those that are started in their place register with RQ on a server without memory
+        until(lambda: system.readiness().body["backlog"] == 0, system.output)
+        assert client.balance("alice")["balance_minor"] == 980
+        until(lambda: client.pay(payment("alice", BANK, 1)).code == "cache_full")
+        until(lambda: system.readiness().body["checks"]["workers"]["ok"])
+        assert not system.readiness().body["checks"]["cache_memory"]["ok"]
+        system.cache().config_set("maxmemory", "0")
+        until(lambda: client.pay(payment("alice", BANK, 1)).status == 201)
+        system.wait_posted()
+        system.prove()
+    finally:
+        system.cache().config_set("maxmemory", "0")
+        system.stop()

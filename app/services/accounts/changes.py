@@ -19,7 +19,7 @@ from app.domain.account_changes import (
     UnfinishedChange,
     changed_fields,
     changes_facts,
-    needs_freeze,
+    needs_pause,
     refuse_change,
     refuse_stale,
 )
@@ -85,7 +85,7 @@ class AccountChanges:
             return refusal
         if changes_facts(changed):
             self._release_due([account_id])
-        if needs_freeze(account, changed, force=patch.force):
+        if needs_pause(account, changed, force=patch.force):
             return self._change_while_paused(account_id, patch, actor)
         with self._recoverable(account_id, patch, actor):
             outcome = self._write(account_id, patch, actor)
@@ -161,7 +161,7 @@ class AccountChanges:
                     change.resume()
                 if not changed:
                     return change.account
-                if paused_at is None and needs_freeze(change.account, changed, force=patch.force):
+                if paused_at is None and needs_pause(change.account, changed, force=patch.force):
                     raise ConcurrencyRetryExhausted("another change of the account came in between")
                 if "overdraft_limit_minor" in changed:
                     change.lock_balance()

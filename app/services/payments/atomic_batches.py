@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 RequestOrRefusal = PaymentRequest | Refusal
 """A payment of a batch, or why it could not be read."""
 
-IndexedRefusal = tuple[int, Refusal]
-"""Which payment of an atomic batch failed, and why."""
+IndexedOutcome = tuple[int, Outcome]
+"""Which payment of an atomic batch the cache did not reserve, and its answer: why, or what the ledger has of it."""
 
 
 class AtomicBatches:
@@ -74,17 +74,22 @@ class AtomicBatches:
         if refused is not None:
             self._decider.require_current_facts(refused, snapshot.version)
             return refused
-        outcomes = {index: one for index, one in enumerate(prepared) if isinstance(one, Accepted)}
+        outcomes: dict[int, Outcome] = {index: one for index, one in enumerate(prepared) if isinstance(one, Accepted)}
         if not items:
             return [outcomes[index] for index in range(len(wanted))]
         [partition] = partitions
-        decided = self._reserve(partition, list(items.values()), snapshot.version, dry_run=dry_run)
-        indexes = list(items)
-        if isinstance(decided, tuple):
-            failed, refusal = decided
-            return _linked_failure(len(wanted), indexes[failed], refusal)
-        answers: dict[int, Outcome] = {**outcomes, **dict(zip(indexes, decided, strict=True))}
-        return [answers[index] for index in range(len(wanted))]
+        while items:
+            decided = self._reserve(partition, list(items.values()), snapshot.version, dry_run=dry_run)
+            if not isinstance(decided, tuple):
+                outcomes.update(zip(items, decided, strict=True))
+                break
+            index = list(items)[decided[0]]
+            if isinstance(decided[1], Refusal):
+                return _linked_failure(len(wanted), index, decided[1])
+            # The ledger has this payment: it is a repeat from before the idempotency window. The rest is decided again.
+            outcomes[index] = decided[1]
+            del items[index]
+        return [outcomes[index] for index in range(len(wanted))]
 
     def _prepare(
         self, wanted: Sequence[RequestOrRefusal], facts: Mapping[str, AccountFacts], actor: str
@@ -105,7 +110,7 @@ class AtomicBatches:
 
     def _reserve(
         self, partition: int, items: Sequence[ReserveItem], directory_version: int, *, dry_run: bool
-    ) -> list[Outcome] | IndexedRefusal:
+    ) -> list[Outcome] | IndexedOutcome:
         """Decide all payments in one script call."""
         groups = [(partition, items)]
         reservations = self._cache.reservations
@@ -128,7 +133,7 @@ class AtomicBatches:
             for item, decision in zip(items, reply.decisions, strict=True)
         ]
 
-    def _reused_elsewhere(self, items: Sequence[ReserveItem], elsewhere: EarlierClaims) -> IndexedRefusal | None:
+    def _reused_elsewhere(self, items: Sequence[ReserveItem], elsewhere: EarlierClaims) -> IndexedOutcome | None:
         """The first payment whose external id another partition has seen with other content."""
         for index, item in enumerate(items):
             first_partition = elsewhere.get((item.intent.entity_id, item.intent.external_id))
@@ -138,25 +143,26 @@ class AtomicBatches:
                     return index, refusal
         return None
 
-    def _failure(self, partition: int, items: Sequence[ReserveItem], failed: Failed) -> IndexedRefusal:
+    def _failure(self, partition: int, items: Sequence[ReserveItem], failed: Failed) -> IndexedOutcome:
         item, decision = items[failed.index], failed.decision
         if decision.code is ReserveCode.COLD:
             raise NotReady(cold_account_ids={one.intent.guarded_account_id for one in items})
-        refusal = self._outcomes.of_decision(partition, item, decision, None)
-        assert isinstance(refusal, Refusal)
-        if self._frees([refusal]):
+        outcome = self._outcomes.of_decision(partition, item, decision, None)
+        if self._frees([outcome]):
             raise NotReady
-        if refusal.code is RefusalCode.INSUFFICIENT_FUNDS and decision.funds is not None:
-            refusal = insufficient_funds(
+        if not isinstance(outcome, Refusal) or decision.funds is None:
+            return failed.index, outcome
+        if outcome.code is RefusalCode.INSUFFICIENT_FUNDS:
+            outcome = insufficient_funds(
                 item.intent.guarded_account_id,
                 decision.funds.available_minor,
                 item.intent.hold_minor,
-                refusal.figures,
+                outcome.figures,
                 moment=" at this point of the batch",
                 advice="Nothing of the batch was recorded; it may be sent again.",
-                is_held_back=is_held_back(refusal),
+                is_held_back=is_held_back(outcome),
             )
-        return failed.index, refusal
+        return failed.index, outcome
 
 
 def _linked_failure(count: int, failed_index: int, refusal: Refusal) -> list[Outcome]:

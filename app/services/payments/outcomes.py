@@ -214,7 +214,7 @@ class Outcomes:
         return refuse_reused(intent, record.fingerprint)
 
     def replay_or(self, request: PaymentRequest, facts: Mapping[str, AccountFacts], refusal: Refusal) -> Outcome:
-        """The refusal, or the earlier answer if the same payment came before its account was barred."""
+        """The refusal, or the earlier answer if the same payment was accepted before the account's state barred it."""
         if refusal.code not in (RefusalCode.ACCOUNT_PAUSED, RefusalCode.ACCOUNT_FROZEN, RefusalCode.ACCOUNT_CLOSED):
             return refusal
         open_facts = {account_id: account.as_open() for account_id, account in facts.items()}

@@ -98,7 +98,7 @@ class JournalPoster:
         dry_run: bool = False,
         is_repeat: Repeats = is_repeat,
     ) -> PostedJournal | Refusal:
-        """Post what an order asks for, once; the answer to a repeat is what was posted. `is_repeat` recognises one.
+        """Post what an order asks for, once; a repeat, as `is_repeat` recognises it, answers what was posted.
 
         Raises ConcurrencyRetryExhausted if the ledger could not lock the accounts; nothing was moved then.
         """

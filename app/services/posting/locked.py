@@ -27,7 +27,7 @@ from app.services.posting.outbox import Batch, DrainReport, OutboxReader, Settle
 
 if TYPE_CHECKING:
     from app.cache.cache import Cache
-    from app.ledger.posting import Posting
+    from app.ledger.locked_posting import Posting
     from app.ledger.posting_session import PostingSession
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from app.domain.authorizations import AuthorizationState
 from app.domain.ledger_rows import PostingPlan, QueuedIntent, by_partition, units
-from app.domain.payment import CONCLUSIONS, Kind
+from app.domain.payment import CONCLUSIONS, Kind, OutboxPosition
 from app.domain.payment_checks import refuse_reused
 from app.domain.refusals import Refusal
 from app.domain.settlement import PartitionSettlement
@@ -25,6 +25,9 @@ log = logging.getLogger(__name__)
 
 JOURNAL_PATIENCE_MS = 30_000
 """The process that posts a journal settles its holds. After this time, longer than any request, the drain does."""
+
+MOST_SEEN = 1_000
+"""Holds of journals whose first sight is remembered: far more than a process leaves behind that is killed."""
 
 
 @dataclass(slots=True)
@@ -91,6 +94,8 @@ class OutboxReader:
         self._limit = limit
         self._now_ms = now_ms
         self._reader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="read")
+        self._first_seen_ms: dict[OutboxPosition, int] = {}
+        """When holds of journals were seen whose stream ids lie ahead of the clock, and so do not tell their age."""
         self._ahead: tuple[Batch, Future[Batch]] | None = None
         """A batch, and the read of the one after it, which has begun already."""
 
@@ -172,7 +177,12 @@ class OutboxReader:
         """Whether it is the hold of a journal that another process may still be posting."""
         if queued.intent.kind != Kind.JOURNAL_HOLD:
             return False
-        return self._now_ms() - queued.outbox_position.accepted_at_ms < JOURNAL_PATIENCE_MS
+        now_ms, outbox_position = self._now_ms(), queued.outbox_position
+        if outbox_position.stamped_ms <= now_ms:
+            return now_ms - outbox_position.stamped_ms < JOURNAL_PATIENCE_MS
+        if len(self._first_seen_ms) > MOST_SEEN:
+            self._first_seen_ms.clear()
+        return now_ms - self._first_seen_ms.setdefault(outbox_position, now_ms) < JOURNAL_PATIENCE_MS
 
 
 def _touches(unit: Sequence[QueuedIntent], account_ids: set[str]) -> bool:

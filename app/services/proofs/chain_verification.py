@@ -24,7 +24,7 @@ REST = 3.0
 """Rest so many times as long as the step took: a proof takes a quarter of one core."""
 
 LONGEST_REST_S = 0.03
-"""A step is a statement of some milliseconds. After a long one a proof rests no longer, lest it never ends."""
+"""A step is a statement of some milliseconds. The rest after a long one is no longer, so that a proof ends."""
 
 TRANSACTIONS_A_STEP = 500
 """Hashed by the database within a few milliseconds."""

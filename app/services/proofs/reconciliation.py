@@ -99,7 +99,7 @@ class Reconciler:
     def _pieces(self, ranges: Sequence[ChainRange]) -> Iterator[ChainRange]:
         return self._pace.steps(piece for part in ranges for piece in part.pieces(self._pace.most))
 
-    # The books by themselves
+    # The ledger by itself
 
     def _ledger_breaks(
         self, ranges: Sequence[ChainRange], touched: Sequence[str], report: ProofReport, *, full: bool

@@ -8,6 +8,7 @@ from app.domain.refusals import RefusalCode
 from tests import hot_state
 from tests.builders import PARTITIONS, account_in
 from tests.services.posting.notices import notices
+from tests.services.tampering import void
 from tests.world import World
 
 
@@ -62,6 +63,24 @@ def test_payments_that_cross_partitions_both_ways_post_in_one_batch(world: World
                 world.accepted(source, destination, 10)
     assert world.worker.run_once().posted == 12
     assert [world.booked(one) for one in wallets] == [100] * 4
+    world.assert_proven()
+
+
+def test_a_credit_changes_the_version_also_beside_the_end_of_an_authorization(world: World) -> None:
+    """Whoever read the funds before the credit must not pass for one who knows them."""
+    world.bank()
+    payer, payee = (world.account(account_in(0, name), balance_minor=100) for name in ("payer", "payee"))
+    authorized = world.accepted(payer, payee, 7, manual_capture=True, expires_in_s=3_600)
+    world.drain()
+    void(world, authorized.payment_id)
+    world.accepted(payee, payer, 5)
+    world.accepted(payer, payee, 1)  # stays pending: the cache is ahead of the ledger by it
+    before = world.cached(payer).funds
+    assert world.new_drain(batch_limit=2).run_once().settled == 2
+    after = world.cached(payer).funds
+    assert after.available_minor == before.available_minor + 5
+    assert after.version > before.version
+    world.drain()
     world.assert_proven()
 
 

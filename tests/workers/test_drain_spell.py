@@ -5,7 +5,7 @@ from threading import Thread
 from tests.builders import PARTITIONS
 from tests.patience import PATIENCE_S, until
 from tests.world import World
-from workers.drain import LINGER_S, DrainJob
+from workers.drain import LINGER_S, DrainSpell
 
 WAITED = "while another is at work"
 
@@ -13,7 +13,7 @@ WAITED = "while another is at work"
 def test_a_drain_job_waits_while_another_drain_is_at_work_and_then_takes_over(world: World) -> None:
     world.bank()
     world.account("alice", balance_minor=100)
-    job = DrainJob(world.new_drain())
+    job = DrainSpell(world.new_drain())
     thread = Thread(target=job.run, daemon=True)
     with world.new_posting_session().draining(range(PARTITIONS)) as held:
         assert len(held) == PARTITIONS
