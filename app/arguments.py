@@ -132,7 +132,7 @@ def _keys(parser: Parser) -> None:
         help="what it may do; repeat for several (default: read and payments:write)",
     )
     actions.add_parser("list", help="list all keys, without their secrets")
-    revoke = actions.add_parser("revoke", help="end a key; takes effect within five seconds")
+    revoke = actions.add_parser("revoke", help="end a key; takes effect within a second")
     revoke.add_argument("key_id", help="the id that `keys list` shows")
     for action in actions.choices.values():
         # Accepted after the action too, where people type it; the parser above has the default.

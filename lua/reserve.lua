@@ -21,7 +21,8 @@
 --       'REUSED'|record                        the same external_id with other content
 --       'COLD'|                                the account must be hydrated first
 --       'VERSION_CONFLICT'|funds
---       'INSUFFICIENT_FUNDS'|funds             recorded: a later retry gets the same answer
+--       'INSUFFICIENT_FUNDS'|funds             recorded, so that a later retry gets the same answer, but only if the
+--                                              balance would not do even with nothing held: what is held may come free
 --       'BALANCE_OUT_OF_RANGE'|funds
 --       'BACKLOGGED'|funds
 --       'RESERVED'|stream id|version           the account's version after it; a dry run: '' and the funds after it
@@ -102,7 +103,9 @@ for n = 1, payment_count do
       code = 'VERSION_CONFLICT'
     elseif hold > 0 and left < lowest and floor ~= '' then
       code = 'INSUFFICIENT_FUNDS'
-      decided_here[record_key] = n
+      if account.balance - hold < lowest then
+        decided_here[record_key] = n
+      end
     elseif hold > 0 and (left < lowest or held > MAX_MINOR) then
       code = 'BALANCE_OUT_OF_RANGE'
     elseif backlog >= backlog_limit then
@@ -158,7 +161,7 @@ for n = 1, payment_count do
     fact = position .. fact
     facts[n] = fact
     call('SET', record_key, string.sub(ARGV[at + FINGERPRINTS], 1, FINGERPRINT_LENGTH) .. 'A' .. fact, 'PX', window_ms)
-  elseif writes and code == 'INSUFFICIENT_FUNDS' then
+  elseif writes and code == 'INSUFFICIENT_FUNDS' and decided_here[record_key] == n then
     call('SET', record_key, string.sub(ARGV[at + FINGERPRINTS], 1, FINGERPRINT_LENGTH) .. 'R' .. fact, 'PX', window_ms)
   end
   if writes and code ~= 'RESERVED' then

@@ -8,7 +8,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from app.api.accounts import LARGEST_METADATA, AccountBody, Name, account_answer
 from app.api.json_body import malformed
 from app.api.metadata import checked_metadata
-from app.api.parameters import AFTER_NUMBER, IF_MATCH, LIMIT, expected_version
+from app.api.parameters import AFTER_NUMBER, IF_MATCH_ACCOUNT, LIMIT
 from app.api.responses import Answer, page_answer, problem
 from app.api.routes import Body, Call, Routes
 from app.domain.account_changes import AccountChange, AccountPatch
@@ -62,12 +62,12 @@ class ChangeBody(Struct):
     scope=Scope.ACCOUNTS_WRITE,
     body=Body(ChangeOfAccount),
     answers={200: AccountBody},
-    headers=(IF_MATCH,),
+    headers=(IF_MATCH_ACCOUNT,),
 )
 def change_account(call: Call[ChangeOfAccount]) -> Answer:
     """Change an account and record the change."""
     account_id = call.path["account_id"]
-    wanted = replace(_wanted(call.body), expected_version=expected_version(call, None))
+    wanted = replace(_wanted(call.body), expected_version=call[IF_MATCH_ACCOUNT])
     outcome = call.here.changes.change(account_id, wanted, call.actor)
     return problem(outcome) if isinstance(outcome, Refusal) else account_answer(outcome)
 

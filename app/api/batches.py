@@ -18,7 +18,7 @@ from app.api.responses import Answer, Refused, json_answer, problem, problem_mem
 from app.api.routes import Body, Call, Lines, Routes, Source
 from app.domain.errors import Fault
 from app.domain.payment import PaymentRequest
-from app.domain.refusals import Refusal
+from app.domain.refusals import Refusal, without_funds
 from app.services.access.api_keys import Scope
 from app.services.payments.atomic_batches import RequestOrRefusal
 from app.services.payments.batches import LARGEST_BATCH, STREAMS, Batches, Patience
@@ -153,7 +153,8 @@ def submit_batch(call: Call[_Outline]) -> Answer:
         requests = [one for one in wanted if isinstance(one, PaymentRequest)]
         outcomes = _in_place(wanted, batches.submit(requests, call.actor, dry_run=dry_run))
     durability = call.here.readiness.durability()
-    return json_answer(BatchBody([BatchItem(*_answer(outcome, durability, now)) for outcome in outcomes]))
+    items = [BatchItem(*_answer(outcome, durability, now, may_read=call.may_read)) for outcome in outcomes]
+    return json_answer(BatchBody(items))
 
 
 def _wanted(raw: bytes | Raw, now: datetime) -> RequestOrRefusal:
@@ -172,14 +173,16 @@ def _in_place(wanted: Sequence[RequestOrRefusal], decided: Sequence[Any]) -> lis
 
 
 def _answer(
-    outcome: Outcome | Fault, durability: str, now: datetime
+    outcome: Outcome | Fault, durability: str, now: datetime, *, may_read: bool
 ) -> tuple[int, bool, AcknowledgedPayment | None, dict[str, Any] | None]:
     """Status, whether it is a replay, and the payment or the problem."""
     if isinstance(outcome, Fault):
         outcome = refusal_of(outcome)
     if isinstance(outcome, Refusal):
-        return status_of(outcome.code), outcome.replayed, None, problem_members(outcome)
-    return acknowledged_status(outcome), outcome.replayed, acknowledged(outcome, durability, now), None
+        shown = outcome if may_read else without_funds(outcome)
+        return status_of(outcome.code), outcome.replayed, None, problem_members(shown)
+    payment = acknowledged(outcome, durability, now, may_read=may_read)
+    return acknowledged_status(outcome), outcome.replayed, payment, None
 
 
 # Streams
@@ -203,6 +206,7 @@ class _Stream(Iterator[bytes]):
     def __init__(self, call: Call[Any], source: Source) -> None:
         self._batches: Batches = call.here.batches
         self._actor = call.actor
+        self._may_read = call.may_read
         self._durability = call.here.readiness.durability()
         self._now = call.here.now
         self._patience = Patience()
@@ -225,7 +229,7 @@ class _Stream(Iterator[bytes]):
         except Exception as error:  # the answer has begun, so nobody else can turn this into one
             outcomes = [unexpected(error)] * len(lines)
         return _encode_lines(
-            BatchLine(*_answer(outcome, self._durability, self._now()), line.number)
+            BatchLine(*_answer(outcome, self._durability, self._now(), may_read=self._may_read), line.number)
             for line, outcome in zip(lines, outcomes, strict=True)
         )
 

@@ -21,7 +21,7 @@ from app.api.request_refusals import (
     unauthenticated,
     unsupported_content_encoding,
 )
-from app.api.responses import Answer, Refused, problem, problem_of, unexpected
+from app.api.responses import Answer, Refused, for_non_reader, problem, problem_of, unexpected
 from app.api.routes import Call, Route, Source
 from app.domain.errors import Fault
 from app.services.access.api_keys import Caller, Scope
@@ -140,7 +140,8 @@ class Gate:
             route = admitted.route
             body = None if stream is not None else self._decoded(route, raw)
             call = Call(self.here, route, admitted.path, body, admitted.caller, admitted.values, stream)
-            return route.view(call)
+            answer = route.view(call)
+            return answer if call.may_read else for_non_reader(answer)
         except Exception as error:
             return refused(error)
 

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from app.api.accounts import LARGEST_METADATA
 from app.api.metadata import checked_metadata
@@ -57,14 +57,14 @@ class NewReversal(Struct, forbid_unknown_fields=True):
 
 
 class JournalEntry(Struct):
-    """One entry in the ledger, with the balance after it; minor units."""
+    """One entry in the ledger, with the balance after it if the caller may read balances; minor units."""
 
     account_id: str
     entry_number: int
     direction: str
     amount_minor: int
-    balance_minor: int
     currency_code: str
+    balance_minor: int | UnsetType = UNSET
 
 
 class JournalBody(Struct):
@@ -161,7 +161,7 @@ def _journal_body(call: Call[Any], found: LedgerTransaction, *, is_dry_run: bool
         kind=found.kind,
         entity_id=found.entity_id,
         reason=found.description,
-        entries=[entry_body(entry) for entry in found.entries],
+        entries=[entry_body(entry, may_read=call.may_read) for entry in found.entries],
         effective_at=None if is_dry_run else rfc3339(found.effective_at),
         posted_at=None if is_dry_run else rfc3339(found.posted_at),
         metadata=found.metadata,
@@ -172,15 +172,15 @@ def _journal_body(call: Call[Any], found: LedgerTransaction, *, is_dry_run: bool
     )
 
 
-def entry_body(entry: Entry) -> JournalEntry:
-    """An entry of a journal or a refund as the API shows it."""
+def entry_body(entry: Entry, *, may_read: bool) -> JournalEntry:
+    """An entry of a journal or a refund as the API shows it; `may_read`: whether the caller may read balances."""
     return JournalEntry(
         account_id=entry.account_id,
         entry_number=entry.entry_number,
         direction="debit" if entry.amount_minor > 0 else "credit",
         amount_minor=abs(entry.amount_minor),
-        balance_minor=entry.balance_minor,
         currency_code=entry.currency_code,
+        balance_minor=entry.balance_minor if may_read else UNSET,
     )
 
 
@@ -227,8 +227,8 @@ def refund_payment(call: Call[NewRefund]) -> Answer:
     if isinstance(outcome, Refusal):
         return problem(outcome)
     if outcome.is_dry_run:
-        return json_answer(_refund_body(outcome.transaction, is_dry_run=True))
-    refund = _refund_body(outcome.transaction)
+        return json_answer(_refund_body(call, outcome.transaction, is_dry_run=True))
+    refund = _refund_body(call, outcome.transaction)
     return json_answer(refund, 200, REPLAYED) if outcome.replayed else json_answer(refund, 201)
 
 
@@ -248,10 +248,10 @@ def list_refunds(call: Call[None]) -> Answer:
     if isinstance(found, Refusal):
         return problem(found)
     cursor = str(found[-1].chain_seq) if found else None
-    return page_answer([_refund_body(one) for one in found], limit, cursor)
+    return page_answer([_refund_body(call, one) for one in found], limit, cursor)
 
 
-def _refund_body(found: LedgerTransaction, *, is_dry_run: bool = False) -> RefundBody:
+def _refund_body(call: Call[Any], found: LedgerTransaction, *, is_dry_run: bool = False) -> RefundBody:
     source = found.entries[-1]
     return RefundBody(
         refund_id=None if is_dry_run else found.payment_id,
@@ -261,7 +261,7 @@ def _refund_body(found: LedgerTransaction, *, is_dry_run: bool = False) -> Refun
         currency_code=source.currency_code,
         status="dry_run" if is_dry_run else "posted",
         reason=found.description,
-        entries=[entry_body(entry) for entry in found.entries],
+        entries=[entry_body(entry, may_read=call.may_read) for entry in found.entries],
         posted_at=None if is_dry_run else rfc3339(found.posted_at),
         ledger_transaction=None if is_dry_run else f"{found.partition}/{found.chain_seq}",
     )

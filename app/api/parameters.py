@@ -176,6 +176,9 @@ PREFER: Header[float | None] = Header(
 IF_MATCH: Header[int | None] = Header(
     "If-Match", _version_of_etag("If-Match"), None, "The ETag of a balance: the same as expected_version."
 )
+IF_MATCH_ACCOUNT: Header[int | None] = Header(
+    "If-Match", _version_of_etag("If-Match"), None, "The ETag of the account: 412 if it has been changed since."
+)
 IF_NONE_MATCH: Header[str | None] = Header(
     "If-None-Match", _text, None, "The ETag of a balance: 304 while it is current."
 )

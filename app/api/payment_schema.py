@@ -65,7 +65,8 @@ class FundsAfter(Struct):
 class AcknowledgedPayment(Struct):
     """An accepted payment. `durability` says what the acknowledgement survives; `version` is the guarded account's.
 
-    In a dry run there is no payment: no id, the status `dry_run`, and `funds` as the payment would leave them.
+    In a dry run there is no payment: no id, the status `dry_run`, and `funds` and `version` as the payment would leave
+    them, if the key has the scope `read`.
     """
 
     payment_id: str | None

@@ -18,10 +18,13 @@ from app.services.payments.outcomes import Accepted
 from app.services.proofs.readiness import DURABLE_IN_LEDGER
 
 
-def acknowledged(accepted: Accepted, durability: str, now: datetime) -> AcknowledgedPayment:
-    """An accepted payment; `durability` is what an acknowledgement by the cache survives."""
+def acknowledged(accepted: Accepted, durability: str, now: datetime, *, may_read: bool) -> AcknowledgedPayment:
+    """An accepted payment; `durability` is what an acknowledgement by the cache survives.
+
+    `may_read`: whether the caller may read balances.
+    """
     if accepted.is_dry_run:
-        return _rehearsed(accepted)
+        return _rehearsed(accepted, may_read=may_read)
     intent = accepted.intent
     accepted_at = rfc3339(_accepted_at(accepted.outbox_position, now))
     return AcknowledgedPayment(
@@ -69,7 +72,7 @@ def split_of(legs: Sequence[Leg]) -> list[DestinationBody] | None:
     return [DestinationBody(leg.account_id, -leg.amount_minor) for leg in legs[1:]]
 
 
-def _rehearsed(accepted: Accepted) -> AcknowledgedPayment:
+def _rehearsed(accepted: Accepted, *, may_read: bool) -> AcknowledgedPayment:
     intent, funds = accepted.intent, accepted.funds
     assert funds is not None
     return AcknowledgedPayment(
@@ -77,7 +80,7 @@ def _rehearsed(accepted: Accepted) -> AcknowledgedPayment:
         external_id=intent.external_id,
         status="dry_run",
         durability="none",
-        version=funds.version,
+        version=funds.version if may_read else None,
         source_account_id=intent.source_account_id,
         destination_account_id=intent.destination_account_id,
         amount_minor=intent.amount_minor,
@@ -92,7 +95,9 @@ def _rehearsed(accepted: Accepted) -> AcknowledgedPayment:
             funds.held_minor,
             funds.floor_minor,
             funds.available_minor,
-        ),
+        )
+        if may_read
+        else UNSET,
     )
 
 

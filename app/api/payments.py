@@ -49,7 +49,7 @@ def submit_payment(call: Call[NewPayment]) -> Answer:
 
 
 def _acknowledgement(call: Call[NewPayment], accepted: Accepted) -> Answer:
-    body = acknowledged(accepted, call.here.readiness.durability(), call.here.now())
+    body = acknowledged(accepted, call.here.readiness.durability(), call.here.now(), may_read=call.may_read)
     answer = json_answer(body, acknowledged_status(accepted))
     if not accepted.is_dry_run:
         answer.headers.append(("location", f"/v1/payments/{accepted.payment_id}"))

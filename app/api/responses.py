@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import msgspec
@@ -17,7 +17,7 @@ from app.domain.errors import (
     Misconfigured,
     OutcomeUnknown,
 )
-from app.domain.refusals import Refusal, RefusalCode
+from app.domain.refusals import Refusal, RefusalCode, without_funds
 
 _encode = msgspec.json.Encoder().encode
 
@@ -36,6 +36,8 @@ class Answer:
     status: int
     body: bytes | Iterator[bytes]
     headers: list[tuple[str, str]] = field(default_factory=list)
+    refusal: Refusal | None = None
+    """What a problem tells."""
 
 
 def json_answer(body: Any, status: int = 200, *headers: tuple[str, str]) -> Answer:
@@ -137,7 +139,7 @@ def problem_members(refusal: Refusal) -> dict[str, Any]:
         "status": status,
         "code": refusal.code.value,
         "detail": refusal.detail,
-        "retryable": retryable,
+        "retryable": retryable if refusal.retryable is None else refusal.retryable,
     }
     return members | dict(refusal.figures) | members  # a figure never takes the place of a member of the standard
 
@@ -155,7 +157,14 @@ def problem(refusal: Refusal) -> Answer:
         headers.append(("allow", ", ".join(allowed) if isinstance(allowed, list) else ""))
     if refusal.replayed:
         headers.append(REPLAYED)
-    return Answer(status, _encode(problem_members(refusal)), headers)
+    return Answer(status, _encode(problem_members(refusal)), headers, refusal)
+
+
+def for_non_reader(answer: Answer) -> Answer:
+    """The same answer for a caller who may not read balances."""
+    if answer.refusal is None:
+        return answer
+    return replace(answer, body=_encode(problem_members(without_funds(answer.refusal))))
 
 
 class Refused(Exception):

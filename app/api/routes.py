@@ -11,10 +11,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
+from app.services.access.api_keys import Scope
+
 if TYPE_CHECKING:
     from app.api.context import ApiServices
     from app.api.responses import Answer
-    from app.services.access.api_keys import Caller, Scope
+    from app.services.access.api_keys import Caller
 
 T = TypeVar("T")
 B = TypeVar("B")
@@ -101,6 +103,11 @@ class Call(Generic[B]):
     def has(self, declared: Parameter[Any] | Header[Any]) -> bool:
         """Whether the request brought it."""
         return declared in self.values
+
+    @property
+    def may_read(self) -> bool:
+        """Whether the caller may read balances; without, no answer may tell one on the side."""
+        return self.caller is None or self.caller.may(Scope.READ)
 
     @property
     def actor(self) -> str:

@@ -10,6 +10,7 @@ from app.cache.inspection import Inspection
 from app.cache.outbox import Outbox
 from app.cache.partition_states import PartitionStates
 from app.cache.reservations import Reservations
+from app.cache.revocations import Revocations
 from app.cache.server_watch import RESERVE_PERCENT
 
 
@@ -45,3 +46,4 @@ class Cache:
         self.outbox = Outbox(self.client)
         self.heartbeats = Heartbeats(self.client)
         self.inspection = Inspection(self.client)
+        self.revocations = Revocations(self.client)

@@ -6,6 +6,9 @@ from typing import Any
 
 SETTLED_CHANNEL = "hf:settled"
 
+REVOKED, REVOKED_CHANNEL = "hf:revoked", "hf:revocations"
+"""The API keys that were revoked lately, and the channel that tells of one at once."""
+
 ACCOUNT, RECORD, CLAIM = "a", "r", "c"
 """Kinds of keys that exist once per id; short, because there are millions."""
 

@@ -151,17 +151,24 @@ def insufficient_funds(
     figures: Mapping[str, object],
     *,
     advice: str,
+    is_held_back: bool = False,
     movement: str = "payment",
     moment: str = "",
 ) -> Refusal:
     """A movement that needs more than the cache has available; `figures` are the account's funds.
 
-    `movement` is what needs them, `moment` says where in a batch, and `advice` what a client can do.
+    `movement` is what needs them, `moment` says where in a batch, and `advice` what a client can do. If only holds
+    stand in its way (`is_held_back`), the same may succeed once they are free, so it may be tried again.
     """
     detail = (
         f"Account {account_id!r} has {available_minor} available{moment}, the {movement} needs {needed_minor}. {advice}"
     )
-    return Refusal(RefusalCode.INSUFFICIENT_FUNDS, detail, figures)
+    return Refusal(RefusalCode.INSUFFICIENT_FUNDS, detail, figures, retryable=is_held_back)
+
+
+def is_held_back(refusal: Refusal) -> bool:
+    """Whether only holds stand in the way of what was refused, so that it may succeed once they are free."""
+    return refusal.code is RefusalCode.INSUFFICIENT_FUNDS and refusal.retryable is True
 
 
 def refused_for_funds(figures: Mapping[str, object]) -> Refusal:

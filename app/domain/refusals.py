@@ -6,7 +6,7 @@ those of requests that cannot be read.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 
@@ -85,3 +85,30 @@ class Refusal:
     figures: Mapping[str, object] = field(default_factory=dict)
     replayed: bool = False
     """Whether this is the recorded answer to an earlier request with the same external_id."""
+    retryable: bool | None = None
+    """Whether the same request may succeed later; None: as always with this code."""
+
+
+FUNDS_FIGURES = frozenset(
+    {
+        *("balance_minor", "held_minor", "floor_minor", "available_minor", "lowest_limit_minor"),
+        *("version", "current_version", "pending_payments", "open_authorizations"),
+    }
+)
+"""The figures that tell the funds of an account."""
+
+_DISCREET = {
+    RefusalCode.INSUFFICIENT_FUNDS: "The account has not enough funds available.",
+    RefusalCode.OPTIMISTIC_LOCK_CONFLICT: "The account is not at the expected version.",
+    RefusalCode.LIMIT_BELOW_USE: "More than the new limit is in use or promised.",
+    RefusalCode.ACCOUNT_NOT_EMPTY: "The account is not empty, or payments or authorizations of it are open.",
+}
+"""What is said in place of a sentence that names an account's funds."""
+
+
+def without_funds(refusal: Refusal) -> Refusal:
+    """A refusal for a caller who may not read balances: its figures and its sentence do not tell any."""
+    figures = {name: value for name, value in refusal.figures.items() if name not in FUNDS_FIGURES}
+    if len(figures) == len(refusal.figures):
+        return refusal
+    return replace(refusal, detail=_DISCREET.get(refusal.code, refusal.detail), figures=figures)

@@ -38,6 +38,10 @@ class Funds:
         """What can still be spent."""
         return self.balance_minor - self.held_minor - (self.floor_minor or 0)
 
+    def would_do_unheld(self, amount_minor: int) -> bool:
+        """Whether an amount could be spent if nothing were held: then only what is held stands in its way."""
+        return self.balance_minor - (self.floor_minor or 0) >= amount_minor
+
 
 @dataclass(slots=True)
 class CachedBalance:

@@ -1,14 +1,15 @@
 """Ledger transactions and authorizations, for readers."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Connection, Engine, and_, select, text, tuple_
+from sqlalchemy import ColumnElement, Connection, Engine, and_, func, select, text, tuple_
 
 from app.domain.authorizations import Authorization
 from app.domain.hash_chain import Entry, LedgerTransaction
 from app.domain.ledger_rows import PaymentReturn
 from app.ledger.connections import translated
+from app.ledger.engine import any_of
 from app.ledger.posting_records import authorization_from_row
 from app.ledger.schema import entry, hold, ledger_transaction, payment_return
 
@@ -35,6 +36,17 @@ class LedgerAuthorizations:
                 authorization_from_row(row)
                 for row in connection.execute(query.order_by(hold.c.expires_at).limit(limit))
             ]
+
+    def due_on(self, account_ids: Collection[str], limit: int) -> list[Authorization]:
+        """Up to `limit` authorizations that hold funds of these accounts past their time, by the ledger's clock."""
+        query = select(hold).where(
+            hold.c.guarded_account_id == any_of(sorted(account_ids)),
+            hold.c.state == "authorized",
+            hold.c.expires_at <= func.clock_timestamp(),
+        )
+        with translated(), self._engine.connect() as connection:
+            rows = connection.execute(query.order_by(hold.c.expires_at).limit(limit))
+            return [authorization_from_row(row) for row in rows]
 
     def _one(self, condition: ColumnElement[bool]) -> Authorization | None:
         with translated(), self._engine.connect() as connection:

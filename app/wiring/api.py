@@ -51,10 +51,17 @@ def build_api(settings: Settings, *, sleep: Callable[[float], None] = time.sleep
     register = LedgerTransactions(engine)
     poster = build_poster(settings, cache, register, paying, sleep=sleep)
     refunds = Refunds(cache, register, paying.finder, paying.durable_wait, poster)
+    gatekeeper = Gatekeeper(LedgerApiKeys(engine), time.monotonic)
     subscription = blocking_client(settings.redis_url, decode_responses=True, name="holdfast-subscriber")
     return ApiServices(
         accounts=Accounts(accounts, build_assets(engine)),
-        changes=build_changes(LedgerAccountChanges(engine), cache, paying.balances, sleep=sleep),
+        changes=build_changes(
+            LedgerAccountChanges(engine),
+            cache,
+            paying.balances,
+            sleep=sleep,
+            release_due=paying.authorizations.release_due,
+        ),
         assets=build_assets(engine),
         directory=paying.directory,
         balances=paying.balances,
@@ -67,11 +74,13 @@ def build_api(settings: Settings, *, sleep: Callable[[float], None] = time.sleep
         refunds=refunds,
         history=History(build_engine(settings, "reports")),
         cache=cache,
-        gatekeeper=Gatekeeper(LedgerApiKeys(engine), time.monotonic),
+        gatekeeper=gatekeeper,
         readiness=build_readiness(settings, engine, cache, paying.identity, accounts),
         now=partial(datetime.now, UTC),
         start=partial(
-            _start, Subscriber(subscription, room.hear, room.begin), CacheIdentityWatch(paying.identity.check)
+            _start,
+            Subscriber(subscription, room.hear, room.begin, gatekeeper.revoke),
+            CacheIdentityWatch(paying.identity.check),
         ),
     )
 

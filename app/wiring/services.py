@@ -2,7 +2,7 @@
 
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import cache, partial
 from uuid import uuid4
@@ -71,9 +71,11 @@ def build_changes(
     *,
     monotonic: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
+    release_due: Callable[[Collection[str]], int] = lambda _: 0,
 ) -> AccountChanges:
-    """The service that changes accounts."""
-    return AccountChanges(ledger, cache, balances, DirectoryPush(cache, ledger), monotonic=monotonic, sleep=sleep)
+    """The service that changes accounts. Without `release_due` the sweep alone releases what is held past its time."""
+    push = DirectoryPush(cache, ledger)
+    return AccountChanges(ledger, cache, balances, push, monotonic=monotonic, sleep=sleep, release_due=release_due)
 
 
 @dataclass(slots=True)
@@ -108,6 +110,8 @@ def compose_payments(
     outcomes = Outcomes(cache, history, ledger_authorizations, identity.acknowledged)
     finder = PaymentFinder(cache, history, ledger_authorizations)
     durable_wait = DurableWait(cache.outbox, room)
+    authorizations = Authorizations(cache, ledger_authorizations, decider, outcomes, durable_wait, wake)
+    frees = authorizations.frees
     return PaymentServices(
         identity=identity,
         directory=directory,
@@ -115,9 +119,9 @@ def compose_payments(
         decider=decider,
         finder=finder,
         durable_wait=durable_wait,
-        payments=Payments(cache, decider, outcomes, finder, durable_wait, wake),
-        atomic_batches=AtomicBatches(cache, decider, outcomes, wake, new_group_id=lambda: uuid4().hex),
-        authorizations=Authorizations(cache, ledger_authorizations, decider, outcomes, durable_wait, wake),
+        payments=Payments(cache, decider, outcomes, finder, durable_wait, wake, frees),
+        atomic_batches=AtomicBatches(cache, decider, outcomes, wake, frees, new_group_id=lambda: uuid4().hex),
+        authorizations=authorizations,
         wake=wake,
     )
 
@@ -151,7 +155,7 @@ def build_poster(
         ledger=JournalSessions(settings.database_url, chain=settings.partitions),
         register=register,
         cache=cache,
-        holds=JournalHolds(cache),
+        holds=JournalHolds(cache, paying.authorizations.frees),
         decider=paying.decider,
         wake=paying.wake,
         sleep=sleep,

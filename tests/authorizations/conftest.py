@@ -18,6 +18,7 @@ WRITTEN = [
     "hold",
     "payment_rejection",
     "payment_duplicate",
+    "payment_return",
     "entry",
     "ledger_transaction",
     "account_balance",

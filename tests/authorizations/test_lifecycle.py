@@ -94,10 +94,10 @@ def test_an_expiry_out_of_bounds_is_refused(api: World, expires_in_s: int) -> No
 
 def test_an_authorization_needs_its_funds(api: World) -> None:
     authorized(api, 800)
-    problem = assert_problem(api.pay("alice", "bob", 201, capture="manual"), 422, "insufficient_funds")
+    problem = assert_problem(api.pay("alice", "bob", 201, capture="manual"), 422, "insufficient_funds", retryable=True)
     assert problem["available_minor"] == 200
     authorized(api, 200)
-    assert_problem(api.pay("alice", "bob", 1), 422, "insufficient_funds")
+    assert_problem(api.pay("alice", "bob", 1), 422, "insufficient_funds", retryable=True)
 
 
 @pytest.mark.parametrize("drained", [False, True])

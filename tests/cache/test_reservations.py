@@ -204,8 +204,8 @@ def test_a_repeat_within_a_batch_is_a_repeat(cache: CacheUnderTest) -> None:
         intent(amount_minor=60, external_id="x"),
         intent(amount_minor=60, external_id="x"),
         intent(amount_minor=61, external_id="x"),
-        intent(amount_minor=60, external_id="y"),
-        intent(amount_minor=60, external_id="y"),
+        intent(amount_minor=101, external_id="y"),
+        intent(amount_minor=101, external_id="y"),
         intent(amount_minor=40, external_id="z"),
     )
     assert [one.code.value for one in decisions] == [
@@ -217,6 +217,18 @@ def test_a_repeat_within_a_batch_is_a_repeat(cache: CacheUnderTest) -> None:
     assert decisions[4].record.state is RecordState.REFUSED
     assert cache.state() == Funds(100, 100, 0, 2)
     assert len(cache.outbox()) == 2
+
+
+def test_a_refusal_that_holds_explain_is_decided_anew_and_not_recorded(cache: CacheUnderTest) -> None:
+    cache.with_wallet(balance_minor=100)
+    held = cache.reserved(60, "held")
+    refused = cache.reserve(intent(amount_minor=41, external_id="x"), intent(amount_minor=41, external_id="x"))
+    assert [one.code.value for one in refused] == ["INSUFFICIENT_FUNDS"] * 2
+    assert refused[0].funds == Funds(100, 60, 0, 1)
+    assert cache.cache.reservations.record(0, "default", "x") is None
+    cache.cache.outbox.settle(0, [settlement(balance_minor=100, released=(held,))], done=[held])
+    [accepted] = cache.reserve(intent(amount_minor=41, external_id="x"))
+    assert accepted.code.value == "RESERVED"
 
 
 def test_a_batch_is_decided_in_its_order_on_running_funds(cache: CacheUnderTest) -> None:
@@ -241,7 +253,7 @@ def test_several_payments_of_one_account_in_a_call_leave_a_hold_each_and_the_sta
         intent(amount_minor=50, external_id="a"),
         intent(amount_minor=7, hold_minor=0, external_id="rising"),
         intent(amount_minor=20, external_id="b"),
-        intent(amount_minor=31, external_id="refused"),
+        intent(amount_minor=101, external_id="refused"),
     )
     assert [one.code.value for one in decisions] == ["RESERVED", "RESERVED", "RESERVED", "INSUFFICIENT_FUNDS"]
     assert [one.version for one in decisions[:3]] == [1, 2, 3]
@@ -411,7 +423,7 @@ def test_the_mark_of_a_drain_at_work_can_be_removed(cache: CacheUnderTest) -> No
 def test_funds_never_expire_and_idempotency_records_do(cache: CacheUnderTest) -> None:
     cache.with_wallet(balance_minor=100)
     stream_id = cache.reserved(60, "accepted")
-    cache.reserve(intent(amount_minor=60, external_id="refused"))
+    cache.reserve(intent(amount_minor=101, external_id="refused"))
     cache.reserved(10, "second")
     cache.cache.outbox.settle(0, [settlement(balance_minor=40, posted=(stream_id,))], done=[stream_id])
     lasting = {key for key in cache.client.scan_iter() if cache.client.pttl(key) == -1}
@@ -429,7 +441,9 @@ def test_funds_never_expire_and_idempotency_records_do(cache: CacheUnderTest) ->
 
 def test_outcomes_are_tallied(cache: CacheUnderTest) -> None:
     cache.with_wallet(balance_minor=100)
-    batch = [intent(amount_minor=60, external_id=external_id) for external_id in ("a", "a", "b", "b")]
+    batch = [
+        intent(amount_minor=amount, external_id=name) for name, amount in (("a", 60), ("b", 101)) for _ in range(2)
+    ]
     cache.reserve(*batch, intent("nobody", "bob", 1, external_id="c"))
     assert cache.cache.inspection.tallies() == {"RESERVED": 1, "REPLAYED": 2, "INSUFFICIENT_FUNDS": 1, "COLD": 1}
 

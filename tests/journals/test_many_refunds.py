@@ -82,9 +82,8 @@ def test_an_upgrade_adds_up_the_refunds_that_were_made_before(world: JournalWorl
         world.refund(payment_id, amount_minor)
     every_row = "SELECT * FROM payment_return ORDER BY account_id, chain_seq"
     before = world.sql(every_row)
-    world.sql("DROP TABLE payment_return")
+    world.sql("DROP TABLE payment_return, used_currency")
     world.sql("DROP FUNCTION refuse_wrong_return")
-    world.sql("DROP TABLE used_currency")
     world.sql("UPDATE alembic_version SET version_num = '0006'")
     upgrade(world.settings.owner_database_url)
     assert world.sql(every_row) == before

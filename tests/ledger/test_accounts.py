@@ -13,6 +13,8 @@ from app.ledger.accounts import LedgerAccounts
 from app.services.accounts.accounts import AccountRequest
 from tests.world import World
 
+EURO = Asset("EUR", 2, "Euro")
+
 WANTED: dict[str, Any] = {
     "account_id": "alice",
     "entity_id": "default",

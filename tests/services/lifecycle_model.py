@@ -163,8 +163,9 @@ class Model:
         if record is not None:
             return self._again(external_id, content) if record[0] == content else "external_id_reused"
         if not self.has(content.source, content.amount):
-            self.records[external_id] = (content, "insufficient_funds")
-            return self._again(external_id, content)
+            if self.booked[content.source] + self.limits[content.source] < content.amount:
+                self.records[external_id] = (content, "insufficient_funds")  # what only holds explain is not on record
+            return self._in_ledger(external_id, content)
         self.records[external_id] = (content, OK)
         if external_id in self.in_ledger:  # the cache has forgotten it, the ledger has not
             self._promise(external_id, content, credits)
@@ -183,6 +184,10 @@ class Model:
     def _again(self, external_id: str, content: Content) -> str:
         if self.records[external_id][1] == OK:
             return AGAIN
+        return self._in_ledger(external_id, content)
+
+    def _in_ledger(self, external_id: str, content: Content) -> str:
+        """What the ledger answers to an external id that is refused for lack of funds."""
         if external_id not in self.in_ledger:
             return "insufficient_funds"
         return AGAIN if self.in_ledger[external_id] == content else "external_id_reused"

@@ -44,6 +44,11 @@ class Model:
         held = sum(content[2] for _, content in self.pending if content[0] == account)
         return None if floor is None else self.booked[account] - held - floor
 
+    def is_held_back(self, content: Content) -> bool:
+        """Whether only holds stand in the way of a payment: then its refusal is not on record."""
+        floor = FLOORS[content[0]]
+        return floor is not None and self.booked[content[0]] - floor >= content[2]
+
     def answer(self, external_id: str, content: Content) -> str:
         """What Holdfast must answer, and what follows from it."""
         earlier = self.answered.get(external_id)
@@ -56,7 +61,8 @@ class Model:
             self.answered[external_id] = (content, "accepted")
             self.pending.append((external_id, content))
             return "accepted"
-        self.answered[external_id] = (content, "insufficient_funds")
+        if earlier is None and not self.is_held_back(content):
+            self.answered[external_id] = (content, "insufficient_funds")
         if external_id in self.posted:  # the cache has forgotten it, the ledger has not
             return "accepted" if self.posted[external_id] == content else "external_id_reused"
         return "insufficient_funds"

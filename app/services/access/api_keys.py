@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hmac
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import StrEnum
@@ -18,11 +18,15 @@ if TYPE_CHECKING:
 
 KEY_PREFIX = "hf"
 RECHECK_S = 5.0
-"""How long a checked key is trusted before the ledger is asked again; a revocation takes effect within this time.
+"""How long a checked key is trusted before the ledger is asked again.
 
-While the ledger is out of reach the key stays trusted: payments do not need the ledger, and a revocation could not be
-written to it.
+A revocation is spread by the cache and takes effect at once; should its message be lost, it takes effect within this
+time.
 """
+
+LONGEST_TRUST_S = 600.0
+"""How long a checked key stays trusted while the ledger is out of reach: payments do not need it, and most outages are
+over by then. A key that nobody has confirmed for longer is asked about, however long the outage."""
 
 CHECK_DEADLINE_S = 2.0
 """Far more than a look-up takes, and less than a client's patience."""
@@ -64,38 +68,62 @@ def create_key(ledger: LedgerApiKeys, name: str, scopes: list[Scope], actor: str
     return f"{KEY_PREFIX}_{key_id}_{secret}"
 
 
+@dataclass(slots=True, frozen=True)
+class _Checked:
+    """A key that the ledger has confirmed, by the process's clock in seconds."""
+
+    caller: Caller
+    recheck_at: float
+    confirmed_at: float
+
+
 class Gatekeeper:
     """Checks keys, and trusts each key that it has checked for a few seconds."""
 
     def __init__(self, ledger: LedgerApiKeys, monotonic: Callable[[], float]) -> None:
         self._ledger = ledger
         self._monotonic = monotonic
-        self._checked: dict[str, tuple[Caller, float]] = {}
+        self._checked: dict[str, _Checked] = {}
+        self._revoked: set[str] = set()
         self._checks = ThreadPoolExecutor(CHECKS_AT_ONCE, thread_name_prefix="key-check")
 
     def remembers(self, key: str) -> bool:
         """Whether `caller` answers this key at once, without a look into the ledger."""
         remembered = self._checked.get(key)
-        return remembered is not None and remembered[1] > self._monotonic()
+        return remembered is not None and remembered.recheck_at > self._monotonic()
 
     def caller(self, key: str) -> Caller | None:
-        """The caller whom a key stands for; None if the key is unknown, wrong or revoked."""
+        """The caller whom a key stands for; None if the key is unknown, wrong or revoked.
+
+        Raises LedgerUnavailable if the ledger must be asked and does not answer.
+        """
+        caller = self._confirmed(key)
+        # Looked at last: the key may have been revoked while the ledger was being asked.
+        return None if caller is None or caller.key_id in self._revoked else caller
+
+    def revoke(self, key_ids: Iterable[str]) -> None:
+        """Trust these keys no more. A revoked key never comes back, so their ids are kept."""
+        self._revoked.update(key_ids)
+
+    def _confirmed(self, key: str) -> Caller | None:
+        """The caller of a key as the ledger has confirmed it, now or lately enough."""
         now = self._monotonic()
         remembered = self._checked.get(key)
-        if remembered is not None and remembered[1] > now:
-            return remembered[0]
+        if remembered is not None and remembered.recheck_at > now:
+            return remembered.caller
+        confirmed_at = now
         try:
             caller = self._check_in_time(key)
         except LedgerUnavailable:
-            if remembered is None:
+            if remembered is None or now - remembered.confirmed_at > LONGEST_TRUST_S:
                 raise
-            caller = remembered[0]  # it cannot have been revoked meanwhile; payments go on
+            caller, confirmed_at = remembered.caller, remembered.confirmed_at
         if caller is None:
             self._checked.pop(key, None)
         else:
             if len(self._checked) >= REMEMBERED_KEYS:
                 self._checked.clear()
-            self._checked[key] = caller, now + RECHECK_S
+            self._checked[key] = _Checked(caller, now + RECHECK_S, confirmed_at)
         return caller
 
     def _check_in_time(self, key: str) -> Caller | None:

@@ -9,7 +9,7 @@ the ledger; `recovery.py` finishes what a killed process leaves half done.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -59,12 +59,15 @@ class AccountChanges:
         *,
         monotonic: Callable[[], float],
         sleep: Callable[[float], None],
+        release_due: Callable[[Collection[str]], int] = lambda _: 0,
     ) -> None:
+        """`release_due` releases what is held on accounts past its time: it must not stand in the way of a change."""
         self._ledger = ledger
         self._cache = cache
         self._balances = balances
         self._directory = directory
         self._floors = CacheFloors(cache, ledger)
+        self._release_due = release_due
         self._pending = PendingIntents(cache, monotonic=monotonic, sleep=sleep)
 
     def change(self, account_id: str, patch: AccountPatch, actor: str) -> Account | Refusal:
@@ -80,6 +83,8 @@ class AccountChanges:
         refusal = refuse_stale(account, changed, patch.expected_version) or refuse_change(account, changed)
         if refusal is not None:
             return refusal
+        if changes_facts(changed):
+            self._release_due([account_id])
         if needs_pause(account, changed, force=patch.force):
             return self._change_while_paused(account_id, patch, actor)
         with self._recoverable(account_id, patch, actor):

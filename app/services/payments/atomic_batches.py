@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from app.domain.payment import PaymentRequest
 from app.domain.payment_checks import prepare
-from app.domain.payment_refusals import batch_crosses_partitions, insufficient_funds, linked_payment_failed
+from app.domain.payment_refusals import (
+    batch_crosses_partitions,
+    insufficient_funds,
+    is_held_back,
+    linked_payment_failed,
+)
 from app.domain.refusals import Refusal, RefusalCode
 from app.domain.reservations import EarlierClaims, Failed, ReserveCode, ReserveItem, Stale
 from app.services.payments.decide import Decider, NotReady
@@ -37,13 +42,16 @@ class AtomicBatches:
         decider: Decider,
         outcomes: Outcomes,
         wake: Callable[[], None],
+        frees: Callable[[Iterable[Outcome]], bool],
         *,
         new_group_id: Callable[[], str],
     ) -> None:
+        """`frees`: see `Authorizations.frees`."""
         self._cache = cache
         self._decider = decider
         self._outcomes = outcomes
         self._wake = wake
+        self._frees = frees
         self._new_group_id = new_group_id
 
     def submit(self, wanted: Sequence[RequestOrRefusal], actor: str, *, dry_run: bool = False) -> list[Outcome]:
@@ -140,6 +148,8 @@ class AtomicBatches:
         if decision.code is ReserveCode.COLD:
             raise NotReady(cold_account_ids={one.intent.guarded_account_id for one in items})
         outcome = self._outcomes.of_decision(partition, item, decision, None)
+        if self._frees([outcome]):
+            raise NotReady
         if not isinstance(outcome, Refusal) or decision.funds is None:
             return failed.index, outcome
         if outcome.code is RefusalCode.INSUFFICIENT_FUNDS:
@@ -150,6 +160,7 @@ class AtomicBatches:
                 outcome.figures,
                 moment=" at this point of the batch",
                 advice="Nothing of the batch was recorded; it may be sent again.",
+                is_held_back=is_held_back(outcome),
             )
         return failed.index, outcome
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 from app.domain.authorizations import Authorization, AuthorizationState
-from app.domain.errors import ConcurrencyRetryExhausted
+from app.domain.errors import ConcurrencyRetryExhausted, Fault
 from app.domain.payment import Intent, Kind, OutboxPosition, parse_payment_id
 from app.domain.payment_refusals import (
     amount_not_positive,
@@ -16,6 +17,7 @@ from app.domain.payment_refusals import (
     authorization_not_due,
     authorization_not_found,
     capture_exceeds_authorization,
+    is_held_back,
     ledger_backlogged,
     posting_retries_exhausted,
 )
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
     from app.ledger.transactions import LedgerAuthorizations
     from app.services.accounts.directory import DirectorySnapshot
 
+
+log = logging.getLogger(__name__)
 
 _KIND = {
     AuthorizationState.CAPTURED: Kind.CAPTURE,
@@ -109,6 +113,28 @@ class Authorizations:
                 continue  # the next sweep finds it again
             released += isinstance(outcome, Concluded) and not outcome.replayed
         return released
+
+    def release_due(self, account_ids: Collection[str]) -> int:
+        """Release what is held on these accounts past its time; returns how many authorizations. None is an answer.
+
+        The sweep does the same within a second or two. What has not reached the ledger yet waits for it.
+        """
+        released = 0
+        try:
+            for authorization in self._ledger.due_on(account_ids, EXPIRED_AT_ONCE):
+                outcome = self._conclude(authorization, AuthorizationState.EXPIRED, 0, CLOCK)
+                released += isinstance(outcome, Concluded) and not outcome.replayed
+        except Fault as fault:
+            log.warning("what is held past its time on %s is not released yet: %s", sorted(account_ids), fault)
+        return released
+
+    def frees(self, outcomes: Iterable[object]) -> bool:
+        """Whether holds past their time were released that stood in the way of what was refused: then decide again.
+
+        A hold past its time counts as free, so no payment may be refused for it.
+        """
+        refused = [one for one in outcomes if isinstance(one, Refusal) and is_held_back(one)]
+        return bool(refused) and self.release_due({str(one.figures["account_id"]) for one in refused}) > 0
 
     def wait(self, concluded: Concluded, seconds: float) -> Concluded | Refusal:
         """Wait until the ledger has the conclusion, or `seconds` are over."""

@@ -79,16 +79,31 @@ def funds_figures(funds: Funds) -> dict[str, object]:
     }
 
 
-def refuse_funds(code: ReserveCode, item: ReserveItem, funds: Funds) -> Refusal:
-    """The refusal of a payment for the state of its guarded account, or for the backlog of its partition."""
+HELD_BACK = "What is held there stands in its way; retry with the same external_id, which may succeed once it is free."
+REFUSED_FOR_GOOD = "A retry needs a new external_id."
+
+
+def refuse_funds(code: ReserveCode, item: ReserveItem, funds: Funds, *, is_recorded: bool = False) -> Refusal:
+    """The refusal of a payment for the state of its guarded account, or for the backlog of its partition.
+
+    A lack of funds that the balance explains is recorded: the same external_id never succeeds later. One that only
+    holds explain is not, because they may come free. (Earlier versions recorded these too; `is_recorded` says so.)
+    """
     intent = item.intent
     account_id = intent.guarded_account_id
     figures = {"account_id": account_id, "amount_minor": intent.amount_minor, **funds_figures(funds)}
     if code is ReserveCode.VERSION_CONFLICT:
         return optimistic_lock_conflict(funds.version, item.expected_version, figures)
     if code is ReserveCode.INSUFFICIENT_FUNDS:
-        advice = "A retry needs a new external_id."
-        return insufficient_funds(account_id, funds.available_minor, intent.hold_minor, figures, advice=advice)
+        is_held_back = not is_recorded and funds.would_do_unheld(intent.hold_minor)
+        return insufficient_funds(
+            account_id,
+            funds.available_minor,
+            intent.hold_minor,
+            figures,
+            advice=HELD_BACK if is_held_back else REFUSED_FOR_GOOD,
+            is_held_back=is_held_back,
+        )
     if code is ReserveCode.BALANCE_OUT_OF_RANGE:
         return balance_out_of_range(account_id, figures)
     return ledger_backlogged(figures, "Retry with the same external_id.")
@@ -144,7 +159,7 @@ class Outcomes:
         """The recorded answer to the same request. A dry run may meet a record of its own, which carries the funds."""
         if record.state is RecordState.REFUSED:
             assert record.funds is not None
-            refusal = refuse_funds(ReserveCode.INSUFFICIENT_FUNDS, ReserveItem(intent), record.funds)
+            refusal = refuse_funds(ReserveCode.INSUFFICIENT_FUNDS, ReserveItem(intent), record.funds, is_recorded=True)
             return self._unless_in_ledger(intent, replace(refusal, replayed=True))
         if record.state is RecordState.DUPLICATE:
             outbox_position = parse_payment_id(record.original_payment_id or "")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from app.domain.authorizations import Authorization
 from app.domain.payment import PaymentRequest, parse_payment_id
 from app.domain.payment_checks import prepare
-from app.domain.payment_refusals import posting_retries_exhausted
+from app.domain.payment_refusals import is_held_back, posting_retries_exhausted
 from app.domain.read_models import PostedPayment, RejectedPayment
 from app.domain.refusals import Refusal
 from app.domain.reservations import ReserveCode, ReserveItem, ReserveReply
@@ -42,14 +42,16 @@ class Payments:
         finder: PaymentFinder,
         durable_wait: DurableWait,
         wake: Callable[[], None],
+        frees: Callable[[Iterable[Outcome]], bool],
     ) -> None:
-        """`wake` wakes a drain; the cache says when one is needed."""
+        """`wake` wakes a drain; the cache says when one is needed. `frees`: see `Authorizations.frees`."""
         self._cache = cache
         self._decider = decider
         self._outcomes = outcomes
         self._finder = finder
         self._durable_wait = durable_wait
         self._wake = wake
+        self._frees = frees
         self.coalesced_reserve = CoalescedReserve(cache)
 
     # One payment
@@ -75,7 +77,10 @@ class Payments:
         if decision.code is ReserveCode.COLD:
             raise NotReady(cold_account_ids=(intent.guarded_account_id,))
         first_partition = elsewhere.get((intent.entity_id, intent.external_id))
-        return self._outcomes.of_decision(partition, item, decision, first_partition)
+        outcome = self._outcomes.of_decision(partition, item, decision, first_partition)
+        if self._frees([outcome]):
+            raise NotReady
+        return outcome
 
     # Many payments
 
@@ -153,6 +158,11 @@ class Payments:
                 outcomes[index] = self._outcomes.of_decision(
                     partition, item, decision, first_partition, dry_run=dry_run
                 )
+        held_back = [index for _, members in groups for index, _ in members if _is_held_back(outcomes.get(index))]
+        if held_back and self._frees([outcomes[index] for index in held_back]):
+            for index in held_back:
+                del outcomes[index]
+            raise NotReady(stale_partitions=stale, cold_account_ids=cold)
         if stale or cold:
             raise NotReady(stale_partitions=stale, cold_account_ids=cold)
 
@@ -183,6 +193,10 @@ class Payments:
         if isinstance(found, RejectedPayment):
             return self._outcomes.rejection(accepted.outbox_position, accepted.intent, replayed=accepted.replayed)
         return accepted
+
+
+def _is_held_back(outcome: Outcome | None) -> bool:
+    return isinstance(outcome, Refusal) and is_held_back(outcome)
 
 
 def accounts_of(requests: Iterable[PaymentRequest]) -> set[str]:

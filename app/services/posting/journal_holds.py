@@ -7,7 +7,7 @@ settles or rejects it.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from app.domain.errors import CacheUnavailable, OutcomeUnknown
@@ -33,8 +33,10 @@ SETTLED_AT_ONCE = 50
 class JournalHolds:
     """Holds funds for a journal in every partition that guards one of its accounts, or in none."""
 
-    def __init__(self, cache: Cache) -> None:
+    def __init__(self, cache: Cache, frees: Callable[[Iterable[object]], bool]) -> None:
+        """`frees`: see `Authorizations.frees`."""
         self._cache = cache
+        self._frees = frees
 
     def hold(
         self, intents: Sequence[Intent], directory_version: int, *, movement: str, dry_run: bool
@@ -55,6 +57,8 @@ class JournalHolds:
         self.release([] if dry_run else held)
         refused = (_refusal(group, reply, movement) for (_, group), reply in answered)
         refusal = next(filter(None, refused), None)
+        if refusal is not None and self._frees([refusal]):
+            raise NotReady
         if refusal is not None:
             return refusal
         cold = [group for (_, group), reply in answered if isinstance(reply, Failed)]
@@ -153,6 +157,7 @@ def _refuse(intent: Intent, decision: Decision, movement: str) -> Refusal:
             figures,
             movement=movement,
             advice="Nothing was moved.",
+            is_held_back=funds.would_do_unheld(intent.hold_minor),
         )
     if decision.code is ReserveCode.BALANCE_OUT_OF_RANGE:
         return balance_out_of_range(account_id, figures)

@@ -21,12 +21,12 @@ SELECT t.relates_to, e.account_id, t.partition, t.chain_seq, e.amount_minor,
 FROM ledger_transaction t JOIN entry e USING (partition, chain_seq)
 WHERE t.relates_to IS NOT NULL AND t.kind = 'refund' AND e.amount_minor > 0;
 
-CREATE FUNCTION refuse_wrong_return() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION refuse_wrong_return() RETURNS trigger LANGUAGE plpgsql SET enable_seqscan = off AS $$
 DECLARE paid bigint; latest record;
 BEGIN
-    SELECT -e.amount_minor INTO paid FROM ledger_transaction t JOIN entry e USING (partition, chain_seq)
+    SELECT -e.amount_minor INTO paid FROM public.ledger_transaction t JOIN public.entry e USING (partition, chain_seq)
         WHERE t.payment_id = NEW.payment_id AND e.account_id = NEW.account_id;
-    SELECT chain_seq, returned_minor INTO latest FROM payment_return
+    SELECT chain_seq, returned_minor INTO latest FROM public.payment_return
         WHERE payment_id = NEW.payment_id AND account_id = NEW.account_id ORDER BY chain_seq DESC LIMIT 1;
     IF paid IS NULL OR NEW.returned_minor NOT BETWEEN 0 AND paid OR NEW.chain_seq <= coalesce(latest.chain_seq, 0)
         OR NEW.returned_minor <> coalesce(latest.returned_minor, 0) + NEW.amount_minor
