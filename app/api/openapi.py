@@ -79,7 +79,7 @@ def document(declared: Iterable[Route]) -> dict[str, Any]:
     ordered = sorted(declared, key=lambda route: (route.path, route.method))
     paths: dict[str, Any] = {}
     for route in ordered:
-        paths.setdefault(route.path, {})[route.method.lower()] = _operation(route)
+        paths.setdefault(route.path, {})[route.method.lower()] = _operation(route, ordered)
     return {
         "openapi": "3.1.0",
         "info": {
@@ -139,7 +139,7 @@ def _plain(schema: dict[str, Any]) -> None:
     """What generators of clients take at its word, taken back.
 
     A field with a default they take for one that is always there; a reference with a type beside it for two types; an
-    enumeration without a type for anything.
+    enumeration without a type for anything; and an object without a word on its fields for one that has none.
     """
     if "description" in schema:
         schema["description"] = cleandoc(schema["description"])
@@ -150,9 +150,11 @@ def _plain(schema: dict[str, Any]) -> None:
                 part.setdefault("type", "string")
             if "$ref" in part:
                 part.pop("type", None)
+            if part.get("type") == "object" and "properties" not in part:
+                part.setdefault("additionalProperties", True)
 
 
-def _operation(route: Route) -> dict[str, Any]:
+def _operation(route: Route, declared: Iterable[Route]) -> dict[str, Any]:
     described: dict[str, Any] = {
         "operationId": route.name,
         "summary": route.summary,
@@ -162,7 +164,7 @@ def _operation(route: Route) -> dict[str, Any]:
             *map(_parameter, route.parameters),
             *map(_header, route.headers),
         ],
-        "responses": responses(route),
+        "responses": responses(route, declared),
     }
     if route.scope is None:
         described["security"] = []

@@ -1,7 +1,7 @@
 """The answers of a route in the OpenAPI document: what succeeds, and every refusal by its status."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from msgspec import Struct
 
@@ -16,6 +16,7 @@ from app.api.gate import NDJSON
 from app.api.responses import WITH_RETRY_AFTER, status_of
 from app.api.route_refusals import codes_of
 from app.api.routes import AnswerHeader, Kinds, Route, Text
+from app.api.struct_rules import Rules
 from app.domain.refusals import RefusalCode
 
 SCHEMAS = "#/components/schemas/"
@@ -23,6 +24,8 @@ SCHEMAS = "#/components/schemas/"
 
 class Problem(Struct):
     """A refusal (RFC 9457) with a stable code; further members are the figures that explain it."""
+
+    rules: ClassVar[Rules] = {"additionalProperties": True}
 
     type: str
     title: str
@@ -32,9 +35,11 @@ class Problem(Struct):
     retryable: bool
 
 
-def responses(route: Route) -> dict[str, Any]:
-    """All answers of a route, by status."""
+def responses(route: Route, declared: Iterable[Route]) -> dict[str, Any]:
+    """All answers of a route, by status; `declared` are all routes, where an answer says how to go on."""
     found = {str(status): _success(route, status, answer) for status, answer in route.answers.items()}
+    if links := _links(route, declared):
+        found["201"]["links"] = links
     if route.lines is not None:
         found["200"]["content"][NDJSON] = schema_of(route.lines.answered)
     for status, codes in _by_status(codes_of(route)).items():
@@ -72,6 +77,17 @@ def _success(route: Route, status: int, answer: Kinds) -> dict[str, Any]:
         schema = schemas[0] if len(schemas) == 1 else {"anyOf": schemas}
         described["content"] = {"application/json": {"schema": _page_of(schema) if route.paged else schema}}
     return described
+
+
+def _links(route: Route, declared: Iterable[Route]) -> dict[str, Any]:
+    """What can be asked about what a route has made, by the id in its answer."""
+    made = [name for kind in several(route.answers.get(201)) for name in getattr(kind, "__struct_fields__", ())]
+    return {
+        target.name: {"operationId": target.name, "parameters": {name: f"$response.body#/{name}"}}
+        for target in declared
+        for name in target.variables
+        if f"{target.path}/".startswith(f"{route.path}/{{{name}}}/") and name in made
+    }
 
 
 _SUCCESS = {201: "Made", 304: "Not modified"}

@@ -155,7 +155,7 @@ BY: Parameter[TimeBasis | None] = Parameter(
     "by",
     _time_basis,
     None,
-    {"type": "string", "enum": [one.value for one in TimeBasis]},
+    {"$ref": f"#/components/schemas/{TimeBasis.__name__}"},
     "Which times count at the instant: when entries take effect, as without it, or when they were posted. Only with an "
     "instant.",
 )
