@@ -62,6 +62,7 @@ def settings(ids: dict[str, list[str]]) -> str:
     tables = {f"dictionaries.{name}": {"values": values} for name, values in ids.items()}
     tables |= {f'parameters."{where}"': {"dictionary": name, "probability": 0.5} for where, name in bound.items()}
     tables |= {
+        "cache": {"enabled": False},
         "checks.positive_data_acceptance": {"expected-statuses": ALLOWED},
         "checks.negative_data_rejection": {"expected-statuses": REFUSED},
     }
