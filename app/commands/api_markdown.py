@@ -54,7 +54,11 @@ at most {LARGEST_METADATA:,}, and {DEEPEST_METADATA} levels. A NUL character is 
 Values in `metadata` come back as they were sent. A number with a fraction or an exponent that a double does not hold
 exactly, or from 2^53 on, is refused: send it as a string. `1E5` comes back as `100000.0`.
 
-**Money.** Amounts are whole numbers of minor units; the names of their fields end in `_minor`. The largest is
+**Clients.** openapi-python-client makes one for Python and openapi-typescript, with openapi-fetch, one for TypeScript;
+`tests/system/clients` has a program with each. The answers of an operation name the codes of its refusals in `x-codes`.
+
+**Money.** Amounts are whole numbers of minor units, written without a fraction (`1.0` is refused); the names of their
+fields end in `_minor`. The largest is
 {MAX_MINOR:,} (2^53 − 1): up to it every client counts exactly. Nothing is rounded; more is refused.
 
 **Identifiers.** Ids have 1 to {MAX_ID_LENGTH} printable characters and no white space at their ends, in
