@@ -8,6 +8,7 @@ import jsonschema
 import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
+from app.api import answer_headers
 from app.api.application import all_routes
 from app.api.responses import status_of
 from app.domain.refusals import RefusalCode
@@ -191,3 +192,51 @@ def authorized(world: World) -> str:
     world.account("a", "asset")
     payment_id: str = world.pay("a", "b", 7, capture="manual").get_json()["payment_id"]
     return payment_id
+
+
+def test_every_header_that_an_operation_tells_is_sent_and_no_other(world: World) -> None:
+    told = {
+        (operation["operationId"], header)
+        for methods in world.document["paths"].values()
+        for operation in methods.values()
+        for status, response in operation["responses"].items()
+        if int(status) < 400
+        for header in world.resolved(response).get("headers", ())
+    }
+    assert sent_headers(world) == told
+
+
+def sent_headers(world: World) -> set[tuple[str, str]]:
+    """Use each operation so that it sends all the headers it can; the operations, and the headers they sent."""
+    found: set[tuple[str, str]] = set()
+
+    def use(operation: str, method: str, path: str, body: Any = None, **headers: str) -> Any:
+        answer = world.call(method, path, json=body, headers=headers)
+        assert answer.status_code < 400, answer.text
+        found.update((operation, one.name) for one in answer_headers.ALL if one.name in answer.headers)
+        return answer.get_json()
+
+    for account_id, kind in (("a", "asset"), ("b", "liability")):
+        account = {"account_id": account_id, "type": kind, "currency_code": "EUR"}
+        use("create_account", "POST", "/v1/accounts", account)
+    use("get_account", "GET", "/v1/accounts/b")
+    use("change_account", "PATCH", "/v1/accounts/b", {"name": "B"})
+    use("get_balance", "GET", "/v1/accounts/b/balance")
+    asset = {"currency_code": "PTS", "minor_units": 0, "name": "Points"}
+    use("register_asset", "POST", "/v1/assets", asset)
+    body = {**PAYMENT, "destination_account_id": "b", "amount_minor": 100}
+    paid = use("submit_payment", "POST", "/v1/payments", body, Prefer="wait=0")["payment_id"]
+    use("submit_payment", "POST", "/v1/payments", body)
+    for action in ("capture", "void"):
+        held = world.pay("a", "b", 7, capture="manual").get_json()["payment_id"]
+        for _ in range(2):
+            use(f"{action}_payment", "POST", f"/v1/payments/{held}/{action}", {}, Prefer="wait=0")
+    world.drained()
+    sides = (("a", "debit"), ("b", "credit"))
+    entries = [{"account_id": one, "direction": side, "amount_minor": 5} for one, side in sides]
+    for _ in range(2):
+        use("refund_payment", "POST", f"/v1/payments/{paid}/refunds", {"external_id": "r", "amount_minor": 1})
+        posted = use("post_journal", "POST", "/v1/journals", {**JOURNAL, "entries": entries})
+        path = f"/v1/journals/{posted['journal_id']}/reversal"
+        use("reverse_journal", "POST", path, {"external_id": "back", "reason": "r"})
+    return found
