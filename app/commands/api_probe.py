@@ -6,9 +6,8 @@ import http.client
 import socket
 import time
 
-from app.commands.processes import api_service
 from app.embedded.child_process import EmbeddedServerError, tail
-from app.supervisor import Supervisor
+from app.supervisor import Supervisor, api_service
 
 READY_SECONDS = 60.0
 PREDECESSOR_SECONDS = 10.0  # the API of a system that was killed finishes its last requests

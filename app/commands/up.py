@@ -15,12 +15,11 @@ from types import FrameType
 from app.bootstrap import step
 from app.command_line import PROJECT
 from app.commands.api_probe import require_port, wait_until_ready
-from app.commands.processes import API, FIRST_DRAIN, processes
 from app.embedded.attach import External, Running, announce, check_cache, check_database, exclusive, plain
 from app.embedded.private_files import write_private
 from app.embedded.servers import EmbeddedServers, ServerUrls, prepare_directory
 from app.settings import Settings, settings_from
-from app.supervisor import Supervisor
+from app.supervisor import API, FIRST_DRAIN, Supervisor, processes
 
 ROUND_SECONDS = 0.1  # how often the processes are looked after
 
