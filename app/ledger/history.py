@@ -6,15 +6,16 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Engine, FromClause, Subquery, and_, case, func, or_, select, tuple_
 
 from app.domain.authorizations import Authorization
-from app.domain.cursors import LedgerMoment, ReportCursor
 from app.domain.payment import Kind
 from app.domain.read_models import (
     AccountEntry,
     AsOf,
     ConflictCount,
+    LedgerMoment,
     PostedLeg,
     PostedPayment,
     RejectedPayment,
+    ReportCursor,
     TimeBasis,
     TrialBalanceLine,
     TrialBalanceTotal,
