@@ -13,8 +13,7 @@ from app.domain.posting_plan import authorization_of
 from app.domain.read_models import PostedPayment, RejectedPayment
 from app.domain.refusals import Refusal
 from app.domain.timestamps import from_milliseconds, rfc3339, to_milliseconds
-from app.services.payments.find import RefusedPayment
-from app.services.payments.outcomes import Accepted
+from app.services.payments.outcomes import Accepted, RefusedPayment
 from app.services.proofs.readiness import DURABLE_IN_LEDGER
 
 

@@ -6,8 +6,7 @@ from functools import partial
 from app.cache.cache import Cache
 from app.cache.client import CacheClient, request_client
 from app.ledger.cache_identity import LedgerCacheIdentity
-from app.services.payments.acknowledged_tail import AcknowledgedTail
-from app.services.proofs.cache_identity import CacheIdentity
+from app.services.proofs.cache_identity import AcknowledgedTail, CacheIdentity
 from app.settings import Settings
 
 
