@@ -6,8 +6,7 @@ from typing import Annotated, Any, Literal
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from app.api.accounts import LARGEST_METADATA, AccountBody, Name, account_answer
-from app.api.json_body import malformed
-from app.api.metadata import checked_metadata
+from app.api.json_body import checked_metadata, malformed
 from app.api.parameters import AFTER_NUMBER, IF_MATCH_ACCOUNT, LIMIT
 from app.api.responses import Answer, page_answer, problem
 from app.api.routes import Body, Call, Routes

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from app.api.accounts import LARGEST_METADATA
-from app.api.metadata import checked_metadata
+from app.api.json_body import checked_metadata
 from app.api.parameters import AFTER_NUMBER, DRY_RUN, LIMIT, Moment, in_utc
 from app.api.responses import REPLAYED, Answer, json_answer, page_answer, problem
 from app.api.routes import Body, Call, Routes

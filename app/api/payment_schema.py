@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from app.api.accounts import LARGEST_METADATA, CurrencyCode
-from app.api.metadata import checked_metadata
+from app.api.json_body import checked_metadata
 from app.api.parameters import Moment, in_utc, not_in_future
 from app.domain.payment import PaymentRequest
 from app.domain.splits import MOST_DESTINATIONS, Destination

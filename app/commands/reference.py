@@ -14,7 +14,7 @@ from typing import Any
 
 from app.api.accounts import LARGEST_METADATA
 from app.api.application import all_routes
-from app.api.metadata import DEEPEST_METADATA
+from app.api.json_body import DEEPEST_METADATA
 from app.api.openapi import document
 from app.api.parameters import DEFAULT_PAGE, LONGEST_PAGE, LONGEST_WAIT_S
 from app.api.responses import RETRY_AFTER_S, catalogue

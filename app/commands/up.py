@@ -138,7 +138,7 @@ def prepare_database(settings: Settings, owner_database_url: str, data_dir: Path
 
     A new key is kept in a file, and shown this once. What this takes is imported only where there is something to do.
     """
-    from app.ledger.preparation import is_prepared
+    from app.ledger.migrate import is_prepared
 
     if is_prepared(plain(settings.database_url)):
         return

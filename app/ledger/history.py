@@ -23,7 +23,7 @@ from app.domain.read_models import (
 from app.domain.refusals import Refusal, RefusalCode
 from app.ledger.connections import translated
 from app.ledger.engine import any_of
-from app.ledger.posting_records import authorization_from_row
+from app.ledger.locked_posting import authorization_from_row
 from app.ledger.schema import (
     account,
     account_balance,
