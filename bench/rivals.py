@@ -10,7 +10,7 @@ from psycopg import sql
 
 from app.api.server import THREADS
 from app.command_line import PROJECT
-from app.commands.api_probe import wait_until_ready
+from app.commands.connection import wait_until_ready
 from app.embedded.child_process import free_port
 from app.supervisor import Service, Supervisor, api
 from bench.audit import Auditor, LedgerReads

@@ -14,7 +14,7 @@ import psycopg
 import redis
 
 from app.command_line import PROJECT
-from app.commands.api_probe import wait_until_ready
+from app.commands.connection import wait_until_ready
 from app.commands.keys import ensure_first_key
 from app.commands.up import child_environment
 from app.domain.breaks import ProofReport

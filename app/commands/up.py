@@ -14,7 +14,7 @@ from types import FrameType
 
 from app.bootstrap import step
 from app.command_line import PROJECT
-from app.commands.api_probe import require_port, wait_until_ready
+from app.commands.connection import require_port, wait_until_ready
 from app.embedded.attach import External, Running, announce, check_cache, check_database, exclusive, plain
 from app.embedded.private_files import write_private
 from app.embedded.servers import EmbeddedServers, ServerUrls, prepare_directory
@@ -138,12 +138,11 @@ def prepare_database(settings: Settings, owner_database_url: str, data_dir: Path
 
     A new key is kept in a file, and shown this once. What this takes is imported only where there is something to do.
     """
-    from app.ledger.migrate import is_prepared
+    from app.ledger.migrate import is_prepared, upgrade
 
     if is_prepared(plain(settings.database_url)):
         return
     from app.commands.keys import ensure_first_key
-    from app.ledger.migrate import upgrade
 
     upgrade(owner_database_url, settings.partitions)
     if key := ensure_first_key(owner_database_url):
