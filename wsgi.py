@@ -3,7 +3,7 @@
 import os
 
 from app.api.application import create_application
-from app.embedded.die_with_parent import die_with_parent
+from app.embedded.child_process import die_with_parent
 from app.process_tuning import tune_api_collection, wake_without_preempting
 from app.settings import settings_from
 from app.wiring.api import build_api

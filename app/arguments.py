@@ -23,7 +23,10 @@ COMMANDS = {
     "reference": "write docs/API.md and docs/openapi.json from the routes",
     "bench": "measure throughput and latency",
 }
-"""Each is a module of app/commands with `run(arguments) -> exit code`."""
+"""Each is a module of app/commands with `run(arguments) -> exit code`, except those below."""
+
+SHARE_A_MODULE = {"reconcile": "proofs", "verify": "proofs", "test": "development", "bench": "development"}
+"""Commands that are kept together: the module of app/commands, in which the function has the command's name."""
 
 NEED_NO_PACKAGES = {"status"}
 DEFAULT_COMMAND = "up"

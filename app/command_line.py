@@ -4,11 +4,11 @@ import argparse
 import importlib
 import sys
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from app import bootstrap
-from app.arguments import COMMANDS, DEFAULT_COMMAND, NEED_NO_PACKAGES, parse
+from app.arguments import COMMANDS, DEFAULT_COMMAND, NEED_NO_PACKAGES, SHARE_A_MODULE, parse
 
 PROJECT = Path(__file__).resolve().parent.parent
 
@@ -57,10 +57,20 @@ def run(name: str, arguments: argparse.Namespace) -> int:
     from app.embedded.child_process import EmbeddedServerError
 
     try:
-        return int(importlib.import_module(f"app.commands.{name}").run(arguments))
+        return function_of(name)(arguments)
     except (EmbeddedServerError, Fault) as error:
         print(error, file=sys.stderr)
         return 1
+
+
+def function_of(name: str) -> Callable[[argparse.Namespace], int]:
+    """The function that runs a command."""
+    if name in SHARE_A_MODULE:
+        module, function = SHARE_A_MODULE[name], name
+    else:
+        module, function = name, "run"
+    found: Callable[[argparse.Namespace], int] = getattr(importlib.import_module(f"app.commands.{module}"), function)
+    return found
 
 
 def usage() -> str:

@@ -10,10 +10,9 @@ from psycopg import sql
 
 from app.api.server import THREADS
 from app.command_line import PROJECT
-from app.commands.api_probe import wait_until_ready
-from app.commands.processes import api
+from app.commands.connection import wait_until_ready
 from app.embedded.child_process import free_port
-from app.supervisor import Service, Supervisor
+from app.supervisor import Service, Supervisor, api
 from bench.audit import Auditor, LedgerReads
 from bench.load.requests import CURRENCY
 from bench.load.workload import account_id

@@ -14,16 +14,15 @@ import psycopg
 import redis
 
 from app.command_line import PROJECT
-from app.commands.api_probe import wait_until_ready
+from app.commands.connection import wait_until_ready
 from app.commands.keys import ensure_first_key
-from app.commands.processes import processes
 from app.commands.up import child_environment
 from app.domain.breaks import ProofReport
 from app.embedded.child_process import free_port
 from app.embedded.servers import EmbeddedServers, ServerUrls
 from app.ledger.migrate import upgrade
 from app.settings import Settings, settings_from
-from app.supervisor import Service, Supervisor
+from app.supervisor import Service, Supervisor, processes
 from app.wiring.workers import build_reconciler
 from bench.audit import Auditor, LedgerReads
 from bench.load.requests import CURRENCY

@@ -31,8 +31,7 @@ from app.services.accounts.directory import AccountDirectory
 from app.services.accounts.hydration import Balances
 from app.services.payments.authorizations import Authorizations
 from app.services.payments.durable_wait import WaitingRoom
-from app.services.payments.find import PaymentFinder
-from app.services.payments.outcomes import Accepted
+from app.services.payments.outcomes import Accepted, PaymentFinder
 from app.services.payments.submit import Payments
 from app.services.posting.drain import BATCH_LIMIT, Drain
 from app.services.posting.outbox import DrainReport

@@ -4,7 +4,7 @@ import os
 
 from app.api.application import all_routes
 from app.api.server import Server
-from app.embedded.die_with_parent import die_with_parent
+from app.embedded.child_process import die_with_parent
 from app.process_tuning import tune_api_collection, wake_without_preempting
 from app.settings import settings_from
 from app.wiring.api import build_api

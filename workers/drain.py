@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from threading import Event, Thread
 
-from app.cache.heartbeats import Heartbeats
+from app.cache.notifications import Heartbeats
 from app.domain.errors import Fault
 from app.process_tuning import tune_drain_collection
 from app.services.posting.drain import Drain

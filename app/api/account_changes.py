@@ -8,8 +8,7 @@ from msgspec import UNSET, Struct, UnsetType
 from app.api.accounts import AccountBody, account_answer
 from app.api.answer_headers import ETAG
 from app.api.fields import LARGEST_METADATA, Count, Metadata, Moment, Name, OverdraftLimit, Reason
-from app.api.json_body import malformed
-from app.api.metadata import checked_metadata
+from app.api.json_body import checked_metadata, malformed
 from app.api.parameters import AFTER_NUMBER, IF_MATCH_ACCOUNT, LIMIT
 from app.api.responses import Answer, page_answer, problem
 from app.api.route_refusals import NO_ACCOUNT

@@ -23,7 +23,7 @@ from app.api.fields import (
     direction_of,
     one_of,
 )
-from app.api.metadata import checked_metadata
+from app.api.json_body import checked_metadata
 from app.api.parameters import (
     AFTER,
     AFTER_NUMBER,

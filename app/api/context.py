@@ -16,7 +16,7 @@ from app.services.accounts.hydration import Balances
 from app.services.payments.authorizations import Authorizations
 from app.services.payments.batches import Batches
 from app.services.payments.durable_wait import DurableWait
-from app.services.payments.find import PaymentFinder
+from app.services.payments.outcomes import PaymentFinder
 from app.services.payments.refunds import Refunds
 from app.services.payments.submit import Payments
 from app.services.posting.journals import Journals

@@ -20,7 +20,7 @@ from app.api.fields import (
     direction_of,
     one_of,
 )
-from app.api.metadata import checked_metadata
+from app.api.json_body import checked_metadata
 from app.api.parameters import AFTER_NUMBER, DRY_RUN, LIMIT, in_utc
 from app.api.responses import REPLAYED, Answer, json_answer, page_answer, problem
 from app.api.route_refusals import AMOUNT, MOVEMENT, REFUND

@@ -1,4 +1,4 @@
-"""Reading JSON strictly: one document, no key twice, not too deep, no NUL, nothing unknown.
+"""Reading JSON strictly: one document, no key twice, not too deep, no NUL, nothing unknown; metadata within bounds.
 
 Decoders of JSON keep the last of two equal keys and recurse as deep as the document does. Both are looked for in the
 bytes before anything is decoded, in every place where JSON enters: bodies, the payments of a batch, lines of a stream.
@@ -18,6 +18,9 @@ from app.domain.refusals import Refusal
 
 DEEPEST = 40
 """Levels of arrays and objects: what metadata may have, and what stands around it."""
+
+DEEPEST_METADATA = 32
+"""Far below what any writer, hash or database on its way would stumble over."""
 
 NUL = b"\\u0000"
 """The one character that JSON can spell and no ledger can keep; a bare one is not JSON."""
@@ -134,3 +137,21 @@ def _refusal(message: str) -> Refusal:
     if _AMOUNT_PATH.search(message) and "out of range" in message:
         return amount_unreadable(message)
     return malformed_request(message)
+
+
+def checked_metadata(metadata: dict[str, Any] | None, limit: int) -> dict[str, Any] | None:
+    """Metadata of at most `limit` bytes as JSON, and not too deep."""
+    if metadata is None:
+        return None
+    if len(msgspec.json.encode(metadata)) > limit:
+        raise malformed(f"metadata is larger than {limit} bytes.", field="metadata")
+    if _deeper_than(DEEPEST_METADATA, metadata):
+        raise malformed(f"metadata is nested deeper than {DEEPEST_METADATA} levels.", field="metadata")
+    return metadata
+
+
+def _deeper_than(depth: int, value: Any) -> bool:
+    if not isinstance(value, dict | list):
+        return False
+    inner = value.values() if isinstance(value, dict) else value
+    return depth == 0 or any(_deeper_than(depth - 1, one) for one in inner)

@@ -21,7 +21,7 @@ from app.api.fields import (
     Total,
     Version,
 )
-from app.api.metadata import checked_metadata
+from app.api.json_body import checked_metadata
 from app.api.parameters import in_utc, not_in_future
 from app.api.struct_rules import Rules, exactly_one
 from app.domain.payment import PaymentRequest

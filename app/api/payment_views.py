@@ -23,8 +23,7 @@ from app.domain.posting_plan import authorization_of
 from app.domain.read_models import Durability, PostedPayment, RejectedPayment
 from app.domain.refusals import Refusal
 from app.domain.timestamps import from_milliseconds, rfc3339, to_milliseconds
-from app.services.payments.find import RefusedPayment
-from app.services.payments.outcomes import Accepted
+from app.services.payments.outcomes import Accepted, RefusedPayment
 
 
 def acknowledged(accepted: Accepted, durability: Durability, now: datetime, *, may_read: bool) -> AcknowledgedPayment:

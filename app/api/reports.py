@@ -8,8 +8,7 @@ from app.api.request_refusals import invalid_cursor
 from app.api.responses import Answer, Refused, json_answer
 from app.api.routes import Call, Parameter, Routes
 from app.domain.accounts import AccountType
-from app.domain.cursors import ReportCursor, parse_cursor
-from app.domain.read_models import TrialBalanceLine, TrialBalanceTotal
+from app.domain.read_models import ReportCursor, TrialBalanceLine, TrialBalanceTotal, parse_cursor
 from app.domain.refusals import RefusalCode
 from app.domain.timestamps import rfc3339
 from app.services.access.api_keys import Scope

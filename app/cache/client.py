@@ -15,8 +15,14 @@ from redis.exceptions import NoScriptError
 from redis.retry import Retry
 
 from app.cache.keys import Script
-from app.cache.server_states import CacheUnreachable, refused_before_running, state_of
-from app.cache.server_watch import PROBE, RESERVE_PERCENT, ServerWatch
+from app.cache.server_states import (
+    PROBE,
+    RESERVE_PERCENT,
+    CacheUnreachable,
+    ServerWatch,
+    refused_before_running,
+    state_of,
+)
 from app.domain.errors import OutcomeUnknown
 from app.domain.payment import partition_of
 

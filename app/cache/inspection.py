@@ -10,7 +10,7 @@ import redis
 from app.cache import keys
 from app.cache.client import CacheClient, durability_of
 from app.cache.codec import parse_funds
-from app.cache.server_watch import PROBE, CacheServer, server_from
+from app.cache.server_states import PROBE, CacheServer, server_from
 from app.domain.ledger_rows import QueuedIntent
 from app.domain.reservations import InspectedAccount, ReserveCode
 

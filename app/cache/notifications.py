@@ -1,14 +1,22 @@
-"""The one subscriber of a process: it hears what was settled and which API keys were revoked, and passes it on."""
+"""What processes tell each other by the cache: settled payments, revoked API keys, and that the drains are alive.
+
+A process of the API has one subscriber, which hears of settlements and revocations and passes them on. A message
+reaches only who listens when it is sent. So the ids of revoked keys are kept in a set too, for as long as a process may
+trust a key without asking the ledger, and whoever begins to listen reads it. The drains' heartbeats are written by
+`lua/heartbeat.lua`, and readiness reads them.
+"""
 
 import logging
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from threading import Event, Thread
 from typing import Any
 
 import msgspec
 import redis
 
-from app.cache.keys import REVOKED, REVOKED_CHANNEL, SETTLED_CHANNEL
+from app.cache import keys
+from app.cache.client import CacheClient
 from app.domain.settlement import Notice
 
 log = logging.getLogger(__name__)
@@ -19,6 +27,18 @@ decode_notices = msgspec.json.Decoder(list[Notice]).decode
 _LISTEN_S = 1.0
 """How long one call for a message blocks, and so how soon a stop is noticed."""
 _RECONNECT_S = 0.2
+
+REVOKED_KEPT_S = 3600
+"""Far longer than any process trusts a key that the ledger has not confirmed."""
+
+HEARTBEATS_HOME = 0
+"""The partition of the key; there is always a first one."""
+
+HEARTBEAT_FORGOTTEN_MS = 60_000
+"""A drain that has been silent for this long does not come back under the same name."""
+
+LONGEST_FAILURE = 300
+"""Characters of an error that are kept; the drain's log has the rest."""
 
 
 class Subscriber:
@@ -61,13 +81,13 @@ class Subscriber:
 
     def _listen(self) -> None:
         with self._client.pubsub() as pubsub:  # type: ignore[no-untyped-call]
-            pubsub.subscribe(SETTLED_CHANNEL, REVOKED_CHANNEL)
+            pubsub.subscribe(keys.SETTLED_CHANNEL, keys.REVOKED_CHANNEL)
             while not self._stopped.is_set():
                 message = pubsub.get_message(timeout=_LISTEN_S)
                 if message is None:
                     self._require_primary()
                     continue
-                if message["channel"] == REVOKED_CHANNEL:
+                if message["channel"] == keys.REVOKED_CHANNEL:
                     self._hear_revoked(message)
                 elif message["type"] == "subscribe":
                     # Asked after the subscription began, so that no notice is missed in between.
@@ -79,7 +99,7 @@ class Subscriber:
 
     def _hear_revoked(self, message: dict[str, Any]) -> None:
         if message["type"] == "subscribe":
-            recent: Any = self._client.smembers(REVOKED)
+            recent: Any = self._client.smembers(keys.REVOKED)
             self._on_revoked(recent)
         elif message["type"] == "message":
             self._on_revoked([message["data"]])
@@ -90,3 +110,64 @@ class Subscriber:
         if info["role"] != "master":
             self._client.connection_pool.disconnect()
             raise redis.ConnectionError(f"the server is a replica (role {info['role']})")
+
+
+class Revocations:
+    """The API keys that were revoked lately."""
+
+    def __init__(self, client: CacheClient) -> None:
+        self._client = client
+
+    def spread(self, key_id: str) -> None:
+        """Tell every process that a key is revoked; the ledger has it already."""
+        commands = [
+            ("SADD", keys.REVOKED, key_id),
+            ("EXPIRE", keys.REVOKED, REVOKED_KEPT_S),
+            ("PUBLISH", keys.REVOKED_CHANNEL, key_id),
+        ]
+        self._client.run([], after=commands)
+
+    def recent(self) -> set[str]:
+        """The keys revoked within REVOKED_KEPT_S, and perhaps some before."""
+        with self._client.translated():
+            found: Any = self._client.redis.smembers(keys.REVOKED)
+        return set(found)
+
+
+@dataclass(slots=True, frozen=True)
+class Heartbeat:
+    """What one drain said last."""
+
+    process: str
+    age_s: float
+    """How long ago it spoke."""
+    idle_s: float | None
+    """How long ago a round of it last succeeded, now; None if none has yet."""
+    failure: str
+    """Why its latest round failed; empty if it succeeded."""
+
+
+class Heartbeats:
+    """The drains that have spoken within the last minute."""
+
+    def __init__(self, client: CacheClient) -> None:
+        self._client = client
+
+    def beat(self, process: str, idle_s: float | None, failure: str) -> None:
+        """Say that a drain is alive; `idle_s` is how long ago a round of it last succeeded."""
+        idle_ms = "" if idle_s is None else int(idle_s * 1000)
+        arguments = [process, idle_ms, failure[:LONGEST_FAILURE], HEARTBEAT_FORGOTTEN_MS]
+        self._client.run([(keys.HEARTBEAT, [keys.drains(HEARTBEATS_HOME)], arguments)])
+
+    def all(self) -> list[Heartbeat]:
+        """The latest heartbeat of each drain."""
+        with self._client.translated():
+            flat, (seconds, microseconds) = self._client.look([("HGETALL", keys.drains(HEARTBEATS_HOME)), ("TIME",)])
+        now_ms = int(seconds) * 1000 + int(microseconds) // 1000
+        return [_heartbeat(flat[n], flat[n + 1], now_ms) for n in range(0, len(flat), 2)]
+
+
+def _heartbeat(process: str, text: str, now_ms: int) -> Heartbeat:
+    at_ms, idle_ms, failure = text.split("|", 2)
+    age_s = max(0, now_ms - int(at_ms)) / 1000
+    return Heartbeat(process, age_s, age_s + int(idle_ms) / 1000 if idle_ms else None, failure)

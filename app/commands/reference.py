@@ -1,20 +1,35 @@
 """`reference`: write the API reference from the routes themselves, as `docs/API.md` and `docs/openapi.json`.
 
 It needs no running server: the application is built over services that nobody calls. Where the two files differ from
-what this makes of the routes, a test fails.
+what this makes of the routes, a test fails. `docs/API.md` is the OpenAPI document for people: its conventions are
+written here, and everything else is taken from the document.
 """
 
 import argparse
 import json
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 from app.api.application import all_routes
+from app.api.fields import LARGEST_METADATA
+from app.api.json_body import DEEPEST_METADATA, NO_NUL
 from app.api.openapi import document
+from app.api.parameters import DEFAULT_PAGE, LONGEST_PAGE, LONGEST_WAIT_S
+from app.api.responses import RETRY_AFTER_S, catalogue
+from app.api.routes import LARGEST_BODY
 from app.command_line import PROJECT
-from app.commands.api_markdown import api_markdown
+from app.domain.accounts import ID_PATTERN, MAX_ID_LENGTH, RESERVED_ENDINGS
+from app.domain.money import MAX_MINOR
+from app.domain.read_models import Durability
+from app.services.access.api_keys import RECHECK_S, Scope
+from app.services.proofs.readiness import DURABILITY
 
 DOCS = PROJECT / "docs"
+WIDTH = 118
+
+Schema = dict[str, Any]
 
 
 def run(arguments: argparse.Namespace) -> int:  # noqa: ARG001
@@ -38,3 +53,290 @@ def files() -> dict[Path, str]:
 def openapi_document() -> dict[str, Any]:
     """The OpenAPI document that a server of this version answers."""
     return document(all_routes())
+
+
+def api_markdown(openapi: Schema) -> str:
+    """The reference for people: conventions, endpoints, refusals."""
+    endpoints = Endpoints(openapi)
+    lines = [*_filled(CONVENTIONS), "## Endpoints", "", *_overview(openapi), ""]
+    lines += [*endpoints.lines(), *_refusals(), *endpoints.problem()]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _filled(text: str) -> Iterator[str]:
+    """The paragraphs of a text, wrapped after its values were filled in."""
+    for paragraph in text.strip().split("\n\n"):
+        yield from (fill(paragraph, WIDTH, break_long_words=False, break_on_hyphens=False), "")
+
+
+def _listed(values: Iterable[str]) -> str:
+    return ", ".join(f"`{value}`" for value in values)
+
+
+CONVENTIONS = f"""\
+# The API
+
+This file is generated: `python3 -m app reference` writes it from the routes. The same as OpenAPI 3.1: `openapi.json`
+beside this file, and `GET /v1/openapi.json` on a running server. `README.md` has a session with real answers.
+
+## Conventions
+
+**Content.** Requests and answers are JSON in UTF-8. Unknown fields and unknown query parameters
+are refused by name: a misspelt filter must not widen an answer. A body has at most {LARGEST_BODY:,} bytes; `metadata`
+at most {LARGEST_METADATA:,}, and {DEEPEST_METADATA} levels. A NUL character is refused everywhere.
+Values in `metadata` come back as they were sent. A number with a fraction or an exponent that a double does not hold
+exactly, or from 2^53 on, is refused: send it as a string. `1E5` comes back as `100000.0`.
+
+**Clients.** openapi-python-client makes one for Python and openapi-typescript, with openapi-fetch, one for TypeScript;
+`tests/system/clients` has a program with each. The answers of an operation name the codes of its refusals in `x-codes`.
+
+**Money.** Amounts are whole numbers of minor units, written without a fraction (`1.0` is refused); the names of their
+fields end in `_minor`. The largest is
+{MAX_MINOR:,} (2^53 − 1): up to it every client counts exactly. Nothing is rounded; more is refused.
+
+**Identifiers.** Ids have 1 to {MAX_ID_LENGTH} printable characters and no white space at their ends, in
+Unicode Normalization Form C: `é` in another form looks the same and would be another id, so it is refused as
+`invalid_id`. In a path they are
+percent-encoded. The id of an account ends in none of {_listed(RESERVED_ENDINGS)}, which follow ids in paths; and
+between slashes it has no empty segment, `.` or `..`, because proxies and clients rewrite those. An account that has
+such an id, or a decomposed one, from before these rules can still be used. Percent-encode its id, `/` as `%2F`, and ask
+the server itself with a client that leaves dots alone (`curl --path-as-is`); `GET /v1/accounts` lists it.
+
+**Times.** RFC 3339, in answers always UTC with milliseconds. A time in a request needs an offset. It is kept to the
+microsecond; further digits are cut, and so are the microseconds in answers: no time is ever rounded up.
+
+**Authentication.** `Authorization: Bearer <key>` on every endpoint that names a scope. `python3 -m app keys create`
+makes a key. The scopes are {_listed(scope.value for scope in Scope)}; `{Scope.ADMIN}` includes the others. A revoked
+key stops working within {RECHECK_S:.0f} seconds, or as soon as the ledger can be reached again.
+
+**Idempotency.** `external_id` is the idempotency key of a payment. Within an entity it posts at most once, for ever.
+The same `external_id` with the same content is a replay: 200 in place of 201, the acknowledgement as first given, and
+the header `Idempotent-Replayed: true`. With other content it is refused as `external_id_reused`, which names the field
+that differs. A refusal for lack of funds is recorded too: within the idempotency window a retry gets the same answer
+even if funds have come since, so a new attempt needs a new `external_id`. `expected_version` is a precondition and not
+content: a version conflict is not recorded, so send the same `external_id` with the new version. After the window only
+the ledger knows an `external_id`: a repeat is acknowledged as pending, and the ledger answers it with the original.
+
+**Status.** A payment is `pending` when it is accepted: the funds are held and the intent is recorded in the cache. It
+is `posted` when it is in the ledger, or `rejected` when the ledger refused it, with the reason. `durability` says what
+the present status survives: `{Durability.LEDGER}` for a posted payment, and for a pending one, by the setting of the
+cache, {_listed(DURABILITY.values())}.
+
+**Waiting.** With `Prefer: wait=N` (RFC 7240) a payment is answered when the ledger has answered, or as pending after N
+seconds; if the ledger rejects it, with the refusal. N is cut to {LONGEST_WAIT_S:.0f}; `Preference-Applied` says what
+was applied. A replay with `Prefer: wait` tells the present status in place of the first one. Each API process has a
+bounded number of places for waiters; when they are taken, the acknowledgement is the answer, at once and without
+`Preference-Applied`.
+
+**Freezing, cutting, closing.** A freeze bars new movements of its side: payments, authorizations, refunds, journals,
+reversals. What was acknowledged before it is kept: a pending payment posts, and an authorization can still be captured,
+voided, or left to expire. A limit is never set below what open authorizations need to be captured, not even with
+`force`; and an account with an open authorization on either side does not close. Void them first where a freeze must
+stop them too.
+
+**Optimistic concurrency.** A balance has a `version`, which is also its `ETag`. Send it with a payment as
+`expected_version`, or as `If-Match`. If the guarded account has changed since, the answer is 409
+`optimistic_lock_conflict` with the current version. `If-None-Match` on a balance answers 304 while it is current.
+
+**Paging.** Lists answer `{{"data": [...], "next": cursor or null}}`. `?limit=` is 1 to {LONGEST_PAGE:,}, by default
+{DEFAULT_PAGE}; `?after=` takes the cursor from `next`.
+
+**Refusals.** Errors are problem documents (RFC 9457, `application/problem+json`) with a stable `code`, `retryable`, and
+the figures that explain them. `retryable: true` means that the same request may succeed later; a payment that is sent
+again keeps its `external_id`. A 503 has the header `Retry-After: {RETRY_AFTER_S}`. `outcome_unknown` is not a failure:
+the cache did not answer in time, and only a repeat with the same `external_id` tells what happened.
+"""
+
+
+def _overview(openapi: Schema) -> list[str]:
+    lines = ["| endpoint | | scope |", "|---|---|---|"]
+    for method, path, operation in _operations(openapi):
+        title = f"{method.upper()} {path}"
+        lines.append(f"| [`{title}`](#{_anchor(title)}) | {operation['summary']} | {_scope(operation)} |")
+    return lines
+
+
+def _operations(openapi: Schema) -> Iterator[tuple[str, str, Schema]]:
+    for path, methods in openapi["paths"].items():
+        for method, operation in methods.items():
+            yield method, path, operation
+
+
+def _scope(operation: Schema) -> str:
+    """The document says it in its description, as `Needs the scope ...`."""
+    description: str = operation.get("description", "")
+    return description.removeprefix("Needs the scope ").removesuffix(".") or "none"
+
+
+class Endpoints:
+    """The chapter of endpoints; a kind of body is described where it first appears, and linked after that."""
+
+    def __init__(self, openapi: Schema) -> None:
+        self._openapi = openapi
+        self._schemas: dict[str, Schema] = openapi["components"]["schemas"]
+        self._described: set[str] = set()
+
+    def lines(self) -> Iterator[str]:
+        """All endpoints, in order of their paths."""
+        for method, path, operation in _operations(self._openapi):
+            yield from (f"### {method.upper()} {path}", "", f"{operation['summary']}. Scope: {_scope(operation)}.", "")
+            yield from self._parameters(operation["parameters"])
+            yield from self._body(operation)
+            yield from self._answers(operation["responses"])
+
+    def _parameters(self, parameters: list[Schema]) -> Iterator[str]:
+        if not parameters:
+            return
+        yield from ("| parameter | in | type | |", "|---|---|---|---|")
+        for one in parameters:
+            notes = [one.get("description", ""), *_limits(one["schema"])]
+            if one.get("required") and one["in"] != "path":
+                notes.append("required")
+            text = "; ".join(note for note in notes if note)
+            yield f"| `{one['name']}` | {one['in']} | {self._type(one['schema'])} | {_cell(text)} |"
+        yield ""
+
+    def _body(self, operation: Schema) -> Iterator[str]:
+        if "requestBody" in operation:
+            schema = operation["requestBody"]["content"]["application/json"]["schema"]
+            yield from (f"Body: {self._type(schema)}.", "")
+            yield from self._kinds(schema)
+
+    def _answers(self, responses: Schema) -> Iterator[str]:
+        whole = {status: self._resolved(response) for status, response in responses.items()}
+        answers = {status: response for status, response in whole.items() if "x-codes" not in response}
+        by_kind: dict[str, list[str]] = {}
+        for status, response in answers.items():
+            by_kind.setdefault(self._what(response), []).append(status)
+        for what, statuses in by_kind.items():
+            yield from (f"{', '.join(statuses)}: {what}.", "")
+        refusals = [(status, one["x-codes"]) for status, one in whole.items() if "x-codes" in one]
+        yield from _filled("Refused: " + "; ".join(f"{status} {_listed(codes)}" for status, codes in refusals) + ".")
+        for response in answers.values():
+            yield from self._kinds(_content(response))
+
+    def _resolved(self, response: Schema) -> Schema:
+        """A response, or the one of the components that it refers to."""
+        if "$ref" not in response:
+            return response
+        found: Schema = self._openapi["components"]["responses"][_reference(response)]
+        return found
+
+    def _what(self, response: Schema) -> str:
+        schema = _content(response)
+        if not schema:
+            return str(response["description"]).lower()
+        [media_type, *_] = response["content"]
+        return self._type(schema) if media_type == "application/json" else f"`{media_type}`"
+
+    def problem(self) -> Iterator[str]:
+        """The body of every refusal."""
+        yield from self._kinds({"$ref": "#/components/schemas/Problem"})
+
+    def _kinds(self, schema: Schema) -> Iterator[str]:
+        """Describe each kind that a schema names and that has not been described yet, and the kinds inside it."""
+        for name in _references(schema):
+            if name in self._described:
+                continue
+            self._described.add(name)
+            kind = self._schemas[name]
+            yield from (f"#### {name}", "", kind.get("description", ""), "")
+            if "enum" in kind:
+                yield from (f"One of {_listed(kind['enum'])}.", "")
+                continue
+            yield from self._fields(kind)
+            yield from self._kinds({"properties": kind["properties"]})
+
+    def _fields(self, kind: Schema) -> Iterator[str]:
+        required = kind.get("required", [])
+        yield from ("| field | type | |", "|---|---|---|")
+        for name, schema in kind["properties"].items():
+            notes = [] if name in required else ["optional"]
+            if schema.get("default") is not None:
+                notes.append(f"default `{json.dumps(schema['default'])}`")
+            notes += _limits(schema)
+            yield f"| `{name}` | {self._type(schema)} | {_cell('; '.join(notes))} |"
+        yield ""
+
+    def _type(self, schema: Schema) -> str:
+        if "$ref" in schema:
+            name = _reference(schema)
+            return f"[{name}](#{_anchor(name)})"
+        if "anyOf" in schema:
+            return " or ".join(self._type(option) for option in schema["anyOf"])
+        kind = schema.get("type", "any")
+        if isinstance(kind, list):
+            return " or ".join(kind)
+        if kind == "array":
+            return f"list of {self._type(schema['items'])}"
+        if "data" in schema.get("properties", {}):
+            return f"page of {self._type(schema['properties']['data']['items'])}"
+        return f"{kind} ({schema['format']})" if schema.get("format") in _FORMATS else str(kind)
+
+
+def _content(response: Schema) -> Schema:
+    return next((content["schema"] for content in response.get("content", {}).values()), {})
+
+
+def _references(schema: Any) -> Iterator[str]:
+    if isinstance(schema, dict):
+        if "$ref" in schema:
+            yield _reference(schema)
+        for value in schema.values():
+            yield from _references(value)
+    elif isinstance(schema, list):
+        for value in schema:
+            yield from _references(value)
+
+
+def _reference(schema: Schema) -> str:
+    name: str = schema["$ref"].rpartition("/")[2]
+    return name
+
+
+_FORMATS = ("date-time", "uri-reference")
+
+_OF_CONVENTIONS = (MAX_MINOR, -MAX_MINOR, MAX_ID_LENGTH, ID_PATTERN, NO_NUL)
+
+_LIMITS = {
+    "minimum": "at least {}",
+    "maximum": "at most {}",
+    "minLength": "at least {} characters",
+    "maxLength": "at most {} characters",
+    "minItems": "at least {}",
+    "maxItems": "at most {}",
+    "pattern": "`{}`",
+}
+
+
+def _limits(schema: Schema) -> list[str]:
+    """The bounds that a schema sets, in words; without those that the conventions tell of every amount and id."""
+    parts = [schema, *schema.get("anyOf", ())]
+    found = [
+        text.format(part[name])
+        for part in parts
+        for name, text in _LIMITS.items()
+        if name in part and part[name] not in _OF_CONVENTIONS
+    ]
+    return found + [part["description"] for part in parts if "description" in part and "type" in part]
+
+
+def _refusals() -> Iterator[str]:
+    text = """Of several that apply, the first in this order is given; of several faults in one body, the one that is
+    met first in reading it."""
+    yield from ("## Refusals", "", *_filled(" ".join(text.split())))
+    yield from ("| code | status | retryable | title |", "|---|---|---|---|")
+    for code, status, retryable, title in catalogue():
+        yield f"| `{code.value}` | {status} | {'yes' if retryable else 'no'} | {title} |"
+    yield ""
+
+
+def _anchor(title: str) -> str:
+    """The anchor that Markdown renderers give a heading."""
+    kept = (character for character in title.lower() if character.isalnum() or character in " -_")
+    return "".join(kept).replace(" ", "-")
+
+
+def _cell(text: str) -> str:
+    """Text as it may stand in a table."""
+    return text.replace("|", "\\|")

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from tqdm import tqdm
 
 from app.commands.connection import connected
-from app.commands.proof_output import as_text
+from app.commands.proofs import as_text
 from app.domain.bank_file import Movement, read_movements
 from app.domain.csv_file import MalformedFile
 from app.services.statements.replay import ReplayReport

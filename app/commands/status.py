@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from app.commands.api_probe import readiness
+from app.commands.connection import readiness
 from app.embedded.attach import Running, announced, holder
 
 READY, NOT_READY, NOT_RUNNING = 0, 1, 3

@@ -14,13 +14,12 @@ from types import FrameType
 
 from app.bootstrap import step
 from app.command_line import PROJECT
-from app.commands.api_probe import require_port, wait_until_ready
-from app.commands.processes import API, FIRST_DRAIN, processes
+from app.commands.connection import require_port, wait_until_ready
 from app.embedded.attach import External, Running, announce, check_cache, check_database, exclusive, plain
 from app.embedded.private_files import write_private
 from app.embedded.servers import EmbeddedServers, ServerUrls, prepare_directory
 from app.settings import Settings, settings_from
-from app.supervisor import Supervisor
+from app.supervisor import API, FIRST_DRAIN, Supervisor, processes
 
 ROUND_SECONDS = 0.1  # how often the processes are looked after
 
@@ -139,12 +138,11 @@ def prepare_database(settings: Settings, owner_database_url: str, data_dir: Path
 
     A new key is kept in a file, and shown this once. What this takes is imported only where there is something to do.
     """
-    from app.ledger.preparation import is_prepared
+    from app.ledger.migrate import is_prepared, upgrade
 
     if is_prepared(plain(settings.database_url)):
         return
     from app.commands.keys import ensure_first_key
-    from app.ledger.migrate import upgrade
 
     upgrade(owner_database_url, settings.partitions)
     if key := ensure_first_key(owner_database_url):

@@ -1,6 +1,10 @@
-"""Child processes that cannot outlive us, the ports they listen on and the locks they hold."""
+"""Child processes that cannot outlive us, the ports they listen on and the locks they hold.
+
+The API server's own workers are grandchildren, which tie themselves to their parent by `die_with_parent`.
+"""
 
 import contextlib
+import ctypes
 import fcntl
 import os
 import signal
@@ -16,6 +20,7 @@ LAUNCHER = Path(__file__).with_name("launch.py")
 SAME_IDENTITY = "same"
 LOG_LIMIT_BYTES = 8 * 1024 * 1024  # at a start a longer log moves aside; one predecessor is kept
 _POLL_SECONDS = 0.01
+_PR_SET_PDEATHSIG = 1
 
 
 class EmbeddedServerError(Exception):
@@ -48,6 +53,22 @@ def start_child(
         cwd=directory,
         start_new_session=True,
     )
+
+
+def die_with_parent(signal_number: signal.Signals = signal.SIGKILL) -> None:
+    """Asks the kernel to send `signal_number` to this process as soon as its parent is gone.
+
+    For grandchildren of the supervisor (the API server's own workers): the direct children are tied by
+    the launcher. SIGKILL by default, because a parent that vanished cannot wait for an orderly end, and
+    every unit of work here is safe to repeat. Does nothing where the kernel has no such service.
+    """
+    if not sys.platform.startswith("linux"):
+        return
+    parent = os.getppid()
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal_number), 0, 0, 0)
+    is_orphan = parent == 1 or os.getppid() != parent  # already before the request, or just now
+    if is_orphan:
+        os.kill(os.getpid(), signal_number)
 
 
 def server_environment() -> dict[str, str]:

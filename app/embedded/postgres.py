@@ -23,7 +23,7 @@ from app.embedded.child_process import (
     tail,
     wait_until,
 )
-from app.embedded.credentials import Credentials
+from app.embedded.private_files import Credentials
 from app.embedded.run_as import Identity, Installation
 
 OWNER = "holdfast_owner"

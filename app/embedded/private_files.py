@@ -2,10 +2,15 @@
 
 Whoever can write to the data directory could plant passwords and programs there, and with them become the owner of the
 ledger. So a directory or secret that others can change or read is refused, with what to do about it.
+
+The passwords of the embedded servers are generated once for each data directory, and kept in such a file.
 """
 
+import json
 import os
+import secrets
 import stat
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from app.embedded.child_process import EmbeddedServerError
@@ -87,3 +92,21 @@ def _holds(path: Path, text: str) -> bool:
 
 def _mode(status: os.stat_result) -> str:
     return f"{stat.S_IMODE(status.st_mode):04o}"
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """The passwords of the ledger's owner, of the application's role and of the cache."""
+
+    owner_password: str
+    app_password: str
+    cache_password: str
+
+
+def load_or_create_credentials(path: Path) -> Credentials:
+    """Reads the passwords, or generates them; the file is readable by its owner only."""
+    if path.exists():
+        return Credentials(**json.loads(path.read_text()))
+    created = Credentials(*(secrets.token_urlsafe(24) for _ in range(3)))
+    write_private(path, json.dumps(asdict(created), indent=2) + "\n")
+    return created

@@ -6,15 +6,16 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Engine, FromClause, Subquery, and_, case, func, or_, select, tuple_
 
 from app.domain.authorizations import Authorization
-from app.domain.cursors import LedgerMoment, ReportCursor
 from app.domain.payment import Kind
 from app.domain.read_models import (
     AccountEntry,
     AsOf,
     ConflictCount,
+    LedgerMoment,
     PostedLeg,
     PostedPayment,
     RejectedPayment,
+    ReportCursor,
     TimeBasis,
     TrialBalanceLine,
     TrialBalanceTotal,
@@ -22,7 +23,7 @@ from app.domain.read_models import (
 from app.domain.refusals import Refusal, RefusalCode
 from app.ledger.connections import translated
 from app.ledger.engine import any_of
-from app.ledger.posting_records import authorization_from_row
+from app.ledger.locked_posting import authorization_from_row
 from app.ledger.schema import (
     account,
     account_balance,

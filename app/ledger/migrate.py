@@ -1,29 +1,56 @@
-"""Migrating: bringing the schema of the ledger up to date."""
+"""Migrating: bringing the schema of the ledger up to date, and a quick look whether that is needed.
 
+SQLAlchemy and Alembic take a second to import, and most starts find nothing to migrate. So the quick look uses the
+driver alone, and the functions that migrate import their tools when they are called.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Connection, Engine, text
+import psycopg
 
 from app.domain.payment import DEFAULT_PARTITIONS
-from app.ledger.connections import APP_ROLE, translated
-from app.ledger.engine import owner_engine
-from app.ledger.preparation import MIGRATIONS, newest_version
+from app.ledger.connections import APP_ROLE, CONNECT_TIMEOUT_S, translated
 
 if TYPE_CHECKING:
     from alembic.config import Config
+    from sqlalchemy import Connection, Engine
+
+
+MIGRATIONS = Path(__file__).parent / "migrations"
 
 _MIGRATION_LOCK = 4_770_171_193
 """Any number that no other program uses as an advisory lock: two processes must not migrate at once."""
 
 
+def newest_version() -> str:
+    """The version of the schema that this program needs: the number of its last migration."""
+    return max(path.name.partition("_")[0] for path in (MIGRATIONS / "versions").glob("[0-9]*_*.py"))
+
+
+def is_prepared(database_url: str) -> bool:
+    """Whether the schema is at this program's version and there is an API key; False where that cannot be told."""
+    try:
+        with psycopg.connect(database_url, connect_timeout=CONNECT_TIMEOUT_S, autocommit=True) as connection:
+            version = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+            has_key = connection.execute("SELECT EXISTS (SELECT FROM api_key)").fetchone()
+    except psycopg.Error:
+        return False
+    return version == (newest_version(),) and has_key == (True,)
+
+
 def upgrade(owner_database_url: str, partitions: int = DEFAULT_PARTITIONS) -> None:
     """Create or update the schema; `partitions` counts only for the very first migration."""
-    from alembic import command  # only here: to import it costs an API process a fifth of its start
+    from alembic import command
+
+    from app.ledger.engine import owner_engine
 
     engine = owner_engine(owner_database_url)
     try:
         with translated(), engine.begin() as connection:
-            connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _MIGRATION_LOCK})
+            connection.exec_driver_sql("SELECT pg_advisory_xact_lock(%s)", (_MIGRATION_LOCK,))
             if _is_current(connection):
                 return
             _ensure_app_role(connection)
@@ -41,14 +68,14 @@ def is_current(engine: Engine) -> bool:
 
 
 def _is_current(connection: Connection) -> bool:
-    present = connection.execute(text("SELECT to_regclass('alembic_version') IS NOT NULL")).scalar_one()
+    present = connection.exec_driver_sql("SELECT to_regclass('alembic_version') IS NOT NULL").scalar_one()
     if not present:
         return False
-    current = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+    current = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
     return current == newest_version()
 
 
-def _config() -> "Config":
+def _config() -> Config:
     from alembic.config import Config
 
     config = Config()
@@ -57,10 +84,10 @@ def _config() -> "Config":
 
 
 def _ensure_app_role(connection: Connection) -> None:
-    exists = connection.execute(text("SELECT 1 FROM pg_roles WHERE rolname = :role"), {"role": APP_ROLE}).scalar()
+    exists = connection.exec_driver_sql("SELECT 1 FROM pg_roles WHERE rolname = %s", (APP_ROLE,)).scalar()
     if not exists:
         connection.exec_driver_sql(f"CREATE ROLE {APP_ROLE} NOLOGIN")
-    member = connection.execute(text("SELECT pg_has_role(current_user, :role, 'MEMBER')"), {"role": APP_ROLE})
+    member = connection.exec_driver_sql("SELECT pg_has_role(current_user, %s, 'MEMBER')", (APP_ROLE,))
     if not member.scalar_one():
         connection.exec_driver_sql(f"GRANT {APP_ROLE} TO current_user")
 
@@ -73,6 +100,7 @@ def metadata_differences(owner_database_url: str) -> list[object]:
     from alembic.autogenerate import compare_metadata
     from alembic.runtime.migration import MigrationContext
 
+    from app.ledger.engine import owner_engine
     from app.ledger.schema import metadata
 
     engine = owner_engine(owner_database_url)

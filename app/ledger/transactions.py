@@ -10,7 +10,7 @@ from app.domain.hash_chain import Entry, LedgerTransaction
 from app.domain.ledger_rows import PaymentReturn
 from app.ledger.connections import translated
 from app.ledger.engine import any_of
-from app.ledger.posting_records import authorization_from_row
+from app.ledger.locked_posting import authorization_from_row
 from app.ledger.schema import entry, hold, ledger_transaction, payment_return
 
 

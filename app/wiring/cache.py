@@ -4,22 +4,22 @@ import secrets
 from functools import partial
 
 from app.cache.cache import Cache
-from app.cache.client import request_client
+from app.cache.client import CacheClient, request_client
 from app.ledger.cache_identity import LedgerCacheIdentity
-from app.services.payments.acknowledged_tail import AcknowledgedTail
-from app.services.proofs.cache_identity import CacheIdentity
+from app.services.proofs.cache_identity import AcknowledgedTail, CacheIdentity
 from app.settings import Settings
 
 
 def build_cache(settings: Settings, process: str = "command") -> Cache:
     """The cache; `process` is the name by which its server knows this client."""
-    return Cache(
+    client = CacheClient(
         request_client(settings.redis_url, settings.cache_deadline_s, name=f"holdfast-{process}"),
         partitions=settings.partitions,
         window_ms=settings.idempotency_window_s * 1000,
         backlog_limit=settings.backlog_limit,
         reserve_percent=settings.cache_reserve_percent,
     )
+    return Cache(client)
 
 
 def build_identity(settings: Settings, cache: Cache, ledger: LedgerCacheIdentity | None = None) -> CacheIdentity:

@@ -32,8 +32,7 @@ from app.services.payments.atomic_batches import AtomicBatches
 from app.services.payments.authorizations import Authorizations
 from app.services.payments.decide import Decider
 from app.services.payments.durable_wait import DurableWait, WaitingRoom
-from app.services.payments.find import PaymentFinder
-from app.services.payments.outcomes import Outcomes
+from app.services.payments.outcomes import Outcomes, PaymentFinder
 from app.services.payments.submit import Payments
 from app.services.posting.journal_holds import JournalHolds
 from app.services.posting.journal_posting import JournalPoster

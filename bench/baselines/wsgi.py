@@ -5,7 +5,7 @@ import os
 from flask import Flask, Response
 from flask.sessions import SessionInterface
 
-from app.embedded.die_with_parent import die_with_parent
+from app.embedded.child_process import die_with_parent
 from app.process_tuning import wake_without_preempting
 from bench.baselines import authorizations, balance, for_update, optimistic, parse_only, race, serializable
 from bench.baselines.common import Refused, refusal

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from app.domain.errors import CacheUnavailable
-from app.services.accounts.pending_intents import PATIENCE_S
+from app.services.accounts.changes import PATIENCE_S
 from tests.accounts.desk import Desk
 from tests.api.world import BANK, World, assert_problem
 from tests.services.faults import Overridden

@@ -12,7 +12,7 @@ from psycopg.conninfo import conninfo_to_dict
 from werkzeug.test import TestResponse
 
 from app.cache import keys
-from app.cache.server_watch import ServerWatch
+from app.cache.server_states import ServerWatch
 from tests.api.world import World, assert_problem
 from tests.builders import end_sessions, ledger_set_to
 from tests.patience import until

@@ -12,7 +12,7 @@ import redis
 
 from app.cache import keys
 from app.cache.cache import Cache
-from app.cache.client import durability_of, refused_before_running, request_client
+from app.cache.client import CacheClient, durability_of, refused_before_running, request_client
 from app.domain.errors import CacheUnavailable, OutcomeUnknown
 from tests.builders import intent
 from tests.cache.world import CacheUnderTest
@@ -25,7 +25,7 @@ PROBE_REPLIES = b"$0\r\n\r\n*2\r\n$10\r\n%d\r\n$1\r\n0\r\n" % time.time()
 @contextmanager
 def cache_at(url: str, deadline_s: float = CACHE_DEADLINE_S) -> Iterator[Cache]:
     client = request_client(url, deadline_s)
-    yield Cache(client, partitions=1, window_ms=1_000, backlog_limit=10)
+    yield Cache(CacheClient(client, partitions=1, window_ms=1_000, backlog_limit=10))
     client.connection_pool.disconnect()
 
 

@@ -11,8 +11,7 @@ import redis
 from app.cache import keys
 from app.cache.client import blocking_client, request_client
 from app.cache.notifications import Subscriber
-from app.cache.server_states import Effect, state_of
-from app.cache.server_watch import REMEMBERED_S, CacheServer, ServerWatch, server_from
+from app.cache.server_states import REMEMBERED_S, CacheServer, Effect, ServerWatch, server_from, state_of
 from app.domain.errors import CacheFull, CacheUnavailable, ClocksDisagree
 from app.domain.settlement import Notice
 from app.domain.timestamps import CLOCK_BOUND_S

@@ -6,6 +6,7 @@ import redis
 
 from app.cache import keys
 from app.cache.cache import Cache
+from app.cache.client import CacheClient
 from app.domain.ledger_rows import LedgerBalance
 from app.domain.payment import Intent
 from app.domain.reservations import CachedBalance, Decision, Funds, ReserveItem, ReserveReply, Stale
@@ -21,7 +22,7 @@ class CacheUnderTest:
 
     def __init__(self, client: redis.Redis, *, partitions: int = 1, backlog_limit: int = 1_000) -> None:
         self.client = client
-        self.cache = Cache(client, partitions=partitions, window_ms=WINDOW_MS, backlog_limit=backlog_limit)
+        self.cache = Cache(CacheClient(client, partitions=partitions, window_ms=WINDOW_MS, backlog_limit=backlog_limit))
 
     def opened(self) -> "CacheUnderTest":
         """All partitions open, at the first directory version."""

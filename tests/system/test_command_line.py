@@ -33,7 +33,7 @@ def test_a_key_is_created_listed_without_its_secret_and_revoked(system: System) 
     assert "payments:write,read" in line
     assert line.endswith("the shop")
     assert secret not in listed
-    assert system.run("keys", "revoke", key_id, check=0).stdout.strip() == f"Key {key_id} is revoked."
+    assert system.run("keys", "revoke", key_id, check=0).stdout.strip() == f"Key {key_id} is revoked, now."
     until(lambda: status_with(system, key, "GET", "/v1/accounts") == 401)
     assert system.run("keys", "revoke", key_id, check=1).stdout.strip() == f"There is no active key '{key_id}'."
     assert re.search(rf"{key_id} .*revoked 20\d\d-", system.run("keys", "list", check=0).stdout)

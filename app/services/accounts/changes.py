@@ -1,9 +1,9 @@
 """Changing accounts: limit, status, name, metadata. Each change is recorded, and in force for the very next payment.
 
 The ledger decides and the cache follows. A change that payments still pending could contradict pauses the account
-first, so that it takes no payment, and waits until none is pending. Before an account is paused to be closed, it is
-looked at: if it is not empty, no payment is turned away for nothing. `floors.py` keeps the cache at least as strict as
-the ledger; `recovery.py` finishes what a killed process leaves half done.
+first, so that it takes no payment, and waits until none is pending in any outbox. Before an account is paused to be
+closed, it is looked at: if it is not empty, no payment is turned away for nothing. `floors.py` keeps the cache at least
+as strict as the ledger; `recovery.py` finishes what a killed process leaves half done.
 """
 
 from __future__ import annotations
@@ -31,7 +31,6 @@ from app.domain.refusals import Refusal
 from app.services.accounts.directory import DirectoryPush
 from app.services.accounts.floors import AccountIsCold, CacheFloors
 from app.services.accounts.hydration import Balances
-from app.services.accounts.pending_intents import PendingIntents
 
 if TYPE_CHECKING:
     from app.cache.cache import Cache
@@ -42,6 +41,12 @@ log = logging.getLogger(__name__)
 
 ATTEMPTS = 6
 """A cold account takes a second attempt; more mean that the cache keeps losing the account."""
+
+PATIENCE_S = 5.0
+"""How long a change waits for the account's pending intents to be posted: milliseconds while a drain runs."""
+
+POLL_S = 0.01
+"""The pause between two looks: about one round of a drain."""
 
 RECOVERY_ACTOR = "clock"
 """The actor recorded for what recovery changes."""
@@ -264,3 +269,32 @@ class AccountChanges:
             "open_authorizations": change.open_authorizations(),
         }
         return account_not_empty(account_id, **left) if any(left.values()) else None
+
+
+class PendingIntents:
+    """Looks through all outboxes for intents that touch an account."""
+
+    def __init__(self, cache: Cache, *, monotonic: Callable[[], float], sleep: Callable[[float], None]) -> None:
+        self._cache = cache
+        self._monotonic = monotonic
+        self._sleep = sleep
+
+    def wait_until_none(self, account_id: str) -> bool:
+        """Wait until no intent in any outbox touches the account; returns False if PATIENCE_S passes first."""
+        give_up = self._monotonic() + PATIENCE_S
+        while self.count(account_id):
+            if self._monotonic() >= give_up:
+                return False
+            self._sleep(POLL_S)
+        return True
+
+    def count(self, account_id: str) -> int:
+        """How many pending intents touch the account."""
+        return sum(self._count_in(partition, account_id) for partition in range(self._cache.partitions))
+
+    def _count_in(self, partition: int, account_id: str) -> int:
+        return sum(
+            account_id in {queued.intent.guarded_account_id, *(leg.account_id for leg in queued.intent.legs)}
+            for page in self._cache.outbox.pages(partition)
+            for queued in page
+        )

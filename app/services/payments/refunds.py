@@ -17,7 +17,7 @@ from app.domain.refunds import draft_refund, is_refund_repeated, refund_order, r
 from app.domain.refusals import Refusal
 from app.services.accounts.directory import DirectorySnapshot
 from app.services.payments.durable_wait import DurableWait
-from app.services.payments.find import FoundPayment, PaymentFinder
+from app.services.payments.outcomes import FoundPayment, PaymentFinder
 from app.services.posting.journal_posting import JournalPoster, PostedJournal
 
 if TYPE_CHECKING:

@@ -19,8 +19,7 @@ from app.domain.reservations import ReserveCode, ReserveItem, ReserveReply
 from app.services.payments.coalescing import PAYMENTS_PER_CALL, CoalescedReserve
 from app.services.payments.decide import Decider, NotReady
 from app.services.payments.durable_wait import Answer, DurableWait
-from app.services.payments.find import PaymentFinder
-from app.services.payments.outcomes import Accepted, Outcome, Outcomes, posted_as
+from app.services.payments.outcomes import Accepted, Outcome, Outcomes, PaymentFinder, posted_as
 
 if TYPE_CHECKING:
     from app.cache.cache import Cache

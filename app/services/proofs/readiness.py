@@ -17,7 +17,7 @@ from app.domain.timestamps import CLOCK_BOUND_S
 
 if TYPE_CHECKING:
     from app.cache.cache import Cache
-    from app.cache.server_watch import CacheServer
+    from app.cache.server_states import CacheServer
     from app.ledger.engine import LedgerServer
 
 T = TypeVar("T")

@@ -17,7 +17,7 @@ from app.domain.ledger_rows import QueuedIntent
 from app.domain.payment import Kind, OutboxPosition
 from app.domain.reservations import InspectedAccount
 from app.services.proofs.chain_verification import AT_ONCE, ChainVerifier, Pace, require_proof
-from app.services.proofs.rebuild import CacheRebuild
+from app.services.proofs.repair import CacheRebuild
 
 if TYPE_CHECKING:
     from app.cache.cache import Cache

@@ -8,8 +8,7 @@ from app.domain.payment import OutboxPosition
 from app.domain.read_models import PostedPayment
 from app.domain.refusals import Refusal, RefusalCode
 from app.domain.settlement import Notice
-from app.services.payments.find import RefusedPayment
-from app.services.payments.outcomes import Accepted
+from app.services.payments.outcomes import Accepted, RefusedPayment
 from tests.builders import PARTITIONS, account_in, payment
 from tests.services.faults import Overridden
 from tests.world import World

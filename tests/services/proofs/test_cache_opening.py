@@ -13,8 +13,7 @@ from app.domain.refusals import Refusal, RefusalCode
 from app.ledger.account_changes import LedgerAccountChanges
 from app.ledger.cache_identity import LedgerCacheIdentity
 from app.services.accounts.directory import DirectoryPush
-from app.services.payments.acknowledged_tail import AcknowledgedTail
-from app.services.proofs.cache_identity import CacheIdentity, CacheIdentityWatch
+from app.services.proofs.cache_identity import AcknowledgedTail, CacheIdentity, CacheIdentityWatch
 from app.wiring.services import build_changes, build_readiness
 from tests.builders import PARTITIONS, account_in, payment
 from tests.services.faults import Crashed, Overridden

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from app.commands import verify as verify_command
+from app.commands import proofs
 from app.domain.breaks import ChainRange, RecomputedRange
 from app.domain.hash_chain import GENESIS_HASH, chain_hash
 from app.services.proofs import chain_verification as verify
@@ -294,7 +294,7 @@ def verified(world: World, monkeypatch: pytest.MonkeyPatch, data_dir: Path, head
     monkeypatch.setenv("DATABASE_URL", world.urls.database_url)
     monkeypatch.setenv("HOLDFAST_OWNER_DATABASE_URL", world.urls.owner_database_url)
     monkeypatch.setenv("REDIS_URL", world.urls.redis_url)
-    return verify_command.run(Namespace(data_dir=data_dir, heads=heads, json=False))
+    return proofs.verify(Namespace(data_dir=data_dir, heads=heads, json=False))
 
 
 A_HASH = "ab" * 32
@@ -320,7 +320,7 @@ def test_heads_that_cannot_be_read_are_an_error_and_never_a_pass(
 ) -> None:
     path = tmp_path / "heads"
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    assert verify_command.run(Namespace(data_dir=tmp_path, heads=path, json=False)) == 2
+    assert proofs.verify(Namespace(data_dir=tmp_path, heads=path, json=False)) == 2
     printed = capsys.readouterr()
     assert printed.out == ""
     assert str(path) in printed.err
@@ -328,7 +328,7 @@ def test_heads_that_cannot_be_read_are_an_error_and_never_a_pass(
 
 
 def test_a_file_that_is_not_there_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert verify_command.run(Namespace(data_dir=tmp_path, heads=Path("/nosuch"), json=False)) == 2
+    assert proofs.verify(Namespace(data_dir=tmp_path, heads=Path("/nosuch"), json=False)) == 2
     assert "/nosuch cannot be read" in capsys.readouterr().err
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from app.cache.server_watch import CacheServer
+from app.cache.server_states import CacheServer
 from app.domain.errors import CacheUnavailable
 from app.domain.timestamps import CLOCK_BOUND_S
 from app.ledger.engine import LedgerServer

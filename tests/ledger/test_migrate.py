@@ -5,7 +5,7 @@ from alembic.config import Config
 from alembic.script import ScriptDirectory
 
 from app.embedded.servers import ServerUrls
-from app.ledger.preparation import MIGRATIONS, is_prepared, newest_version
+from app.ledger.migrate import MIGRATIONS, is_prepared, newest_version
 
 
 def test_the_newest_version_is_the_migration_tools() -> None:
