@@ -6,14 +6,23 @@ from typing import Any, ClassVar
 from msgspec import UNSET, Struct, UnsetType
 
 from app.api.accounts import AccountBody, account_answer
-from app.api.answer_headers import ETAG
-from app.api.fields import LARGEST_METADATA, Count, Metadata, Moment, Name, OverdraftLimit, Reason
+from app.api.fields import (
+    LARGEST_METADATA,
+    Count,
+    Metadata,
+    Moment,
+    Name,
+    OverdraftLimit,
+    Reason,
+    Rules,
+    at_least_one,
+    each_needs,
+)
 from app.api.json_body import checked_metadata, malformed
-from app.api.parameters import AFTER_NUMBER, IF_MATCH_ACCOUNT, LIMIT
+from app.api.parameters import AFTER_NUMBER, ETAG, IF_MATCH_ACCOUNT, LIMIT
 from app.api.responses import Answer, page_answer, problem
 from app.api.route_refusals import NO_ACCOUNT
 from app.api.routes import Body, Call, Routes
-from app.api.struct_rules import Rules, at_least_one, each_needs
 from app.domain.account_changes import AccountChange, AccountPatch
 from app.domain.account_refusals import account_not_found
 from app.domain.accounts import AccountStatus

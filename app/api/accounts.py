@@ -5,7 +5,6 @@ from urllib.parse import quote
 
 from msgspec import UNSET, Struct, UnsetType
 
-from app.api.answer_headers import ETAG, LOCATION
 from app.api.fields import (
     LARGEST_METADATA,
     Amount,
@@ -31,8 +30,10 @@ from app.api.parameters import (
     BY,
     CURRENCY,
     ENTITY,
+    ETAG,
     IF_NONE_MATCH,
     LIMIT,
+    LOCATION,
     as_of,
     none_match,
     refuse_decomposed_parameters,

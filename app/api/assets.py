@@ -4,9 +4,8 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from app.api.answer_headers import LOCATION
 from app.api.fields import CurrencyCode, Moment, Name
-from app.api.parameters import AFTER, LIMIT
+from app.api.parameters import AFTER, LIMIT, LOCATION
 from app.api.request_refusals import asset_not_found
 from app.api.responses import Answer, json_answer, page_answer, problem
 from app.api.routes import Body, Call, Routes

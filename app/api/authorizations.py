@@ -4,9 +4,8 @@ from typing import Any
 
 from msgspec import Struct
 
-from app.api.answer_headers import IDEMPOTENT_REPLAYED, PREFERENCE_APPLIED
 from app.api.fields import Amount
-from app.api.parameters import PREFER
+from app.api.parameters import IDEMPOTENT_REPLAYED, PREFER, PREFERENCE_APPLIED
 from app.api.payment_schema import PaymentBody
 from app.api.payment_views import authorization_body
 from app.api.responses import REPLAYED, Answer, json_answer, problem

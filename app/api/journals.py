@@ -4,7 +4,6 @@ from typing import Annotated, Any
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from app.api.answer_headers import IDEMPOTENT_REPLAYED, LOCATION
 from app.api.fields import (
     LARGEST_METADATA,
     Amount,
@@ -21,7 +20,7 @@ from app.api.fields import (
     one_of,
 )
 from app.api.json_body import checked_metadata
-from app.api.parameters import AFTER_NUMBER, DRY_RUN, LIMIT, in_utc
+from app.api.parameters import AFTER_NUMBER, DRY_RUN, IDEMPOTENT_REPLAYED, LIMIT, LOCATION, in_utc
 from app.api.responses import REPLAYED, Answer, json_answer, page_answer, problem
 from app.api.route_refusals import AMOUNT, MOVEMENT, REFUND
 from app.api.routes import Body, Call, Routes

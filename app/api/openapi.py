@@ -8,11 +8,11 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from app.api import answer_headers
 from app.api.fields import ID_SCHEMA
 from app.api.gate import NDJSON
 from app.api.json_body import NO_NUL
 from app.api.openapi_responses import COMMON, SCHEMAS, Problem, responses, schema_of, several
+from app.api.parameters import ANSWER_HEADERS
 from app.api.responses import Answer, catalogue, json_answer
 from app.api.routes import Call, Header, Parameter, Route, Routes
 from app.domain.refusals import RefusalCode
@@ -95,7 +95,7 @@ def document(declared: Iterable[Route]) -> dict[str, Any]:
         "components": {
             "schemas": _schemas(ordered),
             "headers": {
-                one.name: {"description": one.description, "schema": dict(one.schema)} for one in answer_headers.ALL
+                one.name: {"description": one.description, "schema": dict(one.schema)} for one in ANSWER_HEADERS
             },
             "responses": COMMON,
             "securitySchemes": {"key": {"type": "http", "scheme": "bearer", "description": "An API key."}},

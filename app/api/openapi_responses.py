@@ -5,18 +5,18 @@ from typing import Any, ClassVar
 
 from msgspec import Struct
 
-from app.api.answer_headers import (
+from app.api.fields import Rules
+from app.api.gate import NDJSON
+from app.api.parameters import (
     ETAG,
     IDEMPOTENT_REPLAYED,
     PREFERENCE_APPLIED,
     RETRY_AFTER,
     WWW_AUTHENTICATE,
 )
-from app.api.gate import NDJSON
 from app.api.responses import WITH_RETRY_AFTER, status_of
 from app.api.route_refusals import codes_of
 from app.api.routes import AnswerHeader, Kinds, Route, Text
-from app.api.struct_rules import Rules
 from app.domain.refusals import RefusalCode
 
 SCHEMAS = "#/components/schemas/"

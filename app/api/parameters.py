@@ -9,7 +9,7 @@ from app.api.fields import CODE_PATTERN, ID_SCHEMA, MOMENT_SCHEMA
 from app.api.json_body import NO_NUL, malformed
 from app.api.request_refusals import invalid_cursor
 from app.api.responses import Refused
-from app.api.routes import Call, Header, Parameter
+from app.api.routes import AnswerHeader, Call, Header, Parameter
 from app.domain.accounts import DEFAULT_ENTITY
 from app.domain.payment_checks import refuse_decomposed, refuse_future, refuse_unreadable_id
 from app.domain.read_models import AsOf, TimeBasis
@@ -246,3 +246,22 @@ def refuse_decomposed_parameters(call: Call[Any], *ids: Parameter[Any]) -> None:
     for one in ids:
         if refusal := refuse_decomposed(one.name, call[one] or ""):
             raise Refused(refusal)
+
+
+# Headers of answers
+
+LOCATION = AnswerHeader(
+    "Location", "Where it can be read; none in a dry run.", {"type": "string", "format": "uri-reference"}
+)
+ETAG = AnswerHeader("ETag", "The version of what is answered, for If-Match and If-None-Match.")
+IDEMPOTENT_REPLAYED = AnswerHeader(
+    "Idempotent-Replayed",
+    "`true`: the recorded answer to an earlier request with the same external_id.",
+    {"type": "string", "enum": ["true"]},
+)
+PREFERENCE_APPLIED = AnswerHeader("Preference-Applied", "`wait=N`: how long the answer could wait, in seconds.")
+RETRY_AFTER = AnswerHeader("Retry-After", "Seconds until a retry makes sense.", {"type": "integer", "minimum": 0})
+WWW_AUTHENTICATE = AnswerHeader("WWW-Authenticate", "How to send an API key.")
+ALLOW = AnswerHeader("Allow", "The methods of the path.")
+
+ANSWER_HEADERS = (LOCATION, ETAG, IDEMPOTENT_REPLAYED, PREFERENCE_APPLIED, RETRY_AFTER, WWW_AUTHENTICATE, ALLOW)

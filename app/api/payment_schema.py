@@ -18,12 +18,13 @@ from app.api.fields import (
     Id,
     Metadata,
     Moment,
+    Rules,
     Total,
     Version,
+    exactly_one,
 )
 from app.api.json_body import checked_metadata
 from app.api.parameters import in_utc, not_in_future
-from app.api.struct_rules import Rules, exactly_one
 from app.domain.payment import PaymentRequest
 from app.domain.read_models import Durability
 from app.domain.refusals import RefusalCode

@@ -1,12 +1,14 @@
 """Payments: submit one, read one by its id, find one by its external id."""
 
-from app.api.answer_headers import IDEMPOTENT_REPLAYED, LOCATION, PREFERENCE_APPLIED
 from app.api.parameters import (
     DRY_RUN,
     EXTERNAL_ID,
+    IDEMPOTENT_REPLAYED,
     IF_MATCH,
+    LOCATION,
     OF_ENTITY,
     PREFER,
+    PREFERENCE_APPLIED,
     expected_version,
     refuse_decomposed_parameters,
 )

@@ -8,8 +8,8 @@ import jsonschema
 import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
-from app.api import answer_headers
 from app.api.application import all_routes
+from app.api.parameters import ANSWER_HEADERS
 from app.api.responses import status_of
 from app.domain.refusals import RefusalCode
 from tests.api.world import World
@@ -213,7 +213,7 @@ def sent_headers(world: World) -> set[tuple[str, str]]:
     def use(operation: str, method: str, path: str, body: Any = None, **headers: str) -> Any:
         answer = world.call(method, path, json=body, headers=headers)
         assert answer.status_code < 400, answer.text
-        found.update((operation, one.name) for one in answer_headers.ALL if one.name in answer.headers)
+        found.update((operation, one.name) for one in ANSWER_HEADERS if one.name in answer.headers)
         return answer.get_json()
 
     for account_id, kind in (("a", "asset"), ("b", "liability")):

@@ -16,10 +16,10 @@ from flask import Flask
 from psycopg.conninfo import make_conninfo
 from werkzeug.test import TestResponse
 
-from app.api import answer_headers
 from app.api.application import all_routes, create_application
 from app.api.context import ApiServices
 from app.api.gate import Gate
+from app.api.parameters import ANSWER_HEADERS
 from app.api.responses import Refused
 from app.ledger.api_keys import LedgerApiKeys
 from app.ledger.engine import owner_engine
@@ -128,7 +128,7 @@ class World:
         described = operation["responses"].get(str(response.status_code))
         assert described is not None, f"{response.status_code} is not documented: {where}"
         described = self.resolved(described)
-        told = {one.name for one in answer_headers.ALL if one.name in response.headers}
+        told = {one.name for one in ANSWER_HEADERS if one.name in response.headers}
         assert told <= set(described.get("headers", ())), where
         content = described.get("content")
         if content is None or method == "HEAD":

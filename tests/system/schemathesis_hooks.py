@@ -80,14 +80,19 @@ def before_call(context: schemathesis.HookContext, case: schemathesis.Case, kwar
         if ids:
             case.path_parameters[name] = ids[chance % len(ids)]
     if isinstance(case.body, dict):
-        case.body = aimed(case.operation.path, case.body)
+        case.body = aimed(case.operation.path, case.body, f"fuzz:{chance}")
 
 
-def aimed(path: str, body: Mapping[str, Any]) -> dict[str, Any]:
-    """The same body about accounts that exist, with amounts that they can pay."""
+def aimed(path: str, body: Mapping[str, Any], fresh_id: str) -> dict[str, Any]:
+    """The same body about accounts that exist, with amounts that they can pay, under an id of its own."""
     found = dict(body)
+    if "external_id" in found:
+        found["external_id"] = fresh_id
     if "payments" in found:
-        found["payments"] = [aimed("/v1/payments", one) if isinstance(one, dict) else one for one in found["payments"]]
+        found["payments"] = [
+            aimed("/v1/payments", one, f"{fresh_id}:{n}") if isinstance(one, dict) else one
+            for n, one in enumerate(found["payments"])
+        ]
     if isinstance(found.get("amount_minor"), int):
         found["amount_minor"] = found["amount_minor"] % 10 + 1
     if path == "/v1/payments":
@@ -96,7 +101,7 @@ def aimed(path: str, body: Mapping[str, Any]) -> dict[str, Any]:
         is_split = isinstance(found.get("destinations"), list)
         found |= {"destinations": [{"account_id": "fuzz:bob", "remainder": True}]} if is_split else {}
     if path == "/v1/accounts":
-        found["currency_code"] = "EUR"
+        found |= {"account_id": fresh_id, "currency_code": "EUR"}
     if path == "/v1/journals":
         sides = (("fuzz:alice", "debit"), ("fuzz:bob", "credit"))
         found["entries"] = [{"account_id": one, "direction": side, "amount_minor": 5} for one, side in sides]
