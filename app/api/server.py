@@ -12,11 +12,12 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from app.api.context import ApiServices
-from app.api.gate import Admitted, Gate, refused
+from app.api.gate import Admitted, Gate
 from app.api.request_refusals import body_cut_off, body_too_large, body_too_slow, too_many_bodies
 from app.api.request_threads import RequestThreads
 from app.api.responses import Answer, Refused
 from app.api.routes import Route
+from app.domain.origin import Origin, set_origin
 
 log = logging.getLogger(__name__)
 
@@ -70,22 +71,23 @@ class Server:
     async def __rsgi__(self, scope: Any, protocol: Any) -> None:
         """Answer one request."""
         request = RsgiRequest(scope)
+        origin = self._gate.receive(request)
         loop = asyncio.get_running_loop()
         try:
             if request.path in ON_THE_LOOP:
-                admitted = self._gate.admit(request)
+                admitted = self._gate.admit(request, origin)
                 _send(protocol, request, self._gate.answer(admitted, b""))
                 return
             if self._gate.admits_at_once(request):
-                admitted = self._gate.admit(request)
+                admitted = self._gate.admit(request, origin)
             else:
-                admitted = await loop.run_in_executor(self._threads, self._gate.admit, request)
+                admitted = await loop.run_in_executor(self._threads, self._gate.admit, request, origin)
             if admitted.takes_lines:
                 await self._stream(request, admitted, protocol)
                 return
             raw = await self._body(request, admitted, protocol)
         except Exception as error:
-            _send(protocol, request, refused(error), closes=True)
+            _send(protocol, request, self._gate.refuse(error, origin), closes=True)
             return
         await self._requests.run(lambda: _send(protocol, request, self._gate.answer(admitted, raw)))
 
@@ -137,7 +139,7 @@ class Server:
             _send(protocol, request, answer, closes=True)
             return
         transport = protocol.response_stream(answer.status, answer.headers)
-        await loop.run_in_executor(self._threads, _send_pieces, answer.body, transport, loop)
+        await loop.run_in_executor(self._threads, _send_pieces, answer.body, transport, loop, admitted.origin)
 
 
 class ArrivingBody:
@@ -166,8 +168,9 @@ class ArrivingBody:
             return b""
 
 
-def _send_pieces(pieces: Iterator[bytes], transport: Any, loop: asyncio.AbstractEventLoop) -> None:
+def _send_pieces(pieces: Iterator[bytes], transport: Any, loop: asyncio.AbstractEventLoop, origin: Origin) -> None:
     """Send the answers to a stream, each as it is made; a client that has gone ends it."""
+    set_origin(origin)
     try:
         for piece in pieces:
             asyncio.run_coroutine_threadsafe(_sent(transport, piece), loop).result()
