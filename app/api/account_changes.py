@@ -1,28 +1,31 @@
 """Account changes: make one, and list those on record."""
 
 from dataclasses import replace
-from typing import Annotated, Any, Literal
+from typing import Any, ClassVar
 
-from msgspec import UNSET, Meta, Struct, UnsetType
+from msgspec import UNSET, Struct, UnsetType
 
-from app.api.accounts import LARGEST_METADATA, AccountBody, Name, account_answer
+from app.api.accounts import AccountBody, account_answer
+from app.api.answer_headers import ETAG
+from app.api.fields import LARGEST_METADATA, Count, Metadata, Moment, Name, OverdraftLimit, Reason
 from app.api.json_body import checked_metadata, malformed
 from app.api.parameters import AFTER_NUMBER, IF_MATCH_ACCOUNT, LIMIT
 from app.api.responses import Answer, page_answer, problem
+from app.api.route_refusals import NO_ACCOUNT
 from app.api.routes import Body, Call, Routes
+from app.api.struct_rules import Rules, at_least_one, each_needs
 from app.domain.account_changes import AccountChange, AccountPatch
 from app.domain.account_refusals import account_not_found
 from app.domain.accounts import AccountStatus
 from app.domain.refusals import Refusal
+from app.domain.refusals import RefusalCode as Code
 from app.domain.timestamps import rfc3339
 from app.services.access.api_keys import Scope
 
 routes = Routes()
 
 NEEDS_REASON = ("overdraft_limit_minor", "status")
-
-Status = Literal["open", "frozen_debits", "frozen_credits", "frozen", "closed"]
-Reason = Annotated[str, Meta(min_length=1, max_length=1_000)]
+CHANGEABLE = (*NEEDS_REASON, "name", "metadata")
 
 
 class ChangeOfAccount(Struct, forbid_unknown_fields=True):
@@ -33,10 +36,12 @@ class ChangeOfAccount(Struct, forbid_unknown_fields=True):
     account has been changed since; a repeat of a change that is in force is not.
     """
 
-    overdraft_limit_minor: int | UnsetType | None = UNSET
-    status: Status | UnsetType = UNSET
+    rules: ClassVar[Rules] = {**at_least_one(CHANGEABLE), **each_needs(NEEDS_REASON, "reason", "string")}
+
+    overdraft_limit_minor: OverdraftLimit | UnsetType | None = UNSET
+    status: AccountStatus | UnsetType = UNSET
     name: Name | UnsetType | None = UNSET
-    metadata: dict[str, Any] | UnsetType | None = UNSET
+    metadata: Metadata | UnsetType | None = UNSET
     reason: Reason | None = None
     force: bool = False
 
@@ -44,10 +49,10 @@ class ChangeOfAccount(Struct, forbid_unknown_fields=True):
 class ChangeBody(Struct):
     """A recorded change: who, when, why, and the changed fields before and after."""
 
-    change_id: int
+    change_id: Count
     account_id: str
     changed_by: str
-    changed_at: str
+    changed_at: Moment
     reason: str | None
     forced: bool
     before: dict[str, Any]
@@ -62,6 +67,16 @@ class ChangeBody(Struct):
     body=Body(ChangeOfAccount),
     answers={200: AccountBody},
     headers=(IF_MATCH_ACCOUNT,),
+    sends=(ETAG,),
+    refuses=NO_ACCOUNT
+    | {
+        Code.ACCOUNT_CLOSED,
+        Code.AMOUNT_NOT_INTEGER,
+        Code.AMOUNT_OUT_OF_RANGE,
+        Code.PRECONDITION_FAILED,
+        Code.LIMIT_BELOW_USE,
+        Code.ACCOUNT_NOT_EMPTY,
+    },
 )
 def change_account(call: Call[ChangeOfAccount]) -> Answer:
     """Change an account and record the change."""
@@ -72,19 +87,12 @@ def change_account(call: Call[ChangeOfAccount]) -> Answer:
 
 
 def _wanted(body: ChangeOfAccount) -> AccountPatch:
-    given = {
-        "overdraft_limit_minor": body.overdraft_limit_minor,
-        "status": body.status,
-        "name": body.name,
-        "metadata": body.metadata,
-    }
+    given = {name: getattr(body, name) for name in CHANGEABLE}
     fields: dict[str, Any] = {name: value for name, value in given.items() if value is not UNSET}
     if not fields:
-        raise malformed("Name what is to change: overdraft_limit_minor, status, name or metadata.")
+        raise malformed(f"Name what is to change: {', '.join(CHANGEABLE[:-1])} or {CHANGEABLE[-1]}.")
     if body.reason is None and not fields.keys().isdisjoint(NEEDS_REASON):
         raise malformed("A change of the limit or the status needs a reason.", field="reason")
-    if "status" in fields:
-        fields["status"] = AccountStatus(fields["status"])
     if "metadata" in fields:
         fields["metadata"] = checked_metadata(fields["metadata"], LARGEST_METADATA)
     return AccountPatch(fields, body.reason, body.force)
@@ -98,6 +106,7 @@ def _wanted(body: ChangeOfAccount) -> AccountPatch:
     answers={200: ChangeBody},
     parameters=(LIMIT, AFTER_NUMBER),
     paged=True,
+    refuses=NO_ACCOUNT,
 )
 def list_changes(call: Call[None]) -> Answer:
     """One page of an account's changes."""

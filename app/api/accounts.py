@@ -1,10 +1,28 @@
 """Accounts: create and read them, their balance now or at any instant, and their entries."""
 
-from typing import Annotated, Any
+from typing import Annotated
 from urllib.parse import quote
 
-from msgspec import UNSET, Meta, Struct, UnsetType
+from msgspec import UNSET, Struct, UnsetType
 
+from app.api.answer_headers import ETAG, LOCATION
+from app.api.fields import (
+    LARGEST_METADATA,
+    Amount,
+    Balance,
+    Count,
+    CurrencyCode,
+    Direction,
+    Id,
+    Metadata,
+    Moment,
+    Name,
+    NewAccountId,
+    OverdraftLimit,
+    Total,
+    direction_of,
+    one_of,
+)
 from app.api.json_body import checked_metadata
 from app.api.parameters import (
     AFTER,
@@ -20,35 +38,31 @@ from app.api.parameters import (
     refuse_decomposed_parameters,
 )
 from app.api.responses import Answer, json_answer, page_answer, problem
+from app.api.route_refusals import NO_ACCOUNT
 from app.api.routes import Body, Call, Routes
 from app.domain.account_refusals import account_not_found
-from app.domain.accounts import DEFAULT_ENTITY, AccountType, default_overdraft_limit
+from app.domain.accounts import DEFAULT_ENTITY, AccountStatus, AccountType, default_overdraft_limit
+from app.domain.payment import POSTED_KINDS
 from app.domain.read_models import Account, AccountEntry, AsOf, TimeBasis
 from app.domain.refusals import Refusal
+from app.domain.refusals import RefusalCode as Code
 from app.domain.timestamps import rfc3339
 from app.services.access.api_keys import Scope
 from app.services.accounts.accounts import AccountRequest
 
 routes = Routes()
 
-LARGEST_METADATA = 16 * 1024
-
-CurrencyCode = Annotated[
-    str, Meta(pattern=r"^[A-Z][A-Z0-9_]{2,15}(?!\n)$", description="ISO 4217 or a code of your own")
-]
-Name = Annotated[str, Meta(max_length=200)]
-
 
 class NewAccount(Struct, forbid_unknown_fields=True):
     """An account to create. `overdraft_limit_minor`: minor units below zero; null is no floor."""
 
-    account_id: str
+    account_id: NewAccountId
     type: AccountType
     currency_code: CurrencyCode
-    entity_id: str = DEFAULT_ENTITY
+    entity_id: Id = DEFAULT_ENTITY
     name: Name | None = None
-    overdraft_limit_minor: int | UnsetType | None = UNSET
-    metadata: dict[str, Any] | None = None
+    overdraft_limit_minor: OverdraftLimit | UnsetType | None = UNSET
+    metadata: Metadata | None = None
 
 
 class AccountBody(Struct):
@@ -59,10 +73,10 @@ class AccountBody(Struct):
     type: AccountType
     currency_code: str
     name: str | None
-    overdraft_limit_minor: int | None
-    status: str
-    metadata: dict[str, Any] | None
-    created_at: str
+    overdraft_limit_minor: OverdraftLimit | None
+    status: AccountStatus
+    metadata: Metadata | None
+    created_at: Moment
     created_by: str
 
 
@@ -71,12 +85,12 @@ class BalanceBody(Struct):
 
     account_id: str
     entity_id: str
-    balance_minor: int
-    held_minor: int
-    available_minor: int
+    balance_minor: Balance
+    held_minor: Balance
+    available_minor: Total
     currency_code: str
-    version: int
-    updated_at: str
+    version: Count
+    updated_at: Moment
 
 
 class BalanceAtBody(Struct):
@@ -84,26 +98,26 @@ class BalanceAtBody(Struct):
 
     account_id: str
     entity_id: str
-    balance_minor: int
+    balance_minor: Balance
     currency_code: str
-    at: str
+    at: Moment
     by: TimeBasis
 
 
 class EntryBody(Struct):
     """One immutable line of an account, on one side, with the balance after it; minor units."""
 
-    entry_number: int
-    direction: str
-    amount_minor: int
-    balance_minor: int
+    entry_number: Count
+    direction: Direction
+    amount_minor: Amount
+    balance_minor: Balance
     currency_code: str
     payment_id: str
     external_id: str
-    kind: str
+    kind: Annotated[str, one_of(POSTED_KINDS)]
     description: str | None
-    posted_at: str
-    effective_at: str
+    posted_at: Moment
+    effective_at: Moment
 
 
 @routes.add(
@@ -113,6 +127,10 @@ class EntryBody(Struct):
     scope=Scope.ACCOUNTS_WRITE,
     body=Body(NewAccount),
     answers={201: AccountBody, 200: AccountBody},
+    sends=(LOCATION, ETAG),
+    refuses=frozenset(
+        {Code.INVALID_ID, Code.ACCOUNT_EXISTS, Code.UNKNOWN_CURRENCY, Code.AMOUNT_NOT_INTEGER, Code.AMOUNT_OUT_OF_RANGE}
+    ),
 )
 def create_account(call: Call[NewAccount]) -> Answer:
     """Create an account, once."""
@@ -167,6 +185,8 @@ def list_accounts(call: Call[None]) -> Answer:
     "Read an account; its ETag is for the If-Match of a change",
     scope=Scope.READ,
     answers={200: AccountBody},
+    sends=(ETAG,),
+    refuses=NO_ACCOUNT,
 )
 def get_account(call: Call[None]) -> Answer:
     """One account."""
@@ -185,6 +205,8 @@ def get_account(call: Call[None]) -> Answer:
     answers={200: (BalanceBody, BalanceAtBody), 304: None},
     parameters=(AT, BY),
     headers=(IF_NONE_MATCH,),
+    sends=(ETAG,),
+    refuses=NO_ACCOUNT,
 )
 def get_balance(call: Call[None]) -> Answer:
     """The funds of an account now, or its balance at another instant."""
@@ -239,6 +261,7 @@ def _balance_at(call: Call[None], account_id: str, instant: AsOf) -> Answer:
     answers={200: EntryBody},
     parameters=(LIMIT, AFTER_NUMBER),
     paged=True,
+    refuses=NO_ACCOUNT,
 )
 def list_entries(call: Call[None]) -> Answer:
     """One page of an account's history."""
@@ -265,7 +288,7 @@ def account_body(account: Account) -> AccountBody:
         currency_code=account.currency_code,
         name=account.name,
         overdraft_limit_minor=account.overdraft_limit_minor,
-        status=account.status.value,
+        status=account.status,
         metadata=dict(account.metadata) if account.metadata is not None else None,
         created_at=rfc3339(account.created_at),
         created_by=account.created_by,
@@ -275,7 +298,7 @@ def account_body(account: Account) -> AccountBody:
 def _entry_body(entry: AccountEntry) -> EntryBody:
     return EntryBody(
         entry_number=entry.entry_number,
-        direction="debit" if entry.amount_minor > 0 else "credit",
+        direction=direction_of(entry.amount_minor),
         amount_minor=abs(entry.amount_minor),
         balance_minor=entry.balance_minor,
         currency_code=entry.currency_code,

@@ -4,13 +4,15 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from app.api.accounts import CurrencyCode
+from app.api.answer_headers import LOCATION
+from app.api.fields import CurrencyCode, Moment, Name
 from app.api.parameters import AFTER, LIMIT
 from app.api.request_refusals import asset_not_found
 from app.api.responses import Answer, json_answer, page_answer, problem
 from app.api.routes import Body, Call, Routes
 from app.domain.money import MOST_MINOR_UNITS, Asset
 from app.domain.refusals import Refusal
+from app.domain.refusals import RefusalCode as Code
 from app.domain.timestamps import rfc3339
 from app.services.access.api_keys import Scope
 
@@ -22,7 +24,7 @@ class NewAsset(Struct, forbid_unknown_fields=True):
 
     currency_code: CurrencyCode
     minor_units: Annotated[int, Meta(ge=0, le=MOST_MINOR_UNITS)]
-    name: Annotated[str, Meta(min_length=1, max_length=200)]
+    name: Annotated[Name, Meta(min_length=1)]
 
 
 class AssetBody(Struct):
@@ -36,7 +38,7 @@ class AssetBody(Struct):
     minor_units: int
     name: str
     iso_4217: bool
-    registered_at: str | None
+    registered_at: Moment | None
     registered_by: str | None
 
 
@@ -47,6 +49,8 @@ class AssetBody(Struct):
     scope=Scope.ACCOUNTS_WRITE,
     body=Body(NewAsset),
     answers={201: AssetBody, 200: AssetBody},
+    sends=(LOCATION,),
+    refuses=frozenset({Code.ASSET_EXISTS}),
 )
 def register_asset(call: Call[NewAsset]) -> Answer:
     """Register an asset, once."""
@@ -82,6 +86,7 @@ def list_assets(call: Call[None]) -> Answer:
     "Read a currency of ISO 4217 or a registered asset",
     scope=Scope.READ,
     answers={200: AssetBody},
+    refuses=frozenset({Code.NOT_FOUND}),
 )
 def get_asset(call: Call[None]) -> Answer:
     """One asset, with its minor units."""

@@ -4,17 +4,33 @@ from typing import Any
 
 from msgspec import Struct
 
+from app.api.answer_headers import IDEMPOTENT_REPLAYED, PREFERENCE_APPLIED
+from app.api.fields import Amount
 from app.api.parameters import PREFER
 from app.api.payment_schema import PaymentBody
 from app.api.payment_views import authorization_body
 from app.api.responses import REPLAYED, Answer, json_answer, problem
+from app.api.route_refusals import AMOUNT
 from app.api.routes import Body, Call, Routes
+from app.domain.read_models import Durability
 from app.domain.refusals import Refusal
+from app.domain.refusals import RefusalCode as Code
 from app.services.access.api_keys import Scope
 from app.services.payments.authorizations import Concluded
-from app.services.proofs.readiness import DURABLE_IN_LEDGER
 
 routes = Routes()
+
+CONCLUSION = frozenset(
+    {
+        Code.HOLD_NOT_FOUND,
+        Code.HOLD_ALREADY_CAPTURED,
+        Code.HOLD_ALREADY_VOIDED,
+        Code.HOLD_EXPIRED,
+        Code.REJECTED_BY_LEDGER,
+        Code.LEDGER_BACKLOGGED,
+    }
+)
+"""Why an authorization cannot be captured or voided."""
 
 
 class NoFields(Struct, forbid_unknown_fields=True):
@@ -24,7 +40,7 @@ class NoFields(Struct, forbid_unknown_fields=True):
 class NewCapture(Struct, forbid_unknown_fields=True):
     """How much to capture, in minor units; `{}` or no body is all of it."""
 
-    amount_minor: int | None = None
+    amount_minor: Amount | None = None
 
 
 @routes.add(
@@ -35,6 +51,8 @@ class NewCapture(Struct, forbid_unknown_fields=True):
     body=Body(NewCapture, optional=True),
     answers={200: PaymentBody},
     headers=(PREFER,),
+    sends=(PREFERENCE_APPLIED, IDEMPOTENT_REPLAYED),
+    refuses=CONCLUSION | AMOUNT | {Code.CAPTURE_EXCEEDS_HOLD},
 )
 def capture_payment(call: Call[NewCapture]) -> Answer:
     """Capture, and wait for the ledger if asked to."""
@@ -50,6 +68,8 @@ def capture_payment(call: Call[NewCapture]) -> Answer:
     body=Body(NoFields, optional=True),
     answers={200: PaymentBody},
     headers=(PREFER,),
+    sends=(PREFERENCE_APPLIED, IDEMPOTENT_REPLAYED),
+    refuses=CONCLUSION,
 )
 def void_payment(call: Call[NoFields]) -> Answer:
     """Void, and wait for the ledger if asked to."""
@@ -64,7 +84,7 @@ def _answer(call: Call[Any], outcome: Concluded | Refusal) -> Answer:
     if isinstance(outcome, Refusal):
         answer = problem(outcome)
     else:
-        durability = DURABLE_IN_LEDGER if outcome.in_ledger else call.here.readiness.durability()
+        durability = Durability.LEDGER if outcome.in_ledger else call.here.readiness.durability()
         answer = json_answer(authorization_body(outcome.authorization, durability))
         if outcome.replayed:
             answer.headers.append(REPLAYED)

@@ -3,10 +3,10 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import Meta, Raw, Struct
 
 from app.api.gate import NDJSON
 from app.api.json_body import JsonBody, malformed
@@ -14,11 +14,23 @@ from app.api.parameters import DRY_RUN
 from app.api.payment_schema import AcknowledgedPayment, NewPayment, requested
 from app.api.payment_views import acknowledged, acknowledged_status
 from app.api.request_refusals import batch_too_large, line_too_long, too_many_streams
-from app.api.responses import Answer, Refused, json_answer, problem, problem_members, refusal_of, status_of, unexpected
+from app.api.responses import (
+    Answer,
+    ProblemMembers,
+    Refused,
+    json_answer,
+    problem,
+    problem_members,
+    refusal_of,
+    status_of,
+    unexpected,
+)
 from app.api.routes import Body, Call, Lines, Routes, Source
 from app.domain.errors import Fault
 from app.domain.payment import PaymentRequest
+from app.domain.read_models import Durability
 from app.domain.refusals import Refusal, without_funds
+from app.domain.refusals import RefusalCode as Code
 from app.services.access.api_keys import Scope
 from app.services.payments.atomic_batches import RequestOrRefusal
 from app.services.payments.batches import LARGEST_BATCH, STREAMS, Batches, Patience
@@ -81,7 +93,7 @@ class NewBatch(Struct, forbid_unknown_fields=True):
     While the ledger is behind, a large batch waits up to 5 s before it is decided. Nothing is moved until then.
     """
 
-    payments: list[NewPayment]
+    payments: Annotated[list[NewPayment], Meta(min_length=1, max_length=LARGEST_BATCH)]
     atomic: bool = False
 
 
@@ -91,7 +103,7 @@ class BatchItem(Struct, omit_defaults=True):
     status: int
     replayed: bool
     payment: AcknowledgedPayment | None = None
-    problem: dict[str, Any] | None = None
+    problem: ProblemMembers | None = None
 
 
 class BatchLine(BatchItem, omit_defaults=True):
@@ -135,6 +147,7 @@ _encode_lines = msgspec.json.Encoder().encode_lines
     answers={200: BatchBody},
     parameters=(DRY_RUN,),
     lines=Lines(NewPayment, BatchLine),
+    refuses=frozenset({Code.BATCH_TOO_LARGE, Code.TOO_MANY_STREAMS}),
 )
 def submit_batch(call: Call[_Outline]) -> Answer:
     """Decide many payments, each as if sent alone, or all or none."""
@@ -173,7 +186,7 @@ def _in_place(wanted: Sequence[RequestOrRefusal], decided: Sequence[Any]) -> lis
 
 
 def _answer(
-    outcome: Outcome | Fault, durability: str, now: datetime, *, may_read: bool
+    outcome: Outcome | Fault, durability: Durability, now: datetime, *, may_read: bool
 ) -> tuple[int, bool, AcknowledgedPayment | None, dict[str, Any] | None]:
     """Status, whether it is a replay, and the payment or the problem."""
     if isinstance(outcome, Fault):

@@ -1,34 +1,49 @@
 """Journals and refunds: post, read and reverse a journal; refund a payment."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from app.api.accounts import LARGEST_METADATA
+from app.api.answer_headers import IDEMPOTENT_REPLAYED, LOCATION
+from app.api.fields import (
+    LARGEST_METADATA,
+    Amount,
+    Balance,
+    Count,
+    Description,
+    Direction,
+    Id,
+    Metadata,
+    Moment,
+    Reason,
+    WrittenStatus,
+    direction_of,
+    one_of,
+)
 from app.api.json_body import checked_metadata
-from app.api.parameters import AFTER_NUMBER, DRY_RUN, LIMIT, Moment, in_utc
+from app.api.parameters import AFTER_NUMBER, DRY_RUN, LIMIT, in_utc
 from app.api.responses import REPLAYED, Answer, json_answer, page_answer, problem
+from app.api.route_refusals import AMOUNT, MOVEMENT, REFUND
 from app.api.routes import Body, Call, Routes
 from app.domain.hash_chain import Entry, LedgerTransaction
 from app.domain.journal_refusals import journal_not_found
-from app.domain.journals import FEWEST_ENTRIES, MOST_ENTRIES, JournalLine, JournalRequest
+from app.domain.journals import FEWEST_ENTRIES, JOURNAL_KINDS, MOST_ENTRIES, JournalLine, JournalRequest
 from app.domain.payment import Kind
 from app.domain.refusals import Refusal
+from app.domain.refusals import RefusalCode as Code
 from app.domain.timestamps import rfc3339
 from app.services.access.api_keys import Scope
 from app.services.posting.journal_posting import PostedJournal
 
 routes = Routes()
 
-ReasonText = Annotated[str, Meta(min_length=1, max_length=1_000)]
-
 
 class NewJournalEntry(Struct, forbid_unknown_fields=True):
     """One entry to post; minor units of the account's currency."""
 
-    account_id: str
-    direction: Literal["debit", "credit"]
-    amount_minor: int
+    account_id: Id
+    direction: Direction
+    amount_minor: Amount
 
 
 class NewJournal(Struct, forbid_unknown_fields=True):
@@ -41,30 +56,30 @@ class NewJournal(Struct, forbid_unknown_fields=True):
     payment's source can no longer be refunded.
     """
 
-    external_id: str
+    external_id: Id
     entries: Annotated[list[NewJournalEntry], Meta(min_length=FEWEST_ENTRIES, max_length=MOST_ENTRIES)]
-    reason: ReasonText
+    reason: Reason
     effective_at: Moment | None = None
-    metadata: dict[str, Any] | None = None
-    relates_to_payment_id: str | None = None
+    metadata: Metadata | None = None
+    relates_to_payment_id: Id | None = None
 
 
 class NewReversal(Struct, forbid_unknown_fields=True):
     """The opposite of a journal, once. It takes effect when it is posted, but never before the journal does."""
 
-    external_id: str
-    reason: ReasonText
+    external_id: Id
+    reason: Reason
 
 
 class JournalEntry(Struct):
     """One entry in the ledger, with the balance after it if the caller may read balances; minor units."""
 
     account_id: str
-    entry_number: int
-    direction: str
-    amount_minor: int
+    entry_number: Count
+    direction: Direction
+    amount_minor: Amount
     currency_code: str
-    balance_minor: int | UnsetType = UNSET
+    balance_minor: Balance | UnsetType = UNSET
 
 
 class JournalBody(Struct):
@@ -72,14 +87,14 @@ class JournalBody(Struct):
 
     journal_id: str | None
     external_id: str
-    status: str
-    kind: str
+    status: WrittenStatus
+    kind: Annotated[str, one_of(JOURNAL_KINDS)]
     entity_id: str
     reason: str | None
     entries: list[JournalEntry]
-    effective_at: str | None
-    posted_at: str | None
-    metadata: dict[str, Any] | None
+    effective_at: Moment | None
+    posted_at: Moment | None
+    metadata: Metadata | None
     reverses: str | None
     reversed_by: str | None
     relates_to_payment_id: str | None
@@ -94,6 +109,8 @@ class JournalBody(Struct):
     body=Body(NewJournal),
     answers={201: JournalBody, 200: JournalBody},
     parameters=(DRY_RUN,),
+    sends=(LOCATION, IDEMPOTENT_REPLAYED),
+    refuses=MOVEMENT | REFUND | {Code.ACCOUNTS_EQUAL, Code.JOURNAL_UNBALANCED, Code.JOURNAL_RETURNS_NOTHING},
 )
 def post_journal(call: Call[NewJournal]) -> Answer:
     """Post; a dry run only says what would happen."""
@@ -101,7 +118,7 @@ def post_journal(call: Call[NewJournal]) -> Answer:
     body = call.body
     wanted = JournalRequest(
         external_id=body.external_id,
-        lines=[JournalLine(one.account_id, one.direction == "debit", one.amount_minor) for one in body.entries],
+        lines=[JournalLine(one.account_id, one.direction is Direction.DEBIT, one.amount_minor) for one in body.entries],
         reason=body.reason,
         effective_at=in_utc(body.effective_at, "effective_at"),
         metadata=checked_metadata(body.metadata, LARGEST_METADATA),
@@ -116,6 +133,7 @@ def post_journal(call: Call[NewJournal]) -> Answer:
     "Read a journal or a reversal",
     scope=Scope.READ,
     answers={200: JournalBody},
+    refuses=frozenset({Code.JOURNAL_NOT_FOUND}),
 )
 def get_journal(call: Call[None]) -> Answer:
     """One journal."""
@@ -132,6 +150,8 @@ def get_journal(call: Call[None]) -> Answer:
     body=Body(NewReversal),
     answers={201: JournalBody, 200: JournalBody},
     parameters=(DRY_RUN,),
+    sends=(LOCATION, IDEMPOTENT_REPLAYED),
+    refuses=MOVEMENT - AMOUNT | REFUND | {Code.JOURNAL_NOT_FOUND, Code.JOURNAL_ALREADY_REVERSED},
 )
 def reverse_journal(call: Call[NewReversal]) -> Answer:
     """Reverse; a dry run only says what would happen."""
@@ -157,7 +177,7 @@ def _journal_body(call: Call[Any], found: LedgerTransaction, *, is_dry_run: bool
     return JournalBody(
         journal_id=None if is_dry_run else found.payment_id,
         external_id=found.external_id,
-        status="dry_run" if is_dry_run else "posted",
+        status=WrittenStatus.DRY_RUN if is_dry_run else WrittenStatus.POSTED,
         kind=found.kind,
         entity_id=found.entity_id,
         reason=found.description,
@@ -177,7 +197,7 @@ def entry_body(entry: Entry, *, may_read: bool) -> JournalEntry:
     return JournalEntry(
         account_id=entry.account_id,
         entry_number=entry.entry_number,
-        direction="debit" if entry.amount_minor > 0 else "credit",
+        direction=direction_of(entry.amount_minor),
         amount_minor=abs(entry.amount_minor),
         currency_code=entry.currency_code,
         balance_minor=entry.balance_minor if may_read else UNSET,
@@ -187,9 +207,9 @@ def entry_body(entry: Entry, *, may_read: bool) -> JournalEntry:
 class NewRefund(Struct, forbid_unknown_fields=True):
     """How much of a payment to take back, in minor units; all that remains by default."""
 
-    external_id: str
-    amount_minor: int | None = None
-    reason: Annotated[str, Meta(max_length=1_000)] | None = None
+    external_id: Id
+    amount_minor: Amount | None = None
+    reason: Description | None = None
 
 
 class RefundBody(Struct):
@@ -198,12 +218,12 @@ class RefundBody(Struct):
     refund_id: str | None
     payment_id: str
     external_id: str
-    amount_minor: int
+    amount_minor: Amount
     currency_code: str
-    status: str
+    status: WrittenStatus
     reason: str | None
     entries: list[JournalEntry]
-    posted_at: str | None
+    posted_at: Moment | None
     ledger_transaction: str | None
 
 
@@ -215,6 +235,8 @@ class RefundBody(Struct):
     body=Body(NewRefund),
     answers={201: RefundBody, 200: RefundBody},
     parameters=(DRY_RUN,),
+    sends=(IDEMPOTENT_REPLAYED,),
+    refuses=MOVEMENT | REFUND,
 )
 def refund_payment(call: Call[NewRefund]) -> Answer:
     """Refund; a dry run only says what would happen."""
@@ -240,6 +262,7 @@ def refund_payment(call: Call[NewRefund]) -> Answer:
     answers={200: RefundBody},
     parameters=(LIMIT, AFTER_NUMBER),
     paged=True,
+    refuses=frozenset({Code.PAYMENT_NOT_FOUND}),
 )
 def list_refunds(call: Call[None]) -> Answer:
     """One page of the refunds of one payment."""
@@ -259,7 +282,7 @@ def _refund_body(call: Call[Any], found: LedgerTransaction, *, is_dry_run: bool 
         external_id=found.external_id,
         amount_minor=-source.amount_minor,
         currency_code=source.currency_code,
-        status="dry_run" if is_dry_run else "posted",
+        status=WrittenStatus.DRY_RUN if is_dry_run else WrittenStatus.POSTED,
         reason=found.description,
         entries=[entry_body(entry, may_read=call.may_read) for entry in found.entries],
         posted_at=None if is_dry_run else rfc3339(found.posted_at),

@@ -25,6 +25,9 @@ DEEPEST_METADATA = 32
 NUL = b"\\u0000"
 """The one character that JSON can spell and no ledger can keep; a bare one is not JSON."""
 
+NO_NUL = r"^[^\x00]*$"
+"""What the document says of text: anything but that character."""
+
 _REAL_NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 """The escape itself: an even number of backslashes before it. After an odd number it is the text `\\u0000`."""
 

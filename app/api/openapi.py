@@ -1,56 +1,41 @@
 """The API reference: an OpenAPI 3.1 document made from the declared routes, and the catalogue of problems."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator
 from functools import cache
-from typing import Annotated, Any
+from inspect import cleandoc
+from typing import Any
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import Struct
 
+from app.api import answer_headers
+from app.api.fields import ID_SCHEMA
 from app.api.gate import NDJSON
+from app.api.json_body import NO_NUL
+from app.api.openapi_responses import COMMON, SCHEMAS, Problem, responses, schema_of, several
 from app.api.responses import Answer, catalogue, json_answer
-from app.api.routes import Call, Header, Kinds, Parameter, Route, Routes
+from app.api.routes import Call, Header, Parameter, Route, Routes
 from app.domain.refusals import RefusalCode
 
 routes = Routes()
 
 API_VERSION = "1.0.0"
 
-SCHEMAS = "#/components/schemas/"
-
-
-class Problem(Struct):
-    """A refusal (RFC 9457) with a stable code; further members are the figures that explain it."""
-
-    type: str
-    title: str
-    status: int
-    code: Annotated[str, Meta(extra_json_schema={"enum": [code.value for code in RefusalCode]})]
-    detail: str
-    retryable: bool
-
 
 class ProblemKind(Struct):
     """One code of the catalogue; the order is that of precedence."""
 
-    code: Annotated[str, Meta(extra_json_schema={"enum": [code.value for code in RefusalCode]})]
+    code: RefusalCode
     status: int
     retryable: bool
     title: str
 
 
-_HEADERS: dict[str, dict[str, Any]] = {
-    "Location": {"description": "Where it can be read.", "schema": {"type": "string"}},
-    "ETag": {"description": "The version of what is answered.", "schema": {"type": "string"}},
-    "Idempotent-Replayed": {
-        "description": "`true`: the recorded answer to an earlier request with the same external_id.",
-        "schema": {"type": "string", "enum": ["true"]},
-    },
-    "Preference-Applied": {"description": "`wait=N`: how long the answer could wait.", "schema": {"type": "string"}},
-    "Retry-After": {"description": "Seconds, where a retry makes sense.", "schema": {"type": "integer"}},
-    "WWW-Authenticate": {"description": "With 401.", "schema": {"type": "string"}},
-    "Allow": {"description": "With 405: the methods that are possible.", "schema": {"type": "string"}},
-}
+_ABOUT = """\
+A balance cache with a durable double-entry ledger. Amounts are integers in minor units.
+
+Every path that can be read answers HEAD too, and every path answers OPTIONS with its methods in `Allow`. Another method
+answers 405 `method_not_allowed`, and a path that is not here 404 `not_found`, both with a Problem."""
 
 _TAGS = {
     "accounts": "Accounts, their balances, entries and changes",
@@ -72,11 +57,11 @@ _TAGS = {
 )
 def list_problems(call: Call[None]) -> Answer:  # noqa: ARG001 - it asks nothing
     """Every code, its status, and whether the same request may succeed later."""
-    data = [ProblemKind(code.value, status, retryable, title) for code, status, retryable, title in catalogue()]
+    data = [ProblemKind(code, status, retryable, title) for code, status, retryable, title in catalogue()]
     return json_answer({"data": data, "next": None})
 
 
-@routes.add("GET", "/v1/openapi.json", "This document", scope=None, answers={200: None})
+@routes.add("GET", "/v1/openapi.json", "This document", scope=None, answers={200: dict})
 def openapi(call: Call[None]) -> Answer:  # noqa: ARG001 - it asks nothing
     """The OpenAPI document."""
     from app.api.application import all_routes
@@ -94,13 +79,13 @@ def document(declared: Iterable[Route]) -> dict[str, Any]:
     ordered = sorted(declared, key=lambda route: (route.path, route.method))
     paths: dict[str, Any] = {}
     for route in ordered:
-        paths.setdefault(route.path, {})[route.method.lower()] = _operation(route)
+        paths.setdefault(route.path, {})[route.method.lower()] = _operation(route, ordered)
     return {
         "openapi": "3.1.0",
         "info": {
             "title": "Holdfast",
             "version": API_VERSION,
-            "description": "A balance cache with a durable double-entry ledger. Amounts are integers in minor units.",
+            "description": _ABOUT,
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "servers": [{"url": "/", "description": "The server that this document comes from."}],
@@ -109,35 +94,67 @@ def document(declared: Iterable[Route]) -> dict[str, Any]:
         "paths": paths,
         "components": {
             "schemas": _schemas(ordered),
-            "headers": _HEADERS,
+            "headers": {
+                one.name: {"description": one.description, "schema": dict(one.schema)} for one in answer_headers.ALL
+            },
+            "responses": COMMON,
             "securitySchemes": {"key": {"type": "http", "scheme": "bearer", "description": "An API key."}},
         },
     }
 
 
 def _schemas(declared: Iterable[Route]) -> dict[str, Any]:
-    """The schemas of all bodies. A default that a field has when it is left out is no part of the contract: generators
-    take a field with a default for one that is always there."""
+    """The schemas of all bodies, with the rules that stand between their fields."""
     kinds: set[type] = {Problem}
     for route in declared:
-        kinds |= {kind for answer in route.answers.values() for kind in _several(answer)}
+        kinds |= {kind for answer in route.answers.values() for kind in several(answer) if kind is not dict}
         kinds |= {route.body.kind} if route.body else set()
         kinds |= {route.lines.asked, route.lines.answered} if route.lines else set()
     by_name = sorted(kinds, key=lambda kind: kind.__name__)
     _, schemas = msgspec.json.schema_components(by_name, ref_template=SCHEMAS + "{name}")
+    for kind in _structs(by_name):
+        schemas[kind.__name__].update(getattr(kind, "rules", {}))
     for schema in schemas.values():
-        for one in schema.get("properties", {}).values():
-            one.pop("default", None)
+        _plain(schema)
     return schemas
 
 
-def _several(answer: Kinds) -> tuple[type, ...]:
-    if answer is None:
-        return ()
-    return answer if isinstance(answer, tuple) else (answer,)
+def _structs(kinds: Iterable[type]) -> Iterator[type]:
+    """These structs and those inside of them that have rules."""
+    for info in msgspec.inspect.multi_type_info(list(kinds)):
+        yield from _within(info)
 
 
-def _operation(route: Route) -> dict[str, Any]:
+def _within(info: Any) -> Iterator[type]:
+    if isinstance(info, msgspec.inspect.StructType):
+        yield info.cls
+    for one in (*getattr(info, "fields", ()), *getattr(info, "types", ())):
+        yield from _within(getattr(one, "type", one))
+    for name in ("type", "item_type"):
+        if hasattr(info, name):
+            yield from _within(getattr(info, name))
+
+
+def _plain(schema: dict[str, Any]) -> None:
+    """What generators of clients take at its word, taken back.
+
+    A field with a default they take for one that is always there; a reference with a type beside it for two types; an
+    enumeration without a type for anything; and an object without a word on its fields for one that has none.
+    """
+    if "description" in schema:
+        schema["description"] = cleandoc(schema["description"])
+    for one in [schema, *schema.get("properties", {}).values()]:
+        one.pop("default", None)
+        for part in [one, *one.get("anyOf", ())]:
+            if "enum" in part:
+                part.setdefault("type", "string")
+            if "$ref" in part:
+                part.pop("type", None)
+            if part.get("type") == "object" and "properties" not in part:
+                part.setdefault("additionalProperties", True)
+
+
+def _operation(route: Route, declared: Iterable[Route]) -> dict[str, Any]:
     described: dict[str, Any] = {
         "operationId": route.name,
         "summary": route.summary,
@@ -147,15 +164,15 @@ def _operation(route: Route) -> dict[str, Any]:
             *map(_parameter, route.parameters),
             *map(_header, route.headers),
         ],
-        "responses": _responses(route),
+        "responses": responses(route, declared),
     }
     if route.scope is None:
         described["security"] = []
     else:
         described["description"] = f"Needs the scope `{route.scope.value}`."
     if route.body is not None:
-        content = {"application/json": _schema(route.body.kind)}
-        content |= {NDJSON: _schema(route.lines.asked)} if route.lines else {}
+        content = {"application/json": schema_of(route.body.kind)}
+        content |= {NDJSON: schema_of(route.lines.asked)} if route.lines else {}
         described["requestBody"] = {"required": not route.body.optional, "content": content}
     return described
 
@@ -166,7 +183,7 @@ def _tag(path: str) -> str:
 
 
 def _id(name: str) -> dict[str, Any]:
-    return {"type": "string", "minLength": 1, "maxLength": 128} if name == "account_id" else {"type": "string"}
+    return dict(ID_SCHEMA) if name == "account_id" else {"type": "string", "minLength": 1, "pattern": NO_NUL}
 
 
 def _parameter(declared: Parameter[Any]) -> dict[str, Any]:
@@ -181,53 +198,4 @@ def _header(declared: Header[Any]) -> dict[str, Any]:
         "in": "header",
         "description": declared.description,
         "schema": dict(declared.schema),
-    }
-
-
-def _responses(route: Route) -> dict[str, Any]:
-    described = {str(status): _response(route, status, answer) for status, answer in route.answers.items()}
-    if route.lines is not None:
-        described["200"]["content"][NDJSON] = _schema(route.lines.answered)
-    refusal = {
-        "description": "A refusal",
-        "headers": _header_references("Retry-After", "WWW-Authenticate", "Allow", "Idempotent-Replayed"),
-        "content": {"application/problem+json": _schema(Problem)},
-    }
-    return {**described, "default": refusal}
-
-
-def _response(route: Route, status: int, answer: Kinds) -> dict[str, Any]:
-    described: dict[str, Any] = {"description": "Not modified" if status == 304 else "Done"}
-    if headers := _header_references(*_answer_headers(route, status)):
-        described["headers"] = headers
-    schemas = [_schema(kind)["schema"] for kind in _several(answer)]
-    if schemas:
-        schema = schemas[0] if len(schemas) == 1 else {"anyOf": schemas}
-        described["content"] = {"application/json": {"schema": _page_of(schema) if route.paged else schema}}
-    return described
-
-
-def _answer_headers(route: Route, status: int) -> list[str]:
-    """The headers that an answer may carry, by what the route declares."""
-    honoured = {one.name for one in route.headers}
-    names = ["Location"] if status == 201 else []
-    names += ["ETag"] if "If-None-Match" in honoured else []
-    names += ["Preference-Applied"] if "Prefer" in honoured else []
-    names += ["Idempotent-Replayed"] if status == 200 and route.method == "POST" else []
-    return names
-
-
-def _header_references(*names: str) -> dict[str, Any]:
-    return {name: {"$ref": f"#/components/headers/{name}"} for name in names}
-
-
-def _schema(kind: type) -> dict[str, Any]:
-    return {"schema": {"$ref": f"{SCHEMAS}{kind.__name__}"}}
-
-
-def _page_of(item: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        "type": "object",
-        "required": ["data", "next"],
-        "properties": {"data": {"type": "array", "items": item}, "next": {"type": ["string", "null"]}},
     }

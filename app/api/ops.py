@@ -1,6 +1,7 @@
 """Operations: health, readiness and metrics."""
 
 from collections.abc import Iterator
+from typing import Literal
 
 from msgspec import Struct
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
@@ -8,9 +9,12 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from app.api.context import ApiServices
+from app.api.fields import Count
 from app.api.responses import Answer, json_answer
-from app.api.routes import Call, Routes
+from app.api.routes import Call, Routes, Text
+from app.domain.read_models import Durability
 from app.services.access.api_keys import Scope
+from app.services.proofs.readiness import ReadinessStatus
 
 routes = Routes()
 
@@ -21,7 +25,7 @@ HOTTEST = 50
 class Alive(Struct):
     """The process answers."""
 
-    status: str
+    status: Literal["alive"]
 
 
 class CheckBody(Struct):
@@ -34,13 +38,13 @@ class CheckBody(Struct):
 class Ready(Struct):
     """Whether payments can be accepted, and what an acknowledgement survives.
 
-    `status` is `ready`, `not_ready`, or `degraded` if only a check fails without which payments are posted more slowly.
+    `status` is `degraded` if only a check fails without which payments are posted more slowly.
     `backlog` is how many intents wait for the ledger, null while the cache does not answer.
     """
 
-    status: str
-    durability: str
-    backlog: int | None
+    status: ReadinessStatus
+    durability: Durability
+    backlog: Count | None
     checks: dict[str, CheckBody]
 
 
@@ -125,7 +129,7 @@ class _FiguresCollector(Collector):
     "/metrics",
     "Figures for monitoring, in the text format of Prometheus",
     scope=Scope.READ,
-    answers={200: None},
+    answers={200: Text(CONTENT_TYPE_LATEST)},
 )
 def metrics(call: Call[None]) -> Answer:
     """Every figure as it stands now."""

@@ -3,27 +3,47 @@
 import re
 from collections.abc import Callable
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Any
 
-from msgspec import Meta
-
-from app.api.json_body import malformed
+from app.api.fields import CODE_PATTERN, ID_SCHEMA, MOMENT_SCHEMA
+from app.api.json_body import NO_NUL, malformed
 from app.api.request_refusals import invalid_cursor
 from app.api.responses import Refused
 from app.api.routes import Call, Header, Parameter
 from app.domain.accounts import DEFAULT_ENTITY
-from app.domain.payment_checks import refuse_decomposed, refuse_future
+from app.domain.payment_checks import refuse_decomposed, refuse_future, refuse_unreadable_id
 from app.domain.read_models import AsOf, TimeBasis
+from app.domain.refusals import RefusalCode
 from app.domain.timestamps import parse_time
 
 LONGEST_PAGE = 1_000
 DEFAULT_PAGE = 100
+
+CURSOR_DIGITS = 18
+"""What a count in the ledger can have."""
 
 LONGEST_WAIT_S = 30.0
 """No request waits longer; a longer wish is cut, and Preference-Applied says so."""
 
 
 def _text(text: str) -> str:
+    return text
+
+
+def _id(name: str) -> Callable[[str], str]:
+    """An id. One in another normalization form may be that of an account from before it was refused."""
+
+    def read(text: str) -> str:
+        if refusal := refuse_unreadable_id(name, text):
+            raise Refused(refusal)
+        return text
+
+    return read
+
+
+def _currency_code(text: str) -> str:
+    if not re.fullmatch(CODE_PATTERN, text):
+        raise malformed("currency_code must be a code of ISO 4217 or one of your own.", field="currency_code")
     return text
 
 
@@ -34,7 +54,7 @@ def _page_limit(text: str) -> int:
 
 
 def _after_number(text: str) -> int:
-    if not _is_number(text, 18):
+    if not _is_number(text, CURSOR_DIGITS):
         raise Refused(invalid_cursor("after", "be a cursor from `next`"))
     return int(text)
 
@@ -66,10 +86,6 @@ def _instant(name: str) -> Callable[[str], datetime]:
     return read
 
 
-Moment = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
-"""A time of a body, as text: `in_utc` reads it. A decoder that makes a time of it would round what should be cut."""
-
-
 def in_utc(text: str | None, name: str) -> datetime | None:
     """A time of a body; one without an offset is refused, for nobody could say years later what it meant."""
     return None if text is None else _time(text, name)
@@ -89,22 +105,35 @@ def not_in_future(moment: datetime | None, name: str, now: datetime) -> datetime
     return moment
 
 
-_MOMENT = {"type": "string", "format": "date-time"}
-
 LIMIT: Parameter[int] = Parameter(
     "limit",
     _page_limit,
     DEFAULT_PAGE,
     {"type": "integer", "minimum": 1, "maximum": LONGEST_PAGE, "default": DEFAULT_PAGE},
+    refuses=(RefusalCode.INVALID_CURSOR,),
 )
-AFTER: Parameter[str | None] = Parameter("after", _text, None, {"type": "string"}, "The cursor from `next`.")
+AFTER: Parameter[str | None] = Parameter(
+    "after", _text, None, {"type": "string", "pattern": NO_NUL}, "The cursor from `next`."
+)
 AFTER_NUMBER: Parameter[int] = Parameter(
-    "after", _after_number, 0, {"type": "string", "pattern": "^[0-9]{1,18}$"}, "The cursor from `next`."
+    "after",
+    _after_number,
+    0,
+    {"type": "string", "pattern": f"^[0-9]{{1,{CURSOR_DIGITS}}}$"},
+    "The cursor from `next`.",
+    refuses=(RefusalCode.INVALID_CURSOR,),
 )
-ENTITY: Parameter[str | None] = Parameter("entity_id", _text, None, {"type": "string"})
-OF_ENTITY: Parameter[str] = Parameter("entity_id", _text, DEFAULT_ENTITY, {"type": "string", "default": DEFAULT_ENTITY})
-CURRENCY: Parameter[str | None] = Parameter("currency_code", _text, None, {"type": "string"})
-EXTERNAL_ID: Parameter[str | None] = Parameter("external_id", _text, None, {"type": "string"}, required=True)
+_OF_IDS = (RefusalCode.INVALID_ID,)
+ENTITY: Parameter[str | None] = Parameter("entity_id", _id("entity_id"), None, ID_SCHEMA, refuses=_OF_IDS)
+OF_ENTITY: Parameter[str] = Parameter(
+    "entity_id", _id("entity_id"), DEFAULT_ENTITY, {**ID_SCHEMA, "default": DEFAULT_ENTITY}, refuses=_OF_IDS
+)
+CURRENCY: Parameter[str | None] = Parameter(
+    "currency_code", _currency_code, None, {"type": "string", "pattern": CODE_PATTERN}
+)
+EXTERNAL_ID: Parameter[str | None] = Parameter(
+    "external_id", _id("external_id"), None, ID_SCHEMA, required=True, refuses=_OF_IDS
+)
 DRY_RUN: Parameter[bool] = Parameter(
     "dry_run",
     _true_or_false("dry_run"),
@@ -113,20 +142,20 @@ DRY_RUN: Parameter[bool] = Parameter(
     "`true`: the real checks and arithmetic, but nothing is written.",
 )
 AT: Parameter[datetime | None] = Parameter(
-    "at", _instant("at"), None, _MOMENT, "An instant (RFC 3339), in milliseconds."
+    "at", _instant("at"), None, MOMENT_SCHEMA, "An instant (RFC 3339), in milliseconds."
 )
 AS_OF: Parameter[datetime | None] = Parameter(
     "as_of",
     _instant("as_of"),
     None,
-    _MOMENT,
+    MOMENT_SCHEMA,
     "An instant (RFC 3339), in milliseconds. Accounts without entries by then stand at zero.",
 )
 BY: Parameter[TimeBasis | None] = Parameter(
     "by",
     _time_basis,
     None,
-    {"type": "string", "enum": [one.value for one in TimeBasis]},
+    {"$ref": f"#/components/schemas/{TimeBasis.__name__}"},
     "Which times count at the instant: when entries take effect, as without it, or when they were posted. Only with an "
     "instant.",
 )
@@ -151,9 +180,13 @@ def as_of(call: Call[Any], instant: Parameter[datetime | None]) -> AsOf | None:
 # Headers
 
 
+ETAG_PATTERN = '^"([0-9]{1,18})"$'
+_ETAG_SCHEMA = {"type": "string", "pattern": ETAG_PATTERN}
+
+
 def _version_of_etag(name: str) -> Callable[[str], int]:
     def read(text: str) -> int:
-        match = re.fullmatch(r'"(\d{1,18})"', text.strip(), re.ASCII)
+        match = re.fullmatch(ETAG_PATTERN, text.strip())
         if match is None:
             raise malformed(f'{name} must be one strong ETag as it was answered, e.g. "7".', field=name)
         return int(match[1])
@@ -174,10 +207,18 @@ PREFER: Header[float | None] = Header(
     "Prefer", _wait_s, None, "`wait=N`: answer when the ledger has answered, or after N seconds (RFC 7240)."
 )
 IF_MATCH: Header[int | None] = Header(
-    "If-Match", _version_of_etag("If-Match"), None, "The ETag of a balance: the same as expected_version."
+    "If-Match",
+    _version_of_etag("If-Match"),
+    None,
+    "The ETag of a balance: the same as expected_version, so not another.",
+    _ETAG_SCHEMA,
 )
 IF_MATCH_ACCOUNT: Header[int | None] = Header(
-    "If-Match", _version_of_etag("If-Match"), None, "The ETag of the account: 412 if it has been changed since."
+    "If-Match",
+    _version_of_etag("If-Match"),
+    None,
+    "The ETag of the account: 412 if it has been changed since.",
+    _ETAG_SCHEMA,
 )
 IF_NONE_MATCH: Header[str | None] = Header(
     "If-None-Match", _text, None, "The ETag of a balance: 304 while it is current."

@@ -1,15 +1,56 @@
 """The bodies of payments, asked and answered, and the request that a body stands for."""
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from enum import StrEnum
+from typing import Annotated, Any, ClassVar, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from app.api.accounts import LARGEST_METADATA, CurrencyCode
+from app.api.fields import (
+    LARGEST_METADATA,
+    Amount,
+    Balance,
+    Count,
+    CurrencyCode,
+    Description,
+    Direction,
+    ExpiryS,
+    Id,
+    Metadata,
+    Moment,
+    Total,
+    Version,
+)
 from app.api.json_body import checked_metadata
-from app.api.parameters import Moment, in_utc, not_in_future
+from app.api.parameters import in_utc, not_in_future
+from app.api.struct_rules import Rules, exactly_one
 from app.domain.payment import PaymentRequest
-from app.domain.splits import MOST_DESTINATIONS, Destination
+from app.domain.read_models import Durability
+from app.domain.refusals import RefusalCode
+from app.domain.splits import MOST_DESTINATIONS, SHARE_PATTERN, Destination
+
+Share = Annotated[str, Meta(extra_json_schema={"pattern": SHARE_PATTERN})]
+
+
+class AcknowledgedStatus(StrEnum):
+    """Where a payment stands when it is answered; `dry_run`: there is none, only what it would do."""
+
+    PENDING = "pending"
+    POSTED = "posted"
+    AUTHORIZED = "authorized"
+    DRY_RUN = "dry_run"
+
+
+class PaymentStatus(StrEnum):
+    """Where a payment stands."""
+
+    PENDING = "pending"
+    POSTED = "posted"
+    REJECTED = "rejected"
+    AUTHORIZED = "authorized"
+    CAPTURED = "captured"
+    VOIDED = "voided"
+    EXPIRED = "expired"
 
 
 class SplitPart(Struct, forbid_unknown_fields=True):
@@ -18,10 +59,15 @@ class SplitPart(Struct, forbid_unknown_fields=True):
     `share` is a decimal string up to "1" with at most six places; shares are rounded by largest remainder.
     """
 
-    account_id: str
-    amount_minor: int | None = None
-    share: str | None = None
+    rules: ClassVar[Rules] = exactly_one({"amount_minor": "integer", "share": "string", "remainder": True})
+
+    account_id: Id
+    amount_minor: Amount | None = None
+    share: Share | None = None
     remainder: bool = False
+
+
+Destinations = Annotated[list[SplitPart], Meta(max_length=MOST_DESTINATIONS, extra_json_schema={"minItems": 1})]
 
 
 class NewPayment(Struct, forbid_unknown_fields=True):
@@ -31,35 +77,37 @@ class NewPayment(Struct, forbid_unknown_fields=True):
     `expires_in_s` seconds.
     """
 
-    external_id: str
-    source_account_id: str
-    amount_minor: int
+    rules: ClassVar[Rules] = exactly_one({"destination_account_id": "string", "destinations": "array"})
+
+    external_id: Id
+    source_account_id: Id
+    amount_minor: Amount
     currency_code: CurrencyCode
-    destination_account_id: str | None = None
-    destinations: Annotated[list[SplitPart], Meta(max_length=MOST_DESTINATIONS)] | None = None
-    description: Annotated[str, Meta(max_length=1_000)] | None = None
+    destination_account_id: Id | None = None
+    destinations: Destinations | None = None
+    description: Description | None = None
     effective_at: Moment | None = None
-    expected_version: Annotated[int, Meta(ge=0)] | None = None
-    metadata: dict[str, Any] | None = None
+    expected_version: Version | None = None
+    metadata: Metadata | None = None
     capture: Literal["automatic", "manual"] = "automatic"
-    expires_in_s: int | None = None
+    expires_in_s: ExpiryS | None = None
 
 
 class DestinationBody(Struct):
     """What one destination of a split gets; minor units."""
 
     account_id: str
-    amount_minor: int
+    amount_minor: Amount
 
 
 class FundsAfter(Struct):
     """What a dry run would leave on the guarded account, in minor units."""
 
     account_id: str
-    balance_minor: int
-    held_minor: int
-    floor_minor: int | None
-    available_minor: int
+    balance_minor: Balance
+    held_minor: Balance
+    floor_minor: Balance | None
+    available_minor: Total
 
 
 class AcknowledgedPayment(Struct):
@@ -71,19 +119,19 @@ class AcknowledgedPayment(Struct):
 
     payment_id: str | None
     external_id: str
-    status: str
-    durability: str
-    version: int | None
+    status: AcknowledgedStatus
+    durability: Durability
+    version: Count | None
     source_account_id: str
     destination_account_id: str | None
-    amount_minor: int
+    amount_minor: Amount
     currency_code: str
     description: str | None
-    effective_at: str | None
-    metadata: dict[str, Any] | None
-    accepted_at: str | None
+    effective_at: Moment | None
+    metadata: Metadata | None
+    accepted_at: Moment | None
     destinations: list[DestinationBody] | UnsetType = UNSET
-    expires_at: str | UnsetType = UNSET
+    expires_at: Moment | UnsetType = UNSET
     funds: FundsAfter | UnsetType = UNSET
 
 
@@ -91,16 +139,16 @@ class PaymentEntry(Struct):
     """One side of a posted payment; minor units."""
 
     account_id: str
-    entry_number: int
-    direction: str
-    amount_minor: int
-    balance_minor: int
+    entry_number: Count
+    direction: Direction
+    amount_minor: Amount
+    balance_minor: Balance
 
 
-class Reason(Struct):
+class Rejection(Struct):
     """Why a payment was rejected."""
 
-    code: str
+    code: RefusalCode
     detail: str
     figures: dict[str, Any]
 
@@ -115,28 +163,28 @@ class PaymentBody(Struct, omit_defaults=True):
 
     payment_id: str | None
     external_id: str
-    status: str
-    durability: str | None = None
+    status: PaymentStatus
+    durability: Durability | None = None
     source_account_id: str | None = None
     destination_account_id: str | None = None
-    amount_minor: int | None = None
-    captured_minor: int | None = None
-    refunded_minor: int | None = None
-    refundable_minor: int | None = None
+    amount_minor: Amount | None = None
+    captured_minor: Amount | None = None
+    refunded_minor: Balance | None = None
+    refundable_minor: Balance | None = None
     currency_code: str | None = None
     destinations: list[DestinationBody] | None = None
     description: str | None = None
-    effective_at: str | None = None
-    metadata: dict[str, Any] | None = None
-    accepted_at: str | None = None
-    expires_at: str | None = None
-    concluded_at: str | None = None
-    posted_at: str | None = None
-    rejected_at: str | None = None
+    effective_at: Moment | None = None
+    metadata: Metadata | None = None
+    accepted_at: Moment | None = None
+    expires_at: Moment | None = None
+    concluded_at: Moment | None = None
+    posted_at: Moment | None = None
+    rejected_at: Moment | None = None
     entries: list[PaymentEntry] | None = None
     ledger_transaction: str | None = None
     duplicate_of: str | None = None
-    reason: Reason | None = None
+    reason: Rejection | None = None
 
 
 def requested(

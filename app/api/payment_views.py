@@ -5,19 +5,28 @@ from datetime import datetime
 
 from msgspec import UNSET, UnsetType
 
-from app.api.payment_schema import AcknowledgedPayment, DestinationBody, FundsAfter, PaymentBody, PaymentEntry, Reason
-from app.domain.authorizations import Authorization, AuthorizationState
+from app.api.fields import direction_of
+from app.api.payment_schema import (
+    AcknowledgedPayment,
+    AcknowledgedStatus,
+    DestinationBody,
+    FundsAfter,
+    PaymentBody,
+    PaymentEntry,
+    PaymentStatus,
+    Rejection,
+)
+from app.domain.authorizations import Authorization
 from app.domain.ledger_rows import QueuedIntent
 from app.domain.payment import Kind, Leg, OutboxPosition, parse_payment_id
 from app.domain.posting_plan import authorization_of
-from app.domain.read_models import PostedPayment, RejectedPayment
+from app.domain.read_models import Durability, PostedPayment, RejectedPayment
 from app.domain.refusals import Refusal
 from app.domain.timestamps import from_milliseconds, rfc3339, to_milliseconds
 from app.services.payments.outcomes import Accepted, RefusedPayment
-from app.services.proofs.readiness import DURABLE_IN_LEDGER
 
 
-def acknowledged(accepted: Accepted, durability: str, now: datetime, *, may_read: bool) -> AcknowledgedPayment:
+def acknowledged(accepted: Accepted, durability: Durability, now: datetime, *, may_read: bool) -> AcknowledgedPayment:
     """An accepted payment; `durability` is what an acknowledgement by the cache survives.
 
     `may_read`: whether the caller may read balances.
@@ -30,7 +39,7 @@ def acknowledged(accepted: Accepted, durability: str, now: datetime, *, may_read
         payment_id=accepted.payment_id,
         external_id=intent.external_id,
         status=_acknowledged_state(accepted),
-        durability=DURABLE_IN_LEDGER if accepted.posted else durability,
+        durability=Durability.LEDGER if accepted.posted else durability,
         version=accepted.version,
         source_account_id=intent.source_account_id,
         destination_account_id=intent.destination_account_id,
@@ -58,10 +67,10 @@ def _accepted_at(outbox_position: OutboxPosition, now: datetime) -> datetime:
     return from_milliseconds(outbox_position.accepted_at_ms(to_milliseconds(now)))
 
 
-def _acknowledged_state(accepted: Accepted) -> str:
+def _acknowledged_state(accepted: Accepted) -> AcknowledgedStatus:
     if accepted.intent.kind == Kind.AUTHORIZATION:
-        return AuthorizationState.AUTHORIZED.value
-    return "posted" if accepted.posted else "pending"
+        return AcknowledgedStatus.AUTHORIZED
+    return AcknowledgedStatus.POSTED if accepted.posted else AcknowledgedStatus.PENDING
 
 
 def split_of(legs: Sequence[Leg]) -> list[DestinationBody] | None:
@@ -77,8 +86,8 @@ def _rehearsed(accepted: Accepted, *, may_read: bool) -> AcknowledgedPayment:
     return AcknowledgedPayment(
         payment_id=None,
         external_id=intent.external_id,
-        status="dry_run",
-        durability="none",
+        status=AcknowledgedStatus.DRY_RUN,
+        durability=Durability.NONE,
         version=funds.version if may_read else None,
         source_account_id=intent.source_account_id,
         destination_account_id=intent.destination_account_id,
@@ -108,7 +117,7 @@ def acknowledged_status(accepted: Accepted) -> int:
 def payment_body(
     found: QueuedIntent | PostedPayment | RejectedPayment | Authorization | RefusedPayment,
     asked_id: str | None,
-    durability: Callable[[], str],
+    durability: Callable[[], Durability],
     now: datetime,
 ) -> PaymentBody:
     """A payment as it stands now; `asked_id` is the id that a client asked for, which may be that of a duplicate."""
@@ -120,16 +129,16 @@ def payment_body(
         return _posted_body(found, asked_id)
     if isinstance(found, RejectedPayment):
         return _rejected_body(found, now)
-    return PaymentBody(None, found.external_id, "rejected", reason=_reason(found.refusal))
+    return PaymentBody(None, found.external_id, PaymentStatus.REJECTED, reason=_reason(found.refusal))
 
 
-def _pending_body(queued: QueuedIntent, durability: str, now: datetime) -> PaymentBody:
+def _pending_body(queued: QueuedIntent, durability: Durability, now: datetime) -> PaymentBody:
     intent = queued.intent
     accepted_at = _accepted_at(queued.outbox_position, now)
     return PaymentBody(
         payment_id=queued.outbox_position.payment_id,
         external_id=intent.external_id,
-        status="pending",
+        status=PaymentStatus.PENDING,
         durability=durability,
         source_account_id=intent.source_account_id,
         destination_account_id=intent.destination_account_id,
@@ -143,7 +152,7 @@ def _pending_body(queued: QueuedIntent, durability: str, now: datetime) -> Payme
     )
 
 
-def authorization_body(authorization: Authorization, durability: str) -> PaymentBody:
+def authorization_body(authorization: Authorization, durability: Durability) -> PaymentBody:
     """An authorization as it stands now."""
     captured = authorization.captured_minor
     legs = authorization.legs if captured is None else authorization.captured_legs(captured)
@@ -151,7 +160,7 @@ def authorization_body(authorization: Authorization, durability: str) -> Payment
     return PaymentBody(
         payment_id=authorization.payment_id,
         external_id=authorization.external_id,
-        status=authorization.state.value,
+        status=PaymentStatus(authorization.state.value),
         durability=durability,
         source_account_id=legs[0].account_id,
         destination_account_id=legs[1].account_id if split is None else None,
@@ -172,7 +181,7 @@ def _posted_body(posted: PostedPayment, asked_id: str | None) -> PaymentBody:
     if posted.authorization is None:
         body = _payment_of(posted)
     else:
-        body = authorization_body(posted.authorization, DURABLE_IN_LEDGER)
+        body = authorization_body(posted.authorization, Durability.LEDGER)
     source = posted.legs[0]
     body.payment_id = asked_id or posted.payment_id
     body.refunded_minor = posted.refunded_minor
@@ -182,7 +191,7 @@ def _posted_body(posted: PostedPayment, asked_id: str | None) -> PaymentBody:
         PaymentEntry(
             leg.account_id,
             leg.entry_number,
-            "debit" if leg.amount_minor > 0 else "credit",
+            direction_of(leg.amount_minor),
             abs(leg.amount_minor),
             leg.balance_minor,
         )
@@ -200,8 +209,8 @@ def _payment_of(posted: PostedPayment) -> PaymentBody:
     return PaymentBody(
         payment_id=posted.payment_id,
         external_id=posted.external_id,
-        status="posted",
-        durability=DURABLE_IN_LEDGER,
+        status=PaymentStatus.POSTED,
+        durability=Durability.LEDGER,
         source_account_id=legs[0].account_id,
         destination_account_id=legs[1].account_id if split is None else None,
         amount_minor=legs[0].amount_minor,
@@ -220,7 +229,7 @@ def _rejected_body(rejected: RejectedPayment, now: datetime) -> PaymentBody:
     return PaymentBody(
         payment_id=rejected.payment_id,
         external_id=rejected.external_id,
-        status="rejected",
+        status=PaymentStatus.REJECTED,
         source_account_id=legs[0]["account_id"],
         destination_account_id=legs[1]["account_id"] if len(legs) == 2 else None,
         amount_minor=legs[0]["amount_minor"],
@@ -233,5 +242,5 @@ def _rejected_body(rejected: RejectedPayment, now: datetime) -> PaymentBody:
     )
 
 
-def _reason(refusal: Refusal) -> Reason:
-    return Reason(refusal.code.value, refusal.detail, dict(refusal.figures))
+def _reason(refusal: Refusal) -> Rejection:
+    return Rejection(refusal.code, refusal.detail, dict(refusal.figures))

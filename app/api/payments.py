@@ -1,5 +1,6 @@
 """Payments: submit one, read one by its id, find one by its external id."""
 
+from app.api.answer_headers import IDEMPOTENT_REPLAYED, LOCATION, PREFERENCE_APPLIED
 from app.api.parameters import (
     DRY_RUN,
     EXTERNAL_ID,
@@ -12,9 +13,11 @@ from app.api.parameters import (
 from app.api.payment_schema import AcknowledgedPayment, NewPayment, PaymentBody, requested
 from app.api.payment_views import acknowledged, acknowledged_status, payment_body
 from app.api.responses import REPLAYED, Answer, json_answer, problem
+from app.api.route_refusals import MOVEMENT
 from app.api.routes import Body, Call, Routes
 from app.domain.payment_refusals import payment_not_found
 from app.domain.refusals import Refusal
+from app.domain.refusals import RefusalCode as Code
 from app.services.access.api_keys import Scope
 from app.services.payments.outcomes import Accepted
 
@@ -30,6 +33,19 @@ routes = Routes()
     answers={201: AcknowledgedPayment, 200: AcknowledgedPayment},
     parameters=(DRY_RUN,),
     headers=(PREFER, IF_MATCH),
+    sends=(LOCATION, PREFERENCE_APPLIED, IDEMPOTENT_REPLAYED),
+    refuses=MOVEMENT
+    | {
+        Code.EFFECTIVE_AT_IN_FUTURE,
+        Code.ACCOUNTS_EQUAL,
+        Code.CURRENCY_MISMATCH,
+        Code.SPLITS_DO_NOT_ADD_UP,
+        Code.EXPIRY_NOT_ALLOWED,
+        Code.TWO_GUARDED_ACCOUNTS,
+        Code.EXTERNAL_ID_REFUSED,
+        Code.OPTIMISTIC_LOCK_CONFLICT,
+        Code.LINKED_PAYMENT_FAILED,
+    },
 )
 def submit_payment(call: Call[NewPayment]) -> Answer:
     """Reserve the funds, and wait for the ledger if asked to; a dry run only says what would happen."""
@@ -64,6 +80,7 @@ def _acknowledgement(call: Call[NewPayment], accepted: Accepted) -> Answer:
     "Read a payment, from the moment of its acknowledgement on",
     scope=Scope.READ,
     answers={200: PaymentBody},
+    refuses=frozenset({Code.PAYMENT_NOT_FOUND}),
 )
 def get_payment(call: Call[None]) -> Answer:
     """One payment."""

@@ -2,11 +2,14 @@
 
 from msgspec import Struct
 
+from app.api.fields import Balance, Count, Moment, Total
 from app.api.parameters import AS_OF, BY, CURRENCY, ENTITY, LIMIT, as_of, refuse_decomposed_parameters
 from app.api.request_refusals import invalid_cursor
 from app.api.responses import Answer, Refused, json_answer
 from app.api.routes import Call, Parameter, Routes
+from app.domain.accounts import AccountType
 from app.domain.read_models import ReportCursor, TrialBalanceLine, TrialBalanceTotal, parse_cursor
+from app.domain.refusals import RefusalCode
 from app.domain.timestamps import rfc3339
 from app.services.access.api_keys import Scope
 
@@ -19,7 +22,12 @@ def _report_cursor(text: str) -> ReportCursor:
 
 
 AFTER_LINE: Parameter[ReportCursor | None] = Parameter(
-    "after", _report_cursor, None, {"type": "string"}, "The cursor from `next`."
+    "after",
+    _report_cursor,
+    None,
+    {"type": "string", "pattern": "^[A-Za-z0-9_-]+$"},
+    "The cursor from `next`.",
+    refuses=(RefusalCode.INVALID_CURSOR,),
 )
 
 routes = Routes()
@@ -29,10 +37,10 @@ class TrialBalanceTotalBody(Struct):
     """One currency's totals in minor units; a balanced ledger has a difference of zero."""
 
     currency_code: str
-    debit_minor: int
-    credit_minor: int
-    difference_minor: int
-    account_count: int
+    debit_minor: Total
+    credit_minor: Total
+    difference_minor: Total
+    account_count: Count
     balanced: bool
 
 
@@ -41,10 +49,10 @@ class TrialBalanceLineBody(Struct):
 
     account_id: str
     entity_id: str
-    type: str
+    type: AccountType
     currency_code: str
-    debit_minor: int
-    credit_minor: int
+    debit_minor: Balance
+    credit_minor: Balance
 
 
 class TrialBalanceBody(Struct):
@@ -63,9 +71,9 @@ class ConflictBody(Struct):
     """How often posting had to retry for an account, and how often it ran out of retries."""
 
     account_id: str
-    retries: int
-    exhausted: int
-    last_at: str
+    retries: Count
+    exhausted: Count
+    last_at: Moment
 
 
 @routes.add(
@@ -106,7 +114,7 @@ def _total_body(total: TrialBalanceTotal) -> TrialBalanceTotalBody:
 
 def _line_body(line: TrialBalanceLine) -> TrialBalanceLineBody:
     return TrialBalanceLineBody(
-        line.account_id, line.entity_id, line.type, line.currency_code, line.debit_minor, line.credit_minor
+        line.account_id, line.entity_id, AccountType(line.type), line.currency_code, line.debit_minor, line.credit_minor
     )
 
 

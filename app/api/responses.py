@@ -3,9 +3,10 @@
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
+from msgspec import Meta
 
 from app.domain.errors import (
     CacheFull,
@@ -24,6 +25,10 @@ _encode = msgspec.json.Encoder().encode
 JSON = ("content-type", "application/json")
 PROBLEM = ("content-type", "application/problem+json")
 REPLAYED = ("idempotent-replayed", "true")
+
+
+ProblemMembers = Annotated[dict[str, Any], Meta(extra_json_schema={"$ref": "#/components/schemas/Problem"})]
+"""A problem inside of an answer."""
 
 
 @dataclass(slots=True)
@@ -53,6 +58,7 @@ def page_answer(data: list[Any], limit: int, cursor: str | None) -> Answer:
 log = logging.getLogger(__name__)
 
 RETRY_AFTER_S = 1
+WITH_RETRY_AFTER = frozenset({408, 429, 503})
 
 _HTTP: dict[RefusalCode, tuple[int, bool, str]] = {
     # code: status, whether the same request may succeed later, title
@@ -148,7 +154,7 @@ def problem(refusal: Refusal) -> Answer:
     """A refusal as an answer."""
     status = status_of(refusal.code)
     headers = [PROBLEM]
-    if status in (408, 429, 503):
+    if status in WITH_RETRY_AFTER:
         headers.append(("retry-after", str(RETRY_AFTER_S)))
     if status == 401:
         headers.append(("www-authenticate", 'Bearer realm="holdfast"'))
@@ -205,6 +211,9 @@ _FAULTS: dict[type[Exception], tuple[RefusalCode, str]] = {
     Misconfigured: (RefusalCode.INTERNAL_ERROR, "This installation is misconfigured; its log says how."),
 }
 
+
+FAULT_CODES = frozenset(code for code, _ in _FAULTS.values())
+"""What a request can be answered that touches a server."""
 
 _UNKNOWN_FAULT = (RefusalCode.INTERNAL_ERROR, "A fault on our side; the log has it. Retry is safe.")
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
+from app.domain.refusals import RefusalCode
 from app.services.access.api_keys import Scope
 
 if TYPE_CHECKING:
@@ -28,7 +29,10 @@ LARGEST_BODY = 1024 * 1024
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Parameter(Generic[T]):
-    """A query parameter. `read` turns its text into a value or raises Refused; without it the value is `default`."""
+    """A query parameter. `read` turns its text into a value or raises Refused; without it the value is `default`.
+
+    `refuses` are the codes of what `read` and the view refuse for it.
+    """
 
     name: str
     read: Callable[[str], T]
@@ -36,6 +40,7 @@ class Parameter(Generic[T]):
     schema: Mapping[str, Any]
     description: str = ""
     required: bool = False
+    refuses: tuple[RefusalCode, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -47,6 +52,22 @@ class Header(Generic[T]):
     default: T
     description: str
     schema: Mapping[str, Any] = field(default_factory=lambda: {"type": "string"})
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerHeader:
+    """A header of answers, for the document."""
+
+    name: str
+    description: str
+    schema: Mapping[str, Any] = field(default_factory=lambda: {"type": "string"})
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A body that is not JSON."""
+
+    media_type: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +92,8 @@ class Lines:
     answered: type
 
 
-Kinds = type | tuple[type, ...] | None
-"""What a route answers with: one kind of body, one of several, or none."""
+Kinds = type | tuple[type, ...] | Text | None
+"""What a route answers with: one kind of body, one of several, text, or none."""
 
 
 class Source(Protocol):
@@ -144,6 +165,10 @@ class Route:
     body: Body[Any] | None = None
     lines: Lines | None = None
     paged: bool = False
+    sends: tuple[AnswerHeader, ...] = ()
+    """What its answers tell in headers."""
+    refuses: frozenset[RefusalCode] = frozenset()
+    """The codes that its view answers; `app/api/route_refusals.py` adds those of the gate."""
 
     @property
     def variables(self) -> list[str]:

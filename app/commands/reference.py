@@ -12,18 +12,19 @@ from pathlib import Path
 from textwrap import fill
 from typing import Any
 
-from app.api.accounts import LARGEST_METADATA
 from app.api.application import all_routes
-from app.api.json_body import DEEPEST_METADATA
+from app.api.fields import LARGEST_METADATA
+from app.api.json_body import DEEPEST_METADATA, NO_NUL
 from app.api.openapi import document
 from app.api.parameters import DEFAULT_PAGE, LONGEST_PAGE, LONGEST_WAIT_S
 from app.api.responses import RETRY_AFTER_S, catalogue
 from app.api.routes import LARGEST_BODY
 from app.command_line import PROJECT
-from app.domain.accounts import MAX_ID_LENGTH, RESERVED_ENDINGS
+from app.domain.accounts import ID_PATTERN, MAX_ID_LENGTH, RESERVED_ENDINGS
 from app.domain.money import MAX_MINOR
+from app.domain.read_models import Durability
 from app.services.access.api_keys import RECHECK_S, Scope
-from app.services.proofs.readiness import DURABILITY, DURABLE_IN_LEDGER
+from app.services.proofs.readiness import DURABILITY
 
 DOCS = PROJECT / "docs"
 WIDTH = 118
@@ -86,7 +87,11 @@ at most {LARGEST_METADATA:,}, and {DEEPEST_METADATA} levels. A NUL character is 
 Values in `metadata` come back as they were sent. A number with a fraction or an exponent that a double does not hold
 exactly, or from 2^53 on, is refused: send it as a string. `1E5` comes back as `100000.0`.
 
-**Money.** Amounts are whole numbers of minor units; the names of their fields end in `_minor`. The largest is
+**Clients.** openapi-python-client makes one for Python and openapi-typescript, with openapi-fetch, one for TypeScript;
+`tests/system/clients` has a program with each. The answers of an operation name the codes of its refusals in `x-codes`.
+
+**Money.** Amounts are whole numbers of minor units, written without a fraction (`1.0` is refused); the names of their
+fields end in `_minor`. The largest is
 {MAX_MINOR:,} (2^53 − 1): up to it every client counts exactly. Nothing is rounded; more is refused.
 
 **Identifiers.** Ids have 1 to {MAX_ID_LENGTH} printable characters and no white space at their ends, in
@@ -114,7 +119,7 @@ the ledger knows an `external_id`: a repeat is acknowledged as pending, and the 
 
 **Status.** A payment is `pending` when it is accepted: the funds are held and the intent is recorded in the cache. It
 is `posted` when it is in the ledger, or `rejected` when the ledger refused it, with the reason. `durability` says what
-the present status survives: `{DURABLE_IN_LEDGER}` for a posted payment, and for a pending one, by the setting of the
+the present status survives: `{Durability.LEDGER}` for a posted payment, and for a pending one, by the setting of the
 cache, {_listed(DURABILITY.values())}.
 
 **Waiting.** With `Prefer: wait=N` (RFC 7240) a payment is answered when the ledger has answered, or as pending after N
@@ -198,17 +203,31 @@ class Endpoints:
             yield from self._kinds(schema)
 
     def _answers(self, responses: Schema) -> Iterator[str]:
+        whole = {status: self._resolved(response) for status, response in responses.items()}
+        answers = {status: response for status, response in whole.items() if "x-codes" not in response}
         by_kind: dict[str, list[str]] = {}
-        for status, response in responses.items():
-            schema = _content(response)
-            what = self._type(schema) if schema else response["description"].lower()
-            by_kind.setdefault(what, []).append(status)
+        for status, response in answers.items():
+            by_kind.setdefault(self._what(response), []).append(status)
         for what, statuses in by_kind.items():
-            if statuses != ["default"]:
-                yield from (f"{', '.join(statuses)}: {what}.", "")
-        for status, response in responses.items():
-            if status != "default":
-                yield from self._kinds(_content(response))
+            yield from (f"{', '.join(statuses)}: {what}.", "")
+        refusals = [(status, one["x-codes"]) for status, one in whole.items() if "x-codes" in one]
+        yield from _filled("Refused: " + "; ".join(f"{status} {_listed(codes)}" for status, codes in refusals) + ".")
+        for response in answers.values():
+            yield from self._kinds(_content(response))
+
+    def _resolved(self, response: Schema) -> Schema:
+        """A response, or the one of the components that it refers to."""
+        if "$ref" not in response:
+            return response
+        found: Schema = self._openapi["components"]["responses"][_reference(response)]
+        return found
+
+    def _what(self, response: Schema) -> str:
+        schema = _content(response)
+        if not schema:
+            return str(response["description"]).lower()
+        [media_type, *_] = response["content"]
+        return self._type(schema) if media_type == "application/json" else f"`{media_type}`"
 
     def problem(self) -> Iterator[str]:
         """The body of every refusal."""
@@ -252,7 +271,7 @@ class Endpoints:
             return f"list of {self._type(schema['items'])}"
         if "data" in schema.get("properties", {}):
             return f"page of {self._type(schema['properties']['data']['items'])}"
-        return f"{kind} ({schema['format']})" if "format" in schema else str(kind)
+        return f"{kind} ({schema['format']})" if schema.get("format") in _FORMATS else str(kind)
 
 
 def _content(response: Schema) -> Schema:
@@ -275,6 +294,10 @@ def _reference(schema: Schema) -> str:
     return name
 
 
+_FORMATS = ("date-time", "uri-reference")
+
+_OF_CONVENTIONS = (MAX_MINOR, -MAX_MINOR, MAX_ID_LENGTH, ID_PATTERN, NO_NUL)
+
 _LIMITS = {
     "minimum": "at least {}",
     "maximum": "at most {}",
@@ -287,9 +310,14 @@ _LIMITS = {
 
 
 def _limits(schema: Schema) -> list[str]:
-    """The bounds that a schema sets, in words."""
+    """The bounds that a schema sets, in words; without those that the conventions tell of every amount and id."""
     parts = [schema, *schema.get("anyOf", ())]
-    found = [text.format(part[name]) for part in parts for name, text in _LIMITS.items() if name in part]
+    found = [
+        text.format(part[name])
+        for part in parts
+        for name, text in _LIMITS.items()
+        if name in part and part[name] not in _OF_CONVENTIONS
+    ]
     return found + [part["description"] for part in parts if "description" in part and "type" in part]
 
 

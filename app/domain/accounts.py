@@ -10,6 +10,10 @@ DEFAULT_ENTITY = "default"
 MAX_ID_LENGTH = 128
 """Longest identifier, in characters: ids are keys in the cache and in every index of the ledger."""
 
+ID_PATTERN = r"^[^\x00-\x20\x7f-\xa0]([^\x00-\x1f\x7f-\xa0]*[^\x00-\x20\x7f-\xa0])?$"
+"""What every id matches: no control character, no white space at its ends. `refuse_id` refuses more, which no portable
+pattern can tell: all that is not printable, and what is not in Normalization Form C."""
+
 RESERVED_ENDINGS = ("/balance", "/changes", "/entries")
 """What can follow an account's id in a path: an id with such an ending would be read as a shorter id."""
 

@@ -85,6 +85,8 @@ class Kind(StrEnum):
 
 
 HOLD_ONLY = frozenset({Kind.AUTHORIZATION, Kind.VOID, Kind.EXPIRY, Kind.JOURNAL_HOLD})
+POSTED_KINDS = tuple(kind.value for kind in Kind if kind not in HOLD_ONLY)
+"""What becomes entries in the ledger."""
 CONCLUSIONS = frozenset({Kind.CAPTURE, Kind.VOID, Kind.EXPIRY})
 
 

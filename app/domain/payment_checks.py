@@ -197,9 +197,14 @@ def _legs(request: PaymentRequest) -> list[Leg] | Refusal:
 
 def refuse_id(name: str, value: str) -> Refusal | None:
     """Refuse an identifier that is empty, too long, not composed, or holds control characters or outer white space."""
+    return refuse_unreadable_id(name, value) or refuse_decomposed(name, value)
+
+
+def refuse_unreadable_id(name: str, value: str) -> Refusal | None:
+    """Refuse an identifier that none has ever been, in whichever normalization form."""
     if not value or len(value) > MAX_ID_LENGTH or not value.isprintable() or value != value.strip():
         return invalid_id(name, f"have 1 to {MAX_ID_LENGTH} printable characters and no white space at its ends")
-    return refuse_decomposed(name, value)
+    return None
 
 
 def refuse_account_id(account_id: str) -> Refusal | None:

@@ -123,6 +123,20 @@ class TrialBalanceTotal:
     account_count: int
 
 
+class Durability(StrEnum):
+    """What the present status of a payment survives: the ledger keeps it, or only the cache, by its setting.
+
+    A dry run leaves nothing that could be lost.
+    """
+
+    LEDGER = "ledger"
+    CACHE_FSYNC_ALWAYS = "cache_fsync_always"
+    CACHE_FSYNC_EVERYSEC = "cache_fsync_everysec"
+    CACHE_MEMORY_ONLY = "cache_memory_only"
+    CACHE_UNKNOWN = "cache_unknown"
+    NONE = "none"
+
+
 class TimeBasis(StrEnum):
     """Which of an entry's two times counts: when it takes effect, or when it was posted."""
 

@@ -16,7 +16,8 @@ MOST_DESTINATIONS = 100
 _PLACES = 6
 _SCALE = 10**_PLACES
 """Shares have at most six decimal places."""
-_SHARE = re.compile(r"(?:0|1)(?:\.\d{1,6})?", re.ASCII)
+SHARE_PATTERN = rf"^[01](?:\.[0-9]{{1,{_PLACES}}})?$"
+_SHARE = re.compile(SHARE_PATTERN)
 
 
 @dataclass(slots=True)

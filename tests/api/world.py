@@ -16,9 +16,11 @@ from flask import Flask
 from psycopg.conninfo import make_conninfo
 from werkzeug.test import TestResponse
 
+from app.api import answer_headers
 from app.api.application import all_routes, create_application
 from app.api.context import ApiServices
 from app.api.gate import Gate
+from app.api.responses import Refused
 from app.ledger.api_keys import LedgerApiKeys
 from app.ledger.engine import owner_engine
 from app.services.access.api_keys import Scope, create_key
@@ -111,22 +113,44 @@ class World:
         return self.call("POST", path, data=raw, content_type="application/json", **options)
 
     def _check(self, method: str, response: TestResponse) -> None:
-        """The answer has the content type and the shape that the document promises."""
-        if response.status_code >= 400 and response.content_type != "application/json":
-            assert response.content_type == "application/problem+json", response.text
+        """The answer has the status, the headers, the content type, the shape and the code that the document tells."""
+        try:
+            route, _ = self._gate.route_of("GET" if method == "HEAD" else method, response.request.path)
+        except Refused:  # no path or no method of the API, which no operation describes
+            assert response.status_code in (404, 405), response.text
             self.validate(response.get_json(), {"$ref": "#/components/schemas/Problem"})
             return
-        rule = self._rule(method, response)
-        described = self.document["paths"][rule][method.lower()]["responses"]
-        assert str(response.status_code) in described, f"{method} {rule} does not document {response.status_code}"
-        content = described[str(response.status_code)].get("content")
-        if content is not None:
-            assert response.content_type == "application/json"
-            self.validate(response.get_json(), content["application/json"]["schema"])
+        if method != "OPTIONS":
+            self._check_operation(self.document["paths"][route.path][route.method.lower()], method, response)
 
-    def _rule(self, method: str, response: TestResponse) -> str:
-        route, _ = Gate(self.services, all_routes()).route_of(method, response.request.path)
-        return route.path
+    def _check_operation(self, operation: dict[str, Any], method: str, response: TestResponse) -> None:
+        where = f"{method} {response.request.path}: {response.text}"
+        described = operation["responses"].get(str(response.status_code))
+        assert described is not None, f"{response.status_code} is not documented: {where}"
+        described = self.resolved(described)
+        told = {one.name for one in answer_headers.ALL if one.name in response.headers}
+        assert told <= set(described.get("headers", ())), where
+        content = described.get("content")
+        if content is None or method == "HEAD":
+            assert not response.data, where
+            return
+        assert response.content_type in content, where
+        if "json" in response.content_type:
+            self.validate(response.get_json(), content[response.content_type]["schema"])
+        if response.content_type == "application/problem+json":
+            assert response.get_json()["code"] in described["x-codes"], where
+
+    def resolved(self, described: dict[str, Any]) -> dict[str, Any]:
+        """A part of the document, or the component that it refers to."""
+        if "$ref" not in described:
+            return described
+        _, _, kind, name = described["$ref"].split("/")
+        found: dict[str, Any] = self.document["components"][kind][name]
+        return found
+
+    @cached_property
+    def _gate(self) -> Gate:
+        return Gate(self.services, all_routes())
 
     def validate(self, instance: Any, schema: dict[str, Any]) -> None:
         """Check an instance against a schema of the document."""

@@ -1,11 +1,14 @@
 """The checks of a payment: refusals in their order, and the intent of an accepted one."""
 
+import re
 from dataclasses import replace
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from app.domain.accounts import AccountStatus, AccountType
+from app.domain.accounts import ID_PATTERN, MAX_ID_LENGTH, AccountStatus, AccountType
 from app.domain.money import MAX_MINOR
 from app.domain.payment import Intent, Leg
 from app.domain.payment_checks import prepare, refuse_id
@@ -145,3 +148,9 @@ def test_an_id_that_looks_like_another_is_refused(value: str) -> None:
     assert refusal is not None
     assert (refusal.code, refusal.figures) == (RefusalCode.INVALID_ID, {"field": "external_id"})
     assert "Normalization Form C" in refusal.detail
+
+
+@given(st.text(max_size=MAX_ID_LENGTH + 2) | st.text(" \t\n\x00\x1f\x7f\xa0é/a", max_size=5))
+def test_what_the_documented_pattern_of_ids_does_not_allow_is_refused(value: str) -> None:
+    documented = re.search(ID_PATTERN, value) is not None and 1 <= len(value) <= MAX_ID_LENGTH
+    assert documented or refuse_id("external_id", value) is not None

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import TYPE_CHECKING, TypeVar
 
 from app.domain.errors import CacheUnavailable, Fault, LedgerUnavailable, Misconfigured, OutcomeUnknown
+from app.domain.read_models import Durability
 from app.domain.timestamps import CLOCK_BOUND_S
 
 if TYPE_CHECKING:
@@ -21,19 +23,15 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 DURABILITY = {
-    "always": "cache_fsync_always",
-    "everysec": "cache_fsync_everysec",
-    "no": "cache_memory_only",
-    "unknown": "cache_unknown",
+    "always": Durability.CACHE_FSYNC_ALWAYS,
+    "everysec": Durability.CACHE_FSYNC_EVERYSEC,
+    "no": Durability.CACHE_MEMORY_ONLY,
+    "unknown": Durability.CACHE_UNKNOWN,
 }
 """What a pending payment survives, by the cache's appendfsync setting."""
 
 DURABILITY_KNOWN_S = 10.0
 """An operator may change appendfsync on a running server; answers follow within this time."""
-
-DURABLE_IN_LEDGER = "ledger"
-"""What a posted payment survives."""
-
 
 HEARD_S = 3.0
 """A drain speaks twice a second; one that was not heard for this long is gone, or hangs."""
@@ -41,6 +39,14 @@ HEARD_S = 3.0
 STALLED_S = 8.0
 """Posting stands still if an intent waits for this long and no round succeeds meanwhile. If a drain hangs, another one
 takes over after some five seconds."""
+
+
+class ReadinessStatus(StrEnum):
+    """Whether payments are taken; `degraded`: they are, but something that is not required fails."""
+
+    READY = "ready"
+    DEGRADED = "degraded"
+    NOT_READY = "not_ready"
 
 
 @dataclass(slots=True)
@@ -57,7 +63,7 @@ class Readiness:
     """All checks; ready when all required ones are in order."""
 
     checks: dict[str, Check] = field(default_factory=dict)
-    durability: str = DURABILITY["unknown"]
+    durability: Durability = Durability.CACHE_UNKNOWN
     backlog: int | None = None
     """How many intents wait for the ledger; None if the cache does not answer."""
 
@@ -67,11 +73,12 @@ class Readiness:
         return all(check.ok for check in self.checks.values() if check.required)
 
     @property
-    def status(self) -> str:
-        """`ready`, `degraded` if something that is not required fails, or `not_ready`."""
+    def status(self) -> ReadinessStatus:
+        """How it stands, by its checks."""
         if not self.ready:
-            return "not_ready"
-        return "ready" if all(check.ok for check in self.checks.values()) else "degraded"
+            return ReadinessStatus.NOT_READY
+        all_in_order = all(check.ok for check in self.checks.values())
+        return ReadinessStatus.READY if all_in_order else ReadinessStatus.DEGRADED
 
 
 class OldestIntent:
@@ -114,17 +121,17 @@ class ReadinessProbe:
         self._allow_unsafe_cache = allow_unsafe_cache
         self._monotonic = monotonic
         self._oldest = OldestIntent(monotonic)
-        self._durability = DURABILITY["unknown"]
+        self._durability = Durability.CACHE_UNKNOWN
         self._learned_at = float("-inf")
 
-    def durability(self) -> str:
+    def durability(self) -> Durability:
         """What a pending payment survives, as the cache has said within the last seconds."""
         if self._monotonic() - self._learned_at > DURABILITY_KNOWN_S:
             try:
                 self._durability = DURABILITY[self._cache.inspection.durability()[0]]
                 self._learned_at = self._monotonic()
             except Fault:
-                return DURABILITY["unknown"]
+                return Durability.CACHE_UNKNOWN
         return self._durability
 
     def require_safe_cache(self) -> None:

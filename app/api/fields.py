@@ -1,0 +1,90 @@
+"""The types of fields in bodies: what a decoder checks, and what the OpenAPI document tells of the rest.
+
+A limit that a decoder checks is a `Meta` of msgspec. One that the domain checks, because its refusal has a code of its
+own, stands in the schema only (`extra_json_schema`), made from the constant that the domain checks.
+"""
+
+from collections.abc import Collection, Mapping
+from enum import StrEnum
+from typing import Annotated, Any
+
+from msgspec import Meta
+
+from app.api.json_body import NO_NUL
+from app.domain.accounts import ID_PATTERN, MAX_ID_LENGTH, RESERVED_ENDINGS
+from app.domain.money import MAX_MINOR
+from app.domain.payment_checks import LONGEST_EXPIRY_S, SHORTEST_EXPIRY_S
+
+LARGEST_METADATA = 16 * 1024
+"""Bytes of metadata as JSON."""
+
+ID_SCHEMA: Mapping[str, Any] = {"type": "string", "minLength": 1, "maxLength": MAX_ID_LENGTH, "pattern": ID_PATTERN}
+"""An identifier. That it is in Normalization Form C, and printable throughout, no schema can say."""
+
+CODE_PATTERN = "^[A-Z][A-Z0-9_]{2,15}$"
+
+MOMENT_SCHEMA: Mapping[str, Any] = {"type": "string", "format": "date-time"}
+
+
+def _told(**schema: Any) -> Meta:
+    """What the document says of a field, beyond what its decoder checks."""
+    return Meta(extra_json_schema=schema)
+
+
+def one_of(values: Collection[str]) -> Meta:
+    """Text that is one of these."""
+    return _told(enum=sorted(values))
+
+
+Id = Annotated[str, _told(**ID_SCHEMA)]
+NewAccountId = Annotated[
+    str,
+    _told(**ID_SCHEMA, **{"not": {"pattern": f"({'|'.join(RESERVED_ENDINGS)})$"}}),
+]
+CurrencyCode = Annotated[
+    str,
+    # Python's `$` would let a line break follow; the document's does not.
+    Meta(
+        pattern=CODE_PATTERN.replace("$", r"(?!\n)$"),
+        description="ISO 4217 or a code of your own",
+        extra_json_schema={"pattern": CODE_PATTERN},
+    ),
+]
+Name = Annotated[str, Meta(max_length=200, extra_json_schema={"pattern": NO_NUL})]
+Description = Annotated[str, Meta(max_length=1_000, extra_json_schema={"pattern": NO_NUL})]
+Reason = Annotated[str, Meta(min_length=1, max_length=1_000, extra_json_schema={"pattern": NO_NUL})]
+Metadata = Annotated[
+    dict[str, Any], Meta(description=f"Yours: at most {LARGEST_METADATA:,} bytes as JSON; comes back as it was sent")
+]
+
+Moment = Annotated[str, _told(**MOMENT_SCHEMA)]
+"""A time of a body, as text: `in_utc` reads it. A decoder that makes a time of it would round what should be cut."""
+
+Amount = Annotated[int, _told(format="int64", minimum=1, maximum=MAX_MINOR)]
+"""Minor units that move."""
+OverdraftLimit = Annotated[int, _told(format="int64", minimum=0, maximum=MAX_MINOR)]
+Balance = Annotated[int, _told(format="int64", minimum=-MAX_MINOR, maximum=MAX_MINOR)]
+Total = Annotated[int, _told(format="int64")]
+"""Minor units added up or taken from each other."""
+Count = Annotated[int, _told(format="int64", minimum=0)]
+Version = Annotated[int, Meta(ge=0, le=2**63 - 1, extra_json_schema={"format": "int64"})]
+ExpiryS = Annotated[int, _told(minimum=SHORTEST_EXPIRY_S, maximum=LONGEST_EXPIRY_S)]
+
+
+class WrittenStatus(StrEnum):
+    """Whether it is in the ledger, or what a dry run would post."""
+
+    POSTED = "posted"
+    DRY_RUN = "dry_run"
+
+
+class Direction(StrEnum):
+    """The side of an entry."""
+
+    DEBIT = "debit"
+    CREDIT = "credit"
+
+
+def direction_of(amount_minor: int) -> Direction:
+    """The side of a signed amount, debit positive."""
+    return Direction.DEBIT if amount_minor > 0 else Direction.CREDIT
