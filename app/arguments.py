@@ -78,6 +78,11 @@ def _up(parser: Parser) -> None:
     parser.add_argument("--workers", type=count, default=2, metavar="N", help="processes that post to the ledger (2)")
     parser.add_argument("--api-workers", type=count, default=2, metavar="N", help="processes of the API (2)")
     parser.add_argument(
+        "--log-format",
+        choices=("json", "text"),
+        help="how the processes log: one JSON object a line, or text for people (default: HOLDFAST_LOG_FORMAT or json)",
+    )
+    parser.add_argument(
         "--damaged-cache",
         choices=("cut", "aside"),
         help="what to do if the embedded cache cannot load its data: cut it off at the damage, or set it aside; a copy "

@@ -34,6 +34,8 @@ class Settings:
     """HOLDFAST_BODY_DEADLINE_S: how long a request's body may take to arrive; after that it is answered with 408."""
     allow_unsafe_cache: bool = False
     """HOLDFAST_ALLOW_UNSAFE_CACHE=1: run on a cache without append-only file, or one that evicts."""
+    log_format: str = "json"
+    """HOLDFAST_LOG_FORMAT: `json`, one object a line, or `text`, for people."""
     data_dir: Path = Path(".holdfast")
     """HOLDFAST_DATA_DIR: where this machine keeps state beside the servers."""
     supervised: bool = False
@@ -56,6 +58,7 @@ def settings_from(environment: Mapping[str, str]) -> Settings:
         cache_deadline_s=_whole(environment, "HOLDFAST_CACHE_DEADLINE_S", 1, lowest=1),
         body_deadline_s=_whole(environment, "HOLDFAST_BODY_DEADLINE_S", 20, lowest=1),
         allow_unsafe_cache=environment.get("HOLDFAST_ALLOW_UNSAFE_CACHE") == "1",
+        log_format=_one_of(environment, "HOLDFAST_LOG_FORMAT", ("json", "text")),
         data_dir=Path(environment.get("HOLDFAST_DATA_DIR") or ".holdfast"),
         supervised=environment.get("HOLDFAST_SUPERVISED") == "1",
     )
@@ -78,4 +81,12 @@ def _whole(environment: Mapping[str, str], name: str, default: int, *, lowest: i
         value = lowest - 1
     if value < lowest:
         raise Misconfigured(f"{name} must be a whole number of at least {lowest}, not {text!r}.")
+    return value
+
+
+def _one_of(environment: Mapping[str, str], name: str, choices: tuple[str, ...]) -> str:
+    """One of some words; the first is the default."""
+    value = environment.get(name) or choices[0]
+    if value not in choices:
+        raise Misconfigured(f"{name} must be {' or '.join(choices)}, not {value!r}.")
     return value

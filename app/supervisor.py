@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from app.crash_reports import LostProcesses, last_lines
 from app.embedded.child_process import open_log, start_child
 
 API = "api"
@@ -39,10 +40,14 @@ class Service:
     started_at: float = 0.0
     due_at: float | None = None  # when to start again; None while it runs
     failures: int = 0
+    replaces_its_own: bool = False  # whether it starts processes again by itself, as granian does
+    lost: LostProcesses | None = None
 
     def start(self, environment: Mapping[str, str], directory: Path) -> None:
         """Starts the process; its output goes to its log."""
         with open_log(self.log_path) as log:
+            if self.replaces_its_own:
+                self.lost = LostProcesses(self.log_path)
             self.child = start_child(self.command, log=log, environment=environment, directory=directory)
         self.started_at = time.monotonic()
         self.due_at = None
@@ -119,12 +124,15 @@ class Supervisor:
         """One round: notices processes that ended, and restarts those whose pause is over."""
         now = time.monotonic()
         for service in self.services():
+            for told in service.lost.new() if service.lost else ():
+                self.say(f"{service.name}: {told}")
             if service.child is None or service.alive:
                 continue
             if service.due_at is None:
                 ended = describe(service.child.returncode)
                 delay = service.note_end(now)
-                self.say(f"{service.name} {ended}; starting again in {delay:.2g} s (log: {service.log_path})")
+                again = f"starting again in {delay:.2g} s (log: {service.log_path}); its last lines:"
+                self.say(f"{service.name} {ended}; {again}\n{last_lines(service.log_path)}")
             elif now >= service.due_at:
                 self._start_again(service, now)
 
@@ -178,13 +186,13 @@ def api(arguments: argparse.Namespace, logs: Path) -> Service:
     HTTP/1 only and no websockets, because nothing else is served; one runtime thread a process, because the work is
     done in Python; failed workers come back by themselves, and a crash loop ends granian so that we see it.
     """
-    command = [sys.executable, "-m", "granian", "--interface", "rsgi", "workers.api:application"]
+    command = [sys.executable, "-m", "workers.granian_server", "--interface", "rsgi", "workers.api:application"]
     command += ["--host", arguments.host, "--port", str(arguments.port)]
     command += ["--workers", str(arguments.api_workers), "--http1-header-read-timeout", str(HEADER_DEADLINE_MS)]
     command += ["--http", "1", "--no-ws", "--runtime-threads", "1", "--backlog", "2048"]
     command += ["--respawn-failed-workers", "--workers-kill-timeout", str(API_DRAIN_SECONDS)]
     command += ["--log-level", "warning", "--no-access-log"]
-    return Service(API, command, logs / "api.log", API_DRAIN_SECONDS + 5.0)
+    return Service(API, command, logs / "api.log", API_DRAIN_SECONDS + 5.0, replaces_its_own=True)
 
 
 def api_service(supervisor: Supervisor) -> Service:

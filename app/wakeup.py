@@ -24,7 +24,7 @@ DEADLINE_S = 0.5
 """How long a wake-up may take. A drain that is not woken looks by itself within a second."""
 
 FAILURE_KEPT_S = 24 * 3600
-"""A failed job is kept for a day, for whoever looks into it."""
+"""A failed job is kept for a day, for inspection."""
 
 
 class WakeUps:

@@ -17,13 +17,14 @@ from threading import Event, Thread
 
 from app.cache.notifications import Heartbeats
 from app.domain.errors import Fault
+from app.logs import configure_logging
 from app.process_tuning import tune_drain_collection
 from app.services.posting.drain import Drain
 from app.services.posting.outbox import DrainReport
 from app.wakeup import DRAIN_QUEUE
 from app.wiring.cache import build_cache
 from app.wiring.workers import build_drain
-from workers.process import configure_logging, settings, work
+from workers.process import settings, work
 
 log = logging.getLogger(__name__)
 
@@ -209,7 +210,7 @@ def _pause_s(report: DrainReport) -> float:
 
 def main() -> None:
     """Drain until told to stop."""
-    configure_logging()
+    configure_logging("drain", settings().log_format)
     stopped, progress = Event(), DrainProgress()
     loop = Thread(target=DrainLoop(build_drain(settings()), progress, bell, stopped).run, name="drain", daemon=True)
     heartbeats = build_cache(settings(), "heartbeat").heartbeats

@@ -5,6 +5,7 @@ import time
 from functools import cache
 
 from app.domain.errors import Fault
+from app.logs import configure_logging
 from app.services.proofs.chain_verification import Leisure
 from app.services.proofs.reconciliation import Reconciler
 from app.wakeup import MAINTENANCE_QUEUE
@@ -33,4 +34,5 @@ def reconcile() -> None:
 
 
 if __name__ == "__main__":
+    configure_logging("maintain", settings().log_format)
     work(MAINTENANCE_QUEUE)

@@ -23,12 +23,6 @@ def settings() -> Settings:
     return settings_from(os.environ)
 
 
-def configure_logging() -> None:
-    """Log one line per event."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    logging.getLogger("rq").setLevel(logging.WARNING)
-
-
 WORKER_TTL_S = 20
 """A killed worker is forgotten after this time. RQ has an idle one send a heartbeat fifteen seconds before it is over,
 so every five seconds."""

@@ -12,12 +12,12 @@ from datetime import UTC, datetime
 from threading import Event
 
 from app.domain.errors import Fault
+from app.logs import configure_logging
 from app.services.proofs.cache_identity import CacheIdentityWatch
 from app.settings import settings_from
 from app.wakeup import DRAIN_JOB, DRAIN_QUEUE, MAINTENANCE_QUEUE, WakeUps
 from app.wiring.cache import build_cache, build_identity
 from app.wiring.services import build_expiry, build_push, build_recovery
-from workers.process import configure_logging
 
 log = logging.getLogger(__name__)
 
@@ -84,11 +84,11 @@ def _attempt(name: str, duty: Callable[[], object]) -> None:
 
 def main() -> None:
     """Run the schedule each second until told to stop."""
-    configure_logging()
+    settings = settings_from(os.environ)
+    configure_logging("schedule", settings.log_format)
     stopped = Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopped.set())
-    settings = settings_from(os.environ)
     authorizations = build_expiry(settings)
     cache = build_cache(settings, "schedule")
     identity = build_identity(settings, cache)

@@ -22,7 +22,7 @@ from app.api import (
     reports,
 )
 from app.api.context import ApiServices
-from app.api.gate import Admitted, Gate, refused
+from app.api.gate import Admitted, Gate
 from app.api.request_refusals import body_cut_off, body_too_large
 from app.api.responses import Answer, Refused
 from app.api.routes import Route
@@ -62,14 +62,16 @@ class FlaskRequest:
 
 
 def _translated(gate: Gate) -> Response:
+    received = FlaskRequest()
+    origin = gate.receive(received)
     try:
-        admitted = gate.admit(FlaskRequest())
+        admitted = gate.admit(received, origin)
         if admitted.takes_lines:
             request.max_content_length = None
             return _response(gate.answer(admitted, b"", request.stream))
         raw = _whole_body(admitted)
     except Exception as error:
-        return _response(refused(error))
+        return _response(gate.refuse(error, origin))
     return _response(gate.answer(admitted, raw))
 
 

@@ -14,6 +14,7 @@ from urllib.parse import parse_qsl
 
 from app.api.context import ApiServices
 from app.api.json_body import JsonBody, malformed
+from app.api.request_ids import HEADER, request_id_from
 from app.api.request_refusals import (
     forbidden,
     method_not_allowed,
@@ -24,6 +25,7 @@ from app.api.request_refusals import (
 from app.api.responses import Answer, Refused, for_non_reader, problem, problem_of, unexpected
 from app.api.routes import Call, Route, Source
 from app.domain.errors import Fault
+from app.domain.origin import Origin, set_origin
 from app.services.access.api_keys import Caller, Scope
 
 log = logging.getLogger(__name__)
@@ -33,6 +35,9 @@ NDJSON = "application/x-ndjson"
 PRECONDITIONS = ("If-Match", "If-None-Match", "If-Unmodified-Since")
 """Headers that make a change conditional: where a route does not honour one, the request is refused and not carried out
 unconditionally. A read may go without."""
+
+
+_ANSWERED_ID = HEADER.lower()
 
 
 class Request(Protocol):
@@ -54,6 +59,7 @@ class Admitted:
     path: Mapping[str, str]
     caller: Caller | None
     values: dict[Any, Any]
+    origin: Origin
     takes_lines: bool
     """Whether the body is a stream of lines, which the view reads by itself."""
 
@@ -88,14 +94,21 @@ class Gate:
 
     # Admission
 
-    def admit(self, request: Request) -> Admitted:
+    def receive(self, request: Request) -> Origin:
+        """Name a request that has arrived; the log names it from now on."""
+        origin = Origin(request_id_from(request.header(HEADER)))
+        set_origin(origin)
+        return origin
+
+    def admit(self, request: Request, origin: Origin) -> Admitted:
         """Check all of a request but its body; raises Refused, or a Fault where the key cannot be checked."""
+        set_origin(origin)
         route, path = self.route_of(request.method, request.path)
         _refuse_nul(request)
         caller = self._caller(route.scope, request)
         takes_lines = route.lines is not None and _media_type(request) == NDJSON
         values = _parameters(route, request.query) | _headers(route, request)
-        return Admitted(route, path, caller, values, takes_lines)
+        return Admitted(route, path, caller, values, origin, takes_lines)
 
     def route_of(self, method: str, path: str) -> tuple[Route, dict[str, str]]:
         """The route of a request and the variables in its path; raises Refused: not found, or another method."""
@@ -136,14 +149,24 @@ class Gate:
 
     def answer(self, admitted: Admitted, raw: bytes, stream: Source | None = None) -> Answer:
         """Decode the body and have the view answer. Whatever goes wrong is answered as a problem."""
+        origin = admitted.origin
+        set_origin(origin)
         try:
-            route = admitted.route
-            body = None if stream is not None else self._decoded(route, raw)
-            call = Call(self.here, route, admitted.path, body, admitted.caller, admitted.values, stream)
-            answer = route.view(call)
-            return answer if call.may_read else for_non_reader(answer)
+            return _named(self._answer(admitted, raw, stream), origin)
         except Exception as error:
-            return refused(error)
+            return self.refuse(error, origin)
+
+    def refuse(self, error: Exception, origin: Origin) -> Answer:
+        """The problem that tells a client of what was raised on its request's way."""
+        set_origin(origin)
+        return _named(_refused(error), origin)
+
+    def _answer(self, admitted: Admitted, raw: bytes, stream: Source | None) -> Answer:
+        route = admitted.route
+        body = None if stream is not None else self._decoded(route, raw)
+        call = Call(self.here, route, admitted.path, body, admitted.caller, admitted.values, admitted.origin, stream)
+        answer = route.view(call)
+        return answer if call.may_read else for_non_reader(answer)
 
     def _decoded(self, route: Route, raw: bytes) -> Any:
         if route.body is None:
@@ -162,12 +185,19 @@ def _allowed(by_method: Mapping[str, Route]) -> list[str]:
 
 def _options_of(path: str, by_method: Mapping[str, Route]) -> Route:
     """What tells the methods of a path."""
-    answer = Answer(204, b"", [("allow", ", ".join(_allowed(by_method)))])
-    return Route("options", "OPTIONS", path, lambda _: answer, "The methods of this path", None, {204: None})
+    allow = "allow", ", ".join(_allowed(by_method))
+    return Route(
+        "options", "OPTIONS", path, lambda _: Answer(204, b"", [allow]), "The methods of this path", None, {204: None}
+    )
 
 
-def refused(error: Exception) -> Answer:
-    """The problem that tells a client of what was raised on its request's way."""
+def _named(answer: Answer, origin: Origin) -> Answer:
+    """An answer that names the request."""
+    answer.headers.append((_ANSWERED_ID, origin.request_id))
+    return answer
+
+
+def _refused(error: Exception) -> Answer:
     if isinstance(error, Refused):
         return problem(error.refusal)
     if isinstance(error, Fault):

@@ -17,6 +17,7 @@ from app.services.access.api_keys import Scope
 if TYPE_CHECKING:
     from app.api.context import ApiServices
     from app.api.responses import Answer
+    from app.domain.origin import Origin
     from app.services.access.api_keys import Caller
 
 T = TypeVar("T")
@@ -113,6 +114,7 @@ class Call(Generic[B]):
     body: B
     caller: Caller | None
     values: Mapping[Parameter[Any] | Header[Any], Any]
+    origin: Origin
     stream: Source | None = None
     """The body of a request that sends lines instead of one document."""
 
@@ -124,6 +126,11 @@ class Call(Generic[B]):
     def has(self, declared: Parameter[Any] | Header[Any]) -> bool:
         """Whether the request brought it."""
         return declared in self.values
+
+    @property
+    def request_id(self) -> str:
+        """The name of this call: the client's, or one of ours."""
+        return self.origin.request_id
 
     @property
     def may_read(self) -> bool:

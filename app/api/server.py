@@ -12,16 +12,18 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from app.api.context import ApiServices
-from app.api.gate import Admitted, Gate, refused
+from app.api.gate import Admitted, Gate
 from app.api.request_refusals import body_cut_off, body_too_large, body_too_slow, too_many_bodies
+from app.api.request_threads import RequestThreads
 from app.api.responses import Answer, Refused
 from app.api.routes import Route
+from app.domain.origin import Origin, set_origin
 
 log = logging.getLogger(__name__)
 
 THREADS = 64
-"""Requests of one process at work at once. One that waits for the ledger holds a thread, so there are more than cores
-could use."""
+"""Requests of one process at work at once, and as many streams of lines. One that waits for the ledger holds a thread,
+so there are more than cores could use."""
 
 LONGEST_SILENCE_S = 30.0
 """Between two pieces of a stream of lines, which may last for hours."""
@@ -58,7 +60,8 @@ class Server:
         self._here = here
         self._body_deadline_s = body_deadline_s
         self._gate = Gate(here, routes)
-        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="request")
+        self._requests = RequestThreads(THREADS)
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="stream")
         self._held = 0
 
     def __rsgi_init__(self, _loop: asyncio.AbstractEventLoop) -> None:
@@ -68,24 +71,25 @@ class Server:
     async def __rsgi__(self, scope: Any, protocol: Any) -> None:
         """Answer one request."""
         request = RsgiRequest(scope)
+        origin = self._gate.receive(request)
         loop = asyncio.get_running_loop()
         try:
             if request.path in ON_THE_LOOP:
-                admitted = self._gate.admit(request)
-                await _send(protocol, request, self._gate.answer(admitted, b""))
+                admitted = self._gate.admit(request, origin)
+                _send(protocol, request, self._gate.answer(admitted, b""))
                 return
             if self._gate.admits_at_once(request):
-                admitted = self._gate.admit(request)
+                admitted = self._gate.admit(request, origin)
             else:
-                admitted = await loop.run_in_executor(self._threads, self._gate.admit, request)
+                admitted = await loop.run_in_executor(self._threads, self._gate.admit, request, origin)
             if admitted.takes_lines:
                 await self._stream(request, admitted, protocol)
                 return
             raw = await self._body(request, admitted, protocol)
         except Exception as error:
-            await _send(protocol, request, refused(error), closes=True)
+            _send(protocol, request, self._gate.refuse(error, origin), closes=True)
             return
-        await _send(protocol, request, await loop.run_in_executor(self._threads, self._gate.answer, admitted, raw))
+        await self._requests.run(lambda: _send(protocol, request, self._gate.answer(admitted, raw)))
 
     # Bodies
 
@@ -132,10 +136,10 @@ class Server:
         arriving = ArrivingBody(protocol, loop)
         answer = await loop.run_in_executor(self._threads, self._gate.answer, admitted, b"", arriving)
         if isinstance(answer.body, bytes):
-            await _send(protocol, request, answer, closes=True)
+            _send(protocol, request, answer, closes=True)
             return
         transport = protocol.response_stream(answer.status, answer.headers)
-        await loop.run_in_executor(self._threads, _send_pieces, answer.body, transport, loop)
+        await loop.run_in_executor(self._threads, _send_pieces, answer.body, transport, loop, admitted.origin)
 
 
 class ArrivingBody:
@@ -164,8 +168,9 @@ class ArrivingBody:
             return b""
 
 
-def _send_pieces(pieces: Iterator[bytes], transport: Any, loop: asyncio.AbstractEventLoop) -> None:
+def _send_pieces(pieces: Iterator[bytes], transport: Any, loop: asyncio.AbstractEventLoop, origin: Origin) -> None:
     """Send the answers to a stream, each as it is made; a client that has gone ends it."""
+    set_origin(origin)
     try:
         for piece in pieces:
             asyncio.run_coroutine_threadsafe(_sent(transport, piece), loop).result()
@@ -181,7 +186,7 @@ async def _sent(transport: Any, piece: bytes) -> None:
     await transport.send_bytes(piece)
 
 
-async def _send(protocol: Any, request: RsgiRequest, answer: Answer, *, closes: bool = False) -> None:
+def _send(protocol: Any, request: RsgiRequest, answer: Answer, *, closes: bool = False) -> None:
     """Send an answer that is one piece; `closes` the connection where a part of the body may still be on its way."""
     headers = answer.headers
     if closes and (request.header("Content-Length") or request.header("Transfer-Encoding")):

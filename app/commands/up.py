@@ -76,7 +76,7 @@ def started(
         with step("creating the database" if is_first_start else "starting the servers"):
             servers.begin()
             urls = external.urls(servers)
-            environment = child_environment(urls, data_dir)
+            environment = child_environment(urls, data_dir) | log_format(arguments)
             supervisor = Supervisor(processes(arguments, data_dir), environment, PROJECT, say)
             interruption.hasten = supervisor.hasten
     except BaseException:
@@ -131,6 +131,11 @@ def child_environment(urls: ServerUrls, data_dir: Path) -> dict[str, str]:
         "HOLDFAST_SUPERVISED": "1",
         "PYTHONUNBUFFERED": "1",
     }
+
+
+def log_format(arguments: argparse.Namespace) -> dict[str, str]:
+    """The setting for how the processes log, where the command line says it."""
+    return {"HOLDFAST_LOG_FORMAT": arguments.log_format} if arguments.log_format else {}
 
 
 def prepare_database(settings: Settings, owner_database_url: str, data_dir: Path) -> None:

@@ -31,6 +31,8 @@ class BreakKind(StrEnum):
     """A payment that the ledger has rejected and also posted or authorized."""
     DUPLICATE_WITHOUT_ORIGINAL = "duplicate_without_original"
     """A repeat of a payment that the ledger does not have."""
+    RETURN_MISMATCH = "return_mismatch"
+    """What a payment has given back, and the refunds and journals that took it, do not tell the same."""
     AUDIT_MISMATCH = "audit_mismatch"
     """The audit trail and what it tells of differ: a deed without its event, or an event without its deed."""
     BREAK_HISTORY = "break_history"

@@ -63,6 +63,30 @@ SELECT d.payment_id, jsonb_build_object('original_payment_id', d.original_paymen
 WHERE NOT EXISTS (SELECT FROM ledger_transaction t WHERE t.payment_id = d.original_payment_id)
     AND NOT EXISTS (SELECT FROM hold h WHERE h.payment_id = d.original_payment_id)
 """
+# What payments have given back, against the transactions that took it: a refund takes exactly what its entries say, a
+# journal or its reversal at most that, and each sum is that of its rows.
+_RETURNS = """
+WITH told AS (
+    SELECT r.*, sum(amount_minor) OVER (PARTITION BY payment_id, account_id ORDER BY chain_seq) AS sum_minor
+    FROM payment_return r
+), refunded AS (
+    SELECT t.relates_to AS payment_id, e.account_id, t.partition, t.chain_seq, e.amount_minor
+    FROM ledger_transaction t JOIN entry e USING (partition, chain_seq) WHERE t.kind = 'refund' AND e.amount_minor > 0
+), moved AS (
+    SELECT t.partition, t.chain_seq, sum(e.amount_minor) AS moved_minor
+    FROM ledger_transaction t JOIN entry e USING (partition, chain_seq)
+    WHERE t.kind IN ('journal', 'reversal') AND e.amount_minor > 0
+        AND EXISTS (SELECT FROM payment_return r WHERE (r.partition, r.chain_seq) = (t.partition, t.chain_seq))
+    GROUP BY t.partition, t.chain_seq
+)
+SELECT payment_id || ' ' || account_id || ' ' || chain_seq, jsonb_build_object('amount_minor', r.amount_minor,
+    'returned_minor', r.returned_minor, 'sum_minor', r.sum_minor, 'refund_minor', f.amount_minor,
+    'moved_minor', m.moved_minor)
+FROM told r FULL JOIN refunded f USING (payment_id, account_id, partition, chain_seq)
+LEFT JOIN moved m USING (partition, chain_seq)
+WHERE r.returned_minor IS DISTINCT FROM r.sum_minor OR r.amount_minor IS DISTINCT FROM coalesce(f.amount_minor,
+    CASE WHEN abs(r.amount_minor) <= m.moved_minor THEN r.amount_minor END)
+"""
 # What was made, and who made it, against the events that tell of it.
 _MADE = """
 WITH made (subject, action, actor) AS (
@@ -115,6 +139,7 @@ CROSS_CHECKS = (
     (BreakKind.AUTHORIZATION_MISMATCH, _AUTHORIZATIONS),
     (BreakKind.ANSWERED_TWICE, _ANSWERED_TWICE),
     (BreakKind.DUPLICATE_WITHOUT_ORIGINAL, _DUPLICATES),
+    (BreakKind.RETURN_MISMATCH, _RETURNS),
     (BreakKind.AUDIT_MISMATCH, _MADE),
     (BreakKind.AUDIT_MISMATCH, _CHANGED),
     (BreakKind.BREAK_HISTORY, _BREAK_HISTORY),

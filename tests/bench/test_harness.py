@@ -152,7 +152,7 @@ def test_a_tampered_ledger_voids_the_figure(arena: Arena) -> None:  # the last o
 @pytest.mark.parametrize(
     ("command_line", "part"),
     [
-        ("python -m granian --interface rsgi workers.api:application --port 1", "api"),
+        ("python -m workers.granian_server --interface rsgi workers.api:application --port 1", "api"),
         ("python -m granian --interface wsgi bench.baselines.wsgi:application", "baseline"),
         ("python -m workers.drain", "drain"),
         ("python -m workers.schedule", "other_workers"),

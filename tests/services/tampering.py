@@ -150,6 +150,11 @@ TAMPERING: list[tuple[str, Tamper, BreakKind]] = [
         ledger("INSERT INTO payment_duplicate (payment_id, original_payment_id) VALUES ('pay_0_1_1', 'pay_0_1_0')"),
         BreakKind.DUPLICATE_WITHOUT_ORIGINAL,
     ),
+    (
+        "a return of nothing",
+        ledger("INSERT INTO payment_return SELECT payment_id, 'bob', 0, 99, 1, 1 FROM ledger_transaction LIMIT 1"),
+        BreakKind.RETURN_MISMATCH,
+    ),
     ("an event lost", ledger("DELETE FROM audit_event WHERE subject = 'alice'"), BreakKind.AUDIT_MISMATCH),
     ("a change without event", ledger("UPDATE account SET status = 'frozen'"), BreakKind.AUDIT_MISMATCH),
     (
