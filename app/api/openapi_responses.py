@@ -11,6 +11,7 @@ from app.api.parameters import (
     ETAG,
     IDEMPOTENT_REPLAYED,
     PREFERENCE_APPLIED,
+    REQUEST_ID,
     RETRY_AFTER,
     WWW_AUTHENTICATE,
 )
@@ -67,9 +68,10 @@ def several(answer: Kinds) -> tuple[type, ...]:
 
 
 def _success(route: Route, status: int, answer: Kinds) -> dict[str, Any]:
-    described: dict[str, Any] = {"description": _SUCCESS.get(status, "Done")}
-    if headers := _references(_headers_of_success(route, status)):
-        described["headers"] = headers
+    described: dict[str, Any] = {
+        "description": _SUCCESS.get(status, "Done"),
+        "headers": _references(_headers_of_success(route, status)),
+    }
     if isinstance(answer, Text):
         described["content"] = {answer.media_type: {"schema": {"type": "string"}}}
     schemas = [schema_of(kind)["schema"] for kind in several(answer)]
@@ -95,8 +97,8 @@ _SUCCESS = {201: "Made", 304: "Not modified"}
 
 def _headers_of_success(route: Route, status: int) -> Iterable[AnswerHeader]:
     if status == 304:
-        return [one for one in route.sends if one is ETAG]
-    return [one for one in route.sends if one is not IDEMPOTENT_REPLAYED or status == 200]
+        return [REQUEST_ID, *(one for one in route.sends if one is ETAG)]
+    return [REQUEST_ID, *(one for one in route.sends if one is not IDEMPOTENT_REPLAYED or status == 200)]
 
 
 def _page_of(item: Mapping[str, Any]) -> dict[str, Any]:
@@ -123,12 +125,12 @@ def _headers_of_refusals(route: Route) -> list[AnswerHeader]:
 
 
 def _refusal(status: int, codes: Iterable[RefusalCode], headers: Iterable[AnswerHeader]) -> dict[str, Any]:
-    told = [*headers] if status in _OF_VIEWS else []
+    told = [REQUEST_ID, *(headers if status in _OF_VIEWS else ())]
     told += [RETRY_AFTER] if status in WITH_RETRY_AFTER else []
     told += [WWW_AUTHENTICATE] if status == 401 else []
     return {
         "description": "Refused: " + ", ".join(f"`{code.value}`" for code in codes),
-        **({"headers": _references(told)} if told else {}),
+        "headers": _references(told),
         "content": {"application/problem+json": schema_of(Problem)},
         "x-codes": [code.value for code in codes],
     }

@@ -7,6 +7,7 @@ from typing import Any
 
 from app.api.fields import CODE_PATTERN, ID_SCHEMA, MOMENT_SCHEMA
 from app.api.json_body import NO_NUL, malformed
+from app.api.request_ids import HEADER
 from app.api.request_refusals import invalid_cursor
 from app.api.responses import Refused
 from app.api.routes import AnswerHeader, Call, Header, Parameter
@@ -264,4 +265,19 @@ RETRY_AFTER = AnswerHeader("Retry-After", "Seconds until a retry makes sense.", 
 WWW_AUTHENTICATE = AnswerHeader("WWW-Authenticate", "How to send an API key.")
 ALLOW = AnswerHeader("Allow", "The methods of the path.")
 
-ANSWER_HEADERS = (LOCATION, ETAG, IDEMPOTENT_REPLAYED, PREFERENCE_APPLIED, RETRY_AFTER, WWW_AUTHENTICATE, ALLOW)
+REQUEST_ID = AnswerHeader(
+    HEADER,
+    f"The id of the call, in the log and on record: the {HEADER} of the request where that has 1 to 128 letters, digits, "
+    "dots, hyphens or underscores, else a new one.",
+)
+
+ANSWER_HEADERS = (
+    REQUEST_ID,
+    LOCATION,
+    ETAG,
+    IDEMPOTENT_REPLAYED,
+    PREFERENCE_APPLIED,
+    RETRY_AFTER,
+    WWW_AUTHENTICATE,
+    ALLOW,
+)
