@@ -267,8 +267,8 @@ ALLOW = AnswerHeader("Allow", "The methods of the path.")
 
 REQUEST_ID = AnswerHeader(
     HEADER,
-    f"The id of the call, in the log and on record: the {HEADER} of the request where that has 1 to 128 letters, digits, "
-    "dots, hyphens or underscores, else a new one.",
+    f"The id of the call, in the log and on record: the {HEADER} of the request where that has 1 to 128 letters, "
+    "digits, dots, hyphens or underscores, else a new one.",
 )
 
 ANSWER_HEADERS = (
