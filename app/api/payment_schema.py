@@ -74,6 +74,8 @@ Destinations = Annotated[list[SplitPart], Meta(max_length=MOST_DESTINATIONS, ext
 class NewPayment(Struct, forbid_unknown_fields=True):
     """A payment to make: debit the source, credit the destination or several. `amount_minor` in minor units.
 
+    It has exactly one of `destination_account_id` and `destinations`.
+
     With `capture: "manual"` the funds are only held, until the payment is captured, voided, or expires after
     `expires_in_s` seconds.
     """
