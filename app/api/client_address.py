@@ -1,11 +1,11 @@
 """Whose address a request comes from, also where proxies stand between."""
 
-from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 from app.domain.errors import Misconfigured
 
 FORWARDED_FOR = "X-Forwarded-For"
+NONE = "none"
 
 _REMEMBERED = 10_000
 """Peers whose address is remembered as text."""
@@ -14,9 +14,10 @@ _REMEMBERED = 10_000
 class ClientAddresses:
     """Tells the address of a request's sender. X-Forwarded-For counts as far as trusted proxies have written it."""
 
-    def __init__(self, trusted_proxies: Iterable[str] = ()) -> None:
-        """`trusted_proxies` are addresses and networks; Misconfigured if one is neither."""
-        self._trusted = [_network(one) for one in trusted_proxies]
+    def __init__(self, trusted_proxies: str = NONE) -> None:
+        """`trusted_proxies` are addresses and networks, with commas, or `none`; Misconfigured if one is neither."""
+        named = [] if trusted_proxies == NONE else trusted_proxies.replace(",", " ").split()
+        self._trusted = [_network(one) for one in named]
         self._known: dict[str, str | None] = {}
 
     @property

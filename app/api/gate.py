@@ -118,6 +118,7 @@ class Gate:
         set_origin(origin)
         route, path = self.route_of(request.method, request.path)
         origin.route, origin.status = route.path, route.changed_status
+        origin.account_id, origin.payment_id = path.get("account_id"), path.get("payment_id")
         _refuse_nul(request)
         caller = self._caller(route.scope, request, origin)
         takes_lines = route.lines is not None and _media_type(request) == NDJSON
@@ -189,6 +190,8 @@ class Gate:
     def _answer(self, admitted: Admitted, raw: bytes, stream: Source | None) -> Answer:
         route = admitted.route
         body = None if stream is not None else self._decoded(route, raw)
+        if body is not None:
+            _note_names(admitted.origin, body)
         call = Call(self.here, route, admitted.path, body, admitted.caller, admitted.values, admitted.origin, stream)
         answer = route.view(call)
         return answer if call.may_read else for_non_reader(answer)
@@ -201,6 +204,14 @@ class Gate:
         if not raw and not route.body.optional:
             raise malformed("The request needs a JSON body.")
         return self._bodies[route].decode(raw or b"{}")
+
+
+def _note_names(origin: Origin, body: Any) -> None:
+    """Note what a body names, for those who look for it in the audit."""
+    origin.external_id = getattr(body, "external_id", None)
+    origin.account_id = (
+        origin.account_id or getattr(body, "source_account_id", None) or getattr(body, "account_id", None)
+    )
 
 
 def _allowed(by_method: Mapping[str, Route]) -> list[str]:

@@ -78,6 +78,9 @@ _SECRET_MEMBER = re.compile(
 _API_KEY = re.compile(r"hf_[0-9A-Za-z]+_[0-9A-Za-z_-]+")
 REDACTED = "[redacted]"
 _NOT_STORABLE = re.compile("[\x00\ud800-\udfff]")
+_LONGEST_NAME = 256
+"""Characters of an id; a longer one is no id of ours. An index takes no more than some 2,700 bytes."""
+
 _LONGEST_PATH = 2_048
 """Characters of a path with its query; what is longer is cut."""
 
@@ -112,6 +115,11 @@ def _decoded(raw: bytes) -> str:
         cut = error.start if len(raw) - error.start < 4 and error.reason == "unexpected end of data" else len(raw)
         text = raw[:cut].decode(errors="backslashreplace")
     return _storable(text)
+
+
+def storable(name: str | None) -> str | None:
+    """A name that somebody sent, as the ledger can keep and index it."""
+    return None if name is None else _storable(name[:_LONGEST_NAME])
 
 
 def _storable(text: str) -> str:

@@ -34,6 +34,10 @@ class Origin:
     key_id: str | None = None
     status: int | None = None
     """What the route answers when it has changed something."""
+    account_id: str | None = None
+    payment_id: str | None = None
+    external_id: str | None = None
+    """What it names, in its path or body: by these it can be found."""
     request: bytes = b""
     """The body, as far as the audit keeps it."""
     request_bytes: int = 0

@@ -59,6 +59,7 @@ def _conditions(wanted: AuditFilter) -> list[ColumnElement[bool]]:
         "actor": _is_actor,
         "ip": lambda value: call.c.ip.op("<<=")(cast(literal(value), INET)),
         "account_id": _is_of_account,
+        "payment_id": _is_of_payment,
         "external_id": lambda value: _is_of_external_id(entity_id, value),
     }
     return [
@@ -89,6 +90,12 @@ def _is_of_account(account_id: str) -> ColumnElement[bool]:
     return or_(call.c.account_id == account_id, call.c.payment_id.in_(union_all(moved, held)))
 
 
+def _is_of_payment(payment_id: str) -> ColumnElement[bool]:
+    """Of calls that name a payment, and of the refunds, reversals and journals that relate to it."""
+    related = select(ledger_transaction.c.payment_id).where(ledger_transaction.c.relates_to == payment_id)
+    return or_(call.c.payment_id == payment_id, call.c.payment_id.in_(related))
+
+
 def _is_of_external_id(entity_id: str, external_id: str) -> ColumnElement[bool]:
     of_payments = union_all(
         *(
@@ -96,5 +103,6 @@ def _is_of_external_id(entity_id: str, external_id: str) -> ColumnElement[bool]:
             for table in (ledger_transaction, hold, payment_rejection)
         )
     )
-    named = and_(call.c.external_id == external_id, call.c.entity_id == entity_id)
+    # A refused call has no entity: nobody knows which one it meant.
+    named = and_(call.c.external_id == external_id, func.coalesce(call.c.entity_id, entity_id) == entity_id)
     return or_(named, call.c.payment_id.in_(of_payments))

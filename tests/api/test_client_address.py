@@ -5,7 +5,7 @@ import pytest
 from app.api.client_address import ClientAddresses
 from app.domain.errors import Misconfigured
 
-PROXIES = ("10.0.0.0/8", "::1", "192.0.2.7")
+PROXIES = "10.0.0.0/8, ::1,192.0.2.7"
 
 
 @pytest.mark.parametrize(
@@ -46,4 +46,4 @@ def test_what_trusted_proxies_have_written_counts(peer: str, forwarded_for: str 
 
 def test_a_proxy_that_is_no_address_is_named() -> None:
     with pytest.raises(Misconfigured, match=r"HOLDFAST_TRUSTED_PROXIES.*proxy"):
-        ClientAddresses(["proxy"])
+        ClientAddresses("proxy")

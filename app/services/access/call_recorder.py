@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from threading import Event, Lock, Thread
 from typing import TYPE_CHECKING
 
-from app.domain.audit import Action, CallRecord, bounded_path, bounded_text
+from app.domain.audit import Action, CallRecord, bounded_path, bounded_text, storable
 from app.domain.errors import Fault, LedgerUnavailable
 from app.domain.origin import LARGEST_BODY, Origin
 from app.domain.timestamps import from_milliseconds, rfc3339
@@ -269,6 +269,9 @@ def _record_of(note: _Note) -> CallRecord:
         status=note.status,
         code=note.code,
         duration_us=note.duration_us,
+        account_id=storable(origin.account_id),
+        payment_id=storable(origin.payment_id),
+        external_id=storable(origin.external_id),
         request=bounded_text(origin.request),
         request_bytes=origin.request_bytes or None,
         response=bounded_text(note.response),
