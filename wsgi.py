@@ -1,5 +1,6 @@
 """The application object for any WSGI server: `granian --interface wsgi wsgi:application`."""
 
+import atexit
 import os
 
 from app.api.application import create_application
@@ -14,5 +15,7 @@ configure_logging("api", settings.log_format)
 if settings.supervised:
     die_with_parent()
 wake_without_preempting()
-application = create_application(build_api(settings))
+services = build_api(settings)
+application = create_application(services)
+atexit.register(services.stop)
 tune_api_collection()

@@ -2,10 +2,14 @@
 
 import argparse
 import importlib
+import shlex
 import sys
+import time
 import tomllib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from secrets import token_hex
 
 from app import bootstrap
 from app.arguments import COMMANDS, DEFAULT_COMMAND, NEED_NO_PACKAGES, SHARE_A_MODULE, parse
@@ -36,7 +40,8 @@ def main(argv: Sequence[str]) -> int:
                 for_bench=name == "bench",
                 wheelhouse=arguments.wheelhouse,
             )
-        return run(name, arguments)
+        with recorded_as([name, *rest]):
+            return run(name, arguments)
     except bootstrap.BootstrapError as error:
         print(error, file=sys.stderr)
         return 1
@@ -71,6 +76,16 @@ def function_of(name: str) -> Callable[[argparse.Namespace], int]:
         module, function = name, "run"
     found: Callable[[argparse.Namespace], int] = getattr(importlib.import_module(f"app.commands.{module}"), function)
     return found
+
+
+@contextmanager
+def recorded_as(arguments: Sequence[str]) -> Iterator[None]:
+    """What is changed meanwhile is recorded as this command's doing."""
+    from app.domain.origin import Origin, acting_for
+
+    command = Origin(token_hex(12), time.time_ns() // 1_000_000, time.monotonic_ns(), path=shlex.join(arguments))
+    with acting_for(command):
+        yield
 
 
 def usage() -> str:

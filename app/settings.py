@@ -34,6 +34,10 @@ class Settings:
     """HOLDFAST_BODY_DEADLINE_S: how long a request's body may take to arrive; after that it is answered with 408."""
     allow_unsafe_cache: bool = False
     """HOLDFAST_ALLOW_UNSAFE_CACHE=1: run on a cache without append-only file, or one that evicts."""
+    trusted_proxies: str = "none"
+    """HOLDFAST_TRUSTED_PROXIES: addresses and networks, with commas, whose X-Forwarded-For is believed."""
+    audit_retention_days: int = 0
+    """HOLDFAST_AUDIT_RETENTION_DAYS: how long the audit is kept, in whole months; 0 is for ever."""
     log_format: str = "json"
     """HOLDFAST_LOG_FORMAT: `json`, one object a line, or `text`, for people."""
     data_dir: Path = Path(".holdfast")
@@ -58,6 +62,8 @@ def settings_from(environment: Mapping[str, str]) -> Settings:
         cache_deadline_s=_whole(environment, "HOLDFAST_CACHE_DEADLINE_S", 1, lowest=1),
         body_deadline_s=_whole(environment, "HOLDFAST_BODY_DEADLINE_S", 20, lowest=1),
         allow_unsafe_cache=environment.get("HOLDFAST_ALLOW_UNSAFE_CACHE") == "1",
+        trusted_proxies=environment.get("HOLDFAST_TRUSTED_PROXIES") or "none",
+        audit_retention_days=_whole(environment, "HOLDFAST_AUDIT_RETENTION_DAYS", 0, lowest=0),
         log_format=_one_of(environment, "HOLDFAST_LOG_FORMAT", ("json", "text")),
         data_dir=Path(environment.get("HOLDFAST_DATA_DIR") or ".holdfast"),
         supervised=environment.get("HOLDFAST_SUPERVISED") == "1",

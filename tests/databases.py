@@ -21,17 +21,20 @@ LARGE_BYTES = 4 * 2**20
 """What a database may weigh, with the dead rows of all tests that used it, before a new one is the faster one."""
 
 _TABLES = """
-    SELECT relname FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace ORDER BY relname
+    SELECT oid::regclass::text FROM pg_class
+    WHERE relkind = 'r' AND relnamespace IN ('public'::regnamespace, 'audit'::regnamespace) ORDER BY relname
 """
 
 _WEIGHT = """
     SELECT coalesce(sum(pg_relation_size(oid)), 0) FROM pg_class
-    WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace
+    WHERE relkind = 'r' AND relnamespace IN ('public'::regnamespace, 'audit'::regnamespace)
 """
 
 # Every change of the schema writes a row of one of these; reading, writing, VACUUM and ANALYZE leave them alone.
 _SCHEMA = """
-    WITH relation AS (SELECT oid, xmin FROM pg_class WHERE relnamespace = 'public'::regnamespace),
+    WITH relation AS (
+        SELECT oid, xmin FROM pg_class WHERE relnamespace IN ('public'::regnamespace, 'audit'::regnamespace)
+    ),
     part (of, id, version) AS (
         SELECT 'relation', oid::text, xmin::text FROM relation
         UNION ALL SELECT 'column', attrelid || '.' || attnum, xmin::text FROM pg_attribute
@@ -84,7 +87,7 @@ class Lendable:
             name,
             keeper,
             _schema(keeper),
-            sql.SQL("; ").join(sql.SQL("DELETE FROM {}").format(sql.Identifier(table)) for table in tables),
+            sql.SQL("; ").join(sql.SQL("DELETE FROM {}").format(sql.SQL(table)) for table in tables),
             {table: rows for table, rows in content.items() if rows},
             list(keeper.execute(_SEQUENCES)),
         )
@@ -98,7 +101,7 @@ class Lendable:
         with self.keeper.transaction():
             self.keeper.execute(self.emptying)
             for table, rows in self.seeds.items():
-                with self.keeper.cursor().copy(sql.SQL("COPY {} FROM STDIN").format(sql.Identifier(table))) as copy:
+                with self.keeper.cursor().copy(sql.SQL("COPY {} FROM STDIN").format(sql.SQL(table))) as copy:
                     copy.write(rows)
             for sequence in self.sequences:
                 self.keeper.execute("SELECT setval(%s, %s, %s)", sequence)
@@ -163,7 +166,7 @@ class Databases:
 
 
 def _content(connection: psycopg.Connection, table: str) -> bytes:
-    with connection.cursor().copy(sql.SQL("COPY {} TO STDOUT").format(sql.Identifier(table))) as copy:
+    with connection.cursor().copy(sql.SQL("COPY {} TO STDOUT").format(sql.SQL(table))) as copy:
         return b"".join(bytes(part) for part in copy)
 
 

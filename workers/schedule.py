@@ -17,12 +17,15 @@ from app.services.proofs.cache_identity import CacheIdentityWatch
 from app.settings import settings_from
 from app.wakeup import DRAIN_JOB, DRAIN_QUEUE, MAINTENANCE_QUEUE, WakeUps
 from app.wiring.cache import build_cache, build_identity
-from app.wiring.services import build_expiry, build_push, build_recovery
+from app.wiring.services import build_audit_keeper, build_expiry, build_push, build_recovery
 
 log = logging.getLogger(__name__)
 
 SWEEP_S = 1.0
 """How soon what is due is done."""
+
+AUDIT_S = 3_600.0
+"""How often the audit's months are looked after. They are made months ahead, and dropped a month at a time."""
 
 RECONCILE_S = 10.0
 RECONCILE_JOB = "workers.maintain.reconcile"
@@ -42,8 +45,12 @@ class Schedule:
         expire: Callable[[], object],
         recover: Callable[[], object],
         note_cache: Callable[[], object],
+        keep_audit: Callable[[], object] = lambda: None,
     ) -> None:
-        """`note_cache` checks that the cache is the one it was, and has the ledger remember it."""
+        """`note_cache` checks that the cache is the one it was, and has the ledger remember it.
+
+        `keep_audit` makes the audit's coming months, and drops those that are past the retention.
+        """
         self._backlog = backlog
         self._wakes = wakes
         self._duties = {
@@ -54,6 +61,8 @@ class Schedule:
             "wake-up": self._wake,
         }
         self._reconciled_at = float("-inf")
+        self._keep_audit = keep_audit
+        self._audit_kept_at = float("-inf")
 
     def run_once(self, now: float) -> None:
         """Expire authorizations, push and recover account changes, and send the wake-ups due at `now` (seconds).
@@ -67,19 +76,24 @@ class Schedule:
         if now - self._reconciled_at >= RECONCILE_S:
             self._wakes.enqueue_unless_waiting(MAINTENANCE_QUEUE, RECONCILE_JOB)
             self._reconciled_at = now
+        if now - self._audit_kept_at >= AUDIT_S and _attempt("audit", self._keep_audit):
+            self._audit_kept_at = now
 
     def _wake(self) -> None:
         if any(self._backlog().values()):
             self._wakes.enqueue_unless_waiting(DRAIN_QUEUE, DRAIN_JOB)
 
 
-def _attempt(name: str, duty: Callable[[], object]) -> None:
+def _attempt(name: str, duty: Callable[[], object]) -> bool:
+    """Do a duty; returns whether it was done."""
     try:
         duty()
+        return True
     except Fault as fault:
         log.warning("%s skipped, the next sweep tries again: %s: %s", name, type(fault).__name__, fault)
     except Exception:
         log.exception("%s failed, the next sweep tries again", name)
+    return False
 
 
 def main() -> None:
@@ -99,6 +113,7 @@ def main() -> None:
         expire=lambda: authorizations.expire_due(datetime.now(UTC)),
         recover=build_recovery(settings).run_once,
         note_cache=CacheIdentityWatch(identity.note).run_once,
+        keep_audit=build_audit_keeper(settings).run_once,
     )
     while not stopped.wait(SWEEP_S):
         schedule.run_once(time.monotonic())

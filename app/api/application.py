@@ -13,6 +13,7 @@ from app.api import (
     account_changes,
     accounts,
     assets,
+    audit,
     authorizations,
     batches,
     journals,
@@ -27,7 +28,19 @@ from app.api.request_refusals import body_cut_off, body_too_large
 from app.api.responses import Answer, Refused
 from app.api.routes import Route
 
-RESOURCES = (accounts, account_changes, assets, payments, authorizations, batches, journals, reports, ops, openapi)
+RESOURCES = (
+    accounts,
+    account_changes,
+    assets,
+    payments,
+    authorizations,
+    batches,
+    journals,
+    reports,
+    audit,
+    ops,
+    openapi,
+)
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
 
 
@@ -55,6 +68,7 @@ class FlaskRequest:
         self.method = request.method
         self.path = request.path
         self.query = request.environ.get("QUERY_STRING", "")
+        self.peer = request.remote_addr
 
     def header(self, name: str) -> str | None:
         """A header's value; None where there is none."""

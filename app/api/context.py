@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from app.api.client_address import ClientAddresses
 from app.services.access.api_keys import Gatekeeper
+from app.services.access.call_recorder import CallRecorder
 from app.services.accounts.accounts import Accounts
 from app.services.accounts.assets import Assets
 from app.services.accounts.changes import AccountChanges
@@ -24,12 +26,14 @@ from app.services.proofs.readiness import ReadinessProbe
 
 if TYPE_CHECKING:
     from app.cache.cache import Cache
+    from app.ledger.audit_reads import AuditReads
     from app.ledger.history import History
 
 
 @dataclass(slots=True)
 class ApiServices:
-    """What the API needs; `now` tells the time in UTC, `start` begins to listen for the ledger's answers."""
+    """What the API needs; `now` tells the time in UTC, `start` begins to listen for the ledger's answers
+    and to write records, `stop` writes the last ones."""
 
     accounts: Accounts
     changes: AccountChanges
@@ -44,8 +48,12 @@ class ApiServices:
     journals: Journals
     refunds: Refunds
     history: History
+    audit: AuditReads
     cache: Cache
     gatekeeper: Gatekeeper
     readiness: ReadinessProbe
+    recorder: CallRecorder
+    addresses: ClientAddresses
     now: Callable[[], datetime]
     start: Callable[[], None]
+    stop: Callable[[], None]

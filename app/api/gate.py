@@ -7,11 +7,13 @@ gets values and returns an `Answer`; what goes wrong in it becomes a problem her
 
 import logging
 import re
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 from urllib.parse import parse_qsl
 
+from app.api.client_address import FORWARDED_FOR
 from app.api.context import ApiServices
 from app.api.json_body import JsonBody, malformed
 from app.api.request_ids import HEADER, request_id_from
@@ -25,7 +27,7 @@ from app.api.request_refusals import (
 from app.api.responses import Answer, Refused, for_non_reader, problem, problem_of, unexpected
 from app.api.routes import Call, Route, Source
 from app.domain.errors import Fault
-from app.domain.origin import Origin, set_origin
+from app.domain.origin import LARGEST_BODY, Origin, set_origin
 from app.services.access.api_keys import Caller, Scope
 
 log = logging.getLogger(__name__)
@@ -46,6 +48,8 @@ class Request(Protocol):
     method: str
     path: str
     query: str
+    peer: str | None
+    """Who holds the connection; perhaps a proxy."""
 
     def header(self, name: str) -> str | None:
         """A header's value; None where there is none."""
@@ -74,6 +78,7 @@ class Gate:
 
     def __init__(self, here: ApiServices, routes: Iterable[Route]) -> None:
         self.here = here
+        self._addresses = here.addresses
         self.routes = list(routes)
         self._fixed: dict[str, dict[str, Route]] = {}
         self._patterns: list[tuple[re.Pattern[str], dict[str, Route]]] = []
@@ -95,8 +100,16 @@ class Gate:
     # Admission
 
     def receive(self, request: Request) -> Origin:
-        """Name a request that has arrived; the log names it from now on."""
-        origin = Origin(request_id_from(request.header(HEADER)))
+        """Note where and when a request has come from, and name it; the log names it from now on."""
+        forwarded_for = request.header(FORWARDED_FOR) if self._addresses.trusts_proxies else None
+        origin = Origin(
+            request_id_from(request.header(HEADER)),
+            received_at_ms=time.time_ns() // 1_000_000,
+            began_ns=time.monotonic_ns(),
+            ip=self._addresses.address_of(request.peer, forwarded_for),
+            method=request.method,
+            path=f"{request.path}?{request.query}" if request.query else request.path,
+        )
         set_origin(origin)
         return origin
 
@@ -104,8 +117,10 @@ class Gate:
         """Check all of a request but its body; raises Refused, or a Fault where the key cannot be checked."""
         set_origin(origin)
         route, path = self.route_of(request.method, request.path)
+        origin.route, origin.status = route.path, route.changed_status
+        origin.account_id, origin.payment_id = path.get("account_id"), path.get("payment_id")
         _refuse_nul(request)
-        caller = self._caller(route.scope, request)
+        caller = self._caller(route.scope, request, origin)
         takes_lines = route.lines is not None and _media_type(request) == NDJSON
         values = _parameters(route, request.query) | _headers(route, request)
         return Admitted(route, path, caller, values, origin, takes_lines)
@@ -134,13 +149,14 @@ class Gate:
         key = _key(request)
         return not key or self.here.gatekeeper.remembers(key)
 
-    def _caller(self, scope: Scope | None, request: Request) -> Caller | None:
+    def _caller(self, scope: Scope | None, request: Request, origin: Origin) -> Caller | None:
         if scope is None:
             return None
         key = _key(request)
         caller = self.here.gatekeeper.caller(key) if key else None
         if caller is None:
             raise Refused(unauthenticated())
+        origin.key_id = caller.key_id
         if not caller.may(scope):
             raise Refused(forbidden(scope.value))
         return caller
@@ -150,20 +166,32 @@ class Gate:
     def answer(self, admitted: Admitted, raw: bytes, stream: Source | None = None) -> Answer:
         """Decode the body and have the view answer. Whatever goes wrong is answered as a problem."""
         origin = admitted.origin
+        origin.request, origin.request_bytes = raw[: LARGEST_BODY + 1_024], len(raw)
         set_origin(origin)
         try:
-            return _named(self._answer(admitted, raw, stream), origin)
+            answer = self._answer(admitted, raw, stream)
         except Exception as error:
             return self.refuse(error, origin)
+        return self._recorded(answer, origin, is_kept=admitted.route.keeps_answer)
 
     def refuse(self, error: Exception, origin: Origin) -> Answer:
         """The problem that tells a client of what was raised on its request's way."""
         set_origin(origin)
-        return _named(_refused(error), origin)
+        return self._recorded(_refused(error), origin)
+
+    def _recorded(self, answer: Answer, origin: Origin, *, is_kept: bool = True) -> Answer:
+        """An answer that names the request, and whose record is on its way; `is_kept`: with the answer's body."""
+        answer.headers.append((_ANSWERED_ID, origin.request_id))
+        code = None if answer.refusal is None else answer.refusal.code.value
+        body = answer.body if is_kept and isinstance(answer.body, bytes) else b""
+        self.here.recorder.note(origin, answer.status, code, body)
+        return answer
 
     def _answer(self, admitted: Admitted, raw: bytes, stream: Source | None) -> Answer:
         route = admitted.route
         body = None if stream is not None else self._decoded(route, raw)
+        if body is not None:
+            _note_names(admitted.origin, body)
         call = Call(self.here, route, admitted.path, body, admitted.caller, admitted.values, admitted.origin, stream)
         answer = route.view(call)
         return answer if call.may_read else for_non_reader(answer)
@@ -178,6 +206,14 @@ class Gate:
         return self._bodies[route].decode(raw or b"{}")
 
 
+def _note_names(origin: Origin, body: Any) -> None:
+    """Note what a body names, for those who look for it in the audit."""
+    origin.external_id = getattr(body, "external_id", None)
+    origin.account_id = (
+        origin.account_id or getattr(body, "source_account_id", None) or getattr(body, "account_id", None)
+    )
+
+
 def _allowed(by_method: Mapping[str, Route]) -> list[str]:
     """The methods of a path."""
     return sorted({*by_method, "OPTIONS", *(["HEAD"] if "GET" in by_method else [])})
@@ -189,12 +225,6 @@ def _options_of(path: str, by_method: Mapping[str, Route]) -> Route:
     return Route(
         "options", "OPTIONS", path, lambda _: Answer(204, b"", [allow]), "The methods of this path", None, {204: None}
     )
-
-
-def _named(answer: Answer, origin: Origin) -> Answer:
-    """An answer that names the request."""
-    answer.headers.append((_ANSWERED_ID, origin.request_id))
-    return answer
 
 
 def _refused(error: Exception) -> Answer:

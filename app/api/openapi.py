@@ -61,7 +61,7 @@ def list_problems(call: Call[None]) -> Answer:  # noqa: ARG001 - it asks nothing
     return json_answer({"data": data, "next": None})
 
 
-@routes.add("GET", "/v1/openapi.json", "This document", scope=None, answers={200: dict})
+@routes.add("GET", "/v1/openapi.json", "This document", scope=None, answers={200: dict}, keeps_answer=False)
 def openapi(call: Call[None]) -> Answer:  # noqa: ARG001 - it asks nothing
     """The OpenAPI document."""
     from app.api.application import all_routes

@@ -130,6 +130,7 @@ class _FiguresCollector(Collector):
     "Figures for monitoring, in the text format of Prometheus",
     scope=Scope.READ,
     answers={200: Text(CONTENT_TYPE_LATEST)},
+    keeps_answer=False,
 )
 def metrics(call: Call[None]) -> Answer:
     """Every figure as it stands now."""

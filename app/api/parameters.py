@@ -27,7 +27,8 @@ LONGEST_WAIT_S = 30.0
 """No request waits longer; a longer wish is cut, and Preference-Applied says so."""
 
 
-def _text(text: str) -> str:
+def any_text(text: str) -> str:
+    """A text as it was sent."""
     return text
 
 
@@ -80,7 +81,9 @@ def _time_basis(text: str) -> TimeBasis:
         raise malformed("by must be effective or posted.", field="by") from None
 
 
-def _instant(name: str) -> Callable[[str], datetime]:
+def instant(name: str) -> Callable[[str], datetime]:
+    """Reads a time in a URL."""
+
     def read(text: str) -> datetime:
         return _time(text, name, "; in a URL, a plus sign is %2B")
 
@@ -114,7 +117,7 @@ LIMIT: Parameter[int] = Parameter(
     refuses=(RefusalCode.INVALID_CURSOR,),
 )
 AFTER: Parameter[str | None] = Parameter(
-    "after", _text, None, {"type": "string", "pattern": NO_NUL}, "The cursor from `next`."
+    "after", any_text, None, {"type": "string", "pattern": NO_NUL}, "The cursor from `next`."
 )
 AFTER_NUMBER: Parameter[int] = Parameter(
     "after",
@@ -143,11 +146,11 @@ DRY_RUN: Parameter[bool] = Parameter(
     "`true`: the real checks and arithmetic, but nothing is written.",
 )
 AT: Parameter[datetime | None] = Parameter(
-    "at", _instant("at"), None, MOMENT_SCHEMA, "An instant (RFC 3339), in milliseconds."
+    "at", instant("at"), None, MOMENT_SCHEMA, "An instant (RFC 3339), in milliseconds."
 )
 AS_OF: Parameter[datetime | None] = Parameter(
     "as_of",
-    _instant("as_of"),
+    instant("as_of"),
     None,
     MOMENT_SCHEMA,
     "An instant (RFC 3339), in milliseconds. Accounts without entries by then stand at zero.",
@@ -222,7 +225,7 @@ IF_MATCH_ACCOUNT: Header[int | None] = Header(
     _ETAG_SCHEMA,
 )
 IF_NONE_MATCH: Header[str | None] = Header(
-    "If-None-Match", _text, None, "The ETag of a balance: 304 while it is current."
+    "If-None-Match", any_text, None, "The ETag of a balance: 304 while it is current."
 )
 
 

@@ -169,6 +169,13 @@ class Route:
     """What its answers tell in headers."""
     refuses: frozenset[RefusalCode] = frozenset()
     """The codes that its view answers; `app/api/route_refusals.py` adds those of the gate."""
+    keeps_answer: bool = True
+    """Whether the audit keeps the body of an answer; not where it tells nothing that could be asked for later."""
+
+    @property
+    def changed_status(self) -> int:
+        """The status of an answer to a request that has changed something."""
+        return next(iter(self.answers))
 
     @property
     def variables(self) -> list[str]:

@@ -21,6 +21,8 @@ from app.domain.origin import Origin, set_origin
 
 log = logging.getLogger(__name__)
 
+Loop = asyncio.AbstractEventLoop
+
 THREADS = 64
 """Requests of one process at work at once, and as many streams of lines. One that waits for the ledger holds a thread,
 so there are more than cores could use."""
@@ -38,12 +40,13 @@ ON_THE_LOOP = frozenset({"/healthz"})
 class RsgiRequest:
     """A request of granian as the gate takes it."""
 
-    __slots__ = ("_headers", "method", "path", "query")
+    __slots__ = ("_headers", "method", "path", "peer", "query")
 
     def __init__(self, scope: Any) -> None:
         self.method: str = scope.method
         self.path: str = scope.path
         self.query: str = scope.query_string
+        self.peer: str | None = scope.client
         self._headers = scope.headers
 
     def header(self, name: str) -> str | None:
@@ -68,6 +71,10 @@ class Server:
         """Begin to listen for what the ledger answers: once a process, after the fork."""
         self._here.start()
 
+    def __rsgi_del__(self, _loop: asyncio.AbstractEventLoop) -> None:
+        """Write what is left to be recorded: at an orderly stop."""
+        self._here.stop()
+
     async def __rsgi__(self, scope: Any, protocol: Any) -> None:
         """Answer one request."""
         request = RsgiRequest(scope)
@@ -89,7 +96,16 @@ class Server:
         except Exception as error:
             _send(protocol, request, self._gate.refuse(error, origin), closes=True)
             return
-        await self._requests.run(lambda: _send(protocol, request, self._gate.answer(admitted, raw)))
+        await self._requests.run(lambda: self._answer(protocol, request, admitted, raw, loop))
+
+    def _answer(self, protocol: Any, request: RsgiRequest, admitted: Admitted, raw: bytes, loop: Loop) -> None:
+        """Answer a request from its own thread."""
+        answer = self._gate.answer(admitted, raw)
+        if isinstance(answer.body, bytes) or request.method == "HEAD":
+            _send(protocol, request, answer)
+        else:
+            transport = protocol.response_stream(answer.status, answer.headers)
+            _send_pieces(answer.body, transport, loop, admitted.origin)
 
     # Bodies
 
@@ -191,8 +207,7 @@ def _send(protocol: Any, request: RsgiRequest, answer: Answer, *, closes: bool =
     headers = answer.headers
     if closes and (request.header("Content-Length") or request.header("Transfer-Encoding")):
         headers = [*headers, ("connection", "close")]
-    assert isinstance(answer.body, bytes)
-    if request.method == "HEAD" or not answer.body:
+    if request.method == "HEAD" or not isinstance(answer.body, bytes) or not answer.body:
         protocol.response_empty(answer.status, headers)
     else:
         protocol.response_bytes(answer.status, headers, answer.body)

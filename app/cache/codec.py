@@ -24,6 +24,9 @@ _USUAL = ("payment", None, None, None, None, None, None, False)
 _LEGS, _EFFECTIVE_AT, _FORMER_FINGERPRINTS = 6, 10, 16
 """Indexes of the fields that JSON has no type for."""
 
+_PLAIN = 9
+"""The length of a plain payment with its origin, which follows its first eight fields."""
+
 
 def encode_intent(intent: Intent) -> bytes:
     """An intent as text: its fields in their order, the legs as one flat list of accounts and amounts (minor units)."""
@@ -50,9 +53,13 @@ def encode_intent(intent: Intent) -> bytes:
         intent.linked,
         intent.awaited,
     )
-    if intent.former_fingerprints:
-        return _encode((*first, *others, intent.former_fingerprints))
-    return _encode(first if others == _USUAL else first + others)
+    origin = intent.origin
+    if intent.former_fingerprints or (origin is not None and others != _USUAL):
+        further = () if origin is None else (origin,)
+        return _encode((*first, *others, intent.former_fingerprints, *further))
+    if others != _USUAL:
+        return _encode(first + others)
+    return _encode(first if origin is None else (*first, origin))
 
 
 def decode_intent(text: str) -> Intent:
@@ -60,6 +67,10 @@ def decode_intent(text: str) -> Intent:
     values = _decode(text)
     legs = values[_LEGS]
     values[_LEGS] = list(map(Leg, legs[::2], legs[1::2]))
+    if len(values) == _PLAIN:
+        intent = Intent(*values[:-1])
+        intent.origin = values[-1]
+        return intent
     if len(values) > _EFFECTIVE_AT and values[_EFFECTIVE_AT] is not None:
         values[_EFFECTIVE_AT] = msgspec.convert(values[_EFFECTIVE_AT], datetime)
     if len(values) > _FORMER_FINGERPRINTS:

@@ -143,13 +143,14 @@ def prepare_database(settings: Settings, owner_database_url: str, data_dir: Path
 
     A new key is kept in a file, and shown this once. What this takes is imported only where there is something to do.
     """
-    from app.ledger.migrate import is_prepared, upgrade
+    from app.ledger.migrate import is_prepared, set_audit_retention, upgrade
 
-    if is_prepared(plain(settings.database_url)):
+    if is_prepared(plain(settings.database_url), settings.audit_retention_days):
         return
     from app.commands.keys import ensure_first_key
 
     upgrade(owner_database_url, settings.partitions)
+    set_audit_retention(owner_database_url, settings.audit_retention_days)
     if key := ensure_first_key(owner_database_url):
         write_private(data_dir / "api-key", f"{key}\n")
         say(f"first API key: {key}")

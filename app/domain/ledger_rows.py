@@ -124,6 +124,8 @@ class PostingPlan:
     """The heads of the chains that grow, as they are after the batch."""
     heads_before: list[ChainHead] = field(default_factory=list)
     """The same heads before the batch, in the same order."""
+    posted: list[QueuedIntent] = field(default_factory=list)
+    """The intents that are in the ledger after it and were not before: as transactions, or as what became of holds."""
     rejections: list[Rejection] = field(default_factory=list)
     duplicates: list[Duplicate] = field(default_factory=list)
     redelivered: list[tuple[QueuedIntent, bool]] = field(default_factory=list)

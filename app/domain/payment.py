@@ -157,6 +157,8 @@ class Intent:
     """Whether somebody waits until it is posted, so that the drain does not pause."""
     former_fingerprints: tuple[str, ...] = ()
     """What earlier versions took as the fingerprint of the same content, where it was another."""
+    origin: str | None = None
+    """The call that it comes from (`Origin.as_text`); None where it comes from none, or from an earlier version."""
 
     def has_fingerprint(self, other: str) -> bool:
         """Whether a fingerprint on record, by whichever version, is that of this content."""

@@ -129,7 +129,7 @@ class Planner:
             self._posted_at_us,
         )
         self.append(facts, intent.legs)
-        head.last_position = outbox_position.stream_id
+        self.note_posted(queued)
 
     def append(self, facts: TransactionFacts, legs: Iterable[Leg]) -> None:
         """Append a transaction, and an entry for each leg."""
@@ -165,9 +165,10 @@ class Planner:
         row = self.plan.balances.get(account_id) or self._copy_row(account_id)
         row.version += 1
 
-    def pass_position(self, queued: QueuedIntent) -> None:
-        """Note in the head of a chain that an intent without a transaction is decided."""
+    def note_posted(self, queued: QueuedIntent) -> None:
+        """Note in the head of its chain, and for its record, that the plan has done what an intent asks for."""
         self._head(queued.outbox_position.partition).last_position = queued.outbox_position.stream_id
+        self.plan.posted.append(queued)
 
     def _copy_row(self, account_id: str) -> LedgerBalance:
         """The plan's own copy of a row, which will be changed at the plan's time."""
@@ -267,7 +268,7 @@ class _Decisions:
         self.authorizations[authorization.payment_id] = authorization
         self.planner.plan.authorized.append(authorization)
         self.planner.change_hold(queued.intent.guarded_account_id)
-        self.planner.pass_position(queued)
+        self.planner.note_posted(queued)
 
     def _decide_conclusion(self, queued: QueuedIntent) -> None:
         """Decide a capture, a void or an expiry."""
@@ -285,7 +286,7 @@ class _Decisions:
             self.planner.append_payment(queued)
         else:
             self.planner.change_hold(queued.intent.guarded_account_id)
-            self.planner.pass_position(queued)
+            self.planner.note_posted(queued)
         self._conclude(queued, authorization, _STATE_AFTER[Kind(queued.intent.kind)])
 
     def _release(self, queued: QueuedIntent, authorization: Authorization | None) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import timedelta
 from typing import Any
 
@@ -33,8 +33,11 @@ from app.domain.account_changes import (
     changes_facts,
 )
 from app.domain.accounts import AccountStatus, floor_of
+from app.domain.audit import Action
+from app.domain.origin import note_recorded
 from app.domain.read_models import Account
 from app.ledger.accounts import account_from
+from app.ledger.audit_records import record_change
 from app.ledger.connections import translated
 from app.ledger.engine import any_of
 from app.ledger.schema import (
@@ -58,6 +61,7 @@ class OpenChange:
     def __init__(self, connection: Connection, account_id: str) -> None:
         self._connection = connection
         self._account_id = account_id
+        self.is_recorded = False
         found = connection.execute(select(account).where(account.c.account_id == account_id).with_for_update())
         row = found.mappings().first()
         # Read after the lock, so that no change is missed that was waited for.
@@ -136,7 +140,14 @@ class OpenChange:
             recorded_at=func.clock_timestamp(),
         )
         change_id = self._connection.execute(event.returning(audit_event.c.audit_event_id)).scalar_one()
-        return replace(after, version=change_id)
+        written = replace(after, version=change_id)
+        self._record(Action.ACCOUNT_CHANGE, actor, after.entity_id, asdict(written))
+        return written
+
+    def _record(self, action: Action, actor: str, entity_id: str | None, result: Mapping[str, Any]) -> None:
+        execute, account_id = self._connection.exec_driver_sql, self._account_id
+        record_change(execute, action, actor, entity_id=entity_id, account_id=account_id, result=result)
+        self.is_recorded = True
 
     def pause(self, actor: str) -> int:
         """Have the account take no payment until it is resumed; returns its version.
@@ -179,6 +190,7 @@ class OpenChange:
                 recorded_at=func.clock_timestamp(),
             )
         )
+        self._record(Action.FLOOR_RECOVERY, actor, self.account.entity_id if self.account else None, figures)
 
 
 class LedgerAccountChanges:
@@ -191,7 +203,10 @@ class LedgerAccountChanges:
     def changing(self, account_id: str) -> Iterator[OpenChange]:
         """A transaction that holds an account; changes of one account come one after the other."""
         with translated(), self._engine.begin() as connection:
-            yield OpenChange(connection, account_id)
+            change = OpenChange(connection, account_id)
+            yield change
+        if change.is_recorded:
+            note_recorded()
 
     def begin(self, account_id: str, actor: str) -> int:
         """Note that a change of the limit begins; returns the note's id."""

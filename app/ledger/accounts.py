@@ -6,6 +6,7 @@ SQLAlchemy's pool they took four and eight.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from functools import partial
 from threading import Lock
 from typing import Any
@@ -15,9 +16,12 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 
 from app.domain.account_changes import ACTION
 from app.domain.accounts import AccountFacts, AccountStatus, AccountType, floor_of, normal_sign
+from app.domain.audit import Action
 from app.domain.errors import Misconfigured
 from app.domain.money import Asset
+from app.domain.origin import note_recorded
 from app.domain.read_models import Account
+from app.ledger.audit_records import record_change
 from app.ledger.connections import LedgerConnection, translated
 from app.ledger.engine import separate_connection
 from app.ledger.hydration_rows import FOR_HYDRATION, Hydration, hydration_from
@@ -96,6 +100,15 @@ class LedgerAccounts:
                     recorded_at=func.clock_timestamp(),
                 )
             )
+            record_change(
+                connection.exec_driver_sql,
+                Action.ACCOUNT_CREATE,
+                actor,
+                entity_id=made.entity_id,
+                account_id=made.account_id,
+                result=asdict(made),
+            )
+        note_recorded()
         return made, True
 
     def get(self, account_id: str) -> Account | None:

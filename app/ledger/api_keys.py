@@ -5,6 +5,9 @@ from datetime import datetime
 
 from sqlalchemy import Engine, func, insert, select, update
 
+from app.domain.audit import Action
+from app.domain.origin import note_recorded
+from app.ledger.audit_records import record_change
 from app.ledger.connections import translated
 from app.ledger.schema import api_key, audit_event
 
@@ -41,6 +44,8 @@ class LedgerApiKeys:
                     actor=actor, action="key.create", subject=key_id, detail=detail, recorded_at=func.clock_timestamp()
                 )
             )
+            record_change(connection.exec_driver_sql, Action.KEY_CREATE, actor, result={"key_id": key_id, **detail})
+        note_recorded()
 
     def get(self, key_id: str) -> StoredKey | None:
         """One key; None if there is none."""
@@ -68,6 +73,9 @@ class LedgerApiKeys:
                         actor=actor, action="key.revoke", subject=key_id, detail={}, recorded_at=func.clock_timestamp()
                     )
                 )
+                record_change(connection.exec_driver_sql, Action.KEY_REVOKE, actor, result={"key_id": key_id})
+        if revoked:
+            note_recorded()
         return bool(revoked)
 
 

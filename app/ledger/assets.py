@@ -3,7 +3,10 @@
 from sqlalchemy import Engine, Row, func, insert, select
 from sqlalchemy.dialects.postgresql import insert as upsert
 
+from app.domain.audit import Action
 from app.domain.money import Asset
+from app.domain.origin import note_recorded
+from app.ledger.audit_records import record_change
 from app.ledger.connections import translated
 from app.ledger.schema import asset, audit_event, used_currency
 
@@ -32,6 +35,8 @@ class LedgerAssets:
                     recorded_at=func.clock_timestamp(),
                 )
             )
+            record_change(connection.exec_driver_sql, Action.ASSET_REGISTER, actor, result=values)
+        note_recorded()
         return _asset(row), True
 
     def get(self, currency_code: str) -> Asset | None:

@@ -20,7 +20,7 @@ from app.domain.cache_identity import (
 from app.domain.errors import CacheUnavailable, ConcurrencyConflict, Misconfigured
 from app.domain.payment import stream_id_order
 from app.ledger.connections import LedgerConnection, SessionLimits, connect
-from app.ledger.proof_records import BREAK_EVENT
+from app.ledger.proof_records import record_break_event
 from app.ledger.reconciliation import settled_payments
 
 PATIENCE_S = 2.0
@@ -190,7 +190,7 @@ class LedgerCacheIdentity:
         with self._ledger.transaction() as connection:
             accepted = connection.execute(_ACCEPT, (actor, BreakKind.CACHE_LOST)).fetchall()
             for break_id, _ in accepted:
-                connection.execute(BREAK_EVENT, (break_id, actor, "accepted", reason))
+                record_break_event(connection, break_id, actor, "accepted", reason)
         return [subject for _, subject in accepted]
 
 
@@ -198,7 +198,7 @@ def _add_break(connection: psycopg.Connection[Any], generation: int, figures: Ma
     [(run_id,)] = connection.execute(_BEGIN_RUN).fetchall()
     values = (BreakKind.CACHE_LOST, _subject(generation), Jsonb(figures), run_id, run_id)
     [(break_id,)] = connection.execute(_ADD_BREAK, values).fetchall()
-    connection.execute(BREAK_EVENT, (break_id, WATCH, "open", f"found by run {run_id}"))
+    record_break_event(connection, break_id, WATCH, "open", f"found by run {run_id}")
 
 
 def _subject(generation: int) -> str:

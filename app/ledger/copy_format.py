@@ -64,10 +64,11 @@ COPY entry (account_id, entry_number, partition, chain_seq, leg, amount_minor, b
 FROM STDIN (FORMAT BINARY)
 """
 
-_SIGNATURE = b"PGCOPY\n\xff\r\n\0" + bytes(8)
-_TRAILER = b"\xff\xff"
-_NULL = b"\xff\xff\xff\xff"
-_EPOCH_US = to_microseconds(datetime(2000, 1, 1, tzinfo=UTC))
+SIGNATURE = b"PGCOPY\n\xff\r\n\0" + bytes(8)
+"""How COPY's binary format begins; TRAILER ends it."""
+TRAILER = b"\xff\xff"
+NULL = b"\xff\xff\xff\xff"
+EPOCH_US = to_microseconds(datetime(2000, 1, 1, tzinfo=UTC))
 """Postgres counts its times in microseconds from this moment."""
 
 _length = Struct("!i").pack
@@ -84,8 +85,8 @@ _entry_ends = Struct("!iq").pack
 
 def transactions_copy(rows: Iterable[TransactionRow]) -> bytes:
     """The rows in the format that COPY_TRANSACTIONS reads."""
-    known = _Texts()
-    parts = [_SIGNATURE]
+    known = EncodedTexts()
+    parts = [SIGNATURE]
     for facts, previous_hash, own_hash in rows:
         (
             partition, chain_seq, entity_id, external_id, kind, payment_id, relates_to, fingerprint,
@@ -94,36 +95,36 @@ def transactions_copy(rows: Iterable[TransactionRow]) -> bytes:
         parts += (
             _transaction_begins(16, 2, partition, 8, chain_seq),
             known[entity_id],
-            _text(external_id),
+            encoded_text(external_id),
             known[kind],
-            _text(payment_id),
+            encoded_text(payment_id),
             known[relates_to],
-            _text(fingerprint),
+            encoded_text(fingerprint),
             known[actor],
             known[description],
-            _NULL if metadata is None else _text(metadata),
+            NULL if metadata is None else encoded_text(metadata),
             _transaction_ends(
-                8, accepted_at_us - _EPOCH_US, 8, effective_at_us - _EPOCH_US, 8, posted_at_us - _EPOCH_US,
+                8, accepted_at_us - EPOCH_US, 8, effective_at_us - EPOCH_US, 8, posted_at_us - EPOCH_US,
                 32, previous_hash, 32, own_hash,
             ),
         )  # fmt: skip
-    parts.append(_TRAILER)
+    parts.append(TRAILER)
     return b"".join(parts)
 
 
 def entries_copy(rows: Iterable[EntryRow]) -> bytes:
     """The rows in the format that COPY_ENTRIES reads."""
-    known = _Texts()
-    parts = [_SIGNATURE]
+    known = EncodedTexts()
+    parts = [SIGNATURE]
     for account_id, number, partition, chain_seq, leg, amount_minor, balance_minor, currency_code, posted_at_us in rows:
         parts += (
             _entry_begins,
             known[account_id],
             _entry_figures(8, number, 2, partition, 8, chain_seq, 2, leg, 8, amount_minor, 8, balance_minor),
             known[currency_code],
-            _entry_ends(8, posted_at_us - _EPOCH_US),
+            _entry_ends(8, posted_at_us - EPOCH_US),
         )
-    parts.append(_TRAILER)
+    parts.append(TRAILER)
     return b"".join(parts)
 
 
@@ -133,14 +134,15 @@ def copy_in(connection: psycopg.Connection[Any], statement: str, data: bytes) ->
         copy.write(data)
 
 
-def _text(value: str) -> bytes:
+def encoded_text(value: str) -> bytes:
+    """A text as a field of COPY's binary format."""
     encoded = value.encode()
     return _length(len(encoded)) + encoded
 
 
-class _Texts(dict[str | None, bytes]):
+class EncodedTexts(dict[str | None, bytes]):
     """Encodes each text once, however often it occurs; None becomes null."""
 
     def __missing__(self, value: str | None) -> bytes:
-        encoded = self[value] = _NULL if value is None else _text(value)
+        encoded = self[value] = NULL if value is None else encoded_text(value)
         return encoded

@@ -12,11 +12,23 @@ from typing import Any
 import psycopg
 from psycopg.types.json import Json, Jsonb
 
+from app.domain.audit import Action
 from app.domain.authorizations import Authorization, AuthorizationState
 from app.domain.errors import Fault
-from app.domain.ledger_rows import ChainHead, Duplicate, KnownOutcome, LedgerBalance, PostingPlan, Rejection
+from app.domain.ledger_rows import (
+    ChainHead,
+    Duplicate,
+    KnownOutcome,
+    LedgerBalance,
+    PostingPlan,
+    QueuedIntent,
+    Rejection,
+)
 from app.domain.payment import Intent, Leg
 from app.domain.refusals import RefusalCode
+from app.domain.timestamps import to_milliseconds
+from app.ledger.audit_copy import COPY_CALLS, calls_copy
+from app.ledger.audit_records import record_change
 from app.ledger.copy_format import (
     COPY_ENTRIES,
     COPY_TRANSACTIONS,
@@ -159,7 +171,21 @@ class Posting:
             record_authorizations(self._connection, plan)
             record_returns(self._connection, plan)
         record_rejections(self._connection, plan.rejections)
-        record_duplicates(self._connection, plan.duplicates)
+        duplicates = record_duplicates(self._connection, plan.duplicates)
+        if plan.posted or plan.rejections or duplicates:
+            calls = calls_copy(plan.posted, plan.rejections, duplicates, to_milliseconds(plan.posted_at))
+            copy_in(self._connection, COPY_CALLS, calls)
+
+    def record_journal(self, action: Action, actor: str, entity_id: str, external_id: str, journal_id: str) -> None:
+        """Record the call that has a journal, a reversal or a refund posted; its entries are in the ledger."""
+        record_change(
+            self._connection.execute,
+            action,
+            actor,
+            entity_id=entity_id,
+            external_id=external_id,
+            payment_id=journal_id,
+        )
 
     def _add_to_balances(self, plan: PostingPlan) -> None:
         pairs = zip(plan.balances_before, plan.balances.values(), strict=True)
@@ -258,12 +284,14 @@ def record_rejections(connection: psycopg.Connection[Any], rejections: Sequence[
         )
 
 
-def record_duplicates(connection: psycopg.Connection[Any], duplicates: Sequence[Duplicate]) -> None:
-    """Write which payment each late repeat belongs to."""
+def record_duplicates(connection: psycopg.Connection[Any], duplicates: Sequence[Duplicate]) -> list[QueuedIntent]:
+    """Write which payment each late repeat belongs to; returns those that were not written before."""
+    written = []
     for duplicate in duplicates:
-        connection.execute(
-            _INSERT_DUPLICATE, (duplicate.queued.outbox_position.payment_id, duplicate.original_payment_id)
-        )
+        row = duplicate.queued.outbox_position.payment_id, duplicate.original_payment_id
+        if connection.execute(_INSERT_DUPLICATE, row).rowcount:
+            written.append(duplicate.queued)
+    return written
 
 
 def _document(intent: Intent) -> dict[str, Any]:

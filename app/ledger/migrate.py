@@ -30,15 +30,22 @@ def newest_version() -> str:
     return max(path.name.partition("_")[0] for path in (MIGRATIONS / "versions").glob("[0-9]*_*.py"))
 
 
-def is_prepared(database_url: str) -> bool:
-    """Whether the schema is at this program's version and there is an API key; False where that cannot be told."""
+_RETENTION = "SELECT coalesce((SELECT days FROM audit_retention ORDER BY number DESC LIMIT 1), 0)"
+
+
+def is_prepared(database_url: str, audit_retention_days: int = 0) -> bool:
+    """Whether the schema is at this program's version, there is an API key, and the audit is kept for so many days.
+
+    False where that cannot be told.
+    """
     try:
         with psycopg.connect(database_url, connect_timeout=CONNECT_TIMEOUT_S, autocommit=True) as connection:
             version = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+            retention = connection.execute(_RETENTION).fetchone()
             has_key = connection.execute("SELECT EXISTS (SELECT FROM api_key)").fetchone()
     except psycopg.Error:
         return False
-    return version == (newest_version(),) and has_key == (True,)
+    return version == (newest_version(),) and has_key == (True,) and retention == (audit_retention_days,)
 
 
 def upgrade(owner_database_url: str, partitions: int = DEFAULT_PARTITIONS) -> None:
@@ -57,6 +64,18 @@ def upgrade(owner_database_url: str, partitions: int = DEFAULT_PARTITIONS) -> No
             config = _config()
             config.attributes.update(connection=connection, partitions=partitions)
             command.upgrade(config, "head")
+    finally:
+        engine.dispose()
+
+
+def set_audit_retention(owner_database_url: str, days: int) -> None:
+    """Have the audit kept for so many days from now on, 0 for ever; another number than before is recorded."""
+    from app.ledger.engine import owner_engine
+
+    engine = owner_engine(owner_database_url)
+    try:
+        with translated(), engine.begin() as connection:
+            connection.exec_driver_sql("SELECT audit_set_retention(%s)", (days,))
     finally:
         engine.dispose()
 
@@ -100,13 +119,13 @@ def metadata_differences(owner_database_url: str) -> list[object]:
     from alembic.autogenerate import compare_metadata
     from alembic.runtime.migration import MigrationContext
 
+    from app.ledger import audit_schema
     from app.ledger.engine import owner_engine
-    from app.ledger.schema import metadata
 
     engine = owner_engine(owner_database_url)
     try:
         with engine.connect() as connection:
-            found = compare_metadata(MigrationContext.configure(connection), metadata)
+            found = compare_metadata(MigrationContext.configure(connection), audit_schema.metadata)
     finally:
         engine.dispose()
     operations = [one[0] if isinstance(one, list) else one for one in found]

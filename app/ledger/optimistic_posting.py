@@ -8,6 +8,8 @@ import psycopg
 
 from app.domain.errors import RowsChanged
 from app.domain.ledger_rows import PostingPlan
+from app.domain.timestamps import to_milliseconds
+from app.ledger.audit_copy import COPY_CALLS, calls_copy
 from app.ledger.copy_format import (
     COPY_ENTRIES,
     COPY_TRANSACTIONS,
@@ -61,6 +63,7 @@ class PackedPlan:
     heads: int
     transactions: bytes
     entries: bytes
+    calls: bytes
 
 
 def pack(plan: PostingPlan) -> PackedPlan:
@@ -71,6 +74,7 @@ def pack(plan: PostingPlan) -> PackedPlan:
         len(plan.heads),
         transactions_copy(plan.transactions),
         entries_copy(plan.entries),
+        calls_copy(plan.posted, (), (), to_milliseconds(plan.posted_at)),
     )
 
 
@@ -102,5 +106,6 @@ def write_if_unchanged(connection: psycopg.Connection[Any], plan: PackedPlan) ->
         raise RowsChanged(f"{accounts} of {plan.accounts} accounts and {heads} of {plan.heads} heads agree")
     copy_in(connection, COPY_TRANSACTIONS, plan.transactions)
     copy_in(connection, COPY_ENTRIES, plan.entries)
+    copy_in(connection, COPY_CALLS, plan.calls)
     moment: datetime = now
     return moment

@@ -7,7 +7,9 @@ from typing import Any
 import psycopg
 from psycopg.types.json import Jsonb
 
+from app.domain.audit import Action
 from app.domain.breaks import OF_THE_CACHE, Break, BreakKind, ChainRange, ProofReport
+from app.ledger.audit_records import record_change
 from app.ledger.connections import LedgerConnection
 
 _RECORD_BREAK = """
@@ -26,7 +28,7 @@ _RESOLVE_HEALED = """
 UPDATE reconciliation_break SET state = 'resolved', reason_code = 'healed'
 WHERE kind = %s AND subject = %s AND state IN ('open', 'investigating') RETURNING break_id
 """
-BREAK_EVENT = "INSERT INTO reconciliation_break_event (break_id, actor, state, note) VALUES (%s, %s, %s, %s)"
+_BREAK_EVENT = "INSERT INTO reconciliation_break_event (break_id, actor, state, note) VALUES (%s, %s, %s, %s)"
 _INVESTIGATE = """
 UPDATE reconciliation_break SET state = 'investigating'
 WHERE kind = %s AND subject = %s AND state IN ('open', 'investigating') RETURNING break_id
@@ -76,7 +78,7 @@ class ProofRecords:
         """Keep that it is corrected."""
         with self._ledger.transaction() as connection:
             for (break_id,) in connection.execute(_RESOLVE_HEALED, (found.kind, found.subject)).fetchall():
-                connection.execute(BREAK_EVENT, (break_id, RECONCILER, "resolved", f"corrected by run {run_id}"))
+                record_break_event(connection, break_id, RECONCILER, "resolved", f"corrected by run {run_id}")
 
     def finish_run(self, run_id: int, report: ProofReport, ranges: Sequence[ChainRange], *, full: bool) -> int:
         """Keep what a run found and move the cursors; returns the number of open breaks.
@@ -89,7 +91,7 @@ class ProofRecords:
             if full:
                 for (break_id,) in connection.execute(_RESOLVE_UNSEEN, (run_id, BreakKind.CACHE_LOST)).fetchall():
                     note = f"not seen by full run {run_id}"
-                    connection.execute(BREAK_EVENT, (break_id, RECONCILER, "resolved", note))
+                    record_break_event(connection, break_id, RECONCILER, "resolved", note)
             for part in ranges:
                 if part.head is not None and part.up_to > part.cursor:
                     connection.execute(_MOVE_CURSOR, (part.partition, part.up_to))
@@ -101,11 +103,18 @@ class ProofRecords:
             return _one(connection, _OPEN_BREAKS, ())
 
 
+def record_break_event(connection: psycopg.Connection[Any], break_id: int, actor: str, state: str, note: str) -> None:
+    """Keep what has become of a break, in its history and in the audit, in the transaction that changes it."""
+    connection.execute(_BREAK_EVENT, (break_id, actor, state, note))
+    result = {"break_id": break_id, "state": state, "note": note}
+    record_change(connection.execute, Action.BREAK_CHANGE, actor, result=result)
+
+
 def _record(connection: psycopg.Connection[Any], run_id: int, found: Break) -> None:
     parameters = {"kind": found.kind, "subject": found.subject, "figures": Jsonb(found.figures), "run": run_id}
     break_id, is_new = connection.execute(_RECORD_BREAK, parameters).fetchall()[0]
     if is_new:
-        connection.execute(BREAK_EVENT, (break_id, RECONCILER, "open", f"found by run {run_id}"))
+        record_break_event(connection, break_id, RECONCILER, "open", f"found by run {run_id}")
 
 
 def _repair(
@@ -113,10 +122,11 @@ def _repair(
 ) -> None:
     detail = {"reason": reason, "breaks": [asdict(one) for one in breaks]}
     connection.execute(_RECORD_REPAIR, (actor, REPAIR_ACTION, account_id, Jsonb(detail)))
+    record_change(connection.execute, Action.CACHE_REPAIR, actor, account_id=account_id, result=detail)
     for one in breaks:
         for (break_id,) in connection.execute(_INVESTIGATE, (one.kind, one.subject)).fetchall():
             note = f"the cache is rebuilt from the ledger: {reason}"
-            connection.execute(BREAK_EVENT, (break_id, actor, "investigating", note))
+            record_break_event(connection, break_id, actor, "investigating", note)
 
 
 def _one(connection: psycopg.Connection[Any], query: str, parameters: Sequence[Any]) -> int:

@@ -5,15 +5,19 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
 
+from app.api.client_address import ClientAddresses
 from app.api.context import ApiServices
 from app.cache.client import blocking_client
 from app.cache.notifications import Subscriber
 from app.ledger.account_changes import LedgerAccountChanges
 from app.ledger.accounts import LedgerAccounts
 from app.ledger.api_keys import LedgerApiKeys
+from app.ledger.audit_reads import AuditReads
+from app.ledger.audit_records import LedgerAudit
 from app.ledger.history import History
 from app.ledger.transactions import LedgerTransactions
 from app.services.access.api_keys import Gatekeeper
+from app.services.access.call_recorder import CallRecorder
 from app.services.accounts.accounts import Accounts
 from app.services.payments.batches import Batches, Pacing
 from app.services.payments.durable_wait import WaitingRoom
@@ -31,6 +35,7 @@ from app.wiring.services import (
     build_poster,
     build_readiness,
 )
+from app.wiring.workers import wall_clock_ms
 
 LOOK_UP_S = 3.0
 """The longest time for a query of a request. Queries take milliseconds, and a client does not wait long to pay."""
@@ -51,7 +56,9 @@ def build_api(settings: Settings, *, sleep: Callable[[float], None] = time.sleep
     register = LedgerTransactions(engine)
     poster = build_poster(settings, cache, register, paying, sleep=sleep)
     refunds = Refunds(cache, register, paying.finder, paying.durable_wait, poster)
+    reports = build_engine(settings, "reports")
     gatekeeper = Gatekeeper(LedgerApiKeys(engine), time.monotonic)
+    recorder = CallRecorder(LedgerAudit(settings.database_url), wall_clock_ms, time.monotonic_ns)
     subscription = blocking_client(settings.redis_url, decode_responses=True, name="holdfast-subscriber")
     return ApiServices(
         accounts=Accounts(accounts, build_assets(engine)),
@@ -72,19 +79,25 @@ def build_api(settings: Settings, *, sleep: Callable[[float], None] = time.sleep
         batches=Batches(paying.payments, paying.atomic_batches, Pacing(cache.outbox.backlog, sleep), sleep=sleep),
         journals=Journals(register, paying.directory, poster, refunds.posted_payment),
         refunds=refunds,
-        history=History(build_engine(settings, "reports")),
+        history=History(reports),
+        audit=AuditReads(reports),
         cache=cache,
         gatekeeper=gatekeeper,
         readiness=build_readiness(settings, engine, cache, paying.identity, accounts),
+        recorder=recorder,
+        addresses=ClientAddresses(settings.trusted_proxies),
         now=partial(datetime.now, UTC),
+        stop=recorder.stop,
         start=partial(
             _start,
+            recorder,
             Subscriber(subscription, room.hear, room.begin, gatekeeper.revoke),
             CacheIdentityWatch(paying.identity.check),
         ),
     )
 
 
-def _start(subscriber: Subscriber, watch: CacheIdentityWatch) -> None:
+def _start(recorder: CallRecorder, subscriber: Subscriber, watch: CacheIdentityWatch) -> None:
+    recorder.start()
     subscriber.start()
     watch.start()

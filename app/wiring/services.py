@@ -15,6 +15,7 @@ from app.domain.money import Asset
 from app.ledger.account_changes import LedgerAccountChanges
 from app.ledger.accounts import LedgerAccounts
 from app.ledger.assets import LedgerAssets
+from app.ledger.audit_records import AuditMonths
 from app.ledger.connections import STATEMENT_TIMEOUT_S
 from app.ledger.engine import engine_for, look_at_server
 from app.ledger.history import History
@@ -221,6 +222,11 @@ def build_recovery(settings: Settings) -> ChangeRecovery:
     ledger = LedgerAccountChanges(engine)
     balances = build_balances(cache, LedgerAccounts(engine, settings.partitions))
     return ChangeRecovery(ledger, build_changes(ledger, cache, balances))
+
+
+def build_audit_keeper(settings: Settings) -> AuditMonths:
+    """What makes the audit's months ahead, and drops the oldest."""
+    return AuditMonths(settings.database_url)
 
 
 def build_push(settings: Settings) -> DirectoryPush:

@@ -177,6 +177,8 @@ SHARED_NAMES = {
     "accounts": {"app.api", "app.cache", "app.domain", "app.ledger", "app.services"},
     "api_keys": {"app.ledger", "app.services"},
     "assets": {"app.api", "app.ledger", "app.services"},
+    "audit": {"app.api", "app.domain"},
+    "audit_reads": {"app.domain", "app.ledger"},
     "authorizations": {"app.api", "app.cache", "app.domain", "app.services"},
     "batches": {"app.api", "app.services"},
     "cache_identity": {"app.domain", "app.ledger", "app.services"},

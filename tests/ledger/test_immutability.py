@@ -16,6 +16,7 @@ APPEND_ONLY = (
     "asset",
     "used_currency",
     "audit_event",
+    "audit_call",
     "reconciliation_break_event",
     "chain_head_export",
 )
@@ -35,6 +36,7 @@ A_COLUMN = {
     "asset": "name",
     "used_currency": "minor_units",
     "audit_event": "action",
+    "audit_call": "action",
     "reconciliation_break_event": "note",
     "chain_head_export": "chain_hash",
 }

@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from app.domain.origin import travelling_origin
 from app.domain.payment import PaymentRequest
 from app.domain.payment_checks import prepare
 from app.domain.payment_refusals import (
@@ -95,7 +96,7 @@ class AtomicBatches:
         self, wanted: Sequence[RequestOrRefusal], facts: Mapping[str, AccountFacts], actor: str
     ) -> list[ReserveItem | Outcome]:
         """Each payment as an item to decide, its refusal, or its earlier answer if its account is barred by now."""
-        group_id = self._new_group_id()
+        group_id, origin = self._new_group_id(), travelling_origin()
         prepared: list[ReserveItem | Outcome] = []
         for request in wanted:
             if isinstance(request, Refusal):
@@ -105,7 +106,8 @@ class AtomicBatches:
             if isinstance(intent, Refusal):
                 prepared.append(self._outcomes.replay_or(request, facts, intent))
             else:
-                prepared.append(ReserveItem(replace(intent, linked=group_id), request.expected_version))
+                linked = replace(intent, linked=group_id, origin=origin)
+                prepared.append(ReserveItem(linked, request.expected_version))
         return prepared
 
     def _reserve(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from app.domain.authorizations import Authorization, AuthorizationState
 from app.domain.errors import ConcurrencyRetryExhausted, Fault
+from app.domain.origin import note_recorded, travelling_origin
 from app.domain.payment import Intent, Kind, OutboxPosition, parse_payment_id
 from app.domain.payment_refusals import (
     amount_not_positive,
@@ -92,7 +93,7 @@ class Authorizations:
             return amount_not_positive(amount)
         if amount > authorization.amount_minor:
             return capture_exceeds_authorization(payment_id, amount, authorization.amount_minor)
-        return self._conclude(authorization, AuthorizationState.CAPTURED, amount, actor)
+        return _noted(self._conclude(authorization, AuthorizationState.CAPTURED, amount, actor))
 
     def void(self, payment_id: str, actor: str) -> Concluded | Refusal:
         """Release an authorization."""
@@ -100,7 +101,7 @@ class Authorizations:
         return (
             authorization_not_found(payment_id)
             if authorization is None
-            else self._conclude(authorization, AuthorizationState.VOIDED, 0, actor)
+            else _noted(self._conclude(authorization, AuthorizationState.VOIDED, 0, actor))
         )
 
     def expire_due(self, now: datetime) -> int:
@@ -170,6 +171,8 @@ class Authorizations:
                 authorization, outbox_position, state, amount_minor, self._in_ledger(authorization)
             )
         intent = conclusion_intent(authorization, state, amount_minor, actor)
+        if actor != CLOCK:
+            intent.origin = travelling_origin()
         due_ms = to_milliseconds(authorization.expires_at)
 
         def attempt(snapshot: DirectorySnapshot) -> Concluded | Refusal:
@@ -232,6 +235,13 @@ class Authorizations:
         if stored is None or end is None:
             return None
         return Conclusion(stored.state, stored.captured_minor or 0, end.stream_id)
+
+
+def _noted(outcome: Concluded | Refusal) -> Concluded | Refusal:
+    """Note that the drain records what has just been concluded."""
+    if isinstance(outcome, Concluded) and not outcome.replayed:
+        note_recorded()
+    return outcome
 
 
 def conclusion_intent(authorization: Authorization, state: AuthorizationState, amount_minor: int, actor: str) -> Intent:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from app.domain.authorizations import Authorization
+from app.domain.origin import note_recorded, travelling_origin
 from app.domain.payment import PaymentRequest, parse_payment_id
 from app.domain.payment_checks import prepare
 from app.domain.payment_refusals import is_held_back, posting_retries_exhausted
@@ -65,6 +66,7 @@ class Payments:
         if isinstance(intent, Refusal):
             self._decider.require_current_facts([intent], snapshot.version)
             return self._outcomes.replay_or(request, facts, intent)
+        intent.origin = travelling_origin()
         partition = self._cache.partition_of(intent.guarded_account_id)
         item = ReserveItem(intent, request.expected_version)
         reply, elsewhere = self.coalesced_reserve.reserve(partition, item, snapshot.version)
@@ -79,6 +81,8 @@ class Payments:
         outcome = self._outcomes.of_decision(partition, item, decision, first_partition)
         if self._frees([outcome]):
             raise NotReady
+        if decision.code is ReserveCode.RESERVED:
+            note_recorded()  # whatever becomes of it, the drain records it
         return outcome
 
     # Many payments
@@ -114,12 +118,14 @@ class Payments:
         facts = snapshot.facts(accounts_of(undecided.values()))
         prepared = {index: prepare(request, facts, actor) for index, request in undecided.items()}
         self._decider.require_current_facts(prepared.values(), snapshot.version)
+        origin = travelling_origin()
         by_partition: dict[int, list[tuple[int, ReserveItem]]] = {}
         for index, intent in prepared.items():
             request = undecided[index]
             if isinstance(intent, Refusal):
                 outcomes[index] = self._outcomes.replay_or(request, facts, intent)
                 continue
+            intent.origin = origin
             partition = self._cache.partition_of(intent.guarded_account_id)
             by_partition.setdefault(partition, []).append((index, ReserveItem(intent, request.expected_version)))
         # A dry run must be one call a partition, however long it takes: a second call would not see the first.

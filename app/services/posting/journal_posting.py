@@ -24,6 +24,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from app.domain.audit import Action
 from app.domain.errors import (
     ConcurrencyConflict,
     ConcurrencyRetryExhausted,
@@ -33,6 +34,7 @@ from app.domain.errors import (
 from app.domain.hash_chain import LedgerTransaction, transactions_from
 from app.domain.journals import Draft, Order, hold_intents, is_repeat, plan_journal, refuse_reused_by
 from app.domain.ledger_rows import QueuedIntent
+from app.domain.origin import note_recorded
 from app.domain.payment_refusals import rejected_by_constraint
 from app.domain.refusals import Refusal
 from app.services.accounts.directory import DirectorySnapshot
@@ -202,10 +204,13 @@ class JournalPoster:
             plan = plan_journal(draft, balances, head, posted_at)
             if isinstance(plan, Refusal):
                 return plan
+            [transaction] = transactions_from(plan.transactions, plan.entries)
             if held is not None:
                 posting.write(plan)
-        [transaction] = transactions_from(plan.transactions, plan.entries)
+                action = Action(draft.order.kind.value)
+                posting.record_journal(action, draft.order.actor, *key, transaction.payment_id)
         if held is not None:
+            note_recorded()
             self.holds.settle(held, balances)
         return PostedJournal(transaction, is_dry_run=held is None)
 

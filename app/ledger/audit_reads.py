@@ -1,0 +1,108 @@
+"""Reading the audit. Records of payments are completed from what the ledger has under their payment id."""
+
+from collections.abc import Callable
+from typing import Any
+
+from sqlalchemy import ColumnElement, Engine, Select, and_, cast, func, literal, or_, select, tuple_, union_all
+from sqlalchemy.dialects.postgresql import INET
+
+from app.domain.accounts import DEFAULT_ENTITY
+from app.domain.audit import KEY_ACTOR, POSTED_BY_DRAINS
+from app.domain.audit_reads import AuditEntry, AuditFilter, AuditPlace
+from app.ledger.audit_schema import audit_call as call
+from app.ledger.connections import translated
+from app.ledger.schema import entry, hold, ledger_transaction, payment_rejection
+
+_IS_OF_PAYMENT = call.c.action.in_([one.value for one in POSTED_BY_DRAINS])
+_OF_PAYMENT = and_(call.c.payment_id == ledger_transaction.c.payment_id, _IS_OF_PAYMENT)
+_OF_HOLD = and_(call.c.payment_id == hold.c.payment_id, _IS_OF_PAYMENT)
+_COMPLETED = {
+    "actor": func.coalesce(call.c.actor, KEY_ACTOR + call.c.key_id),
+    "ip": func.host(call.c.ip),
+    "account_id": func.coalesce(call.c.account_id, hold.c.guarded_account_id),
+    "external_id": func.coalesce(call.c.external_id, ledger_transaction.c.external_id, hold.c.external_id),
+}
+_ENTRIES = select(*(_COMPLETED.get(name, call.c[name]).label(name) for name in AuditEntry.__slots__)).select_from(
+    call.outerjoin(ledger_transaction, _OF_PAYMENT).outerjoin(hold, _OF_HOLD)
+)
+_PLACE = tuple_(call.c.called_at, call.c.number)
+
+
+class AuditReads:
+    """The records of the audit, in the order in which the calls came."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def page(self, wanted: AuditFilter, *, limit: int, after: AuditPlace | None) -> list[AuditEntry]:
+        """Up to `limit` records, the oldest first, those after a place."""
+        query = _ENTRIES.where(*_conditions(wanted)).order_by(call.c.called_at, call.c.number).limit(limit)
+        if after is not None:
+            query = query.where(tuple_(literal(after.called_at), literal(after.number)) < _PLACE)
+        return self._read(query)
+
+    def get(self, place: AuditPlace) -> AuditEntry | None:
+        """One record; None if there is none."""
+        at_place = and_(call.c.called_at == place.called_at, call.c.number == place.number)
+        return next(iter(self._read(_ENTRIES.where(at_place))), None)
+
+    def _read(self, query: Select[Any]) -> list[AuditEntry]:
+        with translated(), self._engine.connect() as connection:
+            return [AuditEntry(*row) for row in connection.execute(query)]
+
+
+def _conditions(wanted: AuditFilter) -> list[ColumnElement[bool]]:
+    entity_id = wanted.entity_id or DEFAULT_ENTITY
+    special: dict[str, Callable[[Any], ColumnElement[bool]]] = {
+        "from_time": lambda value: call.c.called_at >= value,
+        "to_time": lambda value: call.c.called_at < value,
+        "actor": _is_actor,
+        "ip": lambda value: call.c.ip.op("<<=")(cast(literal(value), INET)),
+        "account_id": _is_of_account,
+        "payment_id": _is_of_payment,
+        "external_id": lambda value: _is_of_external_id(entity_id, value),
+    }
+    return [
+        special[name](value) if name in special else call.c[name] == value for name, value in wanted.asked().items()
+    ]
+
+
+def _is_actor(actor: str) -> ColumnElement[bool]:
+    if actor.startswith(KEY_ACTOR):
+        return and_(call.c.actor.is_(None), call.c.key_id == actor.removeprefix(KEY_ACTOR))
+    return call.c.actor == actor
+
+
+def _is_of_account(account_id: str) -> ColumnElement[bool]:
+    """Of calls that name an account, and of payments that moved or held its money."""
+    moved = (
+        select(ledger_transaction.c.payment_id)
+        .join(
+            entry,
+            and_(
+                entry.c.partition == ledger_transaction.c.partition,
+                entry.c.chain_seq == ledger_transaction.c.chain_seq,
+            ),
+        )
+        .where(entry.c.account_id == account_id)
+    )
+    held = select(hold.c.payment_id).where(hold.c.legs.contains([[account_id]]))
+    return or_(call.c.account_id == account_id, call.c.payment_id.in_(union_all(moved, held)))
+
+
+def _is_of_payment(payment_id: str) -> ColumnElement[bool]:
+    """Of calls that name a payment, and of the refunds, reversals and journals that relate to it."""
+    related = select(ledger_transaction.c.payment_id).where(ledger_transaction.c.relates_to == payment_id)
+    return or_(call.c.payment_id == payment_id, call.c.payment_id.in_(related))
+
+
+def _is_of_external_id(entity_id: str, external_id: str) -> ColumnElement[bool]:
+    of_payments = union_all(
+        *(
+            select(table.c.payment_id).where(table.c.entity_id == entity_id, table.c.external_id == external_id)
+            for table in (ledger_transaction, hold, payment_rejection)
+        )
+    )
+    # A refused call has no entity: nobody knows which one it meant.
+    named = and_(call.c.external_id == external_id, func.coalesce(call.c.entity_id, entity_id) == entity_id)
+    return or_(named, call.c.payment_id.in_(of_payments))
