@@ -21,8 +21,10 @@
 --       'REUSED'|record                        the same external_id with other content
 --       'COLD'|                                the account must be hydrated first
 --       'VERSION_CONFLICT'|funds
---       'INSUFFICIENT_FUNDS'|funds             recorded, so that a later retry gets the same answer, but only if the
---                                              balance would not do even with nothing held: what is held may come free
+--       'INSUFFICIENT_FUNDS'|funds             recorded if the balance would not do even with nothing held; a later
+--                                              retry gets the same answer. Otherwise the caller decides: it asks the
+--                                              ledger whether open authorizations, which may come free, explain the
+--                                              refusal, and if not, records it like this script
 --       'BALANCE_OUT_OF_RANGE'|funds
 --       'BACKLOGGED'|funds
 --       'RESERVED'|stream id|version           the account's version after it; a dry run: '' and the funds after it

@@ -114,6 +114,11 @@ def parse_record(text: str) -> Record:
     return Record(fingerprint, state, stream_id=rest)
 
 
+def encode_refusal(intent: Intent, funds_text: str) -> str:
+    """The record of a refusal for lack of funds, as `lua/reserve.lua` writes it."""
+    return f"{intent.fingerprint}{RecordState.REFUSED.value}{funds_text}"
+
+
 def _parse_accepted(text: str) -> tuple[str, int, Funds | None]:
     """Stream id, version and funds: a dry run has an empty stream id, and only a dry run has funds."""
     stream_id, _, rest = text.partition("|")
@@ -133,4 +138,4 @@ def parse_decision(text: str) -> Decision:
         return Decision(code, record=parse_record(rest))
     if code is ReserveCode.COLD:
         return Decision(code)
-    return Decision(code, funds=parse_funds(rest))
+    return Decision(code, funds=parse_funds(rest), funds_text=rest)

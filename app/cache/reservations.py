@@ -11,9 +11,10 @@ from typing import Any, Protocol
 
 from app.cache import keys
 from app.cache.client import CacheClient, Call, Command
-from app.cache.codec import encode_intent, parse_decision, parse_record
+from app.cache.codec import encode_intent, encode_refusal, parse_decision, parse_record
 from app.domain.payment import Intent, partition_of
 from app.domain.reservations import (
+    Decision,
     EarlierClaims,
     Failed,
     Record,
@@ -131,6 +132,22 @@ class Reservations:
         with self._client.translated():
             claimed: Any = self._client.redis.get(keys.claim(home, entity_id, external_id))
         return None if claimed is None else int(claimed)
+
+    def record_refusals(self, refused: Sequence[tuple[ReserveItem, Decision]]) -> list[Record | None]:
+        """Record refusals for lack of funds that the script left unrecorded, in one round trip.
+
+        For each, the answer is the record that its external id has got meanwhile and keeps; None if there was none.
+        """
+        window_ms = self._client.window_ms
+        commands: list[Command] = []
+        for item, decision in refused:
+            intent = item.intent
+            name = keys.record(
+                self._client.partition_of(intent.guarded_account_id), intent.entity_id, intent.external_id
+            )
+            commands.append(("SET", name, encode_refusal(intent, decision.funds_text), "NX", "GET", "PX", window_ms))
+        replies = self._client.run([], after=commands)
+        return [None if text is None else parse_record(text) for text in replies]
 
     def record(self, partition: int, entity_id: str, external_id: str) -> Record | None:
         """The idempotency record of an external id; None if there is none in the window."""

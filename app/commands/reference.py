@@ -113,7 +113,9 @@ key stops working within {RECHECK_S:.0f} seconds, or as soon as the ledger can b
 The same `external_id` with the same content is a replay: 200 in place of 201, the acknowledgement as first given, and
 the header `Idempotent-Replayed: true`. With other content it is refused as `external_id_reused`, which names the field
 that differs. A refusal for lack of funds is recorded too: within the idempotency window a retry gets the same answer
-even if funds have come since, so a new attempt needs a new `external_id`. `expected_version` is a precondition and not
+even if funds have come since, so a new attempt needs a new `external_id`. Only a refusal that open authorizations of
+the account explain is `retryable` and not recorded: the same `external_id` may succeed once they are voided, expire, or
+are captured in part. `expected_version` is a precondition and not
 content: a version conflict is not recorded, so send the same `external_id` with the new version. After the window only
 the ledger knows an `external_id`: a repeat is acknowledged as pending, and the ledger answers it with the original.
 

@@ -22,6 +22,14 @@ class AuthorizationState(StrEnum):
     EXPIRED = "expired"
 
 
+@dataclass(slots=True, frozen=True)
+class OpenAuthorizations:
+    """What the open authorizations of an account hold, in minor units; `is_due`: one of them is past its time."""
+
+    held_minor: int
+    is_due: bool
+
+
 @dataclass(slots=True)
 class Authorization:
     """An authorization as the ledger keeps it; amounts in minor units. `concluded_by` is the intent that ended it."""

@@ -166,9 +166,9 @@ def insufficient_funds(
     return Refusal(RefusalCode.INSUFFICIENT_FUNDS, detail, figures, retryable=is_held_back)
 
 
-def is_held_back(refusal: Refusal) -> bool:
-    """Whether only holds stand in the way of what was refused, so that it may succeed once they are free."""
-    return refusal.code is RefusalCode.INSUFFICIENT_FUNDS and refusal.retryable is True
+def is_held_back(outcome: object) -> bool:
+    """Whether an outcome is a refusal that only holds explain, so that the same may succeed once they are free."""
+    return isinstance(outcome, Refusal) and outcome.code is RefusalCode.INSUFFICIENT_FUNDS and outcome.retryable is True
 
 
 def refused_for_funds(figures: Mapping[str, object]) -> Refusal:

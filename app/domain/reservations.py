@@ -3,7 +3,7 @@
 `app/cache/codec.py` reads these values from the texts of the cache.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
@@ -40,7 +40,11 @@ class Funds:
 
     def would_do_unheld(self, amount_minor: int) -> bool:
         """Whether an amount could be spent if nothing were held: then only what is held stands in its way."""
-        return self.balance_minor - (self.floor_minor or 0) >= amount_minor
+        return self.would_do_without(self.held_minor, amount_minor)
+
+    def would_do_without(self, freed_minor: int, amount_minor: int) -> bool:
+        """Whether an amount could be spent if so much of what is held came free."""
+        return self.available_minor + min(freed_minor, self.held_minor) >= amount_minor
 
 
 @dataclass(slots=True)
@@ -88,6 +92,8 @@ class Decision:
     version: int | None = None
     funds: Funds | None = None
     record: Record | None = None
+    funds_text: str = field(default="", compare=False)
+    """The funds of a refusal as the cache wrote them: the record of a refusal repeats this text."""
 
 
 @dataclass(slots=True)

@@ -5,7 +5,7 @@ from datetime import datetime
 
 from sqlalchemy import ColumnElement, Connection, Engine, and_, func, select, text, tuple_
 
-from app.domain.authorizations import Authorization
+from app.domain.authorizations import Authorization, OpenAuthorizations
 from app.domain.hash_chain import Entry, LedgerTransaction
 from app.domain.ledger_rows import PaymentReturn
 from app.ledger.connections import translated
@@ -36,6 +36,21 @@ class LedgerAuthorizations:
                 authorization_from_row(row)
                 for row in connection.execute(query.order_by(hold.c.expires_at).limit(limit))
             ]
+
+    def open_on(self, account_ids: Collection[str]) -> dict[str, OpenAuthorizations]:
+        """What open authorizations hold on these accounts, by the ledger's clock; accounts without one are left out."""
+        query = (
+            select(
+                hold.c.guarded_account_id,
+                func.sum(hold.c.hold_minor),
+                func.bool_or(hold.c.expires_at <= func.clock_timestamp()),
+            )
+            .where(hold.c.guarded_account_id == any_of(sorted(account_ids)), hold.c.state == "authorized")
+            .group_by(hold.c.guarded_account_id)
+        )
+        with translated(), self._engine.connect() as connection:
+            rows = connection.execute(query)
+            return {account_id: OpenAuthorizations(int(held), is_due) for account_id, held, is_due in rows}
 
     def due_on(self, account_ids: Collection[str], limit: int) -> list[Authorization]:
         """Up to `limit` authorizations that hold funds of these accounts past their time, by the ledger's clock."""

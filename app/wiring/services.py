@@ -33,6 +33,7 @@ from app.services.payments.atomic_batches import AtomicBatches
 from app.services.payments.authorizations import Authorizations
 from app.services.payments.decide import Decider
 from app.services.payments.durable_wait import DurableWait, WaitingRoom
+from app.services.payments.held_back import HeldBack
 from app.services.payments.outcomes import Outcomes, PaymentFinder
 from app.services.payments.submit import Payments
 from app.services.posting.journal_holds import JournalHolds
@@ -91,6 +92,7 @@ class PaymentServices:
     payments: Payments
     atomic_batches: AtomicBatches
     authorizations: Authorizations
+    held_back: HeldBack
     wake: Callable[[], None]
 
 
@@ -111,7 +113,7 @@ def compose_payments(
     finder = PaymentFinder(cache, history, ledger_authorizations)
     durable_wait = DurableWait(cache.outbox, room)
     authorizations = Authorizations(cache, ledger_authorizations, decider, outcomes, durable_wait, wake)
-    frees = authorizations.frees
+    held_back = HeldBack(cache, ledger_authorizations, outcomes, authorizations.release_due)
     return PaymentServices(
         identity=identity,
         directory=directory,
@@ -119,9 +121,10 @@ def compose_payments(
         decider=decider,
         finder=finder,
         durable_wait=durable_wait,
-        payments=Payments(cache, decider, outcomes, finder, durable_wait, wake, frees),
-        atomic_batches=AtomicBatches(cache, decider, outcomes, wake, frees, new_group_id=lambda: uuid4().hex),
+        payments=Payments(cache, decider, outcomes, finder, durable_wait, wake, held_back),
+        atomic_batches=AtomicBatches(cache, decider, outcomes, wake, held_back, new_group_id=lambda: uuid4().hex),
         authorizations=authorizations,
+        held_back=held_back,
         wake=wake,
     )
 
@@ -155,7 +158,7 @@ def build_poster(
         ledger=JournalSessions(settings.database_url, chain=settings.partitions),
         register=register,
         cache=cache,
-        holds=JournalHolds(cache, paying.authorizations.frees),
+        holds=JournalHolds(cache, paying.held_back),
         decider=paying.decider,
         wake=paying.wake,
         sleep=sleep,

@@ -105,6 +105,8 @@ class Model:
     journals: dict[str, dict[str, int]] = field(default_factory=dict)
     reversed: set[str] = field(default_factory=set)
     refunds: dict[str, tuple[str, int | None]] = field(default_factory=dict)
+    open_in_ledger: dict[str, tuple[str, int]] = field(default_factory=dict)
+    """The open authorizations that the ledger knows: payer and amount."""
 
     # Funds
 
@@ -163,8 +165,8 @@ class Model:
         if record is not None:
             return self._again(external_id, content) if record[0] == content else "external_id_reused"
         if not self.has(content.source, content.amount):
-            if self.booked[content.source] + self.limits[content.source] < content.amount:
-                self.records[external_id] = (content, "insufficient_funds")  # what only holds explain is not on record
+            if self.is_final(external_id, content):
+                self.records[external_id] = (content, "insufficient_funds")
             return self._in_ledger(external_id, content)
         self.records[external_id] = (content, OK)
         if external_id in self.in_ledger:  # the cache has forgotten it, the ledger has not
@@ -176,6 +178,16 @@ class Model:
         self._promise(external_id, content, credits)
         self.paid[external_id] = Paid(content.source, credits, "pending", is_authorization=False)
         return OK
+
+    def is_final(self, external_id: str, content: Content) -> bool:
+        """Whether a lack of funds is put on record: not if open authorizations that the ledger knows explain it."""
+        if self.booked[content.source] + self.limits[content.source] < content.amount:
+            return True
+        authorized = sum(amount for source, amount in self.open_in_ledger.values() if source == content.source)
+        freed = min(authorized, self.held(content.source))
+        available = self.available(content.source)
+        assert available is not None
+        return external_id not in self.in_ledger and available + freed < content.amount
 
     def _promise(self, external_id: str, content: Content, credits: list[tuple[str, int]]) -> None:
         held = 0 if content.source == "bank" else content.amount
@@ -267,6 +279,9 @@ class Model:
             self.move({**{account: -part for account, part in one.credits}, one.source: sum(p for _, p in one.credits)})
             self.paid[one.external_id].state = "posted"
         self.pending = []
+        self.open_in_ledger = {
+            key: (one.source, one.amount) for key, one in self.paid.items() if one.state == "authorized"
+        }
         for external_id, (content, code) in self.records.items():
             if code == OK:
                 self.in_ledger[external_id] = content

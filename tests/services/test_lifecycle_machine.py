@@ -93,7 +93,7 @@ class Lifecycle(RuleBasedStateMachine):
             ledger=JournalSessions(urls.database_url, chain=PARTITIONS),
             register=register,
             cache=world.cache,
-            holds=JournalHolds(world.cache, world.paying.authorizations.frees),
+            holds=JournalHolds(world.cache, world.paying.held_back),
             decider=world.paying.decider,
             wake=lambda: None,
             sleep=world.clock.sleep,

@@ -45,7 +45,7 @@ class Model:
         return None if floor is None else self.booked[account] - held - floor
 
     def is_held_back(self, content: Content) -> bool:
-        """Whether only holds stand in the way of a payment: then its refusal is not on record."""
+        """Whether only holds stand in the way of a payment: then the ledger is asked before the refusal is recorded."""
         floor = FLOORS[content[0]]
         return floor is not None and self.booked[content[0]] - floor >= content[2]
 
@@ -61,7 +61,7 @@ class Model:
             self.answered[external_id] = (content, "accepted")
             self.pending.append((external_id, content))
             return "accepted"
-        if earlier is None and not self.is_held_back(content):
+        if earlier is None and not (self.is_held_back(content) and external_id in self.posted):
             self.answered[external_id] = (content, "insufficient_funds")
         if external_id in self.posted:  # the cache has forgotten it, the ledger has not
             return "accepted" if self.posted[external_id] == content else "external_id_reused"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -18,6 +18,7 @@ from app.domain.payment_refusals import (
 from app.domain.refusals import Refusal, RefusalCode
 from app.domain.reservations import EarlierClaims, Failed, ReserveCode, ReserveItem, Stale
 from app.services.payments.decide import Decider, NotReady
+from app.services.payments.held_back import HeldBack
 from app.services.payments.outcomes import Accepted, Outcome, Outcomes
 from app.services.payments.submit import accounts_of
 
@@ -43,16 +44,15 @@ class AtomicBatches:
         decider: Decider,
         outcomes: Outcomes,
         wake: Callable[[], None],
-        frees: Callable[[Iterable[Outcome]], bool],
+        held_back: HeldBack,
         *,
         new_group_id: Callable[[], str],
     ) -> None:
-        """`frees`: see `Authorizations.frees`."""
         self._cache = cache
         self._decider = decider
         self._outcomes = outcomes
         self._wake = wake
-        self._frees = frees
+        self._held_back = held_back
         self._new_group_id = new_group_id
 
     def submit(self, wanted: Sequence[RequestOrRefusal], actor: str, *, dry_run: bool = False) -> list[Outcome]:
@@ -150,8 +150,6 @@ class AtomicBatches:
         if decision.code is ReserveCode.COLD:
             raise NotReady(cold_account_ids={one.intent.guarded_account_id for one in items})
         outcome = self._outcomes.of_decision(partition, item, decision, None)
-        if self._frees([outcome]):
-            raise NotReady
         if not isinstance(outcome, Refusal) or decision.funds is None:
             return failed.index, outcome
         if outcome.code is RefusalCode.INSUFFICIENT_FUNDS:
@@ -162,7 +160,7 @@ class AtomicBatches:
                 outcome.figures,
                 moment=" at this point of the batch",
                 advice="Nothing of the batch was recorded; it may be sent again.",
-                is_held_back=is_held_back(outcome),
+                is_held_back=is_held_back(outcome) and self._held_back.may_come_free([(item, decision)])[0],
             )
         return failed.index, outcome
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -18,7 +18,6 @@ from app.domain.payment_refusals import (
     authorization_not_due,
     authorization_not_found,
     capture_exceeds_authorization,
-    is_held_back,
     ledger_backlogged,
     posting_retries_exhausted,
 )
@@ -128,14 +127,6 @@ class Authorizations:
         except Fault as fault:
             log.warning("what is held past its time on %s is not released yet: %s", sorted(account_ids), fault)
         return released
-
-    def frees(self, outcomes: Iterable[object]) -> bool:
-        """Whether holds past their time were released that stood in the way of what was refused: then decide again.
-
-        A hold past its time counts as free, so no payment may be refused for it.
-        """
-        refused = [one for one in outcomes if isinstance(one, Refusal) and is_held_back(one)]
-        return bool(refused) and self.release_due({str(one.figures["account_id"]) for one in refused}) > 0
 
     def wait(self, concluded: Concluded, seconds: float) -> Concluded | Refusal:
         """Wait until the ledger has the conclusion, or `seconds` are over."""

@@ -30,9 +30,11 @@ REVOCABLE = frozenset(
         RefusalCode.ACCOUNT_FROZEN,
         RefusalCode.TWO_GUARDED_ACCOUNTS,
         RefusalCode.BATCH_CROSSES_PARTITIONS,
+        RefusalCode.SPLITS_DO_NOT_ADD_UP,
+        RefusalCode.JOURNAL_UNBALANCED,
     }
 )
-"""Refusals that may no longer hold once an account has changed."""
+"""Refusals that may no longer hold, or no longer come first, once an account has changed."""
 
 ANY_PARTITION = 0
 """The directory version is pushed to all partitions together, so any of them can be asked for it."""

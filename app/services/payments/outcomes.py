@@ -90,8 +90,8 @@ REFUSED_FOR_GOOD = "A retry needs a new external_id."
 def refuse_funds(code: ReserveCode, item: ReserveItem, funds: Funds, *, is_recorded: bool = False) -> Refusal:
     """The refusal of a payment for the state of its guarded account, or for the backlog of its partition.
 
-    A lack of funds that the balance explains is recorded: the same external_id never succeeds later. One that only
-    holds explain is not, because they may come free. (Earlier versions recorded these too; `is_recorded` says so.)
+    A lack of funds that the balance explains is recorded: the same external_id never succeeds later. What only holds
+    explain may succeed later, unless it `is_recorded` too; `held_back.py` decides which.
     """
     intent = item.intent
     account_id = intent.guarded_account_id
@@ -158,6 +158,12 @@ class Outcomes:
             return refuse_reused(intent, decision.record.fingerprint)
         assert decision.funds is not None
         return self._unless_in_ledger(intent, refuse_funds(decision.code, item, decision.funds))
+
+    def of_record(self, partition: int, intent: Intent, record: Record) -> Outcome:
+        """The answer to a payment whose external id is on record."""
+        if not intent.has_fingerprint(record.fingerprint):
+            return refuse_reused(intent, record.fingerprint)
+        return self._replay(partition, intent, record)
 
     def _replay(self, partition: int, intent: Intent, record: Record, *, dry_run: bool = False) -> Outcome:
         """The recorded answer to the same request. A dry run may meet a record of its own, which carries the funds."""

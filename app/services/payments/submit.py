@@ -16,10 +16,11 @@ from app.domain.payment_checks import prepare
 from app.domain.payment_refusals import is_held_back, posting_retries_exhausted
 from app.domain.read_models import PostedPayment, RejectedPayment
 from app.domain.refusals import Refusal
-from app.domain.reservations import ReserveCode, ReserveItem, ReserveReply
+from app.domain.reservations import Decision, ReserveCode, ReserveItem, ReserveReply
 from app.services.payments.coalescing import PAYMENTS_PER_CALL, CoalescedReserve
 from app.services.payments.decide import Decider, NotReady
 from app.services.payments.durable_wait import Answer, DurableWait
+from app.services.payments.held_back import HeldBack
 from app.services.payments.outcomes import Accepted, Outcome, Outcomes, PaymentFinder, posted_as
 
 if TYPE_CHECKING:
@@ -42,16 +43,16 @@ class Payments:
         finder: PaymentFinder,
         durable_wait: DurableWait,
         wake: Callable[[], None],
-        frees: Callable[[Iterable[Outcome]], bool],
+        held_back: HeldBack,
     ) -> None:
-        """`wake` wakes a drain; the cache says when one is needed. `frees`: see `Authorizations.frees`."""
+        """`wake` wakes a drain; the cache says when one is needed."""
         self._cache = cache
         self._decider = decider
         self._outcomes = outcomes
         self._finder = finder
         self._durable_wait = durable_wait
         self._wake = wake
-        self._frees = frees
+        self._held_back = held_back
         self.coalesced_reserve = CoalescedReserve(cache)
 
     # One payment
@@ -79,8 +80,8 @@ class Payments:
             raise NotReady(cold_account_ids=(intent.guarded_account_id,))
         first_partition = elsewhere.get((intent.entity_id, intent.external_id))
         outcome = self._outcomes.of_decision(partition, item, decision, first_partition)
-        if self._frees([outcome]):
-            raise NotReady
+        if is_held_back(outcome):
+            return self._held_back.answers([(item, decision)])[0]
         if decision.code is ReserveCode.RESERVED:
             note_recorded()  # whatever becomes of it, the drain records it
         return outcome
@@ -150,6 +151,7 @@ class Payments:
             self._wake()
         stale: set[int] = set()
         cold: set[str] = set()
+        held_back: dict[int, tuple[ReserveItem, Decision]] = {}
         for (partition, members), reply in zip(groups, replies, strict=True):
             if not isinstance(reply, ReserveReply):
                 stale.add(partition)
@@ -160,14 +162,14 @@ class Payments:
                     cold.add(intent.guarded_account_id)
                     continue
                 first_partition = elsewhere.get((intent.entity_id, intent.external_id))
-                outcomes[index] = self._outcomes.of_decision(
-                    partition, item, decision, first_partition, dry_run=dry_run
-                )
-        held_back = [index for _, members in groups for index, _ in members if _is_held_back(outcomes.get(index))]
-        if held_back and self._frees([outcomes[index] for index in held_back]):
-            for index in held_back:
-                del outcomes[index]
-            raise NotReady(stale_partitions=stale, cold_account_ids=cold)
+                outcome = self._outcomes.of_decision(partition, item, decision, first_partition, dry_run=dry_run)
+                if is_held_back(outcome):
+                    held_back[index] = item, decision
+                else:
+                    outcomes[index] = outcome
+        if held_back:
+            answers = self._held_back.answers(list(held_back.values()), dry_run=dry_run)
+            outcomes.update(zip(held_back, answers, strict=True))
         if stale or cold:
             raise NotReady(stale_partitions=stale, cold_account_ids=cold)
 
@@ -198,10 +200,6 @@ class Payments:
         if isinstance(found, RejectedPayment):
             return self._outcomes.rejection(accepted.outbox_position, accepted.intent, replayed=accepted.replayed)
         return accepted
-
-
-def _is_held_back(outcome: Outcome | None) -> bool:
-    return isinstance(outcome, Refusal) and is_held_back(outcome)
 
 
 def accounts_of(requests: Iterable[PaymentRequest]) -> set[str]:

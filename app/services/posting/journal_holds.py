@@ -7,7 +7,7 @@ settles or rejects it.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from app.domain.errors import CacheUnavailable, OutcomeUnknown
@@ -15,13 +15,14 @@ from app.domain.ledger_rows import LedgerBalance, QueuedIntent
 from app.domain.payment import Intent, OutboxPosition
 from app.domain.payment_refusals import balance_out_of_range, insufficient_funds, ledger_backlogged
 from app.domain.refusals import Refusal
-from app.domain.reservations import Decision, Failed, ReserveCode, ReserveItem, ReserveReply, Stale
+from app.domain.reservations import Decision, Failed, Funds, ReserveCode, ReserveItem, ReserveReply, Stale
 from app.domain.settlement import AccountSettlement
 from app.domain.timestamps import to_milliseconds
 from app.services.payments.decide import NotReady
 
 if TYPE_CHECKING:
     from app.cache.cache import Cache
+    from app.services.payments.held_back import HeldBack
 
 
 log = logging.getLogger(__name__)
@@ -33,10 +34,9 @@ SETTLED_AT_ONCE = 50
 class JournalHolds:
     """Holds funds for a journal in every partition that guards one of its accounts, or in none."""
 
-    def __init__(self, cache: Cache, frees: Callable[[Iterable[object]], bool]) -> None:
-        """`frees`: see `Authorizations.frees`."""
+    def __init__(self, cache: Cache, held_back: HeldBack) -> None:
         self._cache = cache
-        self._frees = frees
+        self._held_back = held_back
 
     def hold(
         self, intents: Sequence[Intent], directory_version: int, *, movement: str, dry_run: bool
@@ -55,12 +55,9 @@ class JournalHolds:
         if len(held) == len(intents):
             return sorted(held, key=lambda one: one.intent is not intents[0])
         self.release([] if dry_run else held)
-        refused = (_refusal(group, reply, movement) for (_, group), reply in answered)
-        refusal = next(filter(None, refused), None)
-        if refusal is not None and self._frees([refusal]):
-            raise NotReady
-        if refusal is not None:
-            return refusal
+        for (_, group), reply in answered:
+            if isinstance(reply, Failed) and reply.decision.code is not ReserveCode.COLD:
+                return self._refuse(group[reply.index], reply.decision, movement)
         cold = [group for (_, group), reply in answered if isinstance(reply, Failed)]
         raise NotReady(
             stale_partitions=[partition for (partition, _), reply in answered if isinstance(reply, Stale)],
@@ -91,6 +88,37 @@ class JournalHolds:
             self._cache.outbox.settle(partition, accounts, done=done)
         except (CacheUnavailable, OutcomeUnknown) as fault:
             log.warning("holds of partition %d not settled, the drain will: %s", partition, fault)
+
+    def _refuse(self, intent: Intent, decision: Decision, movement: str) -> Refusal:
+        account_id, funds = intent.guarded_account_id, decision.funds
+        assert funds is not None
+        figures: dict[str, object] = {
+            "account_id": account_id,
+            "amount_minor": intent.hold_minor,
+            "balance_minor": funds.balance_minor,
+            "held_minor": funds.held_minor,
+            "floor_minor": funds.floor_minor,
+            "available_minor": funds.available_minor,
+        }
+        if decision.code is ReserveCode.INSUFFICIENT_FUNDS:
+            return insufficient_funds(
+                account_id,
+                funds.available_minor,
+                intent.hold_minor,
+                figures,
+                movement=movement,
+                advice="Nothing was moved.",
+                is_held_back=self._may_come_free(intent, decision, funds),
+            )
+        if decision.code is ReserveCode.BALANCE_OUT_OF_RANGE:
+            return balance_out_of_range(account_id, figures)
+        return ledger_backlogged(figures)
+
+    def _may_come_free(self, intent: Intent, decision: Decision, funds: Funds) -> bool:
+        return (
+            funds.would_do_unheld(intent.hold_minor)
+            and self._held_back.may_come_free([(ReserveItem(intent), decision)])[0]
+        )
 
     def _by_partition(self, intents: Sequence[Intent]) -> dict[int, list[Intent]]:
         groups: dict[int, list[Intent]] = {}
@@ -130,35 +158,3 @@ def _settlement(row: LedgerBalance, stream_ids: list[str]) -> AccountSettlement:
     return AccountSettlement(
         row.account_id, row.balance_minor, row.entry_count, row.version, updated_at_ms, posted=stream_ids
     )
-
-
-def _refusal(group: Sequence[Intent], reply: ReserveReply | Failed | Stale, movement: str) -> Refusal | None:
-    if not isinstance(reply, Failed) or reply.decision.code is ReserveCode.COLD:
-        return None
-    return _refuse(group[reply.index], reply.decision, movement)
-
-
-def _refuse(intent: Intent, decision: Decision, movement: str) -> Refusal:
-    account_id, funds = intent.guarded_account_id, decision.funds
-    assert funds is not None
-    figures: dict[str, object] = {
-        "account_id": account_id,
-        "amount_minor": intent.hold_minor,
-        "balance_minor": funds.balance_minor,
-        "held_minor": funds.held_minor,
-        "floor_minor": funds.floor_minor,
-        "available_minor": funds.available_minor,
-    }
-    if decision.code is ReserveCode.INSUFFICIENT_FUNDS:
-        return insufficient_funds(
-            account_id,
-            funds.available_minor,
-            intent.hold_minor,
-            figures,
-            movement=movement,
-            advice="Nothing was moved.",
-            is_held_back=funds.would_do_unheld(intent.hold_minor),
-        )
-    if decision.code is ReserveCode.BALANCE_OUT_OF_RANGE:
-        return balance_out_of_range(account_id, figures)
-    return ledger_backlogged(figures)
