@@ -102,6 +102,9 @@ def metadata_differences(owner_database_url: str) -> list[object]:
 
     from app.ledger.engine import owner_engine
     from app.ledger.schema import metadata
+    from app.ledger.statement_tables import statement
+
+    assert statement.metadata is metadata  # the tables of statements count too
 
     engine = owner_engine(owner_database_url)
     try:
