@@ -20,6 +20,7 @@ from app.api import (
     ops,
     payments,
     reports,
+    statements,
 )
 from app.api.context import ApiServices
 from app.api.gate import Admitted, Gate, refused
@@ -27,7 +28,19 @@ from app.api.request_refusals import body_cut_off, body_too_large
 from app.api.responses import Answer, Refused
 from app.api.routes import Route
 
-RESOURCES = (accounts, account_changes, assets, payments, authorizations, batches, journals, reports, ops, openapi)
+RESOURCES = (
+    accounts,
+    account_changes,
+    assets,
+    payments,
+    authorizations,
+    batches,
+    journals,
+    reports,
+    statements,
+    ops,
+    openapi,
+)
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
 
 

@@ -25,6 +25,7 @@ from app.services.proofs.readiness import ReadinessProbe
 if TYPE_CHECKING:
     from app.cache.cache import Cache
     from app.ledger.history import History
+    from app.ledger.statements import LedgerStatements
 
 
 @dataclass(slots=True)
@@ -44,6 +45,7 @@ class ApiServices:
     journals: Journals
     refunds: Refunds
     history: History
+    statements: LedgerStatements
     cache: Cache
     gatekeeper: Gatekeeper
     readiness: ReadinessProbe

@@ -12,6 +12,7 @@ from app.ledger.account_changes import LedgerAccountChanges
 from app.ledger.accounts import LedgerAccounts
 from app.ledger.api_keys import LedgerApiKeys
 from app.ledger.history import History
+from app.ledger.statements import LedgerStatements
 from app.ledger.transactions import LedgerTransactions
 from app.services.access.api_keys import Gatekeeper
 from app.services.accounts.accounts import Accounts
@@ -53,6 +54,7 @@ def build_api(settings: Settings, *, sleep: Callable[[float], None] = time.sleep
     refunds = Refunds(cache, register, paying.finder, paying.durable_wait, poster)
     gatekeeper = Gatekeeper(LedgerApiKeys(engine), time.monotonic)
     subscription = blocking_client(settings.redis_url, decode_responses=True, name="holdfast-subscriber")
+    reports = build_engine(settings, "reports")
     return ApiServices(
         accounts=Accounts(accounts, build_assets(engine)),
         changes=build_changes(
@@ -72,7 +74,8 @@ def build_api(settings: Settings, *, sleep: Callable[[float], None] = time.sleep
         batches=Batches(paying.payments, paying.atomic_batches, Pacing(cache.outbox.backlog, sleep), sleep=sleep),
         journals=Journals(register, paying.directory, poster, refunds.posted_payment),
         refunds=refunds,
-        history=History(build_engine(settings, "reports")),
+        history=History(reports),
+        statements=LedgerStatements(reports),
         cache=cache,
         gatekeeper=gatekeeper,
         readiness=build_readiness(settings, engine, cache, paying.identity, accounts),
