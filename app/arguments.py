@@ -20,6 +20,7 @@ COMMANDS = {
     "verify": "recompute the hash chains of the ledger",
     "keys": "create, list and revoke API keys",
     "replay": "play a file of bank movements through the running system",
+    "statements": "import what processors and banks state, and tell whether it adds up",
     "reference": "write docs/API.md and docs/openapi.json from the routes",
     "bench": "measure throughput and latency",
 }
@@ -167,6 +168,36 @@ def _replay(parser: Parser) -> None:
     parser.add_argument("--currency", default="CZK", metavar="CODE", help="currency of the file (default %(default)s)")
 
 
+def _statements(parser: Parser) -> None:
+    from app.domain.statement_source import StatementFormat
+
+    formats = [one.value for one in StatementFormat]
+    parser.epilog = (
+        "Exit codes: 0 when all is well; 1 when somebody has to look, because a line was refused, an id is used again "
+        "with another content, or sums differ; 2 when nothing was stored."
+    )
+    actions = parser.add_subparsers(dest="action", required=True)
+    read = actions.add_parser("import", help="import a file; the same file again changes nothing", epilog=parser.epilog)
+    read.add_argument("file", type=existing_file, metavar="FILE", help="the file of the processor or bank")
+    read.add_argument("--source", required=True, metavar="NAME", help="whose files these are")
+    read.add_argument("--format", choices=formats, help="saves the source if it is new; csv needs a saved mapping")
+    read.add_argument("--trial", action="store_true", help="read and judge everything, and store nothing")
+    read.add_argument(
+        "--accept-differences",
+        action="store_true",
+        help="store a CSV file although its running balance contradicts its lines",
+    )
+    sources = actions.add_parser("sources", help="list the sources, or save one; a change makes a new version")
+    sources.add_argument("name", nargs="?", metavar="NAME", help="the source to save")
+    sources.add_argument("--format", choices=formats, default="csv", help="of its files (default %(default)s)")
+    sources.add_argument("--options", type=existing_file, metavar="FILE.json", help="how its files are written")
+    actions.add_parser("status", help="the last import of each source; exit code 1 while one has breaks")
+    listed = actions.add_parser("list", help="all statements with their sums and proofs")
+    listed.add_argument("--source", metavar="NAME", help="of this source only")
+    for action in actions.choices.values():
+        action.add_argument("--data-dir", type=data_directory, default=argparse.SUPPRESS, help=argparse.SUPPRESS)
+
+
 def _bench(parser: Parser) -> None:
     parser.add_argument("scenarios", nargs="*", metavar="scenario", help="default: all but growth; `list` names them")
     parser.add_argument(
@@ -201,6 +232,7 @@ _OPTIONS: dict[str, Callable[[Parser], None]] = {
     "verify": _verify,
     "keys": _keys,
     "replay": _replay,
+    "statements": _statements,
     "bench": _bench,
 }
 

@@ -21,6 +21,7 @@ from app.api import (
     ops,
     payments,
     reports,
+    statements,
 )
 from app.api.context import ApiServices
 from app.api.gate import Admitted, Gate
@@ -38,6 +39,7 @@ RESOURCES = (
     journals,
     reports,
     audit,
+    statements,
     ops,
     openapi,
 )

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from app.cache.cache import Cache
     from app.ledger.audit_reads import AuditReads
     from app.ledger.history import History
+    from app.ledger.statements import LedgerStatements
 
 
 @dataclass(slots=True)
@@ -49,6 +50,7 @@ class ApiServices:
     refunds: Refunds
     history: History
     audit: AuditReads
+    statements: LedgerStatements
     cache: Cache
     gatekeeper: Gatekeeper
     readiness: ReadinessProbe

@@ -43,6 +43,8 @@ _TAGS = {
     "payments": "Payments, authorizations, batches and refunds",
     "journals": "Journals and reversals",
     "reports": "Trial balance and conflicts",
+    "statements": "What processors and banks state",
+    "statement-sources": "How their files are written",
     "operations": "Health, metrics and this reference",
 }
 

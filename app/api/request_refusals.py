@@ -23,6 +23,12 @@ def asset_not_found(currency_code: str) -> Refusal:
     )
 
 
+def statement_not_found(statement_id: str) -> Refusal:
+    """A statement that does not exist."""
+    detail = f"There is no statement {statement_id!r}."
+    return Refusal(RefusalCode.NOT_FOUND, detail, {"statement_id": statement_id})
+
+
 def line_too_long(max_bytes: int) -> Refusal:
     """A line of a stream that is longer than the API reads."""
     detail = f"The line is longer than {max_bytes} bytes and was passed over."

@@ -6,6 +6,7 @@ driver alone, and the functions that migrate import their tools when they are ca
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 
 
 MIGRATIONS = Path(__file__).parent / "migrations"
+
+TABLES = ("schema", "audit_schema", "statement_schema")
+"""The modules of this room that say what tables there are."""
 
 _MIGRATION_LOCK = 4_770_171_193
 """Any number that no other program uses as an advisory lock: two processes must not migrate at once."""
@@ -119,13 +123,16 @@ def metadata_differences(owner_database_url: str) -> list[object]:
     from alembic.autogenerate import compare_metadata
     from alembic.runtime.migration import MigrationContext
 
-    from app.ledger import audit_schema
     from app.ledger.engine import owner_engine
+    from app.ledger.schema import metadata
+
+    for module in TABLES:
+        import_module(f"app.ledger.{module}")
 
     engine = owner_engine(owner_database_url)
     try:
         with engine.connect() as connection:
-            found = compare_metadata(MigrationContext.configure(connection), audit_schema.metadata)
+            found = compare_metadata(MigrationContext.configure(connection), metadata)
     finally:
         engine.dispose()
     operations = [one[0] if isinstance(one, list) else one for one in found]

@@ -15,6 +15,7 @@ from app.ledger.api_keys import LedgerApiKeys
 from app.ledger.audit_reads import AuditReads
 from app.ledger.audit_records import LedgerAudit
 from app.ledger.history import History
+from app.ledger.statements import LedgerStatements
 from app.ledger.transactions import LedgerTransactions
 from app.services.access.api_keys import Gatekeeper
 from app.services.access.call_recorder import CallRecorder
@@ -81,6 +82,7 @@ def build_api(settings: Settings, *, sleep: Callable[[float], None] = time.sleep
         refunds=refunds,
         history=History(reports),
         audit=AuditReads(reports),
+        statements=LedgerStatements(reports),
         cache=cache,
         gatekeeper=gatekeeper,
         readiness=build_readiness(settings, engine, cache, paying.identity, accounts),

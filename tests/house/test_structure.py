@@ -56,6 +56,7 @@ ROOMS = {
     "app.cache": {"app.domain"},
     "app.ledger": {"app.domain"},
     "app.services": {"app.domain"},
+    "app.statements": {"app.domain"},
     "app.api": {"app.domain", "app.services"},
     "app.dashboard": {"app.domain", "app.services", "app.api"},
 }
@@ -104,6 +105,8 @@ ONLY_IN = {
     "psycopg": {"app.ledger", "app.embedded", "app.commands"},
     "sqlalchemy": {"app.ledger", "app.wiring"},
     "flask": {"app.api", "app.dashboard", "wsgi"},
+    "lxml": {"app.statements"},
+    "mt940": {"app.statements"},
     "rq": {"app.wakeup", "app.wiring", "workers", "app.commands"},
 }
 
@@ -189,6 +192,7 @@ SHARED_NAMES = {
     "refunds": {"app.domain", "app.services"},
     "reservations": {"app.cache", "app.domain"},
     "server_states": {"app.cache", "app.ledger"},
+    "statements": {"app.api", "app.ledger"},
 }
 """The same resource or task, seen by several layers."""
 

@@ -1,0 +1,209 @@
+"""`statements`: save sources, import files of processors and banks, and tell what was imported and what is wrong."""
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from app.commands.connection import connected
+from app.domain.statement import Balance, UnreadableStatement
+from app.domain.statement_proof import StatementBreak, StatementTally
+from app.domain.statement_records import StatementRecord
+from app.domain.statement_source import InvalidOptions, StatementFormat, StatementSource
+from app.domain.timestamps import rfc3339
+from app.ledger.statements import LedgerStatements
+from app.services.statements.imports import ImportReport
+from app.services.statements.sources import save_source
+from app.settings import Settings
+from app.wiring.statements import build_imports, build_statements
+
+ACTOR = "command line"
+MOST_SHOWN = 20
+"""Breaks shown one by one; their number is told in full."""
+
+PAGE = 500
+
+DONE, LOOK, NOTHING = 0, 1, 2
+"""Exit codes: all is well; somebody has to look; nothing was stored."""
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Runs the action."""
+    actions = {"import": _import, "sources": _sources, "status": _status, "list": _list}
+    with connected(arguments.data_dir) as settings:
+        return actions[arguments.action](arguments, settings)
+
+
+# Import
+
+
+def _import(arguments: argparse.Namespace, settings: Settings) -> int:
+    try:
+        source = _source_for(arguments, build_statements(settings))
+        report = _imported(arguments, settings, source)
+    except (InvalidOptions, UnreadableStatement) as error:
+        print(f"{arguments.file}: {error}. Nothing was stored.", file=sys.stderr)
+        return NOTHING
+    return _tell(report, arguments.file)
+
+
+def _source_for(arguments: argparse.Namespace, ledger: LedgerStatements) -> StatementSource:
+    """The source, which is saved first if it is new and its format needs no mapping."""
+    source = ledger.source(arguments.source)
+    wanted = arguments.format and StatementFormat(arguments.format)
+    if source is None and not wanted:
+        raise InvalidOptions(f"there is no source {arguments.source!r}; give its --format, or save it first")
+    if source is None:
+        return save_source(ledger, StatementSource(arguments.source, wanted), ACTOR)[0]
+    if wanted and source.format is not wanted:
+        raise InvalidOptions(f"the source {source.name!r} is of the format {source.format}")
+    return source
+
+
+def _imported(arguments: argparse.Namespace, settings: Settings, source: StatementSource) -> ImportReport:
+    path: Path = arguments.file
+    with path.open("rb") as file, tqdm(total=path.stat().st_size, unit="B", unit_scale=True, disable=None) as bar:
+        return build_imports(settings).run(
+            file,
+            path.name,
+            source,
+            ACTOR,
+            is_trial=arguments.trial,
+            accepts_differences=arguments.accept_differences,
+            progress=partial(_advance, bar),
+        )
+
+
+def _advance(bar: Any, position: int) -> None:
+    bar.update(position - bar.n)
+
+
+def _tell(report: ImportReport, path: Path) -> int:
+    if report.earlier_import_id is not None:
+        print(f"{path} was imported before, as import {report.earlier_import_id}. Nothing has changed.")
+        return DONE
+    for statement in report.statements:
+        print(_stated(statement))
+    judged = report.judged
+    counts = f"{judged.added:,} added + {judged.known:,} known + {judged.reused:,} with an id of another line"
+    print(f"{counts} = {report.line_count:,} lines; {report.refused_count:,} refused")
+    if report.explained_payouts:
+        print(f"{report.explained_payouts:,} payouts are explained by their lines")
+    _tell_breaks(report.breaks)
+    if report.withheld:
+        print(f"Nothing was stored: {report.withheld}.", file=sys.stderr)
+        return NOTHING
+    print(f"Stored as import {report.import_id}." if report.import_id else "A trial: nothing was stored.")
+    return LOOK if report.breaks else DONE
+
+
+def _tell_breaks(breaks: Sequence[StatementBreak]) -> None:
+    for one in breaks[:MOST_SHOWN]:
+        where = f"line {one.line}" if one.line else "file"
+        which = f", movement {one.position}" if one.position else ""
+        print(f"{where}{which}: {one.kind}: {one.detail}", file=sys.stderr)
+    if len(breaks) > MOST_SHOWN:
+        print(f"and {len(breaks) - MOST_SHOWN:,} more", file=sys.stderr)
+
+
+def _stated(one: StatementTally) -> str:
+    head = one.head
+    name = f" {head.name}" if head.name else ""
+    days = f", {one.first_on} to {one.last_on}" if one.first_on else ""
+    money = partial(as_money, minor_units=head.minor_units)
+    parts = [
+        f"{head.account_ref or 'account'}{name}{days}: opening {_balance(one.opening, head.minor_units)}",
+        f"+ {one.line_count:,} lines of {money(one.sum_minor)}",
+        f"= closing {_balance(one.closing, head.minor_units)} {head.currency_code}: {one.proof}",
+    ]
+    if one.difference_minor:
+        parts.append(f"by {money(one.difference_minor)}")
+    if one.missing:
+        parts.append(f"({one.missing})")
+    if one.not_booked_count:
+        parts.append(f"; {one.not_booked_count:,} not booked yet")
+    return " ".join(parts)
+
+
+def _balance(balance: Balance | None, minor_units: int) -> str:
+    return "unknown" if balance is None else as_money(balance.amount_minor, minor_units)
+
+
+def as_money(amount_minor: int, minor_units: int) -> str:
+    """Minor units as people write them, with a point."""
+    whole, rest = divmod(abs(amount_minor), 10**minor_units)
+    fraction = f".{rest:0{minor_units}}" if minor_units else ""
+    return f"{'-' if amount_minor < 0 else ''}{whole:,}{fraction}"
+
+
+# Sources
+
+
+def _sources(arguments: argparse.Namespace, settings: Settings) -> int:
+    ledger = build_statements(settings)
+    if arguments.name is None:
+        for source in ledger.sources():
+            print(f"{source.name}  version {source.version}  {source.format}  {json.dumps(dict(source.raw_options))}")
+        return DONE
+    try:
+        wanted = StatementSource(arguments.name, StatementFormat(arguments.format), _options(arguments.options))
+        source, is_new = save_source(ledger, wanted, ACTOR)
+    except InvalidOptions as error:
+        print(f"{error}. Nothing was saved.", file=sys.stderr)
+        return NOTHING
+    print(f"{source.name} is {'saved as' if is_new else 'already'} version {source.version}.")
+    return DONE
+
+
+def _options(path: Path | None) -> Mapping[str, object]:
+    if path is None:
+        return {}
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InvalidOptions(f"{path} is no JSON: {error}") from None
+    if not isinstance(found, dict):
+        raise InvalidOptions(f"{path} must hold one JSON object")
+    return found
+
+
+# What is there
+
+
+def _status(_: argparse.Namespace, settings: Settings) -> int:
+    """The last import of each source; exit code 1 while one of them has breaks."""
+    ledger = build_statements(settings)
+    imports = ledger.last_imports()
+    for one in imports:
+        counts = f"{one.added_count:,} added, {one.known_count:,} known, {one.refused_count:,} refused"
+        print(
+            f"{one.source_name}: import {one.import_id} of {rfc3339(one.imported_at)}, {one.file_name}: "
+            f"{counts}, {one.break_count:,} breaks"
+        )
+        _tell_breaks(ledger.breaks(one.import_id, limit=MOST_SHOWN + 1))
+    return LOOK if any(one.break_count for one in imports) else DONE
+
+
+def _list(arguments: argparse.Namespace, settings: Settings) -> int:
+    ledger, after = build_statements(settings), 0
+    while page := ledger.statements(limit=PAGE, after=after, source_name=arguments.source):
+        for one in page:
+            print(_listed(one))
+        after = page[-1].statement_id
+    return DONE
+
+
+def _listed(one: StatementRecord) -> str:
+    money = partial(as_money, minor_units=one.minor_units)
+    opening, closing = ("?" if amount is None else money(amount) for amount in (one.opening_minor, one.closing_minor))
+    days = f"{one.first_on or '?'}..{one.last_on or '?'}"
+    sums = f"{opening} + {money(one.lines_minor)} = {closing} {one.currency_code}"
+    return (
+        f"{one.statement_id}  {one.source_name}  {one.account_ref}  {one.name}  {days}  {sums}  "
+        f"{one.line_count:,} lines, {one.added_count:,} added  {one.proof}"
+    )

@@ -1,0 +1,133 @@
+"""The tables of statements as SQLAlchemy knows them, beside those of `schema.py`."""
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Date,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Identity,
+    Index,
+    Integer,
+    LargeBinary,
+    Numeric,
+    PrimaryKeyConstraint,
+    SmallInteger,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+
+from app.ledger.schema import IDENTIFIER, MOMENT, metadata
+
+statement_source = Table(
+    "statement_source",
+    metadata,
+    Column("name", IDENTIFIER, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("format", Text, nullable=False),
+    Column("options", JSONB, nullable=False),
+    Column("created_by", Text, nullable=False),
+    Column("created_at", MOMENT, nullable=False),
+    PrimaryKeyConstraint("name", "version"),
+)
+
+statement_import = Table(
+    "statement_import",
+    metadata,
+    Column("import_id", BigInteger, Identity(always=True), primary_key=True),
+    Column("source_name", IDENTIFIER, nullable=False),
+    Column("source_version", Integer, nullable=False),
+    Column("file_hash", LargeBinary, nullable=False),
+    Column("file_name", Text, nullable=False),
+    Column("file_bytes", BigInteger, nullable=False),
+    Column("line_count", BigInteger, nullable=False),
+    Column("added_count", BigInteger, nullable=False),
+    Column("known_count", BigInteger, nullable=False),
+    Column("refused_count", BigInteger, nullable=False),
+    Column("imported_by", Text, nullable=False),
+    Column("imported_at", MOMENT, nullable=False),
+    UniqueConstraint("source_name", "source_version", "file_hash", name="statement_import_once"),
+    ForeignKeyConstraint(["source_name", "source_version"], ["statement_source.name", "statement_source.version"]),
+)
+
+statement = Table(
+    "statement",
+    metadata,
+    Column("statement_id", BigInteger, Identity(always=True), primary_key=True),
+    Column("import_id", BigInteger, ForeignKey("statement_import.import_id"), nullable=False),
+    Column("source_name", IDENTIFIER, nullable=False),
+    Column("account_ref", IDENTIFIER, nullable=False),
+    Column("currency_code", IDENTIFIER, nullable=False),
+    Column("minor_units", SmallInteger, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("first_on", Date),
+    Column("last_on", Date),
+    Column("opening_minor", BigInteger),
+    Column("opening_on", Date),
+    Column("closing_minor", BigInteger),
+    Column("closing_on", Date),
+    Column("line_count", BigInteger, nullable=False),
+    Column("lines_minor", Numeric(30), nullable=False),
+    Column("added_count", BigInteger, nullable=False),
+    Column("added_minor", Numeric(30), nullable=False),
+    Column("refused_count", BigInteger, nullable=False),
+    Column("not_booked_count", BigInteger, nullable=False),
+    Column("page_count", BigInteger, nullable=False),
+    Column("proof", Text, nullable=False),
+    Column("difference_minor", Numeric(30)),
+    Column("missing", Text, nullable=False),
+    Index("statement_of_import", "import_id"),
+    Index("statement_of_account", "source_name", "account_ref", "statement_id"),
+)
+
+statement_line = Table(
+    "statement_line",
+    metadata,
+    Column("statement_line_id", BigInteger, Identity(always=True), primary_key=True),
+    Column("statement_id", BigInteger, ForeignKey("statement.statement_id"), nullable=False),
+    Column("source_name", IDENTIFIER, nullable=False),
+    Column("account_ref", IDENTIFIER, nullable=False),
+    Column("currency_code", IDENTIFIER, nullable=False),
+    Column("line", BigInteger, nullable=False),
+    Column("position", BigInteger, nullable=False),
+    Column("booked_on", Date, nullable=False),
+    Column("value_on", Date),
+    Column("amount_minor", BigInteger, nullable=False),
+    Column("line_id", IDENTIFIER),
+    Column("kind", Text, nullable=False),
+    Column("reference", IDENTIFIER, nullable=False),
+    Column("counterparty", Text, nullable=False),
+    Column("text", Text, nullable=False),
+    Column("details", JSONB, nullable=False),
+    Column("identity", LargeBinary, nullable=False),
+    Column("ordinal", Integer, nullable=False),
+    Column("content", LargeBinary, nullable=False),
+    UniqueConstraint("identity", "ordinal", name="statement_line_once"),
+    Index("statement_line_of_statement", "statement_id", "statement_line_id"),
+    Index("statement_line_of_day", "source_name", "account_ref", "booked_on"),
+)
+
+statement_batch = Table(
+    "statement_batch",
+    metadata,
+    Column("statement_line_id", BigInteger, ForeignKey("statement_line.statement_line_id"), primary_key=True),
+    Column("batch_id", IDENTIFIER, nullable=False),
+    Column("import_id", BigInteger, ForeignKey("statement_import.import_id"), nullable=False),
+    Index("statement_batch_lines", "batch_id"),
+)
+
+statement_break = Table(
+    "statement_break",
+    metadata,
+    Column("statement_break_id", BigInteger, Identity(always=True), primary_key=True),
+    Column("import_id", BigInteger, ForeignKey("statement_import.import_id"), nullable=False),
+    Column("statement_id", BigInteger, ForeignKey("statement.statement_id")),
+    Column("kind", Text, nullable=False),
+    Column("line", BigInteger, nullable=False),
+    Column("position", BigInteger, nullable=False),
+    Column("detail", Text, nullable=False),
+    Column("figures", JSONB, nullable=False),
+    Index("statement_break_of_import", "import_id"),
+)
