@@ -36,6 +36,12 @@ class Settings:
     """HOLDFAST_ALLOW_UNSAFE_CACHE=1: run on a cache without append-only file, or one that evicts."""
     data_dir: Path = Path(".holdfast")
     """HOLDFAST_DATA_DIR: where this machine keeps state beside the servers."""
+    signing_key_file: Path = Path(".holdfast/signing-key")
+    """HOLDFAST_SIGNING_KEY_FILE: the private key that signs heads and evidence; `signing-key` in the data directory."""
+    heads_dir: Path = Path(".holdfast/heads")
+    """HOLDFAST_HEADS_DIR: where the signed heads are exported to, a file a day; `heads` in the data directory."""
+    heads_every_s: int = 60
+    """HOLDFAST_HEADS_EVERY_S: how often the heads of chains that have grown are signed."""
     supervised: bool = False
     """HOLDFAST_SUPERVISED=1: this process is a child of `python3 -m app up` and ends with it."""
 
@@ -44,6 +50,7 @@ def settings_from(environment: Mapping[str, str]) -> Settings:
     """Read the settings; Misconfigured names the variable that is missing or wrong."""
     database_url = _required(environment, "DATABASE_URL")
     redis_url = _required(environment, "REDIS_URL")
+    data_dir = Path(environment.get("HOLDFAST_DATA_DIR") or ".holdfast")
     return Settings(
         database_url=database_url,
         owner_database_url=environment.get("HOLDFAST_OWNER_DATABASE_URL") or database_url,
@@ -56,7 +63,10 @@ def settings_from(environment: Mapping[str, str]) -> Settings:
         cache_deadline_s=_whole(environment, "HOLDFAST_CACHE_DEADLINE_S", 1, lowest=1),
         body_deadline_s=_whole(environment, "HOLDFAST_BODY_DEADLINE_S", 20, lowest=1),
         allow_unsafe_cache=environment.get("HOLDFAST_ALLOW_UNSAFE_CACHE") == "1",
-        data_dir=Path(environment.get("HOLDFAST_DATA_DIR") or ".holdfast"),
+        data_dir=data_dir,
+        signing_key_file=Path(environment.get("HOLDFAST_SIGNING_KEY_FILE") or data_dir / "signing-key"),
+        heads_dir=Path(environment.get("HOLDFAST_HEADS_DIR") or data_dir / "heads"),
+        heads_every_s=_whole(environment, "HOLDFAST_HEADS_EVERY_S", 60, lowest=1),
         supervised=environment.get("HOLDFAST_SUPERVISED") == "1",
     )
 

@@ -15,6 +15,7 @@ from app.api import (
     assets,
     authorizations,
     batches,
+    evidence,
     journals,
     openapi,
     ops,
@@ -27,7 +28,19 @@ from app.api.request_refusals import body_cut_off, body_too_large
 from app.api.responses import Answer, Refused
 from app.api.routes import Route
 
-RESOURCES = (accounts, account_changes, assets, payments, authorizations, batches, journals, reports, ops, openapi)
+RESOURCES = (
+    accounts,
+    account_changes,
+    assets,
+    payments,
+    authorizations,
+    batches,
+    journals,
+    evidence,
+    reports,
+    ops,
+    openapi,
+)
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
 
 

@@ -20,7 +20,9 @@ from app.services.payments.outcomes import PaymentFinder
 from app.services.payments.refunds import Refunds
 from app.services.payments.submit import Payments
 from app.services.posting.journals import Journals
+from app.services.proofs.evidence import Evidence
 from app.services.proofs.readiness import ReadinessProbe
+from app.services.proofs.signed_heads import HeadSigner
 
 if TYPE_CHECKING:
     from app.cache.cache import Cache
@@ -47,5 +49,7 @@ class ApiServices:
     cache: Cache
     gatekeeper: Gatekeeper
     readiness: ReadinessProbe
+    heads: HeadSigner
+    evidence: Evidence
     now: Callable[[], datetime]
     start: Callable[[], None]

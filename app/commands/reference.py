@@ -14,6 +14,7 @@ from typing import Any
 
 from app.api.accounts import LARGEST_METADATA
 from app.api.application import all_routes
+from app.api.evidence_schema import packet_schema
 from app.api.json_body import DEEPEST_METADATA
 from app.api.openapi import document
 from app.api.parameters import DEFAULT_PAGE, LONGEST_PAGE, LONGEST_WAIT_S
@@ -46,6 +47,7 @@ def files() -> dict[Path, str]:
     return {
         DOCS / "openapi.json": json.dumps(openapi, indent=2, ensure_ascii=False) + "\n",
         DOCS / "API.md": api_markdown(openapi),
+        DOCS / "evidence.schema.json": json.dumps(packet_schema(), indent=2) + "\n",
     }
 
 

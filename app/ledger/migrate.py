@@ -101,7 +101,7 @@ def metadata_differences(owner_database_url: str) -> list[object]:
     from alembic.runtime.migration import MigrationContext
 
     from app.ledger.engine import owner_engine
-    from app.ledger.schema import metadata
+    from app.ledger.heads_schema import metadata
 
     engine = owner_engine(owner_database_url)
     try:

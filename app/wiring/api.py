@@ -11,6 +11,8 @@ from app.cache.notifications import Subscriber
 from app.ledger.account_changes import LedgerAccountChanges
 from app.ledger.accounts import LedgerAccounts
 from app.ledger.api_keys import LedgerApiKeys
+from app.ledger.engine import rows_of
+from app.ledger.evidence import LedgerEvidence
 from app.ledger.history import History
 from app.ledger.transactions import LedgerTransactions
 from app.services.access.api_keys import Gatekeeper
@@ -20,9 +22,11 @@ from app.services.payments.durable_wait import WaitingRoom
 from app.services.payments.refunds import Refunds
 from app.services.posting.journals import Journals
 from app.services.proofs.cache_identity import CacheIdentityWatch
+from app.services.proofs.evidence import Evidence
 from app.settings import Settings
 from app.wakeup import Bell, WakeUps
 from app.wiring.cache import build_cache
+from app.wiring.evidence import head_signer
 from app.wiring.services import (
     build_assets,
     build_changes,
@@ -53,6 +57,8 @@ def build_api(settings: Settings, *, sleep: Callable[[float], None] = time.sleep
     refunds = Refunds(cache, register, paying.finder, paying.durable_wait, poster)
     gatekeeper = Gatekeeper(LedgerApiKeys(engine), time.monotonic)
     subscription = blocking_client(settings.redis_url, decode_responses=True, name="holdfast-subscriber")
+    reports = build_engine(settings, "reports")
+    heads = head_signer(settings, rows_of(reports))
     return ApiServices(
         accounts=Accounts(accounts, build_assets(engine)),
         changes=build_changes(
@@ -72,10 +78,12 @@ def build_api(settings: Settings, *, sleep: Callable[[float], None] = time.sleep
         batches=Batches(paying.payments, paying.atomic_batches, Pacing(cache.outbox.backlog, sleep), sleep=sleep),
         journals=Journals(register, paying.directory, poster, refunds.posted_payment),
         refunds=refunds,
-        history=History(build_engine(settings, "reports")),
+        history=History(reports),
         cache=cache,
         gatekeeper=gatekeeper,
         readiness=build_readiness(settings, engine, cache, paying.identity, accounts),
+        heads=heads,
+        evidence=Evidence(LedgerEvidence(rows_of(reports)), heads, paying.finder),
         now=partial(datetime.now, UTC),
         start=partial(
             _start,

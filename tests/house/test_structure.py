@@ -180,6 +180,7 @@ SHARED_NAMES = {
     "authorizations": {"app.api", "app.cache", "app.domain", "app.services"},
     "batches": {"app.api", "app.services"},
     "cache_identity": {"app.domain", "app.ledger", "app.services"},
+    "evidence": {"app.api", "app.domain", "app.ledger", "app.services"},
     "hash_chain": {"app.domain", "app.ledger"},
     "journals": {"app.api", "app.domain", "app.services"},
     "outbox": {"app.cache", "app.services"},
@@ -187,6 +188,7 @@ SHARED_NAMES = {
     "refunds": {"app.domain", "app.services"},
     "reservations": {"app.cache", "app.domain"},
     "server_states": {"app.cache", "app.ledger"},
+    "signed_heads": {"app.domain", "app.ledger", "app.services"},
 }
 """The same resource or task, seen by several layers."""
 

@@ -18,6 +18,9 @@ APPEND_ONLY = (
     "audit_event",
     "reconciliation_break_event",
     "chain_head_export",
+    "signing_key",
+    "signed_head",
+    "merkle_subtree",
 )
 CHANGES = {
     "update": "UPDATE {table} SET {column} = {column}",
@@ -37,6 +40,9 @@ A_COLUMN = {
     "audit_event": "action",
     "reconciliation_break_event": "note",
     "chain_head_export": "chain_hash",
+    "signing_key": "public_key",
+    "signed_head": "merkle_root",
+    "merkle_subtree": "hash",
 }
 
 
