@@ -140,7 +140,13 @@ def _verify(parser: Parser) -> None:
     parser.add_argument(
         "--proof", type=existing_file, action="append", default=[], metavar="FILE", help="further consistency proofs"
     )
-    parser.add_argument("--key", metavar="KEY_ID", help="the id of a key that you trust, from another source")
+    parser.add_argument(
+        "--key",
+        action="append",
+        default=[],
+        metavar="KEY_ID",
+        help="the id of a key that you trust, from another source",
+    )
 
 
 def _heads(parser: Parser) -> None:
@@ -156,6 +162,9 @@ def _heads(parser: Parser) -> None:
     rotate = actions.add_parser("rotate", help="introduce a new key, endorsed by the present one")
     rotate.add_argument(
         "--to", type=Path, metavar="FILE", help="a file of its own for the new key, which is made if it is missing"
+    )
+    rotate.add_argument(
+        "--unendorsed", action="store_true", help="the present key is lost; only the owner of the ledger may do so"
     )
     actions.add_parser("keys", help="list the public keys of this ledger")
     _accept_data_dir(actions)

@@ -1,26 +1,23 @@
 """The private key that signs heads and evidence packets: an Ed25519 key in a file that only its owner can read.
 
 The key is made when it is first needed, unless the ledger has a key already: then its file is missing, and a new key
-would be a stranger to everybody who keeps heads.
+would be a stranger to everybody who keeps heads. `cryptography` is imported where it is first used: its import takes a
+quarter of a second, and an API process may never sign.
 """
+
+from __future__ import annotations
 
 from functools import cached_property
 from pathlib import Path
-
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    NoEncryption,
-    PrivateFormat,
-    PublicFormat,
-    load_pem_private_key,
-)
+from typing import TYPE_CHECKING
 
 from app.domain.errors import SigningKeyUnusable
 from app.domain.signed_heads import key_id_of
 from app.embedded.child_process import EmbeddedServerError
 from app.embedded.private_files import make_private, require_private_file
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 
 class SigningKey:
@@ -32,7 +29,7 @@ class SigningKey:
     @cached_property
     def public_key(self) -> bytes:
         """The 32 bytes of the public key."""
-        return self._private_key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
+        return self._private_key.public_key().public_bytes_raw()
 
     @cached_property
     def key_id(self) -> str:
@@ -62,6 +59,9 @@ class SigningKeyFile:
 
 def make_key(path: Path) -> None:
     """Make a new key in a file; one that is there already stays."""
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+    from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
     pem = Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     try:
         make_private(path, pem.decode())
@@ -71,6 +71,9 @@ def make_key(path: Path) -> None:
 
 def read_key(path: Path) -> SigningKey:
     """The key in a file, which must be ours alone."""
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
     try:
         require_private_file(path)
         private_key = load_pem_private_key(path.read_bytes(), password=None)
@@ -79,12 +82,3 @@ def read_key(path: Path) -> SigningKey:
     if not isinstance(private_key, Ed25519PrivateKey):
         raise SigningKeyUnusable(f"{path} holds a key of another kind than Ed25519.")
     return SigningKey(private_key)
-
-
-def is_signed_by(public_key: bytes, signature: bytes, text: bytes) -> bool:
-    """Whether a signature over a text is that of a public key."""
-    try:
-        Ed25519PublicKey.from_public_bytes(public_key).verify(signature, text)
-    except (InvalidSignature, ValueError):
-        return False
-    return True

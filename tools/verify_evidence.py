@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Verifies evidence of a Holdfast ledger: packets, signed heads, and that heads belong to one history.
 
-    verify_evidence.py packet PACKET --head KEPT [--head KEPT ...] [--proof FILE ...] [--key KEY_ID]
-    verify_evidence.py heads KEPT [KEPT ...] [--proof FILE ...] [--key KEY_ID]
+    verify_evidence.py packet PACKET --head KEPT [--head KEPT ...] [--proof FILE ...] [--key KEY_ID ...]
+    verify_evidence.py heads KEPT [KEPT ...] [--proof FILE ...] [--key KEY_ID ...]
 
 It needs this file, Python 3.9 or newer and the package `cryptography`; no network, no database, nothing of Holdfast.
 `docs/evidence.md` specifies the formats, so anybody can write another verifier.
@@ -82,6 +82,13 @@ def signed_text(document: Document) -> bytes:
     return canonical({name: value for name, value in document.items() if name != "signature"})
 
 
+def require_texts(document: Document, *names: str) -> None:
+    """Raise ValueError unless these members are texts."""
+    for name in names:
+        if not isinstance(document[name], str):
+            raise ValueError(f"{name} is not a text")
+
+
 def digest(text: str) -> bytes:
     """32 bytes from their hexadecimal form, which is lower case."""
     if not re.fullmatch("[0-9a-f]{64}", text):
@@ -158,6 +165,9 @@ class Keys:
 
     def add(self, document: Document) -> None:
         """Take note of a key. Each has one record: another one would be an attempt to endorse it a second time."""
+        require_texts(document, "ledger_id", "key_id", "signature")
+        if document["endorsed_by"] is not None:
+            require_texts(document, "endorsed_by")
         public_key, key_id = digest(document["public_key"]), document["key_id"]
         if key_id != sha256(public_key).hexdigest()[:32]:
             raise Refuted(f"key {key_id} has another id than its public key")
@@ -166,15 +176,15 @@ class Keys:
         if document["endorsed_by"] is None and not verifies(Ed25519PublicKey.from_public_bytes(public_key), document):
             raise Refuted(f"the record of key {key_id} has a false signature")
 
-    def trust_from(self, root: str, needed: Sequence[str]) -> bool:
-        """Trust a root, and each key that a trusted one has endorsed; returns whether all that are needed are."""
+    def trust_from(self, roots: Sequence[str], needed: Sequence[str]) -> bool:
+        """Trust roots, and each key that a trusted one has endorsed; returns whether all that are needed are."""
         trusted: dict[str, Ed25519PublicKey] = {}
         waiting = dict(self.documents)
         while True:
             found = {
                 key_id: document
                 for key_id, document in waiting.items()
-                if key_id == root or (document["endorsed_by"] in trusted
+                if key_id in roots or (document["endorsed_by"] in trusted
                 and verifies(trusted[document["endorsed_by"]], document))
             }  # fmt: skip
             if not found:
@@ -217,7 +227,7 @@ class Files:
         self.keys = Keys()
         self.heads: list[Document] = []
         self.proofs: Proofs = {}
-        self.roots: list[str] = []
+        self.roots: list[Sequence[str]] = []
 
     def read(self, path: str | Path) -> None:
         """Add one file, with a document in each line."""
@@ -243,17 +253,18 @@ class Files:
                 self.proofs[ends] = [digest(node) for node in document["hashes"]]
             else:
                 raise Unproven(f"{place} is neither a signed head nor a key nor a proof")
-        except MALFORMED as error:
-            raise Unproven(f"{place} cannot be read: {error}") from error
+        except (*MALFORMED, RecursionError) as error:
+            raise Unproven(f"{place} cannot be read: {type(error).__name__}: {error}") from error
 
-    def settle_trust(self, pinned: str | None) -> None:
-        """Trust the pinned key and what it endorses; without one, the key of a kept head that endorses all others."""
+    def settle_trust(self, pinned: Sequence[str] = ()) -> None:
+        """Trust the pinned keys and what they endorse; without, the key of a kept head that endorses all others."""
         signers = sorted({head["key_id"] for head in self.heads})
         for key_id in signers:
             if key_id not in self.keys.documents:
                 raise Unproven(f"the files have no record of key {key_id}, which has signed heads")
-        roots = [pinned] if pinned else signers
-        if not any(self.keys.trust_from(root, signers) for root in roots):
+        self.roots = [pinned] if pinned else [[signer] for signer in signers]
+        self.roots = [roots for roots in self.roots if self.keys.trust_from(roots, signers)]
+        if not self.roots:
             raise Refuted("the heads are signed with keys of which none has endorsed the others")
         for head in self.heads:
             self.keys.require(head, name_of(head))
@@ -263,6 +274,7 @@ class Files:
 
 def checked_head(head: Document) -> Document:
     """A head whose members are what they should be."""
+    require_texts(head, "ledger_id", "signed_at", "key_id", "signature")
     if head.keys() != HEAD_MEMBERS or type(head["partition"]) is not int or type(head["chain_seq"]) is not int:
         raise ValueError("it is not a head")
     if head["chain_seq"] < 0 or (head["chain_seq"] == 0 and digest(head["chain_hash"]) != GENESIS_HASH):
@@ -356,16 +368,12 @@ def verify_packet(text: str, files: Files) -> list[str]:
         packet = parse(text)
         if packet["format"] != PACKET:
             raise Refuted("it is not an evidence packet")
-        signers = sorted(files.keys.trusted)
         for key in packet["keys"]:
             files.keys.add(key)
-        root = next(one for one in files.roots if files.keys.trust_from(one, signers))
-        files.roots = [root]
+        files.keys.trust_from(files.roots[0], ())
         files.keys.require(packet, "the packet")
         return _verify_content(packet, files)
-    except RecursionError as error:
-        raise Refuted("it is not an evidence packet") from error
-    except MALFORMED as error:
+    except (*MALFORMED, RecursionError) as error:
         raise Refuted(f"it is not an evidence packet: {type(error).__name__}: {error}") from error
 
 
@@ -493,14 +501,20 @@ def arguments(argv: Sequence[str]) -> argparse.Namespace:
     heads.add_argument("head", nargs="+", metavar="FILE", help="exported heads, of any dates")
     for one in (packet, heads):
         one.add_argument("--proof", action="append", default=[], metavar="FILE", help="consistency proofs")
-        one.add_argument("--key", metavar="KEY_ID", help="the id of a key that you trust, from another source")
+        one.add_argument(
+            "--key",
+            action="append",
+            default=[],
+            metavar="KEY_ID",
+            help="the id of a key that you trust, from another source",
+        )
     return parser.parse_args(argv)
 
 
 def verify(
     head_files: Sequence[str | Path],
     proof_files: Sequence[str | Path],
-    pinned: str | None = None,
+    pinned: Sequence[str] = (),
     packet_file: str | Path | None = None,
 ) -> list[str]:
     """Verify; returns what holds, in words. Raises Refuted or Unproven."""
@@ -515,8 +529,8 @@ def verify(
     for path in proof_files:
         files.read(path)
     files.heads = kept
-    files.roots = [pinned] if pinned else sorted({head["key_id"] for head in kept})
-    if kept:  # otherwise the pinned key counts alone, whose record is in the packet
+    files.roots = [pinned]
+    if kept:  # otherwise the pinned keys count alone, whose records are in the packet
         files.settle_trust(pinned)
     return verify_heads(files) if packet_file is None else verify_packet(read_packet(packet_file), files)
 

@@ -1,8 +1,9 @@
 """Evidence: one document of everything on record, which can be checked without Holdfast; and the signed heads."""
 
+from collections.abc import Callable
 from typing import Any
 
-from app.api.evidence_schema import EvidencePacket, SignedHeadBody
+from app.api.evidence_schema import ConsistencyBody, EvidencePacket, SignedHeadBody
 from app.api.json_body import malformed
 from app.api.parameters import EXTERNAL_ID, OF_ENTITY
 from app.api.responses import Answer, json_answer, problem
@@ -15,19 +16,30 @@ from app.services.proofs.evidence import OF_JOURNALS, OF_REFUNDS
 routes = Routes()
 
 
-def _size(text: str) -> int:
-    if not (text.isascii() and text.isdecimal() and len(text) <= 18):
-        raise malformed("kept_size must be the chain_seq of a signed head.", field="kept_size")
-    return int(text)
+def _whole(name: str) -> Callable[[str], int]:
+    def read(text: str) -> int:
+        if not (text.isascii() and text.isdecimal() and len(text) <= 18):
+            raise malformed(f"{name} must be a whole number, as in a signed head.", field=name)
+        return int(text)
+
+    return read
 
 
+_NUMBER = {"type": "integer", "minimum": 0}
 KEPT_SIZE: Parameter[int | None] = Parameter(
     "kept_size",
-    _size,
+    _whole("kept_size"),
     None,
-    {"type": "integer", "minimum": 0},
+    _NUMBER,
     "The `chain_seq` of a head of the same chain that you have kept: the packet then proves that its own head "
     "continues yours.",
+)
+PARTITION: Parameter[int] = Parameter("partition", _whole("partition"), 0, _NUMBER, "The chain.", required=True)
+FROM_SIZE: Parameter[int] = Parameter(
+    "from_size", _whole("from_size"), 0, _NUMBER, "The `chain_seq` of the older head.", required=True
+)
+TO_SIZE: Parameter[int] = Parameter(
+    "to_size", _whole("to_size"), 0, _NUMBER, "The `chain_seq` of the newer head.", required=True
 )
 
 
@@ -102,3 +114,20 @@ def find_evidence(call: Call[None]) -> Answer:
 def list_heads(call: Call[None]) -> Answer:
     """The heads, to keep them elsewhere."""
     return json_answer({"data": [head.document() for head in call.here.heads.latest()], "next": None})
+
+
+@routes.add(
+    "GET",
+    "/v1/heads/consistency",
+    "The proof that an older head of a chain is the beginning of a newer one",
+    scope=Scope.READ,
+    answers={200: ConsistencyBody},
+    parameters=(PARTITION, FROM_SIZE, TO_SIZE),
+)
+def head_consistency(call: Call[None]) -> Answer:
+    """The proof between two sizes of one chain, which must both be signed by now."""
+    partition, from_size, to_size = call[PARTITION], call[FROM_SIZE], call[TO_SIZE]
+    signed = {head.partition: head.chain_seq for head in call.here.heads.latest()}
+    if not from_size <= to_size <= signed.get(partition, -1):
+        raise malformed("from_size, to_size and the signed size of the chain must not decrease.", field="to_size")
+    return json_answer(call.here.heads.consistency(partition, from_size, to_size))

@@ -199,6 +199,17 @@ class EvidenceReconciliation(Struct, forbid_unknown_fields=True):
     breaks: list[int]
 
 
+class ConsistencyBody(Struct, forbid_unknown_fields=True):
+    """The proof that a chain's first `from_size` transactions are the beginning of its first `to_size` (RFC 6962)."""
+
+    format: str
+    ledger_id: str
+    partition: int
+    from_size: int
+    to_size: int
+    hashes: list[str]
+
+
 class EvidencePacket(Struct, forbid_unknown_fields=True):
     """Everything on record of one payment, authorization, refund or journal, signed as a whole.
 

@@ -11,10 +11,11 @@ from pathlib import Path
 from app.commands.connection import connected
 from app.domain.timestamps import rfc3339
 from app.heads_files import documents, read_sizes, write_lines
+from app.ledger.engine import owner_engine, rows_of
 from app.services.proofs.signed_heads import HeadSigner
 from app.settings import Settings
 from app.signing import make_key, read_key
-from app.wiring.evidence import build_head_signer
+from app.wiring.evidence import build_head_signer, head_signer
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -36,7 +37,7 @@ def _act(arguments: argparse.Namespace, signer: HeadSigner, settings: Settings) 
     if arguments.action == "prove":
         return _prove(signer, arguments)
     if arguments.action == "rotate":
-        return _rotate(signer, settings.signing_key_file, arguments.to)
+        return _rotate(_as_owner(settings) if arguments.unendorsed else signer, settings.signing_key_file, arguments)
     for key in signer.public_keys():
         print(f"{key.key_id}  {rfc3339(key.introduced_at)}  endorsed by {key.endorsed_by or 'nobody: the first key'}")
     return 0
@@ -53,13 +54,20 @@ def _prove(signer: HeadSigner, arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _rotate(signer: HeadSigner, path: Path, to: Path | None) -> int:
+def _as_owner(settings: Settings) -> HeadSigner:
+    """What signs heads, with the rights of the ledger's owner."""
+    return head_signer(settings, rows_of(owner_engine(settings.owner_database_url)))
+
+
+def _rotate(signer: HeadSigner, path: Path, arguments: argparse.Namespace) -> int:
     """Introduce a new key; it takes the place of the present one, unless it gets a file of its own."""
+    to: Path | None = arguments.to
     new = to or path.with_name(f"{path.name}.next")
     if not new.exists():
         make_key(new)
-    introduced = signer.introduce(read_key(new))
-    print(f"Key {introduced.key_id} is introduced, endorsed by {introduced.endorsed_by}.")
+    introduce = signer.introduce_unendorsed if arguments.unendorsed else signer.introduce
+    introduced = introduce(read_key(new))
+    print(f"Key {introduced.key_id} is introduced, endorsed by {introduced.endorsed_by or 'nobody'}.")
     if to is None:
         os.replace(new, path)
         print(f"It is in {path}. Processes that run sign with the old key until they start again; both are valid.")

@@ -94,7 +94,7 @@ def _read(path: Path) -> list[Head]:
     signed = verify_evidence.Files()
     heads = [head for number, line in enumerate(lines, 1) if (head := _parsed(path, number, line, signed))]
     if signed.heads:
-        signed.settle_trust(None)
+        signed.settle_trust()
     return heads
 
 

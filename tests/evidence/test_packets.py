@@ -227,7 +227,7 @@ def test_no_byte_of_a_packet_can_be_changed(kept: tuple[dict[str, Any], Path], t
         if mutated == raw or _same_meaning(mutated, packet):
             continue
         with pytest.raises(verify_evidence.Refuted):
-            verify_evidence.verify([heads], [], None, path)
+            verify_evidence.verify([heads], [], (), path)
 
 
 def _same_meaning(mutated: bytes, packet: dict[str, Any]) -> bool:

@@ -4,13 +4,16 @@ import json
 from datetime import UTC, datetime
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from app.domain.errors import HistoryRewritten, SigningKeyUnusable
+from app.heads_files import write_lines
+from app.ledger.engine import owner_engine, rows_of
 from app.services.proofs.chain_verification import AT_ONCE
 from app.services.proofs.signed_heads import HeadSigner
 from app.signing import make_key, read_key
-from app.wiring.evidence import build_head_export, build_head_signer
+from app.wiring.evidence import build_head_export, build_head_signer, head_signer
 from app.wiring.workers import build_verifier
 from tests.api.world import assert_problem
 from tests.evidence.world import Auditor, EvidenceWorld, chain_of, chain_of_account, doubled, sizes_in
@@ -201,10 +204,14 @@ def test_a_key_that_nobody_endorsed_signs_nothing_that_is_believed(
     strange = read_key(tmp_path / "strange")
     with pytest.raises(SigningKeyUnusable, match="none of this ledger's"):
         build_head_signer(busy.with_settings(signing_key_file=tmp_path / "strange").settings).key()
-    with pytest.raises(Exception, match="is not endorsed by an older one"):
-        busy.sql(
-            "INSERT INTO signing_key VALUES (%s, %s, now(), NULL, %s)", strange.key_id, strange.public_key, bytes(64)
-        )
+    forged = (
+        "INSERT INTO signing_key VALUES (%s, %s, now(), NULL, %s)",
+        (strange.key_id, strange.public_key, bytes(64)),
+    )
+    with psycopg.connect(busy.settings.database_url) as app:
+        with pytest.raises(psycopg.Error, match="is not endorsed by an older one"):
+            app.execute(*forged)
+        app.rollback()
 
     packet = busy.of_payment(payments[0])
     for document in (packet["chain"]["head"], packet):
@@ -232,6 +239,43 @@ def test_a_lost_key_is_not_silently_replaced(busy: EvidenceWorld, tmp_path: Path
     assert not (tmp_path / "missing").exists()
 
 
+def test_a_lost_key_is_replaced_by_the_owner_and_the_auditor_is_told(
+    busy: EvidenceWorld, auditor: Auditor, tmp_path: Path
+) -> None:
+    payments = paid(busy, 3)
+    kept = busy.export(auditor.directory / "kept.jsonl")
+    old = busy.signer.key().key_id
+    make_key(tmp_path / "new")
+    other = busy.with_settings(signing_key_file=tmp_path / "new")
+    owner = head_signer(other.settings, rows_of(owner_engine(other.settings.owner_database_url)))
+    new = owner.introduce_unendorsed(read_key(tmp_path / "new")).key_id
+
+    packet = auditor.keep(other.of_payment(payments[0], kept_size=sizes_in(kept)[chain_of(payments[0])]))
+    assert "no trusted key" in auditor.refutes("packet", packet, "--head", kept)
+    auditor.holds("packet", packet, "--head", kept, "--key", old, "--key", new)
+    busy.rewrite(doubled(payments[0]), partition=chain_of(payments[0]))
+    packet = auditor.keep(other.of_payment(payments[0], kept_size=sizes_in(kept)[chain_of(payments[0])]))
+    assert "rewritten" in auditor.refutes("packet", packet, "--head", kept, "--key", old, "--key", new)
+
+
+def test_the_proof_between_two_heads_is_answered_too(busy: EvidenceWorld, auditor: Auditor) -> None:
+    paid(busy, 3)
+    kept = busy.export(auditor.directory / "kept.jsonl")
+    paid(busy, 4)
+    now = busy.export(auditor.directory / "now.jsonl")
+    proofs = []
+    for chain, size in sizes_in(kept).items():
+        query = {"partition": chain, "from_size": size, "to_size": sizes_in(now)[chain]}
+        response = busy.get("/v1/heads/consistency", query_string=query)
+        assert response.status_code == 200, response.text
+        proofs.append(response.get_json())
+    write_lines(auditor.directory / "proof.jsonl", proofs)
+    auditor.holds("heads", kept, now, "--proof", auditor.directory / "proof.jsonl")
+    assert len(busy.get("/v1/heads").get_json()["data"]) == len(proofs)
+    too_long = f"/v1/heads/consistency?partition={chain_of_account(ALICES)}&from_size=1&to_size=999"
+    assert_problem(busy.get(too_long), 400, "malformed_request")
+
+
 @pytest.mark.parametrize("mode", [0o644, 0o660])
 def test_a_key_that_others_can_read_is_refused(tmp_path: Path, mode: int) -> None:
     make_key(tmp_path / "key")
@@ -257,11 +301,26 @@ def test_a_changed_head_is_convicted(busy: EvidenceWorld, auditor: Auditor) -> N
     auditor.holds("heads", kept)
 
 
-@pytest.mark.parametrize("content", ["", "x", "[]", "{}", '{"partition": 0, "chain_seq": 1, "chain_hash": "ab"}'])
+HEAD = {
+    "format": "holdfast-head/1", "ledger_id": "x", "partition": 0, "chain_seq": 1, "chain_hash": "ab" * 32,
+    "merkle_root": "ab" * 32, "signed_at": "2026-01-01T00:00:00.000Z", "key_id": "x", "signature": "ab" * 64,
+}  # fmt: skip
+KEY = {
+    "format": "holdfast-key/1", "ledger_id": "x", "key_id": "x", "public_key": "ab" * 32,
+    "introduced_at": "2026-01-01T00:00:00.000Z", "endorsed_by": "y", "signature": "ab" * 64,
+}  # fmt: skip
+UNREADABLE = ["", "x", "[]", "{}", "[" * 100_000, '{"partition": 0, "chain_seq": 1, "chain_hash": "ab"}']
+UNREADABLE += [json.dumps(HEAD | {name: wrong}) for name in HEAD for wrong in (None, [], 1.5)]
+UNREADABLE += [json.dumps(KEY | {name: wrong}) for name in KEY for wrong in ([], 1.5) if name != "introduced_at"]
+
+
+@pytest.mark.parametrize("content", UNREADABLE)
 def test_heads_that_cannot_be_read_prove_nothing(auditor: Auditor, content: str) -> None:
     path = auditor.keep(content, "heads.jsonl")
-    assert auditor.verify("heads", path)[0] == 2
-    assert auditor.verify("heads", auditor.directory / "nosuch")[0] == 2
+    with pytest.raises(verify_evidence.Unproven):
+        verify_evidence.verify([path], [])
+    with pytest.raises(verify_evidence.Unproven):
+        verify_evidence.verify([auditor.directory / "nosuch"], [])
 
 
 def test_a_days_heads_are_exported_once(world: EvidenceWorld, tmp_path: Path) -> None:

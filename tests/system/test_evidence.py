@@ -56,7 +56,7 @@ def test_kill_9_under_load_leaves_one_packet_that_verifies_for_every_posted_paym
         assert packet["subject"]["external_id"] == one.body["external_id"]
         assert packet["transaction"]["entries"][0]["amount_minor"] == one.body["amount_minor"]
         place.write_text(json.dumps(packet))
-        assert verify_evidence.verify([kept], [], None, place)
+        assert verify_evidence.verify([kept], [], (), place)
     client.close()
 
 

@@ -65,6 +65,18 @@ class HeadSigner:
         self.sign_all(new_key)
         return introduced
 
+    def introduce_unendorsed(self, new_key: SigningKey) -> PublicKey:
+        """Introduce a key that none endorses, because the present one is lost; the ledger lets only its owner do so.
+
+        Whoever keeps heads must be told of its id, and can tell by the heads that the history is the same.
+        """
+        introduced = PublicKey(
+            self._ledger.ledger_id(), new_key.key_id, new_key.public_key, self._ledger.now(), None
+        ).signed(new_key.sign)
+        self._ledger.keep_key(introduced)
+        self.sign_all(new_key)
+        return introduced
+
     def public_keys(self) -> list[PublicKey]:
         """Every key of this ledger, oldest first."""
         return self._ledger.keys()

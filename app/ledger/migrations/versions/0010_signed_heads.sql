@@ -17,11 +17,12 @@ CREATE TABLE signing_key (
     endorsed_by text COLLATE "C" REFERENCES signing_key,
     signature bytea NOT NULL CHECK (octet_length(signature) = 64)
 );
-COMMENT ON TABLE signing_key IS 'Append-only. Public keys; private ones never come here. Each but the first is signed by an older one.';
+COMMENT ON TABLE signing_key IS 'Append-only. Public keys; private ones never come here. Each but the first is signed by an older one, unless the owner says that the older ones are lost.';
 
 CREATE FUNCTION refuse_unendorsed_key() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    IF (NEW.endorsed_by IS NULL AND EXISTS (SELECT FROM public.signing_key k WHERE k.key_id <> NEW.key_id))
+    IF (NEW.endorsed_by IS NULL AND EXISTS (SELECT FROM public.signing_key k WHERE k.key_id <> NEW.key_id)
+            AND NOT pg_has_role(current_user, (SELECT c.relowner FROM pg_catalog.pg_class c WHERE c.oid = TG_RELID), 'USAGE'))
         OR NEW.key_id <> left(encode(pg_catalog.sha256(NEW.public_key), 'hex'), 32)
         OR NEW.introduced_at NOT BETWEEN clock_timestamp() - interval '10 minutes' AND clock_timestamp() + interval '10 minutes'
     THEN
