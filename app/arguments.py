@@ -17,7 +17,8 @@ COMMANDS = {
     "test": "lint, check types and run the tests; further arguments go to pytest",
     "migrate": "bring the database schema up to date",
     "reconcile": "prove that the cache and the ledger agree; exit code 1 when they do not",
-    "verify": "recompute the hash chains of the ledger",
+    "verify": "recompute the hash chains of the ledger, or check evidence without any server",
+    "heads": "export signed heads, prove that kept ones still hold, replace the key that signs",
     "keys": "create, list and revoke API keys",
     "replay": "play a file of bank movements through the running system",
     "statements": "import what processors and banks state, and tell whether it adds up",
@@ -124,8 +125,55 @@ def _verify(parser: Parser) -> None:
         "--heads",
         type=existing_file,
         metavar="FILE",
-        help="exported heads to check against (default <data-dir>/chain-heads.jsonl)",
+        help="exported heads to check the chains against (default <data-dir>/chain-heads.jsonl)",
     )
+    parser.add_argument("--packet", type=existing_file, metavar="FILE", help="check this evidence packet, offline")
+    parser.add_argument(
+        "--head",
+        type=existing_file,
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="with --packet: signed heads that you have kept; repeat for several",
+    )
+    parser.add_argument(
+        "--consistency",
+        type=existing_file,
+        nargs=3,
+        metavar=("OLD", "NEW", "PROOF"),
+        help="check that two exports of heads are of one history, by the proof of `heads prove`, offline",
+    )
+    parser.add_argument(
+        "--proof", type=existing_file, action="append", default=[], metavar="FILE", help="further consistency proofs"
+    )
+    parser.add_argument(
+        "--key",
+        action="append",
+        default=[],
+        metavar="KEY_ID",
+        help="the id of a key that you trust, from another source",
+    )
+
+
+def _heads(parser: Parser) -> None:
+    actions = parser.add_subparsers(dest="action", required=True)
+    export = actions.add_parser("export", help="sign the heads of all chains now, into a file to be kept elsewhere")
+    export.add_argument("file", type=Path, metavar="FILE", help="where to")
+    prove = actions.add_parser("prove", help="write the proofs that kept heads are the beginning of newer ones")
+    prove.add_argument("file", type=Path, metavar="FILE", help="where to")
+    prove.add_argument(
+        "--from", dest="kept", type=existing_file, action="append", required=True, metavar="OLD", help="kept heads"
+    )
+    prove.add_argument("--to", dest="newer", type=existing_file, required=True, metavar="NEW", help="newer heads")
+    rotate = actions.add_parser("rotate", help="introduce a new key, endorsed by the present one")
+    rotate.add_argument(
+        "--to", type=Path, metavar="FILE", help="a file of its own for the new key, which is made if it is missing"
+    )
+    rotate.add_argument(
+        "--unendorsed", action="store_true", help="the present key is lost; only the owner of the ledger may do so"
+    )
+    actions.add_parser("keys", help="list the public keys of this ledger")
+    _accept_data_dir(actions)
 
 
 def _keys(parser: Parser) -> None:
@@ -143,8 +191,12 @@ def _keys(parser: Parser) -> None:
     actions.add_parser("list", help="list all keys, without their secrets")
     revoke = actions.add_parser("revoke", help="end a key; takes effect within a second")
     revoke.add_argument("key_id", help="the id that `keys list` shows")
+    _accept_data_dir(actions)
+
+
+def _accept_data_dir(actions: "argparse._SubParsersAction[Parser]") -> None:
+    """Accept --data-dir after the action too, where people type it; the parser above has the default."""
     for action in actions.choices.values():
-        # Accepted after the action too, where people type it; the parser above has the default.
         action.add_argument("--data-dir", type=data_directory, default=argparse.SUPPRESS, help=argparse.SUPPRESS)
 
 
@@ -230,6 +282,7 @@ _OPTIONS: dict[str, Callable[[Parser], None]] = {
     "test": _test,
     "reconcile": _reconcile,
     "verify": _verify,
+    "heads": _heads,
     "keys": _keys,
     "replay": _replay,
     "statements": _statements,

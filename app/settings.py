@@ -42,6 +42,12 @@ class Settings:
     """HOLDFAST_LOG_FORMAT: `json`, one object a line, or `text`, for people."""
     data_dir: Path = Path(".holdfast")
     """HOLDFAST_DATA_DIR: where this machine keeps state beside the servers."""
+    signing_key_file: Path = Path(".holdfast/signing-key")
+    """HOLDFAST_SIGNING_KEY_FILE: the private key that signs heads and evidence; `signing-key` in the data directory."""
+    heads_dir: Path = Path(".holdfast/heads")
+    """HOLDFAST_HEADS_DIR: where the signed heads are exported to, a file a day; `heads` in the data directory."""
+    heads_every_s: int = 60
+    """HOLDFAST_HEADS_EVERY_S: how often the heads of chains that have grown are signed."""
     supervised: bool = False
     """HOLDFAST_SUPERVISED=1: this process is a child of `python3 -m app up` and ends with it."""
 
@@ -50,6 +56,7 @@ def settings_from(environment: Mapping[str, str]) -> Settings:
     """Read the settings; Misconfigured names the variable that is missing or wrong."""
     database_url = _required(environment, "DATABASE_URL")
     redis_url = _required(environment, "REDIS_URL")
+    data_dir = Path(environment.get("HOLDFAST_DATA_DIR") or ".holdfast")
     return Settings(
         database_url=database_url,
         owner_database_url=environment.get("HOLDFAST_OWNER_DATABASE_URL") or database_url,
@@ -65,7 +72,10 @@ def settings_from(environment: Mapping[str, str]) -> Settings:
         trusted_proxies=environment.get("HOLDFAST_TRUSTED_PROXIES") or "none",
         audit_retention_days=_whole(environment, "HOLDFAST_AUDIT_RETENTION_DAYS", 0, lowest=0),
         log_format=_one_of(environment, "HOLDFAST_LOG_FORMAT", ("json", "text")),
-        data_dir=Path(environment.get("HOLDFAST_DATA_DIR") or ".holdfast"),
+        data_dir=data_dir,
+        signing_key_file=Path(environment.get("HOLDFAST_SIGNING_KEY_FILE") or data_dir / "signing-key"),
+        heads_dir=Path(environment.get("HOLDFAST_HEADS_DIR") or data_dir / "heads"),
+        heads_every_s=_whole(environment, "HOLDFAST_HEADS_EVERY_S", 60, lowest=1),
         supervised=environment.get("HOLDFAST_SUPERVISED") == "1",
     )
 

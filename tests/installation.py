@@ -1,5 +1,7 @@
 """What the worlds of all tests share: one way from servers to settings, and one way to prove an installation."""
 
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from app.domain.breaks import Break
@@ -7,6 +9,8 @@ from app.embedded.servers import ServerUrls
 from app.settings import Settings
 from app.wiring.workers import build_reconciler, build_verifier
 from tests.patience import CACHE_DEADLINE_S
+
+_PRIVATE = TemporaryDirectory(prefix="holdfast-signing-")
 
 
 def settings_for(urls: ServerUrls, **more: Any) -> Settings:
@@ -17,7 +21,7 @@ def settings_for(urls: ServerUrls, **more: Any) -> Settings:
         redis_url=urls.redis_url,
         queue_url=urls.redis_url,
         cache_deadline_s=CACHE_DEADLINE_S,
-        **more,
+        **{"signing_key_file": Path(_PRIVATE.name) / "signing-key", **more},
     )
 
 

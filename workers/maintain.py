@@ -1,14 +1,16 @@
-"""The maintenance worker: reconciles in the background, with pauses that leave the cores to payments."""
+"""The maintenance worker: reconciles and signs heads in the background, and pauses so that payments have the cores."""
 
 import logging
 import time
 from functools import cache
 
 from app.domain.errors import Fault
+from app.heads_files import HeadExport
 from app.logs import configure_logging
 from app.services.proofs.chain_verification import Leisure
 from app.services.proofs.reconciliation import Reconciler
 from app.wakeup import MAINTENANCE_QUEUE
+from app.wiring.evidence import build_head_export
 from app.wiring.workers import build_reconciler
 from workers.process import settings, work
 
@@ -20,8 +22,21 @@ def _reconciler() -> Reconciler:
     return build_reconciler(settings(), Leisure(time.monotonic, time.sleep))
 
 
+@cache
+def _heads() -> HeadExport:
+    return build_head_export(settings(), Leisure(time.monotonic, time.sleep))
+
+
 def reconcile() -> None:
-    """Run one incremental reconciliation; a job of RQ."""
+    """Run one incremental reconciliation, then sign the heads that are due; a job of RQ."""
+    _reconcile()
+    try:
+        _heads().run_once(time.monotonic())
+    except (Fault, OSError) as fault:
+        log.error("heads not signed, they are tried again: %s: %s", type(fault).__name__, fault)
+
+
+def _reconcile() -> None:
     try:
         report = _reconciler().run(full=False)
     except Fault as fault:

@@ -16,6 +16,7 @@ from app.api import (
     audit,
     authorizations,
     batches,
+    evidence,
     journals,
     openapi,
     ops,
@@ -40,6 +41,7 @@ RESOURCES = (
     reports,
     audit,
     statements,
+    evidence,
     ops,
     openapi,
 )

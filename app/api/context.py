@@ -22,7 +22,9 @@ from app.services.payments.outcomes import PaymentFinder
 from app.services.payments.refunds import Refunds
 from app.services.payments.submit import Payments
 from app.services.posting.journals import Journals
+from app.services.proofs.evidence import Evidence
 from app.services.proofs.readiness import ReadinessProbe
+from app.services.proofs.signed_heads import HeadSigner
 
 if TYPE_CHECKING:
     from app.cache.cache import Cache
@@ -56,6 +58,8 @@ class ApiServices:
     readiness: ReadinessProbe
     recorder: CallRecorder
     addresses: ClientAddresses
+    heads: HeadSigner
+    evidence: Evidence
     now: Callable[[], datetime]
     start: Callable[[], None]
     stop: Callable[[], None]

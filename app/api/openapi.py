@@ -42,6 +42,7 @@ _TAGS = {
     "assets": "What accounts may be kept in",
     "payments": "Payments, authorizations, batches and refunds",
     "journals": "Journals and reversals",
+    "evidence": "Evidence of a movement, and signed heads",
     "reports": "Trial balance and conflicts",
     "statements": "What processors and banks state",
     "statement-sources": "How their files are written",

@@ -14,9 +14,11 @@ from app.domain.errors import (
     ClocksDisagree,
     ConcurrencyConflict,
     ConcurrencyRetryExhausted,
+    HistoryRewritten,
     LedgerUnavailable,
     Misconfigured,
     OutcomeUnknown,
+    SigningKeyUnusable,
 )
 from app.domain.refusals import Refusal, RefusalCode, without_funds
 
@@ -208,6 +210,11 @@ _FAULTS: dict[type[Exception], tuple[RefusalCode, str]] = {
         RefusalCode.CONCURRENCY_RETRY_EXHAUSTED,
         "Others are changing the same accounts; nothing was done. Retry.",
     ),
+    HistoryRewritten: (
+        RefusalCode.INTERNAL_ERROR,
+        "The ledger's history is not the one that its last head was signed for, so no evidence is given. Run verify.",
+    ),
+    SigningKeyUnusable: (RefusalCode.INTERNAL_ERROR, "The key that signs evidence cannot be used; the log says why."),
     Misconfigured: (RefusalCode.INTERNAL_ERROR, "This installation is misconfigured; its log says how."),
 }
 

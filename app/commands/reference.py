@@ -13,6 +13,7 @@ from textwrap import fill
 from typing import Any
 
 from app.api.application import all_routes
+from app.api.evidence_schema import packet_schema
 from app.api.fields import LARGEST_METADATA
 from app.api.json_body import DEEPEST_METADATA, NO_NUL
 from app.api.openapi import document
@@ -47,6 +48,7 @@ def files() -> dict[Path, str]:
     return {
         DOCS / "openapi.json": json.dumps(openapi, indent=2, ensure_ascii=False) + "\n",
         DOCS / "API.md": api_markdown(openapi),
+        DOCS / "evidence.schema.json": json.dumps(packet_schema(), indent=2) + "\n",
     }
 
 

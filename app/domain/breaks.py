@@ -64,6 +64,10 @@ class BreakKind(StrEnum):
     """A chain does not end where its head, or an exported head, says: its tail was cut, or the head was moved."""
     CHAIN_TIME = "chain_time"
     """A ledger transaction is dated before its predecessor, or in the future."""
+    SIGNED_HEAD = "signed_head"
+    """A chain is not what it was when its head was signed: its history was rewritten or cut since."""
+    MERKLE_SUBTREE = "merkle_subtree"
+    """A node of a Merkle tree is not that of the transactions below it: one of the two was changed."""
     CURSOR_AHEAD = "cursor_ahead"
     """The cursor of the incremental runs is beyond the end of its chain; the chain is proven from its beginning."""
 

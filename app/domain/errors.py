@@ -58,3 +58,15 @@ class NothingProved(Fault):
 
 class Misconfigured(Fault):
     """A setting or a server contradicts what Holdfast needs; Holdfast does not start with it."""
+
+
+class HistoryIncomplete(Fault):
+    """The ledger lacks transactions that a proof needs: somebody has removed them, or the tree is not built yet."""
+
+
+class HistoryRewritten(Fault):
+    """The ledger's history is not the one that an earlier head was signed for; no further head is signed."""
+
+
+class SigningKeyUnusable(Fault):
+    """The key that signs heads is missing, is not safe, or is not one of this ledger's keys."""

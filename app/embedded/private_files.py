@@ -15,7 +15,7 @@ from pathlib import Path
 
 from app.embedded.child_process import EmbeddedServerError
 
-SECRETS = ("secrets.json", "cache.conf", "run.json", "api-key")
+SECRETS = ("secrets.json", "cache.conf", "run.json", "api-key", "signing-key")
 """Files of the data directory that hold passwords or keys."""
 
 _OTHERS_MAY_WRITE = stat.S_IWGRP | stat.S_IWOTH
@@ -26,6 +26,28 @@ def write_private(path: Path, text: str) -> None:
     """Writes a file that only its owner can read, whole or not at all; the same text is not written twice."""
     if _holds(path, text):
         return
+    draft = _drafted(path, text)
+    try:
+        draft.replace(path)
+    except OSError:
+        draft.unlink(missing_ok=True)
+        raise
+
+
+def make_private(path: Path, text: str) -> bool:
+    """Writes a file that only its owner can read, unless there is one already; returns whether it was written."""
+    draft = _drafted(path, text)
+    try:
+        os.link(draft, path)
+    except FileExistsError:
+        return False
+    finally:
+        draft.unlink(missing_ok=True)
+    return True
+
+
+def _drafted(path: Path, text: str) -> Path:
+    """A file beside `path` that holds the text, on disk."""
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     draft.unlink(missing_ok=True)
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
@@ -34,10 +56,10 @@ def write_private(path: Path, text: str) -> None:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
-        draft.replace(path)
     except OSError:
         draft.unlink(missing_ok=True)
         raise
+    return draft
 
 
 def require_private(data_dir: Path) -> None:
@@ -45,7 +67,7 @@ def require_private(data_dir: Path) -> None:
     _require_private_directory(data_dir)
     for name in SECRETS:
         if os.path.lexists(data_dir / name):
-            _require_private_file(data_dir / name)
+            require_private_file(data_dir / name)
 
 
 def _require_private_directory(directory: Path) -> None:
@@ -62,7 +84,8 @@ def _require_private_directory(directory: Path) -> None:
     )
 
 
-def _require_private_file(path: Path) -> None:
+def require_private_file(path: Path) -> None:
+    """Raises EmbeddedServerError unless the file is an ordinary one that only we can read."""
     status = path.lstat()
     _require_ours(path, status, "The file")
     if not stat.S_ISREG(status.st_mode):
@@ -84,7 +107,7 @@ def _require_ours(path: Path, status: os.stat_result, what: str) -> None:
 
 def _holds(path: Path, text: str) -> bool:
     try:
-        _require_private_file(path)
+        require_private_file(path)
         return path.read_text() == text
     except (OSError, ValueError, EmbeddedServerError):
         return False

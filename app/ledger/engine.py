@@ -1,7 +1,7 @@
 """SQLAlchemy engines for the ledger: everything but posting and reconciliation uses them."""
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -78,6 +78,16 @@ def look_at_server(engine: Engine) -> LedgerServer:
         answered_at = time.time()
     said = clock.timestamp()
     return LedgerServer(is_standby, is_read_only, max(0.0, said - answered_at) + min(0.0, said - sent_at))
+
+
+def rows_of(engine: Engine) -> Callable[[str, Mapping[str, Any]], Sequence[Sequence[Any]]]:
+    """Runs one statement of the driver in a transaction of its own, on any connection of the pool."""
+
+    def rows(query: str, parameters: Mapping[str, Any]) -> Sequence[Sequence[Any]]:
+        with translated(), engine.begin() as connection:
+            return connection.exec_driver_sql(query, dict(parameters)).fetchall()
+
+    return rows
 
 
 def separate_connection(engine: Engine) -> psycopg.Connection[Any]:

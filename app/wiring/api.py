@@ -14,6 +14,8 @@ from app.ledger.accounts import LedgerAccounts
 from app.ledger.api_keys import LedgerApiKeys
 from app.ledger.audit_reads import AuditReads
 from app.ledger.audit_records import LedgerAudit
+from app.ledger.engine import rows_of
+from app.ledger.evidence import LedgerEvidence
 from app.ledger.history import History
 from app.ledger.statements import LedgerStatements
 from app.ledger.transactions import LedgerTransactions
@@ -25,9 +27,11 @@ from app.services.payments.durable_wait import WaitingRoom
 from app.services.payments.refunds import Refunds
 from app.services.posting.journals import Journals
 from app.services.proofs.cache_identity import CacheIdentityWatch
+from app.services.proofs.evidence import Evidence
 from app.settings import Settings
 from app.wakeup import Bell, WakeUps
 from app.wiring.cache import build_cache
+from app.wiring.evidence import head_signer
 from app.wiring.services import (
     build_assets,
     build_changes,
@@ -61,6 +65,7 @@ def build_api(settings: Settings, *, sleep: Callable[[float], None] = time.sleep
     gatekeeper = Gatekeeper(LedgerApiKeys(engine), time.monotonic)
     recorder = CallRecorder(LedgerAudit(settings.database_url), wall_clock_ms, time.monotonic_ns)
     subscription = blocking_client(settings.redis_url, decode_responses=True, name="holdfast-subscriber")
+    heads = head_signer(settings, rows_of(reports))
     return ApiServices(
         accounts=Accounts(accounts, build_assets(engine)),
         changes=build_changes(
@@ -88,6 +93,8 @@ def build_api(settings: Settings, *, sleep: Callable[[float], None] = time.sleep
         readiness=build_readiness(settings, engine, cache, paying.identity, accounts),
         recorder=recorder,
         addresses=ClientAddresses(settings.trusted_proxies),
+        heads=heads,
+        evidence=Evidence(LedgerEvidence(rows_of(reports)), heads, paying.finder),
         now=partial(datetime.now, UTC),
         stop=recorder.stop,
         start=partial(

@@ -14,6 +14,7 @@ from app.services.proofs.chain_verification import AT_ONCE, ChainVerifier, Pace
 from app.services.proofs.reconciliation import Reconciler
 from app.settings import Settings
 from app.wiring.cache import build_cache
+from app.wiring.evidence import build_head_signer
 
 
 def wall_clock_ms() -> int:
@@ -57,4 +58,4 @@ def build_verifier(
     settings: Settings, pace: Pace = AT_ONCE, *, monotonic: Callable[[], float] = time.monotonic
 ) -> ChainVerifier:
     """The proof that the hash chains hold."""
-    return ChainVerifier(LedgerChains(settings.database_url), monotonic, pace)
+    return ChainVerifier(LedgerChains(settings.database_url), monotonic, pace, build_head_signer(settings))

@@ -185,6 +185,7 @@ SHARED_NAMES = {
     "authorizations": {"app.api", "app.cache", "app.domain", "app.services"},
     "batches": {"app.api", "app.services"},
     "cache_identity": {"app.domain", "app.ledger", "app.services"},
+    "evidence": {"app.api", "app.domain", "app.ledger", "app.services"},
     "hash_chain": {"app.domain", "app.ledger"},
     "journals": {"app.api", "app.domain", "app.services"},
     "outbox": {"app.cache", "app.services"},
@@ -193,6 +194,7 @@ SHARED_NAMES = {
     "reservations": {"app.cache", "app.domain"},
     "server_states": {"app.cache", "app.ledger"},
     "statements": {"app.api", "app.ledger"},
+    "signed_heads": {"app.domain", "app.ledger", "app.services"},
 }
 """The same resource or task, seen by several layers."""
 

@@ -321,6 +321,20 @@ FORGERIES: dict[str, tuple[Forgery, str | BreakKind]] = {
              " FROM ledger_transaction LIMIT 1"),
         BreakKind.ANSWERED_TWICE,
     ),
+    "a signed head that no chain has": (
+        says("INSERT INTO signed_head (partition, chain_seq, chain_hash, merkle_root, signed_at, key_id, signature)"
+             " VALUES (0, 99, sha256('x'), sha256('x'), now(), 'x', sha256('x') || sha256('y'))"),
+        "signed_head_founded",
+    ),
+    "a node of a Merkle tree before its time": (
+        says("INSERT INTO merkle_subtree VALUES (0, 8, 0, sha256('x'))"),
+        "merkle_subtree_founded",
+    ),
+    "a key under another id": (
+        says("INSERT INTO signing_key VALUES ('x', sha256('x'), now(), NULL, sha256('x') || sha256('y'))"),
+        "signing_key_endorsed",
+    ),
+    "another name of the ledger": (says("UPDATE ledger_identity SET ledger_id = 'x'"), REFUSED),
     "a key that may do everything": (says(KEY), REFUSED),
     "a revoked key revived": (says("UPDATE api_key SET revoked_at = NULL"), REFUSED),
     "a key revoked": (says("UPDATE api_key SET revoked_at = now()"), REFUSED),

@@ -19,6 +19,9 @@ APPEND_ONLY = (
     "audit_call",
     "reconciliation_break_event",
     "chain_head_export",
+    "signing_key",
+    "signed_head",
+    "merkle_subtree",
 )
 CHANGES = {
     "update": "UPDATE {table} SET {column} = {column}",
@@ -39,6 +42,9 @@ A_COLUMN = {
     "audit_call": "action",
     "reconciliation_break_event": "note",
     "chain_head_export": "chain_hash",
+    "signing_key": "public_key",
+    "signed_head": "merkle_root",
+    "merkle_subtree": "hash",
 }
 
 

@@ -19,6 +19,7 @@ PAPERS = [
     "CONTRIBUTING.md",
     "CHANGELOG.md",
     "bench/README.md",
+    "docs/evidence.md",
     "docs/operations.md",
     "docs/performance.md",
     "lua/README.md",

@@ -11,7 +11,7 @@ from app.commands.reference import DOCS, files
 from app.domain.refusals import RefusalCode
 
 
-@pytest.mark.parametrize("name", ["API.md", "openapi.json"])
+@pytest.mark.parametrize("name", ["API.md", "openapi.json", "evidence.schema.json"])
 def test_the_committed_reference_is_what_the_routes_give(name: str) -> None:
     generated = files()[DOCS / name]
     assert (DOCS / name).read_text(encoding="utf-8") == generated, "run `python3 -m app reference`"

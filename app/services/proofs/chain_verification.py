@@ -18,6 +18,7 @@ from app.domain.hash_chain import GENESIS_HASH, LedgerTransaction, chain_hash
 
 if TYPE_CHECKING:
     from app.ledger.hash_chain import LedgerChains
+    from app.services.proofs.signed_heads import HeadSigner
 
 
 REST = 3.0
@@ -94,8 +95,16 @@ TRANSACTIONS_AT_ONCE = 10_000
 class ChainVerifier:
     """Verifies whole chains against their heads, the exported ones included."""
 
-    def __init__(self, ledger: LedgerChains, monotonic: Callable[[], float], pace: Pace = AT_ONCE) -> None:
+    def __init__(
+        self,
+        ledger: LedgerChains,
+        monotonic: Callable[[], float],
+        pace: Pace = AT_ONCE,
+        signer: HeadSigner | None = None,
+    ) -> None:
+        """With a `signer`, the heads that it has signed are compared too."""
         self._ledger = ledger
+        self._signer = signer
         self._monotonic = monotonic
         self._pace = pace
 
@@ -109,6 +118,8 @@ class ChainVerifier:
         report.breaks += self._ledger.exported_head_breaks(full=True)
         require_proof(report, is_begun=is_begun)
         report.breaks += self._ledger.outside_head_breaks(outside_heads)
+        if self._signer is not None:
+            report.breaks += self._signer.breaks()
         if not report.breaks:
             self._ledger.export_heads([part for part in ranges if part.up_to])
         report.open_breaks = len(report.breaks)

@@ -290,11 +290,16 @@ def test_a_pause_follows_each_step_and_is_bounded(step_s: float, rest_s: float) 
 # The heads kept outside, as the command reads them
 
 
+def asked(data_dir: Path, heads: Path | None) -> Namespace:
+    """What is typed after `verify`."""
+    return Namespace(data_dir=data_dir, heads=heads, json=False, packet=None, consistency=None)
+
+
 def verified(world: World, monkeypatch: pytest.MonkeyPatch, data_dir: Path, heads: Path | None = None) -> int:
     monkeypatch.setenv("DATABASE_URL", world.urls.database_url)
     monkeypatch.setenv("HOLDFAST_OWNER_DATABASE_URL", world.urls.owner_database_url)
     monkeypatch.setenv("REDIS_URL", world.urls.redis_url)
-    return proofs.verify(Namespace(data_dir=data_dir, heads=heads, json=False))
+    return proofs.verify(asked(data_dir, heads))
 
 
 A_HASH = "ab" * 32
@@ -320,7 +325,7 @@ def test_heads_that_cannot_be_read_are_an_error_and_never_a_pass(
 ) -> None:
     path = tmp_path / "heads"
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    assert proofs.verify(Namespace(data_dir=tmp_path, heads=path, json=False)) == 2
+    assert proofs.verify(asked(tmp_path, path)) == 2
     printed = capsys.readouterr()
     assert printed.out == ""
     assert str(path) in printed.err
@@ -328,7 +333,7 @@ def test_heads_that_cannot_be_read_are_an_error_and_never_a_pass(
 
 
 def test_a_file_that_is_not_there_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert proofs.verify(Namespace(data_dir=tmp_path, heads=Path("/nosuch"), json=False)) == 2
+    assert proofs.verify(asked(tmp_path, Path("/nosuch"))) == 2
     assert "/nosuch cannot be read" in capsys.readouterr().err
 
 

@@ -1,0 +1,1 @@
+"""Programs for people outside of Holdfast; nothing here imports the application."""
