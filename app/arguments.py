@@ -1,15 +1,26 @@
-"""What can be typed after `python3 -m app`: every command with its options, and their checks.
+"""What can be typed after `python3 -m app`: every command with its options.
 
 Everything here needs the standard library only and creates nothing, so that help and a refusal come at once, before any
 package is installed and before any file is made.
 """
 
 import argparse
-import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
+
+from app.argument_values import (
+    count,
+    counts,
+    data_directory,
+    existing_directory,
+    existing_file,
+    key_name,
+    port,
+    reason,
+    seconds,
+)
 
 COMMANDS = {
     "up": "start everything: servers, API and workers (the default)",
@@ -33,7 +44,6 @@ SHARE_A_MODULE = {"reconcile": "proofs", "verify": "proofs", "test": "developmen
 NEED_NO_PACKAGES = {"status"}
 DEFAULT_COMMAND = "up"
 DEFAULT_DATA_DIR = ".holdfast"
-LONGEST_KEY_NAME = 200
 
 
 class Parser(argparse.ArgumentParser):
@@ -288,87 +298,3 @@ _OPTIONS: dict[str, Callable[[Parser], None]] = {
     "statements": _statements,
     "bench": _bench,
 }
-
-
-def port(text: str) -> int:
-    """A port that a server can be told to use."""
-    number = _whole(text)
-    if number is None or not 1 <= number <= 65_535:
-        raise argparse.ArgumentTypeError(f"must be a whole number from 1 to 65535, not {text!r}")
-    return number
-
-
-def count(text: str) -> int:
-    """At least one."""
-    number = _whole(text)
-    if number is None or number < 1:
-        raise argparse.ArgumentTypeError(f"must be a whole number of at least 1, not {text!r}")
-    return number
-
-
-def counts(text: str) -> tuple[int, ...]:
-    """Several counts."""
-    return tuple(count(one) for one in text.split(","))
-
-
-def seconds(text: str) -> float:
-    """A length of time."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"must be a number of seconds above 0, not {text!r}")
-    return value
-
-
-def reason(text: str) -> str:
-    """Why somebody changes what the system holds."""
-    if not text.strip():
-        raise argparse.ArgumentTypeError("needs a reason, which is kept in the audit trail; nothing was done")
-    return text.strip()
-
-
-def key_name(text: str) -> str:
-    """A name that lists can show in one line."""
-    name = text.strip()
-    if not name or not name.isprintable() or len(name) > LONGEST_KEY_NAME:
-        raise argparse.ArgumentTypeError(f"must be 1 to {LONGEST_KEY_NAME} printable characters, not {text!r}")
-    return name
-
-
-def existing_file(text: str) -> Path:
-    """A file that can be read."""
-    path = Path(text)
-    if not path.is_file() or not os.access(path, os.R_OK):
-        raise argparse.ArgumentTypeError(f"must be a file that can be read, and {text!r} is none")
-    return path
-
-
-def existing_directory(text: str) -> Path:
-    """A directory that can be read."""
-    path = Path(text)
-    if not path.is_dir() or not os.access(path, os.R_OK | os.X_OK):
-        raise argparse.ArgumentTypeError(f"must be a directory that can be read, and {text!r} is none")
-    return path.absolute()
-
-
-def data_directory(text: str, *, is_given: bool = True) -> Path:
-    """A directory that can be written to, or that can be made; the default is checked only where it is used."""
-    path = Path(text)
-    if is_given:
-        if not text:
-            raise argparse.ArgumentTypeError("must name a directory")
-        nearest = next(one for one in (path.absolute(), *path.absolute().parents) if os.path.lexists(one))
-        if not nearest.is_dir():
-            raise argparse.ArgumentTypeError(f"cannot be {text}: {nearest} is not a directory")
-        if not os.access(nearest, os.R_OK | os.W_OK | os.X_OK):
-            raise argparse.ArgumentTypeError(f"cannot be {text}: {nearest} cannot be written to")
-    return path
-
-
-def _whole(text: str) -> int | None:
-    try:
-        return int(text)
-    except ValueError:
-        return None
