@@ -27,7 +27,7 @@ def test_a_lower_limit_stops_the_very_next_payment_of_every_process(desk: Desk, 
     assert other.pay("alice", BANK, 1).status_code == 201
     desk.changed("alice", overdraft_limit_minor=0)
     assert desk.floors("alice") == (0, 0)
-    assert_problem(other.pay("alice", BANK, 100), 422, "insufficient_funds", retryable=True)
+    assert_problem(other.pay("alice", BANK, 100), 422, "insufficient_funds")
     assert other.pay("alice", BANK, 99).status_code == 201
 
 

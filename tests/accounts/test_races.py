@@ -53,7 +53,7 @@ def test_a_payment_before_a_cut_is_counted_and_one_after_it_is_refused(desk: Des
     assert world.pay("alice", BANK, 120).status_code == 201
     assert_problem(desk.patch("alice", overdraft_limit_minor=10), 422, "limit_below_use")
     desk.changed("alice", overdraft_limit_minor=20)
-    assert_problem(world.pay("alice", BANK, 1), 422, "insufficient_funds", retryable=True)
+    assert_problem(world.pay("alice", BANK, 1), 422, "insufficient_funds")
     world.assert_proven()
 
 

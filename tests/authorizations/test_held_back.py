@@ -192,7 +192,8 @@ def test_only_what_is_authorized_comes_free(api: World, amount: int, retryable: 
     api.drained()
     api.pay("alice", "bob", 600)
     body = payment("alice", "bob", amount, external_id="order")
-    assert_problem(api.post("/v1/payments", body), 422, "insufficient_funds", retryable=retryable)
+    problem = assert_problem(api.post("/v1/payments", body), 422, "insufficient_funds", retryable=retryable)
+    assert ("same external_id" in problem["detail"]) == retryable
     assert (record_of(api, "order") is None) == retryable
 
 

@@ -94,6 +94,7 @@ def test_an_expiry_out_of_bounds_is_refused(api: World, expires_in_s: int) -> No
 
 def test_an_authorization_needs_its_funds(api: World) -> None:
     authorized(api, 800)
+    api.drained()
     problem = assert_problem(api.pay("alice", "bob", 201, capture="manual"), 422, "insufficient_funds", retryable=True)
     assert problem["available_minor"] == 200
     authorized(api, 200)

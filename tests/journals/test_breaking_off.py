@@ -56,7 +56,7 @@ def test_holds_that_a_journal_left_behind_are_released_after_a_while(world: Jour
     assert (world.balance(first)["held_minor"], world.balance(second)["held_minor"]) == (100, 50)
     world.drain.run_once()
     assert world.intents() == 2, "it may still be on its way"
-    assert_problem(world.pay(first, "bob", 1), 422, "insufficient_funds", retryable=True)
+    assert_problem(world.pay(first, "bob", 1), 422, "insufficient_funds")
     assert later(world).run_once().rejected == 2
     assert [world.balance(one)["available_minor"] for one in (first, second)] == [100, 100]
     world.assert_proven()

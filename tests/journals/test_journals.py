@@ -135,7 +135,7 @@ def test_funds_that_a_pending_payment_holds_are_not_there_for_a_journal(world: J
     world.account("bob")
     assert world.pay("alice", "bob", 60).status_code == 201
     response = world.post(JOURNALS, journal(debit("alice", 41), credit(BANK, 41)))
-    assert_problem(response, 422, "insufficient_funds", retryable=True)
+    assert_problem(response, 422, "insufficient_funds")
     world.posted(debit("alice", 40), credit(BANK, 40))
     world.drained()
     world.assert_proven()
