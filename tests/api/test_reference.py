@@ -62,10 +62,24 @@ def test_no_amount_is_documented_as_anything_but_an_integer(shared_world: World)
         assert kinds <= {"integer", "null"}, (name, field, schema)
 
 
+def kinds_asked(document: dict[str, Any]) -> set[str]:
+    """The kinds of bodies that are asked, and those inside of them."""
+    found: set[str] = set()
+    bodies = [one.get("requestBody") for path in document["paths"].values() for one in path.values()]
+    new = set(re.findall(r"#/components/schemas/\w+", str(bodies)))
+    while new:
+        names = {text.rpartition("/")[2] for text in new} - found
+        found |= names
+        inside = str([document["components"]["schemas"][name] for name in names])
+        new = set(re.findall(r"#/components/schemas/\w+", inside))
+    return found
+
+
 def fields(document: dict[str, Any], *, asked: bool) -> Iterator[tuple[str, str, dict[str, Any], bool]]:
     """The fields of all bodies that are asked, or of all that are answered: kind, name, schema, whether required."""
+    of_requests = kinds_asked(document)
     for name, kind in document["components"]["schemas"].items():
-        if ("additionalProperties" in kind and not kind["additionalProperties"]) == asked:
+        if (name in of_requests) == asked:
             for field, schema in kind.get("properties", {}).items():
                 yield name, field, schema, field in kind["required"]
 
