@@ -31,7 +31,7 @@ def reconcile() -> None:
     """Run one incremental reconciliation, then sign the heads that are due; a job of RQ."""
     _reconcile()
     try:
-        _heads().run_once(time.monotonic())
+        _heads().run_once()
     except (Fault, OSError) as fault:
         log.error("heads not signed, they are tried again: %s: %s", type(fault).__name__, fault)
 

@@ -64,6 +64,10 @@ class HistoryIncomplete(Fault):
     """The ledger lacks transactions that a proof needs: somebody has removed them, or the tree is not built yet."""
 
 
+class TreeUnderConstruction(Fault):
+    """The Merkle tree of a chain still lacks nodes for much of what is posted, as after an upgrade."""
+
+
 class HistoryRewritten(Fault):
     """The ledger's history is not the one that an earlier head was signed for; no further head is signed."""
 

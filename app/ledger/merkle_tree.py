@@ -56,6 +56,8 @@ class LedgerMerkleTrees:
         Each is written by a statement of its own, so a caller may pause between them, or stop.
         """
         for level in range(TILE_LEVELS, HIGHEST_LEVEL + 1, TILE_LEVELS):
+            if not size >> level:
+                return
             for number in range(self._grown(partition, level), size >> level):
                 nodes = self._tile(partition, level // TILE_LEVELS - 1, number)
                 if len(nodes) < TILE_NODES:
@@ -63,6 +65,11 @@ class LedgerMerkleTrees:
                 parameters = {"partition": partition, "level": level, "number": number, "hash": fold(nodes)}
                 self._rows(_GROW, parameters)
                 yield level
+
+    def is_grown(self, partition: int, size: int) -> bool:
+        """Whether every subtree that is complete with `size` transactions is kept."""
+        levels = range(TILE_LEVELS, HIGHEST_LEVEL + 1, TILE_LEVELS)
+        return all(self._grown(partition, level) >= size >> level for level in levels if size >> level)
 
     def wrong_subtrees(self) -> Iterator[tuple[int, int, int]]:
         """Partition, level and number of each kept subtree whose root is not that of what lies below it."""

@@ -1,5 +1,7 @@
 """Wiring of signed heads, for the API, the maintenance worker and the commands."""
 
+import time
+from collections.abc import Callable
 from functools import partial
 
 from app.heads_files import HeadExport
@@ -23,6 +25,6 @@ def build_head_signer(settings: Settings) -> HeadSigner:
     return head_signer(settings, LedgerConnection(connection, checks_idle=True).rows)
 
 
-def build_head_export(settings: Settings, pace: Pace) -> HeadExport:
+def build_head_export(settings: Settings, pace: Pace, monotonic: Callable[[], float] = time.monotonic) -> HeadExport:
     """The signing of heads that is done again and again."""
-    return HeadExport(build_head_signer(settings), settings.heads_dir, settings.heads_every_s, pace)
+    return HeadExport(build_head_signer(settings), settings.heads_dir, settings.heads_every_s, pace, monotonic)

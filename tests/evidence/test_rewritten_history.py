@@ -10,6 +10,7 @@ import pytest
 from app.domain.errors import HistoryRewritten, SigningKeyUnusable
 from app.heads_files import write_lines
 from app.ledger.engine import owner_engine, rows_of
+from app.services.proofs import signed_heads
 from app.services.proofs.chain_verification import AT_ONCE
 from app.services.proofs.signed_heads import HeadSigner
 from app.signing import make_key, read_key
@@ -17,6 +18,7 @@ from app.wiring.evidence import build_head_export, build_head_signer, head_signe
 from app.wiring.workers import build_verifier
 from tests.api.world import assert_problem
 from tests.evidence.world import Auditor, EvidenceWorld, chain_of, chain_of_account, doubled, sizes_in
+from tests.world import StepClock
 from tools import verify_evidence
 
 ALICES = "wallet:alice"
@@ -325,13 +327,42 @@ def test_heads_that_cannot_be_read_prove_nothing(auditor: Auditor, content: str)
 
 def test_a_days_heads_are_exported_once(world: EvidenceWorld, tmp_path: Path) -> None:
     settings = world.with_settings(heads_dir=tmp_path / "heads", heads_every_s=60).settings
-    export = build_head_export(settings, AT_ONCE)
-    assert len(export.run_once(0.0)) == len(world.sql("SELECT * FROM partition"))
-    assert export.run_once(59.0) == []
-    assert export.run_once(60.0) == [], "no chain has grown"
+    clock = StepClock()
+    export = build_head_export(settings, AT_ONCE, clock)
+    assert len(export.run_once()) == len(world.sql("SELECT * FROM partition"))
+    clock.now = 59.0
+    assert export.run_once() == []
+    clock.now = 60.0
+    assert export.run_once() == [], "no chain has grown"
     [file] = (tmp_path / "heads").iterdir()
     assert file.name == f"heads-{datetime.now(UTC).date()}.jsonl"
     assert verify_evidence.verify([file], [])
     world.funded(ALICES, 100)
-    [head] = export.run_once(120.0)
+    clock.now = 120.0
+    [head] = export.run_once()
     assert head.chain_seq == 1
+
+
+def test_a_tree_that_is_long_behind_grows_over_several_turns_and_no_request_waits_for_it(
+    busy: EvidenceWorld, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    payments = paid(busy, 600)
+    monkeypatch.setattr(signed_heads, "NODES_A_REQUEST", 0)
+    answer = busy.get(f"/v1/payments/{payments[0]}/evidence")
+    assert_problem(answer, 503, "ledger_backlogged", retryable=True)
+    clock = StepClock()
+    settings = busy.with_settings(heads_dir=tmp_path / "heads", heads_every_s=60).settings
+
+    def tick() -> float:
+        clock.now += 25.0
+        return clock.now
+
+    export = build_head_export(settings, AT_ONCE, tick)
+    chain = chain_of_account(ALICES)
+    assert chain not in {head.partition for head in export.run_once()}
+    assert not (tmp_path / "heads").exists()
+    for _ in range(10):
+        export.run_once()
+    assert (tmp_path / "heads").exists()
+    assert chain in {head.partition for head in busy.signer.latest()}
+    assert busy.of_payment(payments[0])["chain"]["head"]["chain_seq"] >= 600

@@ -6,24 +6,28 @@ gets no further head, and whoever keeps heads misses them.
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from app.domain.breaks import Break, BreakKind
-from app.domain.errors import HistoryIncomplete, HistoryRewritten, SigningKeyUnusable
+from app.domain.errors import HistoryIncomplete, HistoryRewritten, SigningKeyUnusable, TreeUnderConstruction
 from app.domain.hash_chain import GENESIS_HASH
 from app.domain.signed_heads import PublicKey, SignedHead, consistency_document
 from app.domain.timestamps import rfc3339
-from app.services.proofs.chain_verification import AT_ONCE, Pace
 
 if TYPE_CHECKING:
     from app.domain.merkle import MerkleTree
     from app.ledger.merkle_tree import LedgerMerkleTrees
     from app.ledger.signed_heads import ChainState, LedgerSignedHeads
     from app.signing import SigningKey, SigningKeyFile
+
+Steps = Callable[[Iterator[int]], Iterator[int]]
+"""A way through the steps in which a tree grows."""
+
+NODES_A_REQUEST = 100
+"""How far a tree grows while somebody waits for a packet: by a tenth of a second, 25,600 transactions."""
 
 
 class HeadSigner:
@@ -87,21 +91,25 @@ class HeadSigner:
 
     # Heads
 
-    def sign_grown(self, pace: Pace = AT_ONCE, *, most_subtrees: int = sys.maxsize) -> list[SignedHead]:
+    def sign_grown(self, steps: Steps = iter) -> list[SignedHead]:
         """Sign the heads of the chains that have grown since they were last signed.
 
-        A chain whose tree still lacks more than `most_subtrees` nodes gets as many, and no head this time.
+        `steps` goes through the steps in which a tree grows, and may pause between them or stop: a chain whose tree is
+        not complete then gets no head this time.
         """
         key = self.key()
         grown = [one for one in self._ledger.chains() if one.last is None or one.chain_seq > one.last.chain_seq]
-        return self._sign([chain for chain in grown if self._grow(chain, pace, most_subtrees)], key)
+        return self._sign([chain for chain in grown if self._grow(chain, steps)], key)
 
-    def sign_all(self, key: SigningKey | None = None) -> list[SignedHead]:
-        """Sign the heads of all chains as they are now, also of those that have not grown or not begun."""
+    def sign_all(self, key: SigningKey | None = None, steps: Steps = iter) -> list[SignedHead]:
+        """Sign the heads of all chains as they are now, also of those that have not grown or not begun.
+
+        Raises TreeUnderConstruction if `steps` stops before a tree is complete.
+        """
         key = key or self.key()
         chains = self._ledger.chains()
         for chain in chains:
-            self._grow(chain)
+            self._require_grown(chain, steps)
         return self._sign(chains, key)
 
     def latest(self) -> list[SignedHead]:
@@ -114,14 +122,19 @@ class HeadSigner:
         chain = next(one for one in self._ledger.chains() if one.partition == partition)
         if chain.last is not None and chain.last.chain_seq >= chain_seq:
             return chain.last
-        self._grow(chain)
+        self._require_grown(chain, lambda steps: islice(steps, NODES_A_REQUEST))
         [head] = self._sign([chain], key)
         return head
 
-    def _grow(self, chain: ChainState, pace: Pace = AT_ONCE, most: int = sys.maxsize) -> bool:
-        """Let a chain's tree grow by so many nodes; returns whether it has all."""
-        steps = self._trees.grow(chain.partition, chain.chain_seq)
-        return sum(1 for _ in pace.steps(islice(steps, most))) < most
+    def _grow(self, chain: ChainState, steps: Steps) -> bool:
+        """Let a chain's tree grow; returns whether it is complete."""
+        for _ in steps(self._trees.grow(chain.partition, chain.chain_seq)):
+            pass
+        return self._trees.is_grown(chain.partition, chain.chain_seq)
+
+    def _require_grown(self, chain: ChainState, steps: Steps) -> None:
+        if not self._grow(chain, steps):
+            raise TreeUnderConstruction(f"The tree of chain {chain.partition} is not complete yet.")
 
     def _sign(self, chains: Iterable[ChainState], key: SigningKey) -> list[SignedHead]:
         ledger_id = self._ledger.ledger_id()
@@ -176,8 +189,6 @@ class HeadSigner:
 
     def consistency(self, partition: int, from_size: int, to_size: int) -> dict[str, Any]:
         """The proof that a chain's first `from_size` transactions are the beginning of its first `to_size`."""
-        for _ in self._trees.grow(partition, to_size):
-            pass
         path = self._trees.tree(partition).consistency(from_size, to_size)
         return consistency_document(self._ledger.ledger_id(), partition, from_size, to_size, path)
 
