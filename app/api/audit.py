@@ -3,25 +3,29 @@
 from collections.abc import Iterator
 from dataclasses import asdict
 from ipaddress import ip_network
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import Struct
 
-from app.api.json_body import malformed
+from app.api.fields import MOMENT_SCHEMA, Moment, one_of
+from app.api.json_body import NO_NUL, malformed
 from app.api.parameters import LIMIT, any_text, instant
 from app.api.payment_views import payment_body
 from app.api.request_refusals import invalid_cursor, nothing_here
 from app.api.responses import Answer, Refused, json_answer, page_answer, problem
-from app.api.routes import Call, Parameter, Routes
-from app.domain.audit import POSTED_BY_DRAINS
-from app.domain.audit_reads import AuditEntry, AuditFilter, AuditPlace, parse_audit_id
+from app.api.routes import Call, Parameter, Routes, Text
+from app.domain.audit import POSTED_BY_DRAINS, Action
+from app.domain.audit_reads import AUDIT_ID_PATTERN, AuditEntry, AuditFilter, AuditPlace, parse_audit_id
 from app.domain.csv_export import Value, csv_lines
+from app.domain.refusals import RefusalCode
 from app.domain.timestamps import rfc3339
 from app.services.access.api_keys import Scope
 
 AUDIT_SCOPE = Scope.ADMIN
 """What a key needs to read the audit."""
+
+CSV = "text/csv; charset=utf-8"
 
 EXPORTED_AT_ONCE = 1_000
 """Records of an export that are read together."""
@@ -37,10 +41,10 @@ class AuditBody(Struct):
     """
 
     audit_id: str
-    called_at: str
-    recorded_at: str
+    called_at: Moment
+    recorded_at: Moment
     request_id: str | None
-    action: str | None
+    action: Annotated[str, one_of([one.value for one in Action])] | None
     actor: str | None
     key_id: str | None
     entity_id: str | None
@@ -49,7 +53,7 @@ class AuditBody(Struct):
     route: str | None
     path: str | None
     status: int | None
-    code: str | None
+    code: Annotated[str, one_of([one.value for one in RefusalCode])] | None
     duration_us: int | None
     account_id: str | None
     payment_id: str | None
@@ -90,24 +94,40 @@ def _network(text: str) -> str:
         raise malformed("ip must be an address or a network, such as 10.0.0.0/8.", field="ip") from None
 
 
-_TEXT = {"type": "string"}
-_TIME = {"type": "string", "format": "date-time"}
+_TEXT = {"type": "string", "pattern": NO_NUL}
+_STATUS = {"type": "integer", "minimum": 100, "maximum": 999}
+_ADDRESS = {
+    "anyOf": [
+        {"type": "string", "format": "ipv4"},
+        {"type": "string", "format": "ipv6"},
+        {"type": "string", "pattern": "^([1-9]?[0-9]\\.){3}[1-9]?[0-9]/([12]?[0-9]|3[0-2])$"},
+    ]
+}
 
 
 def _text_parameter(name: str, description: str) -> Parameter[Any]:
     return Parameter(name, any_text, None, _TEXT, description)
 
 
-AFTER: Parameter[AuditPlace | None] = Parameter("after", _place, None, _TEXT, "The cursor from `next`.")
+AFTER: Parameter[AuditPlace | None] = Parameter(
+    "after",
+    _place,
+    None,
+    {"type": "string", "pattern": f"^{AUDIT_ID_PATTERN}$"},
+    "The cursor from `next`.",
+    refuses=(RefusalCode.INVALID_CURSOR,),
+)
 FILTERS: dict[str, Parameter[Any]] = {
-    "from_time": Parameter("from", instant("from"), None, _TIME, "Calls that came at this instant or later."),
-    "to_time": Parameter("to", instant("to"), None, _TIME, "Calls that came before this instant."),
+    "from_time": Parameter("from", instant("from"), None, MOMENT_SCHEMA, "Calls that came at this instant or later."),
+    "to_time": Parameter("to", instant("to"), None, MOMENT_SCHEMA, "Calls that came before this instant."),
     "key_id": _text_parameter("key_id", "The API key, by its id."),
     "actor": _text_parameter("actor", "Who: `key:` and an id, or what else the ledger records."),
-    "ip": Parameter("ip", _network, None, _TEXT, "An IP address, or a network."),
+    "ip": Parameter("ip", _network, None, _ADDRESS, "An IP address, or a network."),
     "method": _text_parameter("method", "The HTTP method."),
     "route": _text_parameter("route", "The path as this document writes it: `/v1/payments/{payment_id}`."),
-    "status": Parameter("status", _status, None, {"type": "integer"}, "The HTTP status."),
+    "status": Parameter(
+        "status", _status, None, {"type": "integer", "minimum": 100, "maximum": 999}, "The HTTP status."
+    ),
     "code": _text_parameter("code", "The code of the problem."),
     "action": _text_parameter("action", "What was changed: `payment`, `account.change` and so on."),
     "request_id": _text_parameter("request_id", "X-Request-Id of the answer."),
@@ -146,7 +166,7 @@ def list_audit(call: Call[None]) -> Answer:
     "/v1/audit.csv",
     "Export the records of the audit as CSV (RFC 4180, UTF-8), the oldest first, however many there are",
     scope=AUDIT_SCOPE,
-    answers={200: None},
+    answers={200: Text(CSV)},
     parameters=tuple(FILTERS.values()),
     keeps_answer=False,
 )
@@ -163,7 +183,7 @@ def export_audit(call: Call[None]) -> Answer:
             more = len(page) == EXPORTED_AT_ONCE
             page = call.here.audit.page(wanted, limit=EXPORTED_AT_ONCE, after=page[-1].place) if more else []
 
-    headers = [("content-type", "text/csv; charset=utf-8"), ("content-disposition", 'attachment; filename="audit.csv"')]
+    headers = [("content-type", CSV), ("content-disposition", 'attachment; filename="audit.csv"')]
     return Answer(200, csv_lines(AuditBody.__struct_fields__, rows()), headers)
 
 
@@ -173,6 +193,7 @@ def export_audit(call: Call[None]) -> Answer:
     "Read one record of the audit, with request and answer",
     scope=AUDIT_SCOPE,
     answers={200: AuditDetail},
+    refuses=frozenset({RefusalCode.NOT_FOUND}),
     keeps_answer=False,
 )
 def get_audit(call: Call[None]) -> Answer:
