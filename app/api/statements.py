@@ -21,9 +21,6 @@ from app.services.statements.sources import save_source
 
 routes = Routes()
 
-LARGEST_OPTIONS = 64 * 1024
-"""Bytes: far more than any mapping has."""
-
 _FORMATS = [one.value for one in StatementFormat]
 _PROOFS = [one.value for one in StatementProof]
 
@@ -110,7 +107,7 @@ class StatementLineBody(Struct):
     "/v1/statement-sources",
     "Save a source of statements; the same again answers 200, another content makes a new version",
     scope=Scope.ACCOUNTS_WRITE,
-    body=Body(NewStatementSource, largest=LARGEST_OPTIONS),
+    body=Body(NewStatementSource),
     answers={201: StatementSourceBody, 200: StatementSourceBody},
 )
 def save_statement_source(call: Call[NewStatementSource]) -> Answer:
