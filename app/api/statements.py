@@ -12,6 +12,7 @@ from app.api.parameters import AFTER_NUMBER, LIMIT
 from app.api.request_refusals import statement_not_found
 from app.api.responses import Answer, json_answer, page_answer, problem
 from app.api.routes import Body, Call, Parameter, Routes
+from app.domain.refusals import RefusalCode as Code
 from app.domain.statement_proof import StatementProof
 from app.domain.statement_records import LineRecord, StatementRecord
 from app.domain.statement_source import MAX_SOURCE_NAME, InvalidOptions, StatementFormat, StatementSource
@@ -20,9 +21,6 @@ from app.services.access.api_keys import Scope
 from app.services.statements.sources import save_source
 
 routes = Routes()
-
-LARGEST_OPTIONS = 64 * 1024
-"""Bytes: far more than any mapping has."""
 
 _FORMATS = [one.value for one in StatementFormat]
 _PROOFS = [one.value for one in StatementProof]
@@ -110,7 +108,7 @@ class StatementLineBody(Struct):
     "/v1/statement-sources",
     "Save a source of statements; the same again answers 200, another content makes a new version",
     scope=Scope.ACCOUNTS_WRITE,
-    body=Body(NewStatementSource, largest=LARGEST_OPTIONS),
+    body=Body(NewStatementSource),
     answers={201: StatementSourceBody, 200: StatementSourceBody},
 )
 def save_statement_source(call: Call[NewStatementSource]) -> Answer:
@@ -162,6 +160,7 @@ def list_statements(call: Call[None]) -> Answer:
     "Read one statement with its balances and its proof",
     scope=Scope.READ,
     answers={200: StatementBody},
+    refuses=frozenset({Code.NOT_FOUND}),
 )
 def get_statement(call: Call[None]) -> Answer:
     """One statement."""
@@ -180,6 +179,7 @@ def get_statement(call: Call[None]) -> Answer:
     scope=Scope.READ,
     answers={200: StatementLineBody},
     parameters=(LIMIT, AFTER_NUMBER),
+    refuses=frozenset({Code.NOT_FOUND}),
     paged=True,
 )
 def list_statement_lines(call: Call[None]) -> Answer:

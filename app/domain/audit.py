@@ -27,6 +27,8 @@ class Action(StrEnum):
     ACCOUNT_CHANGE = "account.change"
     FLOOR_RECOVERY = "account.floor.recovery"
     ASSET_REGISTER = "asset.register"
+    STATEMENT_SOURCE = "statement.source"
+    STATEMENT_IMPORT = "statement.import"
     KEY_CREATE = "key.create"
     KEY_REVOKE = "key.revoke"
     CACHE_REPAIR = "cache.repair"

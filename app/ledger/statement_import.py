@@ -15,10 +15,12 @@ from typing import Any
 import psycopg
 from psycopg.types.json import Jsonb
 
+from app.domain.audit import Action
 from app.domain.statement import Balance
 from app.domain.statement_proof import StatementBreak, StatementBreakKind, StatementTally
 from app.domain.statement_records import Judged, StagedLine, StatementFile, StoredImport
 from app.domain.statement_source import StatementSource
+from app.ledger.audit_records import record_change
 from app.ledger.connections import translated
 
 MOST_BREAKS = 1_000
@@ -194,6 +196,8 @@ class ImportSession:
                     for one in found
                 ],
             )  # fmt: skip
+        told = {"import_id": import_id, "source": file.source.name, "file": file.name, "breaks": len(found)}
+        record_change(self._connection.execute, Action.STATEMENT_IMPORT, file.actor, result=told)
         return StoredImport(import_id, found, explained)
 
     def _insert_import(

@@ -5,9 +5,12 @@ from typing import Any
 from sqlalchemy import Engine, Row, Select, func, insert, select
 from sqlalchemy.dialects.postgresql import distinct_on
 
+from app.domain.audit import Action
+from app.domain.origin import note_recorded
 from app.domain.statement_proof import StatementBreak, StatementBreakKind
 from app.domain.statement_records import ImportRecord, LineRecord, StatementRecord
 from app.domain.statement_source import StatementFormat, StatementSource
+from app.ledger.audit_records import record_change
 from app.ledger.connections import translated
 from app.ledger.statement_schema import (
     statement,
@@ -49,6 +52,8 @@ class LedgerStatements:
                 "created_by": actor,
             }
             row = connection.execute(insert(statement_source).values(**values).returning(*statement_source.c)).one()
+            record_change(connection.exec_driver_sql, Action.STATEMENT_SOURCE, actor, result=values)
+        note_recorded()
         return _source(row), True
 
     def source(self, name: str) -> StatementSource | None:

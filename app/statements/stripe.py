@@ -3,7 +3,7 @@
 A balance transaction is a line of its gross amount and, where there is a fee, a second line of the fee, so that a
 payment is matched by what was paid. Gross minus fee must be the net amount. Each line names the payout that it is part
 of as its batch. What was shown to the customer in another currency is told and moves nothing. Amounts are in major
-units, with the decimals of ISO 4217; days are those of the report.
+units, with the decimals of ISO 4217; days are those of the report. JSON is handed to the reader of API objects.
 """
 
 from collections.abc import Iterator
@@ -23,10 +23,9 @@ from app.domain.statement_source import SourceOptions
 from app.statements.amounts import InexactAmount, minor
 from app.statements.csv_rows import Row, csv_rows, first_line, swallows_rows
 from app.statements.dates import InvalidDay, iso_day
+from app.statements.stripe_lines import DEFAULT_ACCOUNT, NO_BALANCES, NoStripeLine, with_fee
+from app.statements.stripe_objects import looks_like_objects, read_stripe_objects
 from app.statements.texts import clean
-
-DEFAULT_ACCOUNT = "stripe"
-NO_BALANCES = "Stripe's reports state no balances; each payout is proved by its lines"
 
 _NAMES = {
     # what it is: the names that the reports give it, the first that is there counts
@@ -50,6 +49,9 @@ _NEEDED = ("id", "kind", "gross", "fee", "net", "currency", "booked_on")
 
 def read_stripe(file: BinaryIO, options: SourceOptions, minor_units: MinorUnits) -> Iterator[StatementEvent]:
     """The events of a report; raises UnreadableStatement if a column is missing."""
+    if looks_like_objects(file):
+        yield from read_stripe_objects(file, options, minor_units)
+        return
     delimiter = _delimiter(file, options.encoding)
     rows = csv_rows(file, encoding=options.encoding, delimiter=delimiter)
     header = next(rows, Row(1, []))
@@ -81,10 +83,6 @@ def _places(header: Row) -> dict[str, int]:
     return places
 
 
-class _NoLine(ValueError):
-    """A row that cannot be a line."""
-
-
 @dataclass(slots=True)
 class _Reading:
     options: SourceOptions
@@ -101,16 +99,16 @@ class _Reading:
         head = None
         try:
             if len(row.values) != self.width:
-                raise _NoLine(f"{len(row.values)} values where the header has {self.width} columns")
+                raise NoStripeLine(f"{len(row.values)} values where the header has {self.width} columns")
             if swallows_rows(row.values, self.delimiter):
-                raise _NoLine("a value in quotes holds what looks like another row; is its quote closed?")
+                raise NoStripeLine("a value in quotes holds what looks like another row; is its quote closed?")
             currency = self._text(row, "currency").upper()
             head = self.heads.get(currency)
             if head is None:
                 head = self._begin(currency)
                 yield head
             lines = self._lines(row, head)
-        except (InexactAmount, InvalidDay, _NoLine) as error:
+        except (InexactAmount, InvalidDay, NoStripeLine) as error:
             yield RefusedLine(row.line, self.position, str(error), head.number if head else None)
             return
         yield from lines
@@ -118,21 +116,14 @@ class _Reading:
     def _begin(self, currency: str) -> StatementHead:
         units = self.minor_units(currency)
         if units is None:
-            raise _NoLine(f"the currency {currency!r} is unknown")
+            raise NoStripeLine(f"the currency {currency!r} is unknown")
         account = self.options.account or DEFAULT_ACCOUNT
         head = self.heads[currency] = StatementHead(len(self.heads) + 1, account, currency, units)
         return head
 
     def _lines(self, row: Row, head: StatementHead) -> list[StatementLine]:
         gross, fee, net = (minor(self._text(row, name), head.minor_units) for name in ("gross", "fee", "net"))
-        if gross - fee != net:
-            raise _NoLine(f"gross {gross} minus fee {fee} is not net {net}, in minor units")
-        line = self._line(row, head, gross)
-        if not line.line_id:
-            raise _NoLine("there is no id")
-        if not fee:
-            return [line]
-        return [line, self._fee(line, -fee)]
+        return with_fee(self._line(row, head, gross), fee, net)
 
     def _line(self, row: Row, head: StatementHead, gross_minor: int) -> StatementLine:
         value_on, kind = self._text(row, "value_on"), self._text(row, "kind")
@@ -150,20 +141,6 @@ class _Reading:
             batch_id=self._text(row, "payout") or (source if kind == "payout" else ""),
             text=self._text(row, "text"),
             details=self._customer_facing(row, head),
-        )
-
-    def _fee(self, line: StatementLine, amount_minor: int) -> StatementLine:
-        return StatementLine(
-            statement=line.statement,
-            line=line.line,
-            position=line.position,
-            booked_on=line.booked_on,
-            value_on=line.value_on,
-            amount_minor=amount_minor,
-            line_id=f"{line.line_id}/fee",
-            kind="fee",
-            reference=line.reference,
-            batch_id=line.batch_id,
         )
 
     def _customer_facing(self, row: Row, head: StatementHead) -> dict[str, str]:

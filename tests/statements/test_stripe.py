@@ -1,7 +1,9 @@
 """Stripe's reports: gross and fee apart, payouts named, decimals by currency."""
 
 import csv
+import json
 from datetime import date
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -112,6 +114,61 @@ def test_the_itemised_reports_are_read_too(header: str) -> None:
     assert found.amounts == [1_000, -30]
     assert {line.booked_on for line in found.lines} == {date(2026, 1, 2)}
     assert {line.batch_id for line in found.lines} == ({"po_1"} if "automatic_payout_id" in header else {""})
+
+
+def api_object(id: str, amount: Any, fee: Any = 0, *, currency: str = "eur", **more: Any) -> dict[str, Any]:
+    """A balance transaction of the API; `net` fits unless it is given."""
+    net = amount - fee if isinstance(amount, int) and isinstance(fee, int) else amount
+    created = 1_767_311_999  # 2026-01-01 23:59:59 UTC
+    fixed = {"object": "balance_transaction", "type": "charge", "created": created, "available_on": created + 1}
+    return {**fixed, "id": id, "amount": amount, "fee": fee, "net": net, "currency": currency, **more}
+
+
+@pytest.mark.parametrize("is_list", [True, False])
+def test_objects_of_the_api_say_the_same_as_reports(is_list: bool) -> None:
+    objects = [
+        api_object("a", 10_413, 337, source="ch_1", description="d"),
+        api_object("p", -7_557, type="payout", source={"id": "po_1", "object": "payout"}),
+    ]
+    lines = "\n".join(json.dumps(one) for one in objects)
+    found = read("stripe", json.dumps({"object": "list", "data": objects}, indent=2) if is_list else lines)
+    assert [(line.line_id, line.amount_minor, line.kind, line.batch_id) for line in found.lines] == [
+        ("a", 10_413, "charge", ""),
+        ("a/fee", -337, "fee", ""),
+        ("p", -7_557, "payout", "po_1"),
+    ]
+    assert (found.lines[0].booked_on, found.lines[0].value_on) == (date(2026, 1, 1), date(2026, 1, 2))
+
+
+@pytest.mark.parametrize(
+    ("currency", "amount", "expected"),
+    [
+        *(("jpy", 500, 500), ("kwd", 1_234, 1_234), ("bhd", 1_230, 1_230), ("clp", 500, 500), ("eur", 500, 500)),
+        *(("isk", 50_000, 500), ("ugx", 50_000, 500), ("huf", 1_045, 1_045), ("twd", 80_000, 80_000)),
+        *(("mga", 500, 50_000), ("isk", 50_050, None), ("ugx", 1, None), ("xyz", 1, None)),
+        *(("eur", 1.5, None), ("eur", "5", None), ("eur", None, None), ("eur", True, None), ("eur", 2**60, None)),
+    ],
+)
+def test_the_minor_units_of_the_api_are_converted_where_they_fit_and_refused_where_they_do_not(
+    currency: str, amount: Any, expected: int | None
+) -> None:
+    objects = [api_object("a", amount, currency=currency), api_object("b", 7, currency="usd")]
+    found = read("stripe", "\n".join(json.dumps(one) for one in objects))
+    assert found.amounts == [*([] if expected is None else [expected]), 7]
+    assert [one.position for one in found.refused] == ([1] if expected is None else [])
+
+
+def test_a_line_that_is_no_object_costs_itself_only() -> None:
+    good = json.dumps(api_object("a", 1))
+    found = read("stripe", "\n".join([good, "{", "[]", '{"object": "charge"}', '{"amount": NaN}', "", good]))
+    assert found.amounts == [1, 1]
+    assert [(one.line, one.position) for one in found.refused] == [(2, 2), (3, 3), (4, 4), (5, 5)]
+
+
+@pytest.mark.parametrize("content", ["{", "[", '{"object": "list"}', "[" * 100_000, '{"object": "list", "data": {}}'])
+def test_json_that_is_no_list_of_balance_transactions_is_refused_as_a_whole(content: str) -> None:
+    with pytest.raises(UnreadableStatement):
+        read("stripe", content)
 
 
 @pytest.mark.parametrize("content", ["a,b\n1,2\n", "", STRIPE_HEADER.replace("Fee,", "")])

@@ -132,6 +132,10 @@ def test_refused_lines_are_recorded_by_line_position_and_cause(desk: Desk) -> No
     [(kind, line, position, detail)] = desk.world.rows("SELECT kind, line, position, detail FROM statement_break")
     assert (kind, line, position) == ("line_refused", 17, 2)
     assert "'12.345'" in detail
+    assert desk.world.rows("SELECT action, actor FROM audit_call WHERE action LIKE 'statement.%%' ORDER BY action") == [
+        ("statement.import", "tests"),
+        ("statement.source", "tests"),
+    ]
     [record] = desk.ledger.last_imports()
     assert (record.break_count, record.refused_count, record.added_count) == (1, 1, 1)
 
