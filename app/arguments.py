@@ -18,7 +18,7 @@ COMMANDS = {
     "migrate": "bring the database schema up to date",
     "reconcile": "prove that the cache and the ledger agree; exit code 1 when they do not",
     "verify": "recompute the hash chains of the ledger",
-    "keys": "create, list and revoke API keys",
+    "keys": "create, list, revoke and rotate API keys",
     "replay": "play a file of bank movements through the running system",
     "reference": "write docs/API.md and docs/openapi.json from the routes",
     "bench": "measure throughput and latency",
@@ -129,6 +129,7 @@ def _verify(parser: Parser) -> None:
 
 def _keys(parser: Parser) -> None:
     from app.services.access.api_keys import Scope
+    from app.services.access.key_administration import DEFAULT_OVERLAP_H
 
     actions = parser.add_subparsers(dest="action", required=True)
     create = actions.add_parser("create", help="make a key and print it, once")
@@ -139,9 +140,32 @@ def _keys(parser: Parser) -> None:
         choices=[scope.value for scope in Scope],
         help="what it may do; repeat for several (default: read and payments:write)",
     )
+    create.add_argument(
+        "--entity",
+        action="append",
+        type=entity_id,
+        metavar="ENTITY",
+        help="the entity that it may act for, and it sees no other; repeat for several (default: all)",
+    )
+    create.add_argument("--days", type=count, metavar="N", help="it expires after so many days (default: never)")
+    create.add_argument(
+        "--rate",
+        type=request_rate,
+        metavar="N[:BURST]",
+        help="requests a second, and how many at once (default: no limit)",
+    )
     actions.add_parser("list", help="list all keys, without their secrets")
     revoke = actions.add_parser("revoke", help="end a key; takes effect within a second")
-    revoke.add_argument("key_id", help="the id that `keys list` shows")
+    rotate = actions.add_parser("rotate", help="make the successor of a key, with the same rights, and print it, once")
+    rotate.add_argument(
+        "--overlap-hours",
+        type=overlap_hours,
+        default=DEFAULT_OVERLAP_H,
+        metavar="N",
+        help="how long the key itself stays valid beside it; 0 ends it at once (default %(default)s)",
+    )
+    for action in (revoke, rotate):
+        action.add_argument("key_id", help="the id that `keys list` shows")
     for action in actions.choices.values():
         # Accepted after the action too, where people type it; the parser above has the default.
         action.add_argument("--data-dir", type=data_directory, default=argparse.SUPPRESS, help=argparse.SUPPRESS)
@@ -250,6 +274,37 @@ def key_name(text: str) -> str:
     if not name or not name.isprintable() or len(name) > LONGEST_KEY_NAME:
         raise argparse.ArgumentTypeError(f"must be 1 to {LONGEST_KEY_NAME} printable characters, not {text!r}")
     return name
+
+
+def entity_id(text: str) -> str:
+    """The id of an entity."""
+    from app.domain.payment_checks import refuse_id
+
+    if refuse_id("entity", text):
+        raise argparse.ArgumentTypeError(f"must be the id of an entity, not {text!r}")
+    return text
+
+
+def request_rate(text: str) -> tuple[int, int]:
+    """Requests a second and at once; where the burst is not given, it is a second's requests."""
+    from app.domain.rate_limits import LARGEST_BURST, MOST_PER_SECOND
+
+    per_second, _, burst = text.partition(":")
+    values = _whole(per_second) or 0, _whole(burst or per_second) or 0
+    if not (1 <= values[0] <= MOST_PER_SECOND and 1 <= values[1] <= LARGEST_BURST):
+        bounds = f"N or N:BURST, with N up to {MOST_PER_SECOND} and BURST up to {LARGEST_BURST}"
+        raise argparse.ArgumentTypeError(f"must be {bounds}, not {text!r}")
+    return values
+
+
+def overlap_hours(text: str) -> int:
+    """Hours for which a rotated key stays valid."""
+    from app.services.access.key_administration import LONGEST_OVERLAP_H
+
+    value = _whole(text)
+    if value is None or not 0 <= value <= LONGEST_OVERLAP_H:
+        raise argparse.ArgumentTypeError(f"must be a whole number from 0 to {LONGEST_OVERLAP_H}, not {text!r}")
+    return value
 
 
 def existing_file(text: str) -> Path:

@@ -12,6 +12,7 @@ from werkzeug.exceptions import ClientDisconnected
 from app.api import (
     account_changes,
     accounts,
+    api_keys,
     assets,
     authorizations,
     batches,
@@ -27,7 +28,19 @@ from app.api.request_refusals import body_cut_off, body_too_large
 from app.api.responses import Answer, Refused
 from app.api.routes import Route
 
-RESOURCES = (accounts, account_changes, assets, payments, authorizations, batches, journals, reports, ops, openapi)
+RESOURCES = (
+    accounts,
+    account_changes,
+    assets,
+    payments,
+    authorizations,
+    batches,
+    journals,
+    reports,
+    api_keys,
+    ops,
+    openapi,
+)
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
 
 

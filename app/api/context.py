@@ -8,6 +8,8 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from app.services.access.api_keys import Gatekeeper
+from app.services.access.key_administration import KeyAdministration
+from app.services.access.visibility import Visibility
 from app.services.accounts.accounts import Accounts
 from app.services.accounts.assets import Assets
 from app.services.accounts.changes import AccountChanges
@@ -46,6 +48,8 @@ class ApiServices:
     history: History
     cache: Cache
     gatekeeper: Gatekeeper
+    keys: KeyAdministration
+    visibility: Visibility
     readiness: ReadinessProbe
     now: Callable[[], datetime]
     start: Callable[[], None]

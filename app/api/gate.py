@@ -8,12 +8,14 @@ gets values and returns an `Answer`; what goes wrong in it becomes a problem her
 import logging
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 from urllib.parse import parse_qsl
 
 from app.api.context import ApiServices
+from app.api.entity_binding import require_visible
 from app.api.json_body import JsonBody, malformed
+from app.api.rate_limit_headers import take_request
 from app.api.request_ids import HEADER, request_id_from
 from app.api.request_refusals import (
     forbidden,
@@ -24,9 +26,10 @@ from app.api.request_refusals import (
 )
 from app.api.responses import Answer, Refused, for_non_reader, problem, problem_of, unexpected
 from app.api.routes import Call, Route, Source
+from app.domain.access_refusals import whole_installation_only
 from app.domain.errors import Fault
 from app.domain.origin import Origin, set_origin
-from app.services.access.api_keys import Caller, Scope
+from app.services.access.api_keys import Caller
 
 log = logging.getLogger(__name__)
 
@@ -62,6 +65,9 @@ class Admitted:
     origin: Origin
     takes_lines: bool
     """Whether the body is a stream of lines, which the view reads by itself."""
+    key: str = field(default="", repr=False)
+    headers: list[tuple[str, str]] = field(default_factory=list)
+    """What its answer tells besides: what is left of the key's rate limit."""
 
     @property
     def largest_body(self) -> int:
@@ -105,10 +111,16 @@ class Gate:
         set_origin(origin)
         route, path = self.route_of(request.method, request.path)
         _refuse_nul(request)
-        caller = self._caller(route.scope, request)
+        key = _key(request) if route.scope is not None else ""
+        caller = self._caller(route, key)
+        headers = [] if caller is None or caller.limit is None else take_request(self.here.cache.rate_limits, caller)
         takes_lines = route.lines is not None and _media_type(request) == NDJSON
-        values = _parameters(route, request.query) | _headers(route, request)
-        return Admitted(route, path, caller, values, origin, takes_lines)
+        try:
+            values = _parameters(route, request.query) | _headers(route, request)
+        except Refused as refused:
+            refused.headers += headers
+            raise
+        return Admitted(route, path, caller, values, origin, takes_lines, key, headers)
 
     def route_of(self, method: str, path: str) -> tuple[Route, dict[str, str]]:
         """The route of a request and the variables in its path; raises Refused: not found, or another method."""
@@ -130,19 +142,20 @@ class Gate:
         raise Refused(nothing_here(path))
 
     def admits_at_once(self, request: Request) -> bool:
-        """Whether `admit` need not wait for the ledger to check the key."""
+        """Whether `admit` need not wait for the ledger to check the key, nor for the cache to count its requests."""
         key = _key(request)
-        return not key or self.here.gatekeeper.remembers(key)
+        return not key or self.here.gatekeeper.admits_at_once(key)
 
-    def _caller(self, scope: Scope | None, request: Request) -> Caller | None:
-        if scope is None:
+    def _caller(self, route: Route, key: str) -> Caller | None:
+        if route.scope is None:
             return None
-        key = _key(request)
         caller = self.here.gatekeeper.caller(key) if key else None
         if caller is None:
             raise Refused(unauthenticated())
-        if not caller.may(scope):
-            raise Refused(forbidden(scope.value))
+        if not caller.may(route.scope):
+            raise Refused(forbidden(route.scope.value))
+        if route.of_installation and caller.entities is not None:
+            raise Refused(whole_installation_only())
         return caller
 
     # Answering
@@ -152,9 +165,11 @@ class Gate:
         origin = admitted.origin
         set_origin(origin)
         try:
-            return _named(self._answer(admitted, raw, stream), origin)
+            answer = _named(self._answer(admitted, raw, stream), origin)
         except Exception as error:
-            return self.refuse(error, origin)
+            answer = self.refuse(error, origin)
+        answer.headers += admitted.headers
+        return answer
 
     def refuse(self, error: Exception, origin: Origin) -> Answer:
         """The problem that tells a client of what was raised on its request's way."""
@@ -164,7 +179,19 @@ class Gate:
     def _answer(self, admitted: Admitted, raw: bytes, stream: Source | None) -> Answer:
         route = admitted.route
         body = None if stream is not None else self._decoded(route, raw)
-        call = Call(self.here, route, admitted.path, body, admitted.caller, admitted.values, admitted.origin, stream)
+        call = Call(
+            self.here,
+            route,
+            admitted.path,
+            body,
+            admitted.caller,
+            admitted.values,
+            admitted.origin,
+            stream,
+            admitted.key,
+        )
+        if call.entities is not None:
+            require_visible(call)
         answer = route.view(call)
         return answer if call.may_read else for_non_reader(answer)
 
@@ -199,7 +226,9 @@ def _named(answer: Answer, origin: Origin) -> Answer:
 
 def _refused(error: Exception) -> Answer:
     if isinstance(error, Refused):
-        return problem(error.refusal)
+        answer = problem(error.refusal)
+        answer.headers += error.headers
+        return answer
     if isinstance(error, Fault):
         return problem_of(error)
     return problem(unexpected(error))

@@ -9,6 +9,8 @@ from app.api.answer_headers import (
     ETAG,
     IDEMPOTENT_REPLAYED,
     PREFERENCE_APPLIED,
+    RATE_LIMIT,
+    RATE_LIMIT_POLICY,
     RETRY_AFTER,
     WWW_AUTHENTICATE,
 )
@@ -94,9 +96,10 @@ _SUCCESS = {201: "Made", 304: "Not modified"}
 
 
 def _headers_of_success(route: Route, status: int) -> Iterable[AnswerHeader]:
+    always = [] if route.scope is None else [RATE_LIMIT_POLICY, RATE_LIMIT]
     if status == 304:
-        return [one for one in route.sends if one is ETAG]
-    return [one for one in route.sends if one is not IDEMPOTENT_REPLAYED or status == 200]
+        return [*(one for one in route.sends if one is ETAG), *always]
+    return [*(one for one in route.sends if one is not IDEMPOTENT_REPLAYED or status == 200), *always]
 
 
 def _page_of(item: Mapping[str, Any]) -> dict[str, Any]:
@@ -126,6 +129,7 @@ def _refusal(status: int, codes: Iterable[RefusalCode], headers: Iterable[Answer
     told = [*headers] if status in _OF_VIEWS else []
     told += [RETRY_AFTER] if status in WITH_RETRY_AFTER else []
     told += [WWW_AUTHENTICATE] if status == 401 else []
+    told += [RATE_LIMIT_POLICY, RATE_LIMIT] if status == 429 else []
     return {
         "description": "Refused: " + ", ".join(f"`{code.value}`" for code in codes),
         **({"headers": _references(told)} if told else {}),
@@ -146,6 +150,7 @@ _NAMES = {
     "Malformed": [RefusalCode.MALFORMED_REQUEST],
     "Unauthenticated": [RefusalCode.UNAUTHENTICATED],
     "Forbidden": [RefusalCode.FORBIDDEN],
+    "TooMany": [RefusalCode.RATE_LIMITED],
     "TooSlow": [RefusalCode.REQUEST_TIMEOUT],
     "TooLarge": [RefusalCode.PAYLOAD_TOO_LARGE],
     "Encoded": [RefusalCode.UNSUPPORTED_CONTENT_ENCODING],

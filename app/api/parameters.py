@@ -126,7 +126,12 @@ AFTER_NUMBER: Parameter[int] = Parameter(
 _OF_IDS = (RefusalCode.INVALID_ID,)
 ENTITY: Parameter[str | None] = Parameter("entity_id", _id("entity_id"), None, ID_SCHEMA, refuses=_OF_IDS)
 OF_ENTITY: Parameter[str] = Parameter(
-    "entity_id", _id("entity_id"), DEFAULT_ENTITY, {**ID_SCHEMA, "default": DEFAULT_ENTITY}, refuses=_OF_IDS
+    "entity_id",
+    _id("entity_id"),
+    DEFAULT_ENTITY,
+    ID_SCHEMA,
+    f"By default the entity of the key, if it may act for one only, else `{DEFAULT_ENTITY}`.",
+    refuses=_OF_IDS,
 )
 CURRENCY: Parameter[str | None] = Parameter(
     "currency_code", _currency_code, None, {"type": "string", "pattern": CODE_PATTERN}

@@ -20,10 +20,10 @@ from app.api.parameters import DEFAULT_PAGE, LONGEST_PAGE, LONGEST_WAIT_S
 from app.api.responses import RETRY_AFTER_S, catalogue
 from app.api.routes import LARGEST_BODY
 from app.command_line import PROJECT
-from app.domain.accounts import ID_PATTERN, MAX_ID_LENGTH, RESERVED_ENDINGS
+from app.domain.accounts import DEFAULT_ENTITY, ID_PATTERN, MAX_ID_LENGTH, RESERVED_ENDINGS
 from app.domain.money import MAX_MINOR
 from app.domain.read_models import Durability
-from app.services.access.api_keys import RECHECK_S, Scope
+from app.services.access.api_keys import BUNDLES, LONGEST_TRUST_S, RECHECK_S, Scope
 from app.services.proofs.readiness import DURABILITY
 
 DOCS = PROJECT / "docs"
@@ -73,6 +73,16 @@ def _listed(values: Iterable[str]) -> str:
     return ", ".join(f"`{value}`" for value in values)
 
 
+def _bundles() -> str:
+    """Which scopes include which others."""
+    parts = [
+        f"`{scope}` includes {_listed(sorted(included))}"
+        for scope, included in BUNDLES.items()
+        if included != frozenset(Scope)
+    ]
+    return "; ".join([*parts, f"`{Scope.ADMIN}` includes all"])
+
+
 CONVENTIONS = f"""\
 # The API
 
@@ -106,8 +116,28 @@ the server itself with a client that leaves dots alone (`curl --path-as-is`); `G
 microsecond; further digits are cut, and so are the microseconds in answers: no time is ever rounded up.
 
 **Authentication.** `Authorization: Bearer <key>` on every endpoint that names a scope. `python3 -m app keys create`
-makes a key. The scopes are {_listed(scope.value for scope in Scope)}; `{Scope.ADMIN}` includes the others. A revoked
-key stops working within {RECHECK_S:.0f} seconds, or as soon as the ledger can be reached again.
+makes a key, and so does `POST /v1/keys` with a key that has the scope `{Scope.ADMIN}`.
+
+**Scopes.** Each endpoint needs one. A key has one or more of {_listed(scope.value for scope in Scope)}. Some include
+others: {_bundles()}. A key without `{Scope.ACCOUNTS_READ}` is told no balance by any answer but the reports.
+
+**Entities.** A key may be bound to one or several entities. Nothing of any other entity exists for it: what an id names
+there is answered as what does not exist, lists leave it out, and reports count only the key's own. To make something in
+another entity is `forbidden`, and so are the endpoints about the whole installation (`GET /metrics`,
+`POST /v1/assets`). Where a request names no entity, it is that of the key if it has only one, else `{DEFAULT_ENTITY}`.
+The ids of accounts are unique in the whole installation, so a bound key can meet one that it cannot use: put the
+entity into the ids. Ids of journals and refunds and the numbers in `ledger_transaction` are counted over all entities.
+
+**Keys.** A key may expire; it shows to the minute when it was last used. `POST /v1/keys/{{key_id}}/rotate` makes its
+successor, with the same rights and a life as long, while the key itself stays valid for `overlap_hours`. A revoked key
+ends within a second, or within {RECHECK_S:.0f} if the cache does not answer; while the ledger cannot be reached, keys
+that were in use stay valid for up to {LONGEST_TRUST_S / 60:.0f} minutes, but not past their expiry. `POST /v1/keys` is
+not idempotent: if its answer was lost, revoke the key that `GET /v1/keys` shows, and make another.
+
+**Rate limits.** A key may have a limit: requests a second, and how many at once. It counts for all processes together,
+and a batch is one request. Answers tell it in `RateLimit-Policy` (`q` requests in a window of `w` seconds) and
+`RateLimit` (`r` are left, after `t` seconds all are free again). Beyond it the answer is 429 `rate_limited` with
+`Retry-After`, and nothing was done; retry with the same `external_id`.
 
 **Idempotency.** `external_id` is the idempotency key of a payment. Within an entity it posts at most once, for ever.
 The same `external_id` with the same content is a replay: 200 in place of 201, the acknowledgement as first given, and
@@ -143,8 +173,9 @@ stop them too.
 
 **Refusals.** Errors are problem documents (RFC 9457, `application/problem+json`) with a stable `code`, `retryable`, and
 the figures that explain them. `retryable: true` means that the same request may succeed later; a payment that is sent
-again keeps its `external_id`. A 503 has the header `Retry-After: {RETRY_AFTER_S}`. `outcome_unknown` is not a failure:
-the cache did not answer in time, and only a repeat with the same `external_id` tells what happened.
+again keeps its `external_id`. A 503 has the header `Retry-After: {RETRY_AFTER_S}`, and that of a 429 says how long to
+wait. `outcome_unknown` is not a failure: the cache did not answer in time, and only a repeat with the same
+`external_id` tells what happened.
 """
 
 
@@ -165,7 +196,7 @@ def _operations(openapi: Schema) -> Iterator[tuple[str, str, Schema]]:
 def _scope(operation: Schema) -> str:
     """The document says it in its description, as `Needs the scope ...`."""
     description: str = operation.get("description", "")
-    return description.removeprefix("Needs the scope ").removesuffix(".") or "none"
+    return description.removeprefix("Needs the scope ").partition(".")[0] or "none"
 
 
 class Endpoints:

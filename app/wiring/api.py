@@ -13,7 +13,10 @@ from app.ledger.accounts import LedgerAccounts
 from app.ledger.api_keys import LedgerApiKeys
 from app.ledger.history import History
 from app.ledger.transactions import LedgerTransactions
+from app.ledger.visibility import LedgerVisibility
 from app.services.access.api_keys import Gatekeeper
+from app.services.access.key_administration import KeyAdministration
+from app.services.access.visibility import Visibility
 from app.services.accounts.accounts import Accounts
 from app.services.payments.batches import Batches, Pacing
 from app.services.payments.durable_wait import WaitingRoom
@@ -51,7 +54,8 @@ def build_api(settings: Settings, *, sleep: Callable[[float], None] = time.sleep
     register = LedgerTransactions(engine)
     poster = build_poster(settings, cache, register, paying, sleep=sleep)
     refunds = Refunds(cache, register, paying.finder, paying.durable_wait, poster)
-    gatekeeper = Gatekeeper(LedgerApiKeys(engine), time.monotonic)
+    api_keys = LedgerApiKeys(engine)
+    gatekeeper = Gatekeeper(api_keys, time.monotonic)
     subscription = blocking_client(settings.redis_url, decode_responses=True, name="holdfast-subscriber")
     return ApiServices(
         accounts=Accounts(accounts, build_assets(engine)),
@@ -75,6 +79,8 @@ def build_api(settings: Settings, *, sleep: Callable[[float], None] = time.sleep
         history=History(build_engine(settings, "reports")),
         cache=cache,
         gatekeeper=gatekeeper,
+        keys=KeyAdministration(api_keys, cache.revocations, gatekeeper.revoke),
+        visibility=Visibility(cache, LedgerVisibility(engine)),
         readiness=build_readiness(settings, engine, cache, paying.identity, accounts),
         now=partial(datetime.now, UTC),
         start=partial(
