@@ -70,8 +70,8 @@ def _columns(key: StoredKey) -> list[str]:
         "never used" if key.last_used_at is None else f"used {rfc3339(key.last_used_at)}",
         "" if key.rotated_from is None else f"follows {key.rotated_from}",
     ]
-    listed = [key.key_id, rfc3339(key.created_at), f"{state:<32}", ",".join(sorted(key.scopes)), key.name]
-    return listed + [one for one in details if one]
+    listed = [key.key_id, rfc3339(key.created_at), f"{state:<32}", ",".join(sorted(key.scopes))]
+    return [*listed, *[one for one in details if one], key.name]
 
 
 def _revoke(arguments: argparse.Namespace, settings: Settings) -> int:
