@@ -15,6 +15,7 @@ from app.api.responses import Answer, Refused, json_answer, page_answer, problem
 from app.api.routes import Body, Call, Routes
 from app.domain.api_keys import NewKey, PresentedKey, parse_key
 from app.domain.payment_checks import refuse_id
+from app.domain.payment_refusals import expiry_not_allowed
 from app.domain.rate_limits import LARGEST_BURST, MOST_PER_SECOND, RateLimit
 from app.domain.refusals import Refusal
 from app.domain.refusals import RefusalCode as Code
@@ -97,7 +98,7 @@ class IssuedKeyBody(KeyBody):
     body=Body(NewKeyBody),
     answers={201: IssuedKeyBody},
     sends=(LOCATION, CACHE_CONTROL),
-    refuses=frozenset({Code.INVALID_ID}),
+    refuses=frozenset({Code.INVALID_ID, Code.EXPIRY_NOT_ALLOWED}),
 )
 def create_key(call: Call[NewKeyBody]) -> Answer:
     """Make a key."""
@@ -114,7 +115,7 @@ def _wanted(call: Call[NewKeyBody]) -> NewKey:
             raise Refused(refusal)
     expires_at = in_utc(body.expires_at, "expires_at")
     if expires_at is not None and expires_at <= call.here.now():
-        raise malformed("expires_at must lie in the future.", field="expires_at")
+        raise Refused(expiry_not_allowed("expires_at must lie in the future."))
     limit = body.rate_limit
     return NewKey(
         name=body.name,

@@ -129,10 +129,10 @@ def _refusal(status: int, codes: Iterable[RefusalCode], headers: Iterable[Answer
     told = [*headers] if status in _OF_VIEWS else []
     told += [RETRY_AFTER] if status in WITH_RETRY_AFTER else []
     told += [WWW_AUTHENTICATE] if status == 401 else []
-    told += [RATE_LIMIT_POLICY, RATE_LIMIT] if status == 429 else []
+    told += [RATE_LIMIT_POLICY, RATE_LIMIT]
     return {
         "description": "Refused: " + ", ".join(f"`{code.value}`" for code in codes),
-        **({"headers": _references(told)} if told else {}),
+        "headers": _references(told),
         "content": {"application/problem+json": schema_of(Problem)},
         "x-codes": [code.value for code in codes],
     }

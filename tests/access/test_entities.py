@@ -125,12 +125,16 @@ def asked(world: TwoEntities, route: Route, wanted: str, key: str) -> TestRespon
     return world.call(route.method, path, key=key, data=body, content_type="application/json")
 
 
+OF_THE_REQUEST = ("Content-Length", "Date", "x-request-id")
+"""Headers that differ from request to request, whatever it asks about."""
+
+
 def words(response: TestResponse, *own: str) -> tuple[Any, ...]:
     """What an answer says, without the ids that the request itself named."""
     text = response.text
     for one in own:
         text = text.replace(one, "…")
-    headers = {name: value for name, value in response.headers if name not in ("Content-Length", "Date")}
+    headers = {name: value for name, value in response.headers if name not in OF_THE_REQUEST}
     return response.status_code, json.loads(text), headers
 
 

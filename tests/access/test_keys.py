@@ -110,7 +110,7 @@ def test_a_key_made_over_http_works_at_once_and_its_secret_is_shown_once(world: 
         ({"name": ""}, 400, "malformed_request"),
         ({"entities": []}, 400, "malformed_request"),
         ({"entities": [" x"]}, 422, "invalid_id"),
-        ({"expires_at": "2020-01-01T00:00:00Z"}, 400, "malformed_request"),
+        ({"expires_at": "2020-01-01T00:00:00Z"}, 422, "expiry_not_allowed"),
         ({"expires_at": "tomorrow"}, 400, "malformed_request"),
         ({"rate_limit": {"requests_per_second": 0, "burst": 1}}, 400, "malformed_request"),
         ({"rate_limit": {"requests_per_second": 1}}, 400, "malformed_request"),
