@@ -57,6 +57,37 @@ def key_name(text: str) -> str:
     return name
 
 
+def entity_id(text: str) -> str:
+    """The id of an entity."""
+    from app.domain.payment_checks import refuse_id
+
+    if refuse_id("entity", text):
+        raise argparse.ArgumentTypeError(f"must be the id of an entity, not {text!r}")
+    return text
+
+
+def request_rate(text: str) -> tuple[int, int]:
+    """Requests a second and at once; where the burst is not given, it is a second's requests."""
+    from app.domain.rate_limits import LARGEST_BURST, MOST_PER_SECOND
+
+    per_second, _, burst = text.partition(":")
+    values = _whole(per_second) or 0, _whole(burst or per_second) or 0
+    if not (1 <= values[0] <= MOST_PER_SECOND and 1 <= values[1] <= LARGEST_BURST):
+        bounds = f"N or N:BURST, with N up to {MOST_PER_SECOND} and BURST up to {LARGEST_BURST}"
+        raise argparse.ArgumentTypeError(f"must be {bounds}, not {text!r}")
+    return values
+
+
+def overlap_hours(text: str) -> int:
+    """Hours for which a rotated key stays valid."""
+    from app.services.access.key_administration import LONGEST_OVERLAP_H
+
+    value = _whole(text)
+    if value is None or not 0 <= value <= LONGEST_OVERLAP_H:
+        raise argparse.ArgumentTypeError(f"must be a whole number from 0 to {LONGEST_OVERLAP_H}, not {text!r}")
+    return value
+
+
 def existing_file(text: str) -> Path:
     """A file that can be read."""
     path = Path(text)

@@ -14,11 +14,14 @@ from app.argument_values import (
     count,
     counts,
     data_directory,
+    entity_id,
     existing_directory,
     existing_file,
     key_name,
+    overlap_hours,
     port,
     reason,
+    request_rate,
     seconds,
 )
 
@@ -30,7 +33,7 @@ COMMANDS = {
     "reconcile": "prove that the cache and the ledger agree; exit code 1 when they do not",
     "verify": "recompute the hash chains of the ledger, or check evidence without any server",
     "heads": "export signed heads, prove that kept ones still hold, replace the key that signs",
-    "keys": "create, list and revoke API keys",
+    "keys": "create, list, revoke and rotate API keys",
     "replay": "play a file of bank movements through the running system",
     "statements": "import what processors and banks state, and tell whether it adds up",
     "reference": "write docs/API.md and docs/openapi.json from the routes",
@@ -188,6 +191,7 @@ def _heads(parser: Parser) -> None:
 
 def _keys(parser: Parser) -> None:
     from app.services.access.api_keys import Scope
+    from app.services.access.key_administration import DEFAULT_OVERLAP_H
 
     actions = parser.add_subparsers(dest="action", required=True)
     create = actions.add_parser("create", help="make a key and print it, once")
@@ -198,9 +202,32 @@ def _keys(parser: Parser) -> None:
         choices=[scope.value for scope in Scope],
         help="what it may do; repeat for several (default: read and payments:write)",
     )
+    create.add_argument(
+        "--entity",
+        action="append",
+        type=entity_id,
+        metavar="ENTITY",
+        help="the entity that it may act for, and it sees no other; repeat for several (default: all)",
+    )
+    create.add_argument("--days", type=count, metavar="N", help="it expires after so many days (default: never)")
+    create.add_argument(
+        "--rate",
+        type=request_rate,
+        metavar="N[:BURST]",
+        help="requests a second, and how many at once (default: no limit)",
+    )
     actions.add_parser("list", help="list all keys, without their secrets")
     revoke = actions.add_parser("revoke", help="end a key; takes effect within a second")
-    revoke.add_argument("key_id", help="the id that `keys list` shows")
+    rotate = actions.add_parser("rotate", help="make the successor of a key, with the same rights, and print it, once")
+    rotate.add_argument(
+        "--overlap-hours",
+        type=overlap_hours,
+        default=DEFAULT_OVERLAP_H,
+        metavar="N",
+        help="how long the key itself stays valid beside it; 0 ends it at once (default %(default)s)",
+    )
+    for action in (revoke, rotate):
+        action.add_argument("key_id", help="the id that `keys list` shows")
     _accept_data_dir(actions)
 
 

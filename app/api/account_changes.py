@@ -111,7 +111,7 @@ def _wanted(body: ChangeOfAccount) -> AccountPatch:
     "GET",
     "/v1/accounts/{account_id}/changes",
     "List an account's changes, oldest first: who, when, why, before and after",
-    scope=Scope.READ,
+    scope=Scope.ACCOUNTS_READ,
     answers={200: ChangeBody},
     parameters=(LIMIT, AFTER_NUMBER),
     paged=True,

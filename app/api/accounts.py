@@ -5,6 +5,7 @@ from urllib.parse import quote
 
 from msgspec import UNSET, Struct, UnsetType
 
+from app.api.entity_binding import entity_of, require_own_entity
 from app.api.fields import (
     LARGEST_METADATA,
     Amount,
@@ -41,8 +42,8 @@ from app.api.parameters import (
 from app.api.responses import Answer, json_answer, page_answer, problem
 from app.api.route_refusals import NO_ACCOUNT
 from app.api.routes import Body, Call, Routes
-from app.domain.account_refusals import account_not_found
-from app.domain.accounts import DEFAULT_ENTITY, AccountStatus, AccountType, default_overdraft_limit
+from app.domain.account_refusals import account_id_taken, account_not_found
+from app.domain.accounts import AccountStatus, AccountType, default_overdraft_limit
 from app.domain.payment import POSTED_KINDS
 from app.domain.read_models import Account, AccountEntry, AsOf, TimeBasis
 from app.domain.refusals import Refusal
@@ -55,12 +56,15 @@ routes = Routes()
 
 
 class NewAccount(Struct, forbid_unknown_fields=True):
-    """An account to create. `overdraft_limit_minor`: minor units below zero; null is no floor."""
+    """An account to create. `overdraft_limit_minor`: minor units below zero; null is no floor.
+
+    Without `entity_id` it belongs to the entity of the key, if that may act for one only, else to `default`.
+    """
 
     account_id: NewAccountId
     type: AccountType
     currency_code: CurrencyCode
-    entity_id: Id = DEFAULT_ENTITY
+    entity_id: Id | UnsetType = UNSET
     name: Name | None = None
     overdraft_limit_minor: OverdraftLimit | UnsetType | None = UNSET
     metadata: Metadata | None = None
@@ -135,19 +139,23 @@ class EntryBody(Struct):
 )
 def create_account(call: Call[NewAccount]) -> Answer:
     """Create an account, once."""
-    outcome = call.here.accounts.create(_wanted(call.body), call.actor)
+    entity_id = entity_of(call, call.body.entity_id)
+    require_own_entity(call, entity_id)
+    outcome = call.here.accounts.create(_wanted(call.body, entity_id), call.actor)
     if isinstance(outcome, Refusal):
+        if call.entities is not None and outcome.figures.get("field") == "entity_id":
+            outcome = account_id_taken(call.body.account_id)
         return problem(outcome)
     account, created = outcome
     location = ("location", f"/v1/accounts/{quote(account.account_id, safe='')}")
     return account_answer(account, 201 if created else 200, location)
 
 
-def _wanted(body: NewAccount) -> AccountRequest:
+def _wanted(body: NewAccount, entity_id: str) -> AccountRequest:
     limit = body.overdraft_limit_minor
     return AccountRequest(
         account_id=body.account_id,
-        entity_id=body.entity_id,
+        entity_id=entity_id,
         type=body.type,
         currency_code=body.currency_code,
         name=body.name,
@@ -160,7 +168,7 @@ def _wanted(body: NewAccount) -> AccountRequest:
     "GET",
     "/v1/accounts",
     "List accounts",
-    scope=Scope.READ,
+    scope=Scope.ACCOUNTS_READ,
     answers={200: AccountBody},
     parameters=(LIMIT, AFTER, ENTITY, CURRENCY),
     paged=True,
@@ -172,6 +180,7 @@ def list_accounts(call: Call[None]) -> Answer:
         limit=limit,
         after=call[AFTER],
         entity_id=call[ENTITY],
+        entities=call.entities,
         currency_code=call[CURRENCY],
     )
     if not accounts:
@@ -184,7 +193,7 @@ def list_accounts(call: Call[None]) -> Answer:
     "GET",
     "/v1/accounts/{account_id}",
     "Read an account; its ETag is for the If-Match of a change",
-    scope=Scope.READ,
+    scope=Scope.ACCOUNTS_READ,
     answers={200: AccountBody},
     sends=(ETAG,),
     refuses=NO_ACCOUNT,
@@ -202,7 +211,7 @@ def get_account(call: Call[None]) -> Answer:
     "GET",
     "/v1/accounts/{account_id}/balance",
     "Read an account's balance, whose ETag is its version; with `at` the balance in the ledger at that instant",
-    scope=Scope.READ,
+    scope=Scope.ACCOUNTS_READ,
     answers={200: (BalanceBody, BalanceAtBody), 304: None},
     parameters=(AT, BY),
     headers=(IF_NONE_MATCH,),
@@ -258,7 +267,7 @@ def _balance_at(call: Call[None], account_id: str, instant: AsOf) -> Answer:
     "GET",
     "/v1/accounts/{account_id}/entries",
     "List an account's entries, oldest first",
-    scope=Scope.READ,
+    scope=Scope.ACCOUNTS_READ,
     answers={200: EntryBody},
     parameters=(LIMIT, AFTER_NUMBER),
     paged=True,

@@ -12,6 +12,7 @@ from werkzeug.exceptions import ClientDisconnected
 from app.api import (
     account_changes,
     accounts,
+    api_keys,
     assets,
     audit,
     authorizations,
@@ -42,6 +43,7 @@ RESOURCES = (
     audit,
     statements,
     evidence,
+    api_keys,
     ops,
     openapi,
 )

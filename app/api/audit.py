@@ -22,7 +22,7 @@ from app.domain.refusals import RefusalCode
 from app.domain.timestamps import rfc3339
 from app.services.access.api_keys import Scope
 
-AUDIT_SCOPE = Scope.ADMIN
+AUDIT_SCOPE = Scope.AUDIT_READ
 """What a key needs to read the audit."""
 
 CSV = "text/csv; charset=utf-8"
@@ -140,7 +140,7 @@ FILTERS: dict[str, Parameter[Any]] = {
 
 
 def _wanted(call: Call[None]) -> AuditFilter:
-    return AuditFilter(**{field: call[parameter] for field, parameter in FILTERS.items()})
+    return AuditFilter(**{field: call[parameter] for field, parameter in FILTERS.items()}, entities=call.entities)
 
 
 @routes.add(
@@ -199,7 +199,7 @@ def export_audit(call: Call[None]) -> Answer:
 def get_audit(call: Call[None]) -> Answer:
     """One record."""
     place = parse_audit_id(call.path["audit_id"])
-    found = None if place is None else call.here.audit.get(place)
+    found = None if place is None else call.here.audit.get(place, call.entities)
     if found is None:
         return problem(nothing_here(f"/v1/audit/{call.path['audit_id']}"))
     response, response_bytes = found.response, found.response_bytes
@@ -214,9 +214,9 @@ def _payment_now(call: Call[None], payment_id: str) -> str | None:
     found = call.here.finder.find(payment_id)
     if found is None:
         return None
-    return msgspec.json.encode(
-        payment_body(found, payment_id, call.here.readiness.durability, call.here.now())
-    ).decode()
+    here = call.here
+    body = payment_body(found, payment_id, here.readiness.durability, here.now(), may_read=call.may_read)
+    return msgspec.json.encode(body).decode()
 
 
 def _members(one: AuditEntry) -> dict[str, Any]:

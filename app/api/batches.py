@@ -159,7 +159,7 @@ def submit_batch(call: Call[_Outline]) -> Answer:
     if len(outline.payments) > LARGEST_BATCH:
         raise Refused(batch_too_large(len(outline.payments), LARGEST_BATCH, NDJSON))
     now = call.here.now()
-    wanted = [_wanted(payment, now) for payment in outline.payments]
+    wanted = [_wanted(payment, now, call.entities) for payment in outline.payments]
     if outline.atomic:
         outcomes: Sequence[Outcome] = batches.submit_atomically(wanted, call.actor, dry_run=dry_run)
     else:
@@ -170,11 +170,11 @@ def submit_batch(call: Call[_Outline]) -> Answer:
     return json_answer(BatchBody(items))
 
 
-def _wanted(raw: bytes | Raw, now: datetime) -> RequestOrRefusal:
+def _wanted(raw: bytes | Raw, now: datetime, entities: frozenset[str] | None) -> RequestOrRefusal:
     """One payment of a batch, or the refusal of what cannot be read as one."""
     try:
         body = _payment.decode(bytes(raw))
-        return requested(body, body.expected_version, now)
+        return requested(body, body.expected_version, now, entities)
     except Refused as refused:
         return refused.refusal
 
@@ -220,6 +220,7 @@ class _Stream(Iterator[bytes]):
         self._batches: Batches = call.here.batches
         self._actor = call.actor
         self._may_read = call.may_read
+        self._entities = call.entities
         self._durability = call.here.readiness.durability()
         self._now = call.here.now
         self._patience = Patience()
@@ -248,12 +249,12 @@ class _Stream(Iterator[bytes]):
 
     def _decide(self, lines: Sequence[Line]) -> list[Outcome | Fault]:
         now = self._now()
-        wanted = [_wanted_line(line, now) for line in lines]
+        wanted = [_wanted_line(line, now, self._entities) for line in lines]
         requests = [one for one in wanted if isinstance(one, PaymentRequest)]
         return _in_place(wanted, self._batches.submit_patiently(requests, self._actor, self._patience))
 
 
-def _wanted_line(line: Line, now: datetime) -> RequestOrRefusal:
+def _wanted_line(line: Line, now: datetime, entities: frozenset[str] | None) -> RequestOrRefusal:
     if line.text is None:
         return line_too_long(LONGEST_LINE)
-    return _wanted(line.text, now)
+    return _wanted(line.text, now, entities)

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 from app.api.client_address import ClientAddresses
 from app.services.access.api_keys import Gatekeeper
 from app.services.access.call_recorder import CallRecorder
+from app.services.access.key_administration import KeyAdministration
+from app.services.access.visibility import Visibility
 from app.services.accounts.accounts import Accounts
 from app.services.accounts.assets import Assets
 from app.services.accounts.changes import AccountChanges
@@ -55,6 +57,8 @@ class ApiServices:
     statements: LedgerStatements
     cache: Cache
     gatekeeper: Gatekeeper
+    keys: KeyAdministration
+    visibility: Visibility
     readiness: ReadinessProbe
     recorder: CallRecorder
     addresses: ClientAddresses

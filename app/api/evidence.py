@@ -3,6 +3,9 @@
 from collections.abc import Callable
 from typing import Any
 
+from msgspec import UNSET
+
+from app.api.entity_binding import entity_of, visible_entity
 from app.api.evidence_schema import ConsistencyBody, EvidencePacket, SignedHeadBody
 from app.api.json_body import malformed
 from app.api.parameters import EXTERNAL_ID, OF_ENTITY
@@ -47,7 +50,7 @@ TO_SIZE: Parameter[int] = Parameter(
     "GET",
     "/v1/payments/{payment_id}/evidence",
     "The evidence of a payment or an authorization, in any state",
-    scope=Scope.READ,
+    scope=Scope.PAYMENTS_READ,
     answers={200: EvidencePacket},
     parameters=(KEPT_SIZE,),
 )
@@ -62,7 +65,7 @@ def payment_evidence(call: Call[None]) -> Answer:
     "GET",
     "/v1/refunds/{refund_id}/evidence",
     "The evidence of a refund",
-    scope=Scope.READ,
+    scope=Scope.PAYMENTS_READ,
     answers={200: EvidencePacket},
     parameters=(KEPT_SIZE,),
 )
@@ -77,7 +80,7 @@ def refund_evidence(call: Call[None]) -> Answer:
     "GET",
     "/v1/journals/{journal_id}/evidence",
     "The evidence of a journal or a reversal",
-    scope=Scope.READ,
+    scope=Scope.PAYMENTS_READ,
     answers={200: EvidencePacket},
     parameters=(KEPT_SIZE,),
 )
@@ -92,14 +95,15 @@ def journal_evidence(call: Call[None]) -> Answer:
     "GET",
     "/v1/evidence",
     "The evidence of whatever has an external_id, also of a payment that was refused",
-    scope=Scope.READ,
+    scope=Scope.PAYMENTS_READ,
     answers={200: EvidencePacket},
     parameters=(EXTERNAL_ID, OF_ENTITY, KEPT_SIZE),
 )
 def find_evidence(call: Call[None]) -> Answer:
     """The packet of an external id."""
     external_id: Any = call[EXTERNAL_ID]
-    packet = call.here.evidence.of_external_id(call[OF_ENTITY], external_id, call[KEPT_SIZE])
+    entity_id = visible_entity(call, entity_of(call, call[OF_ENTITY] if call.has(OF_ENTITY) else UNSET))
+    packet = call.here.evidence.of_external_id(entity_id, external_id, call[KEPT_SIZE])
     return problem(payment_not_found(external_id)) if packet is None else json_answer(packet)
 
 
@@ -107,7 +111,7 @@ def find_evidence(call: Call[None]) -> Answer:
     "GET",
     "/v1/heads",
     "The last signed head of each chain",
-    scope=Scope.READ,
+    scope=Scope.REPORTS_READ,
     answers={200: SignedHeadBody},
     paged=True,
 )
@@ -120,7 +124,7 @@ def list_heads(call: Call[None]) -> Answer:
     "GET",
     "/v1/heads/consistency",
     "The proof that an older head of a chain is the beginning of a newer one",
-    scope=Scope.READ,
+    scope=Scope.REPORTS_READ,
     answers={200: ConsistencyBody},
     parameters=(PARTITION, FROM_SIZE, TO_SIZE),
 )

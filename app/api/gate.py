@@ -9,13 +9,15 @@ import logging
 import re
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 from urllib.parse import parse_qsl
 
 from app.api.client_address import FORWARDED_FOR
 from app.api.context import ApiServices
+from app.api.entity_binding import require_visible
 from app.api.json_body import JsonBody, malformed
+from app.api.rate_limit_headers import take_request
 from app.api.request_ids import HEADER, request_id_from
 from app.api.request_refusals import (
     forbidden,
@@ -26,9 +28,10 @@ from app.api.request_refusals import (
 )
 from app.api.responses import Answer, Refused, for_non_reader, problem, problem_of, unexpected
 from app.api.routes import Call, Route, Source
+from app.domain.access_refusals import whole_installation_only
 from app.domain.errors import Fault
 from app.domain.origin import LARGEST_BODY, Origin, set_origin
-from app.services.access.api_keys import Caller, Scope
+from app.services.access.api_keys import Caller
 
 log = logging.getLogger(__name__)
 
@@ -66,6 +69,9 @@ class Admitted:
     origin: Origin
     takes_lines: bool
     """Whether the body is a stream of lines, which the view reads by itself."""
+    key: str = field(default="", repr=False)
+    headers: list[tuple[str, str]] = field(default_factory=list)
+    """What its answer tells besides: what is left of the key's rate limit."""
 
     @property
     def largest_body(self) -> int:
@@ -120,10 +126,16 @@ class Gate:
         origin.route, origin.status = route.path, route.changed_status
         origin.account_id, origin.payment_id = path.get("account_id"), path.get("payment_id")
         _refuse_nul(request)
-        caller = self._caller(route.scope, request, origin)
+        key = _key(request) if route.scope is not None else ""
+        caller = self._caller(route, key, origin)
+        headers = [] if caller is None or caller.limit is None else take_request(self.here.cache.rate_limits, caller)
         takes_lines = route.lines is not None and _media_type(request) == NDJSON
-        values = _parameters(route, request.query) | _headers(route, request)
-        return Admitted(route, path, caller, values, origin, takes_lines)
+        try:
+            values = _parameters(route, request.query) | _headers(route, request)
+        except Refused as refused:
+            refused.headers += headers
+            raise
+        return Admitted(route, path, caller, values, origin, takes_lines, key, headers)
 
     def route_of(self, method: str, path: str) -> tuple[Route, dict[str, str]]:
         """The route of a request and the variables in its path; raises Refused: not found, or another method."""
@@ -145,20 +157,21 @@ class Gate:
         raise Refused(nothing_here(path))
 
     def admits_at_once(self, request: Request) -> bool:
-        """Whether `admit` need not wait for the ledger to check the key."""
+        """Whether `admit` need not wait for the ledger to check the key, nor for the cache to count its requests."""
         key = _key(request)
-        return not key or self.here.gatekeeper.remembers(key)
+        return not key or self.here.gatekeeper.admits_at_once(key)
 
-    def _caller(self, scope: Scope | None, request: Request, origin: Origin) -> Caller | None:
-        if scope is None:
+    def _caller(self, route: Route, key: str, origin: Origin) -> Caller | None:
+        if route.scope is None:
             return None
-        key = _key(request)
         caller = self.here.gatekeeper.caller(key) if key else None
         if caller is None:
             raise Refused(unauthenticated())
         origin.key_id = caller.key_id
-        if not caller.may(scope):
-            raise Refused(forbidden(scope.value))
+        if not caller.may(route.scope):
+            raise Refused(forbidden(route.scope.value))
+        if route.of_installation and caller.entities is not None:
+            raise Refused(whole_installation_only())
         return caller
 
     # Answering
@@ -171,8 +184,11 @@ class Gate:
         try:
             answer = self._answer(admitted, raw, stream)
         except Exception as error:
-            return self.refuse(error, origin)
-        return self._recorded(answer, origin, is_kept=admitted.route.keeps_answer)
+            answer = self.refuse(error, origin)
+        else:
+            answer = self._recorded(answer, origin, is_kept=admitted.route.keeps_answer)
+        answer.headers += admitted.headers
+        return answer
 
     def refuse(self, error: Exception, origin: Origin) -> Answer:
         """The problem that tells a client of what was raised on its request's way."""
@@ -192,7 +208,19 @@ class Gate:
         body = None if stream is not None else self._decoded(route, raw)
         if body is not None:
             _note_names(admitted.origin, body)
-        call = Call(self.here, route, admitted.path, body, admitted.caller, admitted.values, admitted.origin, stream)
+        call = Call(
+            self.here,
+            route,
+            admitted.path,
+            body,
+            admitted.caller,
+            admitted.values,
+            admitted.origin,
+            stream,
+            admitted.key,
+        )
+        if call.entities is not None:
+            require_visible(call)
         answer = route.view(call)
         return answer if call.may_read else for_non_reader(answer)
 
@@ -229,7 +257,9 @@ def _options_of(path: str, by_method: Mapping[str, Route]) -> Route:
 
 def _refused(error: Exception) -> Answer:
     if isinstance(error, Refused):
-        return problem(error.refusal)
+        answer = problem(error.refusal)
+        answer.headers += error.headers
+        return answer
     if isinstance(error, Fault):
         return problem_of(error)
     return problem(unexpected(error))

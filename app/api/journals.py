@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
+from app.api.entity_binding import require_visible_payment
 from app.api.fields import (
     LARGEST_METADATA,
     Amount,
@@ -122,7 +123,9 @@ def post_journal(call: Call[NewJournal]) -> Answer:
         effective_at=in_utc(body.effective_at, "effective_at"),
         metadata=checked_metadata(body.metadata, LARGEST_METADATA),
         payment_id=body.relates_to_payment_id,
+        entities=call.entities,
     )
+    require_visible_payment(call, body.relates_to_payment_id)
     return _answer(call, call.here.journals.post(wanted, call.actor, dry_run=dry_run))
 
 
@@ -130,7 +133,7 @@ def post_journal(call: Call[NewJournal]) -> Answer:
     "GET",
     "/v1/journals/{journal_id}",
     "Read a journal or a reversal",
-    scope=Scope.READ,
+    scope=Scope.ACCOUNTS_READ,
     answers={200: JournalBody},
     refuses=frozenset({Code.JOURNAL_NOT_FOUND}),
 )
@@ -257,7 +260,7 @@ def refund_payment(call: Call[NewRefund]) -> Answer:
     "GET",
     "/v1/payments/{payment_id}/refunds",
     "List the refunds of a payment, oldest first",
-    scope=Scope.READ,
+    scope=Scope.PAYMENTS_READ,
     answers={200: RefundBody},
     parameters=(LIMIT, AFTER_NUMBER),
     paged=True,

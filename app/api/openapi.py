@@ -46,6 +46,7 @@ _TAGS = {
     "reports": "Trial balance and conflicts",
     "statements": "What processors and banks state",
     "statement-sources": "How their files are written",
+    "keys": "API keys: what they may do, for whom, how long and how often",
     "operations": "Health, metrics and this reference",
 }
 
@@ -172,7 +173,8 @@ def _operation(route: Route, declared: Iterable[Route]) -> dict[str, Any]:
     if route.scope is None:
         described["security"] = []
     else:
-        described["description"] = f"Needs the scope `{route.scope.value}`."
+        bound = " Not for a key of some entities only." if route.of_installation else ""
+        described["description"] = f"Needs the scope `{route.scope.value}`.{bound}"
     if route.body is not None:
         content = {"application/json": schema_of(route.body.kind)}
         content |= {NDJSON: schema_of(route.lines.asked)} if route.lines else {}

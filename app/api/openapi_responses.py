@@ -11,6 +11,8 @@ from app.api.parameters import (
     ETAG,
     IDEMPOTENT_REPLAYED,
     PREFERENCE_APPLIED,
+    RATE_LIMIT,
+    RATE_LIMIT_POLICY,
     REQUEST_ID,
     RETRY_AFTER,
     WWW_AUTHENTICATE,
@@ -96,9 +98,11 @@ _SUCCESS = {201: "Made", 304: "Not modified"}
 
 
 def _headers_of_success(route: Route, status: int) -> Iterable[AnswerHeader]:
+    always = [] if route.scope is None else [RATE_LIMIT_POLICY, RATE_LIMIT]
     if status == 304:
-        return [REQUEST_ID, *(one for one in route.sends if one is ETAG)]
-    return [REQUEST_ID, *(one for one in route.sends if one is not IDEMPOTENT_REPLAYED or status == 200)]
+        return [REQUEST_ID, *(one for one in route.sends if one is ETAG), *always]
+    own = (one for one in route.sends if one is not IDEMPOTENT_REPLAYED or status == 200)
+    return [REQUEST_ID, *own, *always]
 
 
 def _page_of(item: Mapping[str, Any]) -> dict[str, Any]:
@@ -128,6 +132,7 @@ def _refusal(status: int, codes: Iterable[RefusalCode], headers: Iterable[Answer
     told = [REQUEST_ID, *(headers if status in _OF_VIEWS else ())]
     told += [RETRY_AFTER] if status in WITH_RETRY_AFTER else []
     told += [WWW_AUTHENTICATE] if status == 401 else []
+    told += [RATE_LIMIT_POLICY, RATE_LIMIT]
     return {
         "description": "Refused: " + ", ".join(f"`{code.value}`" for code in codes),
         "headers": _references(told),
@@ -148,6 +153,7 @@ _NAMES = {
     "Malformed": [RefusalCode.MALFORMED_REQUEST],
     "Unauthenticated": [RefusalCode.UNAUTHENTICATED],
     "Forbidden": [RefusalCode.FORBIDDEN],
+    "TooMany": [RefusalCode.RATE_LIMITED],
     "TooSlow": [RefusalCode.REQUEST_TIMEOUT],
     "TooLarge": [RefusalCode.PAYLOAD_TOO_LARGE],
     "Encoded": [RefusalCode.UNSUPPORTED_CONTENT_ENCODING],

@@ -128,7 +128,8 @@ class _FiguresCollector(Collector):
     "GET",
     "/metrics",
     "Figures for monitoring, in the text format of Prometheus",
-    scope=Scope.READ,
+    scope=Scope.REPORTS_READ,
+    of_installation=True,
     answers={200: Text(CONTENT_TYPE_LATEST)},
     keeps_answer=False,
 )

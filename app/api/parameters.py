@@ -130,7 +130,12 @@ AFTER_NUMBER: Parameter[int] = Parameter(
 _OF_IDS = (RefusalCode.INVALID_ID,)
 ENTITY: Parameter[str | None] = Parameter("entity_id", _id("entity_id"), None, ID_SCHEMA, refuses=_OF_IDS)
 OF_ENTITY: Parameter[str] = Parameter(
-    "entity_id", _id("entity_id"), DEFAULT_ENTITY, {**ID_SCHEMA, "default": DEFAULT_ENTITY}, refuses=_OF_IDS
+    "entity_id",
+    _id("entity_id"),
+    DEFAULT_ENTITY,
+    ID_SCHEMA,
+    f"By default the entity of the key, if it may act for one only, else `{DEFAULT_ENTITY}`.",
+    refuses=_OF_IDS,
 )
 CURRENCY: Parameter[str | None] = Parameter(
     "currency_code", _currency_code, None, {"type": "string", "pattern": CODE_PATTERN}
@@ -267,6 +272,13 @@ PREFERENCE_APPLIED = AnswerHeader("Preference-Applied", "`wait=N`: how long the 
 RETRY_AFTER = AnswerHeader("Retry-After", "Seconds until a retry makes sense.", {"type": "integer", "minimum": 0})
 WWW_AUTHENTICATE = AnswerHeader("WWW-Authenticate", "How to send an API key.")
 ALLOW = AnswerHeader("Allow", "The methods of the path.")
+RATE_LIMIT_POLICY = AnswerHeader(
+    "RateLimit-Policy", "Of a key with a rate limit: `q` requests in a window of `w` seconds."
+)
+RATE_LIMIT = AnswerHeader(
+    "RateLimit", "Of a key with a rate limit: `r` requests are left; after `t` seconds all are free again."
+)
+CACHE_CONTROL = AnswerHeader("Cache-Control", "`no-store`: the answer holds a secret.")
 
 REQUEST_ID = AnswerHeader(
     HEADER,
@@ -283,4 +295,7 @@ ANSWER_HEADERS = (
     RETRY_AFTER,
     WWW_AUTHENTICATE,
     ALLOW,
+    RATE_LIMIT_POLICY,
+    RATE_LIMIT,
+    CACHE_CONTROL,
 )

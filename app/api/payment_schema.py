@@ -117,7 +117,7 @@ class AcknowledgedPayment(Struct):
     """An accepted payment. `durability` says what the acknowledgement survives; `version` is the guarded account's.
 
     In a dry run there is no payment: no id, the status `dry_run`, and `funds` and `version` as the payment would leave
-    them, if the key has the scope `read`.
+    them, if the key has the scope `accounts:read`.
     """
 
     payment_id: str | None
@@ -139,13 +139,13 @@ class AcknowledgedPayment(Struct):
 
 
 class PaymentEntry(Struct):
-    """One side of a posted payment; minor units."""
+    """One side of a posted payment, with the balance after it if the caller may read balances; minor units."""
 
     account_id: str
     entry_number: Count
     direction: Direction
     amount_minor: Amount
-    balance_minor: Balance
+    balance_minor: Balance | UnsetType = UNSET
 
 
 class Rejection(Struct):
@@ -191,9 +191,17 @@ class PaymentBody(Struct, omit_defaults=True):
 
 
 def requested(
-    body: NewPayment, expected_version: int | None, now: datetime, *, awaited: bool = False
+    body: NewPayment,
+    expected_version: int | None,
+    now: datetime,
+    entities: frozenset[str] | None,
+    *,
+    awaited: bool = False,
 ) -> PaymentRequest:
-    """The request in a body; raises Refused if a field is not valid. `awaited`: the caller waits for the ledger."""
+    """The request in a body; raises Refused if a field is not valid. `awaited`: the caller waits for the ledger.
+
+    `entities` are those that the caller may act for; None is all of them.
+    """
     return PaymentRequest(
         external_id=body.external_id,
         source_account_id=body.source_account_id,
@@ -208,6 +216,7 @@ def requested(
         manual_capture=body.capture == "manual",
         expires_in_s=body.expires_in_s,
         awaited=awaited,
+        entities=entities,
     )
 
 

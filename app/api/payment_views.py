@@ -21,7 +21,7 @@ from app.domain.ledger_rows import QueuedIntent
 from app.domain.payment import Kind, Leg, OutboxPosition, parse_payment_id
 from app.domain.posting_plan import authorization_of
 from app.domain.read_models import Durability, PostedPayment, RejectedPayment
-from app.domain.refusals import Refusal
+from app.domain.refusals import Refusal, without_funds
 from app.domain.timestamps import from_milliseconds, rfc3339, to_milliseconds
 from app.services.payments.outcomes import Accepted, RefusedPayment
 
@@ -119,17 +119,23 @@ def payment_body(
     asked_id: str | None,
     durability: Callable[[], Durability],
     now: datetime,
+    *,
+    may_read: bool,
 ) -> PaymentBody:
-    """A payment as it stands now; `asked_id` is the id that a client asked for, which may be that of a duplicate."""
+    """A payment as it stands now; `asked_id` is the id that a client asked for, which may be that of a duplicate.
+
+    `may_read`: whether the caller may read balances.
+    """
     if isinstance(found, Authorization):
         return authorization_body(found, durability())
     if isinstance(found, QueuedIntent):
         return _pending_body(found, durability(), now)
     if isinstance(found, PostedPayment):
-        return _posted_body(found, asked_id)
+        return _posted_body(found, asked_id, may_read=may_read)
     if isinstance(found, RejectedPayment):
-        return _rejected_body(found, now)
-    return PaymentBody(None, found.external_id, PaymentStatus.REJECTED, reason=_reason(found.refusal))
+        return _rejected_body(found, now, may_read=may_read)
+    reason = _reason(found.refusal, may_read=may_read)
+    return PaymentBody(None, found.external_id, PaymentStatus.REJECTED, reason=reason)
 
 
 def _pending_body(queued: QueuedIntent, durability: Durability, now: datetime) -> PaymentBody:
@@ -177,7 +183,7 @@ def authorization_body(authorization: Authorization, durability: Durability) -> 
     )
 
 
-def _posted_body(posted: PostedPayment, asked_id: str | None) -> PaymentBody:
+def _posted_body(posted: PostedPayment, asked_id: str | None, *, may_read: bool) -> PaymentBody:
     if posted.authorization is None:
         body = _payment_of(posted)
     else:
@@ -193,7 +199,7 @@ def _posted_body(posted: PostedPayment, asked_id: str | None) -> PaymentBody:
             leg.entry_number,
             direction_of(leg.amount_minor),
             abs(leg.amount_minor),
-            leg.balance_minor,
+            leg.balance_minor if may_read else UNSET,
         )
         for leg in posted.legs
     ]
@@ -223,7 +229,7 @@ def _payment_of(posted: PostedPayment) -> PaymentBody:
     )
 
 
-def _rejected_body(rejected: RejectedPayment, now: datetime) -> PaymentBody:
+def _rejected_body(rejected: RejectedPayment, now: datetime, *, may_read: bool) -> PaymentBody:
     legs = rejected.intent["legs"]
     outbox_position = parse_payment_id(rejected.payment_id)
     return PaymentBody(
@@ -238,9 +244,10 @@ def _rejected_body(rejected: RejectedPayment, now: datetime) -> PaymentBody:
         metadata=rejected.intent["metadata"],
         accepted_at=rfc3339(_accepted_at(outbox_position, now)) if outbox_position else None,
         rejected_at=rfc3339(rejected.rejected_at),
-        reason=_reason(rejected.refusal),
+        reason=_reason(rejected.refusal, may_read=may_read),
     )
 
 
-def _reason(refusal: Refusal) -> Rejection:
+def _reason(refusal: Refusal, *, may_read: bool) -> Rejection:
+    refusal = refusal if may_read else without_funds(refusal)
     return Rejection(refusal.code, refusal.detail, dict(refusal.figures))

@@ -1,5 +1,8 @@
 """Payments: submit one, read one by its id, find one by its external id."""
 
+from msgspec import UNSET
+
+from app.api.entity_binding import entity_of, visible_entity
 from app.api.parameters import (
     DRY_RUN,
     EXTERNAL_ID,
@@ -21,7 +24,7 @@ from app.domain.payment_refusals import payment_not_found
 from app.domain.refusals import Refusal
 from app.domain.refusals import RefusalCode as Code
 from app.services.access.api_keys import Scope
-from app.services.payments.outcomes import Accepted
+from app.services.payments.outcomes import Accepted, FoundPayment, RefusedPayment
 
 routes = Routes()
 
@@ -53,7 +56,8 @@ def submit_payment(call: Call[NewPayment]) -> Answer:
     """Reserve the funds, and wait for the ledger if asked to; a dry run only says what would happen."""
     here, body, dry_run = call.here, call.body, call[DRY_RUN]
     wait_s = None if dry_run else call[PREFER]
-    payment = requested(body, expected_version(call, body.expected_version), here.now(), awaited=wait_s is not None)
+    version = expected_version(call, body.expected_version)
+    payment = requested(body, version, here.now(), call.entities, awaited=wait_s is not None)
     if dry_run:
         [outcome] = here.payments.submit([payment], call.actor, dry_run=True)
     else:
@@ -80,7 +84,7 @@ def _acknowledgement(call: Call[NewPayment], accepted: Accepted) -> Answer:
     "GET",
     "/v1/payments/{payment_id}",
     "Read a payment, from the moment of its acknowledgement on",
-    scope=Scope.READ,
+    scope=Scope.PAYMENTS_READ,
     answers={200: PaymentBody},
     refuses=frozenset({Code.PAYMENT_NOT_FOUND}),
 )
@@ -90,14 +94,14 @@ def get_payment(call: Call[None]) -> Answer:
     found = call.here.finder.find(payment_id)
     if found is None:
         return problem(payment_not_found(payment_id))
-    return json_answer(payment_body(found, payment_id, call.here.readiness.durability, call.here.now()))
+    return json_answer(_body(call, found, payment_id))
 
 
 @routes.add(
     "GET",
     "/v1/payments",
     "Find a payment by external_id",
-    scope=Scope.READ,
+    scope=Scope.PAYMENTS_READ,
     answers={200: PaymentBody},
     parameters=(EXTERNAL_ID, OF_ENTITY),
     paged=True,
@@ -106,8 +110,13 @@ def find_payment(call: Call[None]) -> Answer:
     """The payment of an external id, as a list of none or one."""
     external_id = call[EXTERNAL_ID]
     assert external_id is not None
-    found = call.here.finder.find_by_external_id(call[OF_ENTITY], external_id)
+    entity_id = entity_of(call, call[OF_ENTITY] if call.has(OF_ENTITY) else UNSET)
+    found = call.here.finder.find_by_external_id(visible_entity(call, entity_id), external_id)
     if found is None:
         refuse_decomposed_parameters(call, EXTERNAL_ID, OF_ENTITY)
-    data = [] if found is None else [payment_body(found, None, call.here.readiness.durability, call.here.now())]
+    data = [] if found is None else [_body(call, found, None)]
     return json_answer({"data": data, "next": None})
+
+
+def _body(call: Call[None], found: FoundPayment | RefusedPayment, asked_id: str | None) -> PaymentBody:
+    return payment_body(found, asked_id, call.here.readiness.durability, call.here.now(), may_read=call.may_read)

@@ -80,7 +80,7 @@ class ConflictBody(Struct):
     "GET",
     "/v1/reports/trial-balance",
     "Trial balance, now or as of an instant: per account and in total, debits equal credits",
-    scope=Scope.READ,
+    scope=Scope.REPORTS_READ,
     answers={200: TrialBalanceBody},
     parameters=(ENTITY, CURRENCY, LIMIT, AFTER_LINE, AS_OF, BY),
 )
@@ -89,6 +89,7 @@ def trial_balance(call: Call[None]) -> Answer:
     limit = call[LIMIT]
     totals, lines, moment = call.here.history.trial_balance(
         entity_id=call[ENTITY],
+        entities=call.entities,
         currency_code=call[CURRENCY],
         limit=limit,
         cursor=call[AFTER_LINE],
@@ -122,13 +123,13 @@ def _line_body(line: TrialBalanceLine) -> TrialBalanceLineBody:
     "GET",
     "/v1/reports/conflicts",
     "The accounts on which posting had to retry most",
-    scope=Scope.READ,
+    scope=Scope.REPORTS_READ,
     answers={200: ConflictBody},
     parameters=(LIMIT,),
     paged=True,
 )
 def conflicts(call: Call[None]) -> Answer:
     """The accounts with the most retries, most first."""
-    counts = call.here.history.conflicts(call[LIMIT])
+    counts = call.here.history.conflicts(call[LIMIT], call.entities)
     data = [ConflictBody(count.account_id, count.retries, count.exhausted, rfc3339(count.last_at)) for count in counts]
     return json_answer({"data": data, "next": None})

@@ -66,7 +66,8 @@ WITH_RETRY_AFTER = frozenset({408, 429, 503})
 _HTTP: dict[RefusalCode, tuple[int, bool, str]] = {
     # code: status, whether the same request may succeed later, title
     RefusalCode.UNAUTHENTICATED: (401, False, "No valid API key"),
-    RefusalCode.FORBIDDEN: (403, False, "The API key lacks the scope"),
+    RefusalCode.FORBIDDEN: (403, False, "The API key may not do this"),
+    RefusalCode.RATE_LIMITED: (429, True, "Too many requests with this API key"),
     RefusalCode.NOT_FOUND: (404, False, "No such resource"),
     RefusalCode.METHOD_NOT_ALLOWED: (405, False, "Method not allowed here"),
     RefusalCode.PAYLOAD_TOO_LARGE: (413, False, "Request body too large"),
@@ -84,6 +85,7 @@ _HTTP: dict[RefusalCode, tuple[int, bool, str]] = {
     RefusalCode.PAYMENT_NOT_FOUND: (404, False, "Payment not found"),
     RefusalCode.ACCOUNT_EXISTS: (409, False, "Account exists with other content"),
     RefusalCode.ASSET_EXISTS: (409, False, "Asset exists with other content"),
+    RefusalCode.KEY_NOT_ROTATABLE: (409, False, "Key cannot be rotated"),
     RefusalCode.ACCOUNT_PAUSED: (409, True, "Account is being changed"),
     RefusalCode.ACCOUNT_FROZEN: (422, False, "Account frozen"),
     RefusalCode.ACCOUNT_CLOSED: (422, False, "Account closed"),
@@ -158,7 +160,7 @@ def problem(refusal: Refusal) -> Answer:
     status = status_of(refusal.code)
     headers = [PROBLEM]
     if status in WITH_RETRY_AFTER:
-        headers.append(("retry-after", str(RETRY_AFTER_S)))
+        headers.append(("retry-after", str(refusal.figures.get("retry_after_s", RETRY_AFTER_S))))
     if status == 401:
         headers.append(("www-authenticate", 'Bearer realm="holdfast"'))
     if status == 405:
@@ -182,6 +184,8 @@ class Refused(Exception):
     def __init__(self, refusal: Refusal) -> None:
         super().__init__(refusal.detail)
         self.refusal = refusal
+        self.headers: list[tuple[str, str]] = []
+        """What the answer tells besides."""
 
 
 _FAULTS: dict[type[Exception], tuple[RefusalCode, str]] = {

@@ -37,14 +37,24 @@ _OF_CHANGES = frozenset({Code.CACHE_FULL, Code.CLOCKS_DISAGREE})
 """Faults that no reading meets."""
 
 
+_NOT_THERE = {
+    "account_id": NO_ACCOUNT,
+    "payment_id": frozenset({Code.PAYMENT_NOT_FOUND}),
+    "journal_id": frozenset({Code.JOURNAL_NOT_FOUND}),
+}
+"""What a path names that is not there, or that belongs to an entity out of the key's reach."""
+
+
 def codes_of(route: Route) -> list[Code]:
     """The codes of all refusals that a route can answer, in order of precedence."""
     found = set(_ALWAYS | route.refuses)
     if route.scope is not None:
-        found |= {Code.UNAUTHENTICATED, Code.FORBIDDEN}
+        found |= {Code.UNAUTHENTICATED, Code.FORBIDDEN, Code.RATE_LIMITED}
         found |= FAULT_CODES - _OF_CHANGES if route.method == "GET" else FAULT_CODES
     if route.body is not None:
         found.add(Code.UNSUPPORTED_CONTENT_ENCODING)
+    for name in route.variables:
+        found |= _NOT_THERE.get(name, frozenset())
     for declared in route.parameters:
         found.update(declared.refuses)
     return [code for code in Code if code in found]

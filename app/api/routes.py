@@ -117,6 +117,8 @@ class Call(Generic[B]):
     origin: Origin
     stream: Source | None = None
     """The body of a request that sends lines instead of one document."""
+    key: str = field(default="", repr=False)
+    """The API key as the request presents it, for what the ledger checks by itself."""
 
     def __getitem__(self, declared: Parameter[T] | Header[T]) -> T:
         """The value of a parameter or header that the route declares."""
@@ -135,7 +137,12 @@ class Call(Generic[B]):
     @property
     def may_read(self) -> bool:
         """Whether the caller may read balances; without, no answer may tell one on the side."""
-        return self.caller is None or self.caller.may(Scope.READ)
+        return self.caller is None or self.caller.may(Scope.ACCOUNTS_READ)
+
+    @property
+    def entities(self) -> frozenset[str] | None:
+        """The entities that the caller may act for; None is all of them."""
+        return None if self.caller is None else self.caller.entities
 
     @property
     def actor(self) -> str:
@@ -171,6 +178,8 @@ class Route:
     """The codes that its view answers; `app/api/route_refusals.py` adds those of the gate."""
     keeps_answer: bool = True
     """Whether the audit keeps the body of an answer; not where it tells nothing that could be asked for later."""
+    of_installation: bool = False
+    """Whether it is about the whole installation, and so not for a key that may act for some entities only."""
 
     @property
     def changed_status(self) -> int:

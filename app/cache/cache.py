@@ -7,6 +7,7 @@ from app.cache.inspection import Inspection
 from app.cache.notifications import Heartbeats, Revocations
 from app.cache.outbox import Outbox
 from app.cache.partition_states import PartitionStates
+from app.cache.rate_limits import RateLimits
 from app.cache.reservations import Reservations
 
 
@@ -25,3 +26,4 @@ class Cache:
         self.heartbeats = Heartbeats(client)
         self.inspection = Inspection(client)
         self.revocations = Revocations(client)
+        self.rate_limits = RateLimits(client)

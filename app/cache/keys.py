@@ -74,6 +74,11 @@ def conclusion(partition: int, stream_id: str) -> str:
     return f"hf:{{{partition}}}:conclusion:{stream_id}"
 
 
+def rate(partition: int, key_id: str) -> str:
+    """What an API key with a rate limit has used of it; the key lies in the partition of its id."""
+    return f"hf:{{{partition}}}:rate:{key_id}"
+
+
 def _escaped(entity_id: str) -> str:
     """An entity id without colons, so that the external id after it cannot be taken for a part of it."""
     return entity_id.replace("%", "%25").replace(":", "%3A")
@@ -113,5 +118,6 @@ FORGET = Script("forget", SHARED)
 INSPECT = Script("inspect", SHARED)
 WITNESS = Script("witness")
 HEARTBEAT = Script("heartbeat")
+RATE_LIMIT = Script("rate_limit")
 
-ALL = (RESERVE, SETTLE, CONCLUDE, HYDRATE, REBUILD, LIMIT, OPEN, PUSH, FORGET, INSPECT, WITNESS, HEARTBEAT)
+ALL = (RESERVE, SETTLE, CONCLUDE, HYDRATE, REBUILD, LIMIT, OPEN, PUSH, FORGET, INSPECT, WITNESS, HEARTBEAT, RATE_LIMIT)

@@ -1,4 +1,4 @@
-"""`keys`: create, list and revoke API keys.
+"""`keys`: create, list, revoke and rotate API keys.
 
 Keys are made and revoked with the rights of the ledger's owner (HOLDFAST_OWNER_DATABASE_URL): the role that the API and
 the workers take on may only read them, so whoever gets hold of their connection makes no key.
@@ -6,15 +6,19 @@ the workers take on may only read them, so whoever gets hold of their connection
 
 import argparse
 import sys
+from datetime import UTC, datetime, timedelta
 
 from psycopg.errors import InsufficientPrivilege
 
 from app.commands.connection import connected
-from app.domain.errors import CacheUnavailable, OutcomeUnknown
+from app.domain.api_keys import KeyOutcome, NewKey
+from app.domain.rate_limits import RateLimit
+from app.domain.refusals import Refusal
 from app.domain.timestamps import rfc3339
-from app.ledger.api_keys import LedgerApiKeys
+from app.ledger.api_keys import LedgerApiKeys, StoredKey
 from app.ledger.engine import owner_engine
 from app.services.access.api_keys import Scope, create_key
+from app.services.access.key_administration import KeyAdministration
 from app.settings import Settings
 from app.wiring.cache import build_cache
 
@@ -25,7 +29,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Runs the action."""
     with connected(arguments.data_dir) as settings:
         try:
-            return _act(arguments, LedgerApiKeys(owner_engine(settings.owner_database_url)), settings)
+            return ACTIONS[arguments.action](arguments, settings)
         except InsufficientPrivilege:
             print(
                 "This role may only read API keys. Set HOLDFAST_OWNER_DATABASE_URL to the URL of the schema's owner.",
@@ -34,31 +38,73 @@ def run(arguments: argparse.Namespace) -> int:
             return 1
 
 
-def _act(arguments: argparse.Namespace, ledger: LedgerApiKeys, settings: Settings) -> int:
-    if arguments.action == "create":
-        scopes = [Scope(name) for name in arguments.scope or (Scope.READ, Scope.PAYMENTS_WRITE)]
-        print(create_key(ledger, arguments.name, scopes, ACTOR))
-        return 0
-    if arguments.action == "list":
-        for key in ledger.all():
-            state = f"revoked {rfc3339(key.revoked_at)}" if key.revoked_at else "active"
-            print(f"{key.key_id}  {rfc3339(key.created_at)}  {state:<32}  {','.join(sorted(key.scopes))}  {key.name}")
-        return 0
-    if not ledger.revoke(arguments.key_id, ACTOR):
-        print(f"There is no active key {arguments.key_id!r}.")
-        return 1
-    when = "now" if _spread(arguments.key_id, settings) else "within five seconds: the cache does not answer"
-    print(f"Key {arguments.key_id} is revoked, {when}.")
+def _create(arguments: argparse.Namespace, settings: Settings) -> int:
+    days = arguments.days
+    new = NewKey(
+        name=arguments.name,
+        scopes=arguments.scope or [Scope.READ.value, Scope.PAYMENTS_WRITE.value],
+        entities=arguments.entity,
+        expires_at=None if days is None else datetime.now(UTC) + timedelta(days=days),
+        limit=None if arguments.rate is None else RateLimit(*arguments.rate),
+    )
+    issued = _administration(settings).create(new, ACTOR)
+    assert not isinstance(issued, Refusal), "the owner is refused nothing"
+    print(issued.key)
     return 0
 
 
-def _spread(key_id: str, settings: Settings) -> bool:
-    """Tell every process of the API; returns whether the cache took the message."""
-    try:
-        build_cache(settings, "keys").revocations.spread(key_id)
-    except (CacheUnavailable, OutcomeUnknown):
-        return False
-    return True
+def _list(_: argparse.Namespace, settings: Settings) -> int:
+    for key in _ledger(settings).all():
+        print("  ".join(_columns(key)))
+    return 0
+
+
+def _columns(key: StoredKey) -> list[str]:
+    """What the list shows of a key; what it lacks is not shown."""
+    ended = key.revoked_at or key.expires_at
+    state = f"{key.status} {rfc3339(ended)}" if ended is not None and key.status != "active" else key.status
+    details = [
+        "" if key.entities is None else f"only {','.join(sorted(key.entities))}",
+        "" if key.expires_at is None or key.status != "active" else f"until {rfc3339(key.expires_at)}",
+        "" if key.limit is None else f"{key.limit.per_second}/s, {key.limit.burst} at once",
+        "never used" if key.last_used_at is None else f"used {rfc3339(key.last_used_at)}",
+        "" if key.rotated_from is None else f"follows {key.rotated_from}",
+    ]
+    listed = [key.key_id, rfc3339(key.created_at), f"{state:<32}", ",".join(sorted(key.scopes))]
+    return [*listed, *[one for one in details if one], key.name]
+
+
+def _revoke(arguments: argparse.Namespace, settings: Settings) -> int:
+    key_id = arguments.key_id
+    if _ledger(settings).revoke(key_id, ACTOR) is not KeyOutcome.REVOKED:
+        print(f"There is no active key {key_id!r}.")
+        return 1
+    is_spread = _administration(settings).spread(key_id)
+    when = "now" if is_spread else "within five seconds: the cache does not answer"
+    print(f"Key {key_id} is revoked, {when}.")
+    return 0
+
+
+def _rotate(arguments: argparse.Namespace, settings: Settings) -> int:
+    key_id, hours = arguments.key_id, arguments.overlap_hours
+    outcome = _administration(settings).rotate(key_id, timedelta(hours=hours), ACTOR)
+    if isinstance(outcome, Refusal):
+        print(outcome.detail)
+        return 1
+    print(outcome.key)
+    print(f"Key {key_id} stays valid for {hours} hours." if hours else f"Key {key_id} has ended.", file=sys.stderr)
+    return 0
+
+
+ACTIONS = {"create": _create, "list": _list, "revoke": _revoke, "rotate": _rotate}
+
+
+def _ledger(settings: Settings) -> LedgerApiKeys:
+    return LedgerApiKeys(owner_engine(settings.owner_database_url))
+
+
+def _administration(settings: Settings) -> KeyAdministration:
+    return KeyAdministration(_ledger(settings), build_cache(settings, "keys").revocations)
 
 
 def ensure_first_key(owner_database_url: str) -> str | None:

@@ -21,10 +21,10 @@ from app.api.parameters import DEFAULT_PAGE, LONGEST_PAGE, LONGEST_WAIT_S
 from app.api.responses import RETRY_AFTER_S, catalogue
 from app.api.routes import LARGEST_BODY
 from app.command_line import PROJECT
+from app.commands.access_conventions import ACCESS
 from app.domain.accounts import ID_PATTERN, MAX_ID_LENGTH, RESERVED_ENDINGS
 from app.domain.money import MAX_MINOR
 from app.domain.read_models import Durability
-from app.services.access.api_keys import RECHECK_S, Scope
 from app.services.proofs.readiness import DURABILITY
 
 DOCS = PROJECT / "docs"
@@ -107,10 +107,7 @@ the server itself with a client that leaves dots alone (`curl --path-as-is`); `G
 **Times.** RFC 3339, in answers always UTC with milliseconds. A time in a request needs an offset. It is kept to the
 microsecond; further digits are cut, and so are the microseconds in answers: no time is ever rounded up.
 
-**Authentication.** `Authorization: Bearer <key>` on every endpoint that names a scope. `python3 -m app keys create`
-makes a key. The scopes are {_listed(scope.value for scope in Scope)}; `{Scope.ADMIN}` includes the others. A revoked
-key stops working within {RECHECK_S:.0f} seconds, or as soon as the ledger can be reached again.
-
+{ACCESS}
 **Idempotency.** `external_id` is the idempotency key of a payment. Within an entity it posts at most once, for ever.
 The same `external_id` with the same content is a replay: 200 in place of 201, the acknowledgement as first given, and
 the header `Idempotent-Replayed: true`. With other content it is refused as `external_id_reused`, which names the field
@@ -147,8 +144,9 @@ stop them too.
 
 **Refusals.** Errors are problem documents (RFC 9457, `application/problem+json`) with a stable `code`, `retryable`, and
 the figures that explain them. `retryable: true` means that the same request may succeed later; a payment that is sent
-again keeps its `external_id`. A 503 has the header `Retry-After: {RETRY_AFTER_S}`. `outcome_unknown` is not a failure:
-the cache did not answer in time, and only a repeat with the same `external_id` tells what happened.
+again keeps its `external_id`. A 503 has the header `Retry-After: {RETRY_AFTER_S}`, and that of a 429 says how long to
+wait. `outcome_unknown` is not a failure: the cache did not answer in time, and only a repeat with the same
+`external_id` tells what happened.
 """
 
 
@@ -169,7 +167,7 @@ def _operations(openapi: Schema) -> Iterator[tuple[str, str, Schema]]:
 def _scope(operation: Schema) -> str:
     """The document says it in its description, as `Needs the scope ...`."""
     description: str = operation.get("description", "")
-    return description.removeprefix("Needs the scope ").removesuffix(".") or "none"
+    return description.removeprefix("Needs the scope ").partition(".")[0] or "none"
 
 
 class Endpoints:

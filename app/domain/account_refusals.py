@@ -37,6 +37,12 @@ def account_exists(account_id: str, field: str) -> Refusal:
     return Refusal(RefusalCode.ACCOUNT_EXISTS, detail, {"account_id": account_id, "field": field})
 
 
+def account_id_taken(account_id: str) -> Refusal:
+    """An id that an account out of the caller's reach has; nothing of that account is told."""
+    detail = f"The id {account_id!r} cannot be used for an account; choose another."
+    return Refusal(RefusalCode.ACCOUNT_EXISTS, detail, {"account_id": account_id, "field": "account_id"})
+
+
 def asset_exists(currency_code: str, field: str, minor_units: int) -> Refusal:
     """An asset that exists already and differs in `field` from the one to register."""
     detail = f"Asset {currency_code} exists with another {field}."

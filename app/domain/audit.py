@@ -31,6 +31,7 @@ class Action(StrEnum):
     STATEMENT_IMPORT = "statement.import"
     KEY_CREATE = "key.create"
     KEY_REVOKE = "key.revoke"
+    KEY_ROTATE = "key.rotate"
     CACHE_REPAIR = "cache.repair"
     BREAK_CHANGE = "break.change"
     COUNTED = "audit.counted"

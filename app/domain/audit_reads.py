@@ -1,6 +1,7 @@
 """Reading the audit: what can be asked for, and where a page goes on."""
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
@@ -50,6 +51,8 @@ class AuditFilter:
     payment_id: str | None = None
     external_id: str | None = None
     entity_id: str | None = None
+    entities: Collection[str] | None = None
+    """The only entities that the one who asks may see, with what its own keys have asked."""
 
     def asked(self) -> dict[str, Any]:
         """The fields that are asked for, and their values."""

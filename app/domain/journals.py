@@ -83,6 +83,8 @@ class JournalRequest:
     metadata: dict[str, Any] | None = None
     payment_id: str | None = None
     """The payment that it gives back, in whole or in part."""
+    entities: frozenset[str] | None = None
+    """The entities that the caller may act for; None is all of them. Accounts of others do not exist for it."""
 
     @property
     def legs(self) -> list[Leg]:

@@ -111,6 +111,8 @@ class PaymentRequest:
     expires_in_s: int | None = None
     awaited: bool = False
     """Whether the caller waits for the ledger. Not part of the content: it only shortens the drain's pause."""
+    entities: frozenset[str] | None = None
+    """The entities that the caller may act for; None is all of them. Accounts of others do not exist for it."""
 
     @property
     def destination_ids(self) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ class RefusalCode(StrEnum):
 
     UNAUTHENTICATED = "unauthenticated"
     FORBIDDEN = "forbidden"
+    RATE_LIMITED = "rate_limited"
     NOT_FOUND = "not_found"
     METHOD_NOT_ALLOWED = "method_not_allowed"
     PAYLOAD_TOO_LARGE = "payload_too_large"
@@ -32,6 +33,7 @@ class RefusalCode(StrEnum):
     PAYMENT_NOT_FOUND = "payment_not_found"
     ACCOUNT_EXISTS = "account_exists"
     ASSET_EXISTS = "asset_exists"
+    KEY_NOT_ROTATABLE = "key_not_rotatable"
     ACCOUNT_PAUSED = "account_paused"
     ACCOUNT_FROZEN = "account_frozen"
     ACCOUNT_CLOSED = "account_closed"

@@ -5,7 +5,7 @@ of one that is not in the cache. Both are prepared statements on a kept connecti
 SQLAlchemy's pool they took four and eight.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from threading import Lock
@@ -23,7 +23,7 @@ from app.domain.origin import note_recorded
 from app.domain.read_models import Account
 from app.ledger.audit_records import record_change
 from app.ledger.connections import LedgerConnection, translated
-from app.ledger.engine import separate_connection
+from app.ledger.engine import any_of, separate_connection
 from app.ledger.hydration_rows import FOR_HYDRATION, Hydration, hydration_from
 from app.ledger.schema import account, account_balance, audit_event, ledger_setting, used_currency
 
@@ -117,13 +117,23 @@ class LedgerAccounts:
             row = connection.execute(_ACCOUNTS.where(account.c.account_id == account_id)).mappings().first()
         return account_from(row) if row else None
 
-    def page(self, *, limit: int, after: str | None, entity_id: str | None, currency_code: str | None) -> list[Account]:
-        """Up to `limit` accounts in the order of their ids, those after the id `after`."""
+    def page(
+        self,
+        *,
+        limit: int,
+        after: str | None,
+        entity_id: str | None,
+        currency_code: str | None,
+        entities: Collection[str] | None = None,
+    ) -> list[Account]:
+        """Up to `limit` accounts in the order of their ids, those after the id `after`; with `entities` only theirs."""
         query = _ACCOUNTS.order_by(account.c.account_id).limit(limit)
         if after is not None:
             query = query.where(account.c.account_id > after)
         if entity_id is not None:
             query = query.where(account.c.entity_id == entity_id)
+        if entities is not None:
+            query = query.where(account.c.entity_id == any_of(sorted(entities)))
         if currency_code is not None:
             query = query.where(account.c.currency_code == currency_code)
         with translated(), self._engine.connect() as connection:

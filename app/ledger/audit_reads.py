@@ -1,17 +1,31 @@
 """Reading the audit. Records of payments are completed from what the ledger has under their payment id."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
-from sqlalchemy import ColumnElement, Engine, Select, and_, cast, func, literal, or_, select, tuple_, union_all
-from sqlalchemy.dialects.postgresql import INET
+from sqlalchemy import (
+    ColumnElement,
+    Engine,
+    Select,
+    Text,
+    and_,
+    any_,
+    cast,
+    func,
+    literal,
+    or_,
+    select,
+    tuple_,
+    union_all,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, INET
 
 from app.domain.accounts import DEFAULT_ENTITY
 from app.domain.audit import KEY_ACTOR, POSTED_BY_DRAINS
 from app.domain.audit_reads import AuditEntry, AuditFilter, AuditPlace
 from app.ledger.audit_schema import audit_call as call
 from app.ledger.connections import translated
-from app.ledger.schema import entry, hold, ledger_transaction, payment_rejection
+from app.ledger.schema import api_key, entry, hold, ledger_transaction, payment_rejection
 
 _IS_OF_PAYMENT = call.c.action.in_([one.value for one in POSTED_BY_DRAINS])
 _OF_PAYMENT = and_(call.c.payment_id == ledger_transaction.c.payment_id, _IS_OF_PAYMENT)
@@ -41,10 +55,11 @@ class AuditReads:
             query = query.where(tuple_(literal(after.called_at), literal(after.number)) < _PLACE)
         return self._read(query)
 
-    def get(self, place: AuditPlace) -> AuditEntry | None:
-        """One record; None if there is none."""
+    def get(self, place: AuditPlace, entities: Collection[str] | None) -> AuditEntry | None:
+        """One record; None if there is none, or none that belongs to these entities."""
         at_place = and_(call.c.called_at == place.called_at, call.c.number == place.number)
-        return next(iter(self._read(_ENTRIES.where(at_place))), None)
+        seen = _ENTRIES.where(at_place, *_conditions(AuditFilter(entities=entities)))
+        return next(iter(self._read(seen)), None)
 
     def _read(self, query: Select[Any]) -> list[AuditEntry]:
         with translated(), self._engine.connect() as connection:
@@ -61,6 +76,7 @@ def _conditions(wanted: AuditFilter) -> list[ColumnElement[bool]]:
         "account_id": _is_of_account,
         "payment_id": _is_of_payment,
         "external_id": lambda value: _is_of_external_id(entity_id, value),
+        "entities": _is_of_entities,
     }
     return [
         special[name](value) if name in special else call.c[name] == value for name, value in wanted.asked().items()
@@ -71,6 +87,14 @@ def _is_actor(actor: str) -> ColumnElement[bool]:
     if actor.startswith(KEY_ACTOR):
         return and_(call.c.actor.is_(None), call.c.key_id == actor.removeprefix(KEY_ACTOR))
     return call.c.actor == actor
+
+
+def _is_of_entities(entities: Collection[str]) -> ColumnElement[bool]:
+    """Of calls about these entities; and where nobody knows about which, of calls by keys that see no others."""
+    wanted = literal(sorted(entities), ARRAY(Text))
+    entity_id = func.coalesce(call.c.entity_id, ledger_transaction.c.entity_id, hold.c.entity_id)
+    own_keys = select(api_key.c.key_id).where(api_key.c.entities.contained_by(wanted))
+    return or_(entity_id == any_(wanted), and_(entity_id.is_(None), call.c.key_id.in_(own_keys)))
 
 
 def _is_of_account(account_id: str) -> ColumnElement[bool]:

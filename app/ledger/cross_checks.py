@@ -94,9 +94,11 @@ WITH made (subject, action, actor) AS (
     UNION ALL SELECT currency_code, 'asset.register', registered_by FROM asset
     UNION ALL SELECT key_id, 'key.create', NULL FROM api_key
     UNION ALL SELECT key_id, 'key.revoke', NULL FROM api_key WHERE revoked_at IS NOT NULL
+    UNION ALL SELECT rotated_from, 'key.rotate', NULL FROM api_key WHERE rotated_from IS NOT NULL
 ), told AS (
     SELECT subject, action, count(*) AS events, min(actor) AS actor FROM audit_event
-    WHERE action IN ('account.create', 'asset.register', 'key.create', 'key.revoke') GROUP BY subject, action
+    WHERE action IN ('account.create', 'asset.register', 'key.create', 'key.revoke', 'key.rotate')
+    GROUP BY subject, action
 )
 SELECT action || ' ' || subject, jsonb_build_object('events', coalesce(t.events, 0), 'is_there', m.action IS NOT NULL,
     'actor', m.actor, 'told_actor', t.actor)

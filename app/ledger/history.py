@@ -1,6 +1,6 @@
 """Reading the ledger: payments, entries, trial balance."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Engine, FromClause, Subquery, and_, case, func, or_, select, tuple_
@@ -184,8 +184,11 @@ class History:
         limit: int,
         as_of: AsOf | None,
         cursor: ReportCursor | None = None,
+        entities: Collection[str] | None = None,
     ) -> tuple[list[TrialBalanceTotal], list[TrialBalanceLine], LedgerMoment]:
         """Totals per currency over all accounts, one page of lines, and the moment of the ledger that both are of.
+
+        With `entities` only their accounts count.
 
         With a `cursor` they are of its moment: what was posted since is taken off again, so the lines of all pages add
         up to the totals. As of an instant too, all accounts are there, those without entries at zero: an account may
@@ -199,6 +202,8 @@ class History:
             conditions.append(account_balance.c.id <= moment.last_account)
         if entity_id is not None:
             conditions.append(account_balance.c.entity_id == entity_id)
+        if entities is not None:
+            conditions.append(account_balance.c.entity_id == any_of(sorted(entities)))
         if currency_code is not None:
             conditions.append(account_balance.c.currency_code == currency_code)
         totals_query = (
@@ -236,9 +241,12 @@ class History:
         with translated(), self.engine.connect() as connection:
             return int(connection.execute(query).scalar_one())
 
-    def conflicts(self, limit: int) -> list[ConflictCount]:
-        """The accounts with the most conflict retries, hottest first."""
+    def conflicts(self, limit: int, entities: Collection[str] | None = None) -> list[ConflictCount]:
+        """The accounts with the most conflict retries, hottest first; with `entities` only theirs."""
         query = select(conflict_count).order_by(conflict_count.c.retries.desc(), conflict_count.c.account_id)
+        if entities is not None:
+            query = query.join(account, account.c.account_id == conflict_count.c.account_id)
+            query = query.where(account.c.entity_id == any_of(sorted(entities)))
         with translated(), self.engine.connect() as connection:
             rows = connection.execute(query.limit(limit)).all()
         return [ConflictCount(row.account_id, row.retries, row.exhausted, row.last_at) for row in rows]

@@ -249,6 +249,19 @@ api_key = Table(
     Column("scopes", ARRAY(Text), nullable=False),
     Column("created_at", MOMENT, nullable=False),
     Column("revoked_at", MOMENT),
+    Column("entities", ARRAY(Text)),
+    Column("expires_at", MOMENT),
+    Column("rotated_from", IDENTIFIER),
+    Column("rate_per_second", Integer),
+    Column("rate_burst", Integer),
+    UniqueConstraint("rotated_from", name="api_key_rotated_once"),
+)
+
+api_key_use = Table(
+    "api_key_use",
+    metadata,
+    Column("key_id", IDENTIFIER, primary_key=True),
+    Column("last_used_at", MOMENT, nullable=False),
 )
 
 reconciliation_run = Table(

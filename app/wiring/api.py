@@ -19,8 +19,11 @@ from app.ledger.evidence import LedgerEvidence
 from app.ledger.history import History
 from app.ledger.statements import LedgerStatements
 from app.ledger.transactions import LedgerTransactions
+from app.ledger.visibility import LedgerVisibility
 from app.services.access.api_keys import Gatekeeper
 from app.services.access.call_recorder import CallRecorder
+from app.services.access.key_administration import KeyAdministration
+from app.services.access.visibility import Visibility
 from app.services.accounts.accounts import Accounts
 from app.services.payments.batches import Batches, Pacing
 from app.services.payments.durable_wait import WaitingRoom
@@ -62,7 +65,8 @@ def build_api(settings: Settings, *, sleep: Callable[[float], None] = time.sleep
     poster = build_poster(settings, cache, register, paying, sleep=sleep)
     refunds = Refunds(cache, register, paying.finder, paying.durable_wait, poster)
     reports = build_engine(settings, "reports")
-    gatekeeper = Gatekeeper(LedgerApiKeys(engine), time.monotonic)
+    api_keys = LedgerApiKeys(engine)
+    gatekeeper = Gatekeeper(api_keys, time.monotonic)
     recorder = CallRecorder(LedgerAudit(settings.database_url), wall_clock_ms, time.monotonic_ns)
     subscription = blocking_client(settings.redis_url, decode_responses=True, name="holdfast-subscriber")
     heads = head_signer(settings, rows_of(reports))
@@ -90,6 +94,8 @@ def build_api(settings: Settings, *, sleep: Callable[[float], None] = time.sleep
         statements=LedgerStatements(reports),
         cache=cache,
         gatekeeper=gatekeeper,
+        keys=KeyAdministration(api_keys, cache.revocations, gatekeeper.revoke),
+        visibility=Visibility(cache, LedgerVisibility(engine)),
         readiness=build_readiness(settings, engine, cache, paying.identity, accounts),
         recorder=recorder,
         addresses=ClientAddresses(settings.trusted_proxies),

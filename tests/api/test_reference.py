@@ -12,7 +12,9 @@ from app.api.application import all_routes
 from app.api.parameters import ANSWER_HEADERS
 from app.api.request_ids import HEADER
 from app.api.responses import status_of
+from app.domain.rate_limits import LARGEST_BURST, MOST_PER_SECOND, RateLimit
 from app.domain.refusals import RefusalCode
+from app.services.access.api_keys import Scope
 from tests.api.world import World
 
 
@@ -226,9 +228,10 @@ def test_every_header_that_an_operation_tells_is_sent_and_no_other(world: World)
 def sent_headers(world: World) -> set[tuple[str, str]]:
     """Use each operation so that it sends all the headers it can; the operations, and the headers they sent."""
     found: set[tuple[str, str]] = set()
+    limited = world.key_with(Scope.ADMIN, limit=RateLimit(MOST_PER_SECOND, LARGEST_BURST))
 
     def use(operation: str, method: str, path: str, body: Any = None, **headers: str) -> Any:
-        answer = world.call(method, path, json=body, headers=headers)
+        answer = world.call(method, path, key=limited, json=body, headers=headers)
         assert answer.status_code < 400, answer.text
         found.update((operation, one.name) for one in ANSWER_HEADERS if one.name in answer.headers)
         return answer.get_json()
@@ -256,4 +259,13 @@ def sent_headers(world: World) -> set[tuple[str, str]]:
         posted = use("post_journal", "POST", "/v1/journals", {**JOURNAL, "entries": entries})
         path = f"/v1/journals/{posted['journal_id']}/reversal"
         use("reverse_journal", "POST", path, {"external_id": "back", "reason": "r"})
+    use("submit_batch", "POST", "/v1/payments/batch", {"payments": [body]})
+    key_id = use("create_key", "POST", "/v1/keys", {"name": "x", "scopes": ["read"]})["key_id"]
+    use("rotate_key", "POST", f"/v1/keys/{key_id}/rotate", {})
+    use("revoke_key", "DELETE", f"/v1/keys/{key_id}")
+    ids = {"account_id": "b", "payment_id": paid, "journal_id": posted["journal_id"], "currency_code": "EUR"}
+    for route in all_routes():
+        if route.method == "GET" and route.scope is not None:
+            query = "?external_id=p" if route.name == "find_payment" else ""
+            use(route.name, "GET", route.path.format_map({**ids, "key_id": key_id}) + query)
     return found

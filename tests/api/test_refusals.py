@@ -64,7 +64,7 @@ def test_the_catalogue_is_served_in_order_of_precedence(shared_world: World) -> 
     assert [(row["code"], row["status"], row["retryable"]) for row in served] == [
         (code.value, status, retryable) for code, status, retryable, _ in catalogue()
     ]
-    assert {row["status"] for row in served if row["retryable"]} == {408, 409, 500, 503}
+    assert {row["status"] for row in served if row["retryable"]} == {408, 409, 429, 500, 503}
 
 
 @pytest.fixture(scope="module")

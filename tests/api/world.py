@@ -90,8 +90,9 @@ class World:
         """The same world under other settings, as another process has it."""
         return replace(self, settings=replace(self.settings, **changes))
 
-    def key_with(self, *scopes: Scope) -> str:
-        return create_key(self.ledger_api_keys, "a test", list(scopes), "tests")
+    def key_with(self, *scopes: Scope, **more: Any) -> str:
+        """A key with these scopes; `more` are the further fields of `NewKey`."""
+        return create_key(self.ledger_api_keys, "a test", list(scopes), "tests", **more)
 
     def call(
         self, method: str, path: str, *, key: str | None = "", headers: Any = None, **options: Any
@@ -277,7 +278,7 @@ def assert_problem(response: TestResponse, status: int, code: str, *, retryable:
     assert body["type"] == f"/v1/problems#{code}"
     assert body["title"]
     assert body["detail"]
-    assert ("Retry-After" in response.headers) == (status == 503)
-    if status == 503:
+    assert ("Retry-After" in response.headers) == (status in (429, 503))
+    if status in (429, 503):
         assert int(response.headers["Retry-After"]) >= 1
     return body

@@ -178,7 +178,7 @@ SHARED_NAMES = {
     # name: the rooms that see the same thing under it
     "account_changes": {"app.api", "app.domain", "app.ledger"},
     "accounts": {"app.api", "app.cache", "app.domain", "app.ledger", "app.services"},
-    "api_keys": {"app.ledger", "app.services"},
+    "api_keys": {"app.api", "app.domain", "app.ledger", "app.services"},
     "assets": {"app.api", "app.ledger", "app.services"},
     "audit": {"app.api", "app.domain"},
     "audit_reads": {"app.domain", "app.ledger"},
@@ -190,11 +190,13 @@ SHARED_NAMES = {
     "journals": {"app.api", "app.domain", "app.services"},
     "outbox": {"app.cache", "app.services"},
     "reconciliation": {"app.ledger", "app.services"},
+    "rate_limits": {"app.cache", "app.domain"},
     "refunds": {"app.domain", "app.services"},
     "reservations": {"app.cache", "app.domain"},
     "server_states": {"app.cache", "app.ledger"},
     "statements": {"app.api", "app.ledger"},
     "signed_heads": {"app.domain", "app.ledger", "app.services"},
+    "visibility": {"app.ledger", "app.services"},
 }
 """The same resource or task, seen by several layers."""
 

@@ -18,6 +18,7 @@ PAPERS = [
     "ARCHITECTURE.md",
     "CONTRIBUTING.md",
     "CHANGELOG.md",
+    "SECURITY.md",
     "bench/README.md",
     "docs/evidence.md",
     "docs/operations.md",

@@ -22,6 +22,7 @@ BEYOND_ANY_SCHEMA = {
     "expected_version": "says the same as If-Match",
     "metadata": "has a size and a depth",
     "effective_at": "has an offset that leads into the years 1 to 9999",
+    "expires_at": "has one too",
 }
 """Fields that may be malformed although the document allows them, and why."""
 

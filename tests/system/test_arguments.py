@@ -65,6 +65,17 @@ def test_the_version_is_told_without_packages(option: str) -> None:
         (["keys", "create", ""], "name: must be 1 to 200 printable characters, not ''."),
         (["keys", "create", "a\nb"], "name: must be 1 to 200 printable characters, not 'a\\nb'."),
         (["keys", "create", "x", "--data-dir", "/dev/null"], "--data-dir: cannot be /dev/null: /dev/null is not"),
+        (["keys", "create", "x", "--rate", "0"], "--rate: must be N or N:BURST, with N up to 10000 and BURST up to 1"),
+        (
+            ["keys", "create", "x", "--rate", "5:x"],
+            "--rate: must be N or N:BURST, with N up to 10000 and BURST up to 1",
+        ),
+        (["keys", "create", "x", "--days", "0"], "--days: must be a whole number of at least 1, not '0'."),
+        (["keys", "create", "x", "--entity", ""], "--entity: must be the id of an entity, not ''."),
+        (
+            ["keys", "rotate", "x", "--overlap-hours", "-1"],
+            "--overlap-hours: must be a whole number from 0 to 720, not",
+        ),
         (["keys"], "the following arguments are required: action."),
         (
             ["reconcile", "--repair", " "],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from json import dumps
 from typing import TYPE_CHECKING, Any
@@ -57,9 +58,19 @@ class Accounts:
         """One account; None if there is none."""
         return self._register.get(account_id)
 
-    def page(self, *, limit: int, after: str | None, entity_id: str | None, currency_code: str | None) -> list[Account]:
-        """Up to `limit` accounts by id, after account `after`."""
-        return self._register.page(limit=limit, after=after, entity_id=entity_id, currency_code=currency_code)
+    def page(
+        self,
+        *,
+        limit: int,
+        after: str | None,
+        entity_id: str | None,
+        currency_code: str | None,
+        entities: Collection[str] | None = None,
+    ) -> list[Account]:
+        """Up to `limit` accounts by id, after account `after`; with `entities` only theirs."""
+        return self._register.page(
+            limit=limit, after=after, entity_id=entity_id, currency_code=currency_code, entities=entities
+        )
 
 
 def _differs(ours: object, theirs: object) -> bool:

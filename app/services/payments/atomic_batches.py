@@ -20,7 +20,7 @@ from app.domain.reservations import EarlierClaims, Failed, ReserveCode, ReserveI
 from app.services.payments.decide import Decider, NotReady
 from app.services.payments.held_back import HeldBack
 from app.services.payments.outcomes import Accepted, Outcome, Outcomes
-from app.services.payments.submit import accounts_of
+from app.services.payments.submit import accounts_of, entities_of
 
 if TYPE_CHECKING:
     from app.cache.cache import Cache
@@ -67,8 +67,8 @@ class AtomicBatches:
     def _attempt(
         self, wanted: Sequence[RequestOrRefusal], actor: str, snapshot: DirectorySnapshot, *, dry_run: bool
     ) -> list[Outcome]:
-        account_ids = accounts_of([one for one in wanted if isinstance(one, PaymentRequest)])
-        prepared = self._prepare(wanted, snapshot.facts(account_ids), actor)
+        requests = [one for one in wanted if isinstance(one, PaymentRequest)]
+        prepared = self._prepare(wanted, snapshot.facts(accounts_of(requests), entities_of(requests)), actor)
         items = {index: one for index, one in enumerate(prepared) if isinstance(one, ReserveItem)}
         partitions = {self._cache.partition_of(item.intent.guarded_account_id) for item in items.values()}
         refused = _refused(prepared, partitions)

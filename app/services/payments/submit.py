@@ -62,7 +62,7 @@ class Payments:
         return self._decider.decide(lambda snapshot: self._decide_one(request, actor, snapshot))
 
     def _decide_one(self, request: PaymentRequest, actor: str, snapshot: DirectorySnapshot) -> Outcome:
-        facts = snapshot.facts((request.source_account_id, *request.destination_ids))
+        facts = snapshot.facts((request.source_account_id, *request.destination_ids), request.entities)
         intent = prepare(request, facts, actor)
         if isinstance(intent, Refusal):
             self._decider.require_current_facts([intent], snapshot.version)
@@ -116,7 +116,7 @@ class Payments:
     ) -> None:
         """Decide the payments without an outcome in one round trip; NotReady if some are left without one."""
         undecided = {index: request for index, request in enumerate(requests) if index not in outcomes}
-        facts = snapshot.facts(accounts_of(undecided.values()))
+        facts = snapshot.facts(accounts_of(undecided.values()), entities_of(undecided.values()))
         prepared = {index: prepare(request, facts, actor) for index, request in undecided.items()}
         self._decider.require_current_facts(prepared.values(), snapshot.version)
         origin = travelling_origin()
@@ -209,6 +209,11 @@ def accounts_of(requests: Iterable[PaymentRequest]) -> set[str]:
         wanted.add(request.source_account_id)
         wanted.update(request.destination_ids)
     return wanted
+
+
+def entities_of(requests: Iterable[PaymentRequest]) -> frozenset[str] | None:
+    """The entities that the caller of some payments, which is one, may act for; None is all of them."""
+    return next((request.entities for request in requests), None)
 
 
 def _groups(by_partition: dict[int, list[tuple[int, ReserveItem]]], per_call: int) -> Iterator[Group]:

@@ -54,7 +54,7 @@ class Journals:
         A journal that names a payment lowers what is refundable of it by what it gives back to the payment's source.
         """
         account_ids = request.account_ids
-        facts = self._directory.snapshot().facts(account_ids)
+        facts = self._directory.snapshot().facts(account_ids, request.entities)
         if refusal := refuse_journal_ids(request, facts) or refuse_unknown(account_ids, facts):
             return refusal
         payment = None if request.payment_id is None else self._posted_payment(request.payment_id)
