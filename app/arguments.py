@@ -19,6 +19,7 @@ COMMANDS = {
     "reconcile": "prove that the cache and the ledger agree; exit code 1 when they do not",
     "verify": "recompute the hash chains of the ledger",
     "keys": "create, list and revoke API keys",
+    "users": "invite, list and disable the people who use the pages",
     "replay": "play a file of bank movements through the running system",
     "reference": "write docs/API.md and docs/openapi.json from the routes",
     "bench": "measure throughput and latency",
@@ -147,6 +148,23 @@ def _keys(parser: Parser) -> None:
         action.add_argument("--data-dir", type=data_directory, default=argparse.SUPPRESS, help=argparse.SUPPRESS)
 
 
+def _users(parser: Parser) -> None:
+    from app.domain.users import INVITATION_LASTS, Role
+
+    actions = parser.add_subparsers(dest="action", required=True)
+    hours = int(INVITATION_LASTS.total_seconds() // 3600)
+    invite = actions.add_parser(
+        "invite", help=f"make a user, or invite one again, and print a link that works once, for {hours} hours"
+    )
+    invite.add_argument("name", type=user_name, help="small letters, digits, dots, dashes and underscores")
+    invite.add_argument("--role", choices=[role.value for role in Role], required=True, help="what they may do")
+    actions.add_parser("list", help="list all users")
+    disable = actions.add_parser("disable", help="end a user's sessions and let them in no more")
+    disable.add_argument("name", type=user_name, help="the name that `users list` shows")
+    for action in actions.choices.values():
+        action.add_argument("--data-dir", type=data_directory, default=argparse.SUPPRESS, help=argparse.SUPPRESS)
+
+
 def _replay(parser: Parser) -> None:
     from app.domain.bank_file import COLUMNS, REMARKS
 
@@ -200,6 +218,7 @@ _OPTIONS: dict[str, Callable[[Parser], None]] = {
     "reconcile": _reconcile,
     "verify": _verify,
     "keys": _keys,
+    "users": _users,
     "replay": _replay,
     "bench": _bench,
 }
@@ -250,6 +269,16 @@ def key_name(text: str) -> str:
     if not name or not name.isprintable() or len(name) > LONGEST_KEY_NAME:
         raise argparse.ArgumentTypeError(f"must be 1 to {LONGEST_KEY_NAME} printable characters, not {text!r}")
     return name
+
+
+def user_name(text: str) -> str:
+    """A name that a user can have."""
+    from app.domain.users import is_user_id
+
+    if not is_user_id(text):
+        allowed = "1 to 64 small letters, digits, dots, dashes and underscores, and begin with a letter or digit"
+        raise argparse.ArgumentTypeError(f"must be {allowed}, not {text!r}")
+    return text
 
 
 def existing_file(text: str) -> Path:

@@ -31,10 +31,11 @@ def newest_version() -> str:
 
 
 _RETENTION = "SELECT coalesce((SELECT days FROM audit_retention ORDER BY number DESC LIMIT 1), 0)"
+_USED = "SELECT EXISTS (SELECT FROM api_key) AND EXISTS (SELECT FROM app_user)"
 
 
 def is_prepared(database_url: str, audit_retention_days: int = 0) -> bool:
-    """Whether the schema is at this program's version, there is an API key, and the audit is kept for so many days.
+    """Whether the schema is at this program's version with a key and a user, and the audit is kept for so many days.
 
     False where that cannot be told.
     """
@@ -42,10 +43,10 @@ def is_prepared(database_url: str, audit_retention_days: int = 0) -> bool:
         with psycopg.connect(database_url, connect_timeout=CONNECT_TIMEOUT_S, autocommit=True) as connection:
             version = connection.execute("SELECT version_num FROM alembic_version").fetchone()
             retention = connection.execute(_RETENTION).fetchone()
-            has_key = connection.execute("SELECT EXISTS (SELECT FROM api_key)").fetchone()
+            is_used = connection.execute(_USED).fetchone()
     except psycopg.Error:
         return False
-    return version == (newest_version(),) and has_key == (True,) and retention == (audit_retention_days,)
+    return version == (newest_version(),) and is_used == (True,) and retention == (audit_retention_days,)
 
 
 def upgrade(owner_database_url: str, partitions: int = DEFAULT_PARTITIONS) -> None:
@@ -119,13 +120,13 @@ def metadata_differences(owner_database_url: str) -> list[object]:
     from alembic.autogenerate import compare_metadata
     from alembic.runtime.migration import MigrationContext
 
-    from app.ledger import audit_schema
+    from app.ledger import audit_schema, user_schema
     from app.ledger.engine import owner_engine
 
     engine = owner_engine(owner_database_url)
     try:
         with engine.connect() as connection:
-            found = compare_metadata(MigrationContext.configure(connection), audit_schema.metadata)
+            found = compare_metadata(MigrationContext.configure(connection), schema.metadata)
     finally:
         engine.dispose()
     operations = [one[0] if isinstance(one, list) else one for one in found]

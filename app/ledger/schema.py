@@ -44,6 +44,10 @@ account = Table(
     Column("metadata", JSONB),
     Column("created_by", Text, nullable=False),
     Column("created_at", MOMENT, nullable=False),
+    Index("account_of_entity", "entity_id", "account_id"),
+    Index("account_of_type", "type", "account_id"),
+    Index("account_of_currency", "currency_code", "account_id"),
+    Index("account_not_open", "status", "account_id", postgresql_where=text("status <> 'open'")),
 )
 
 account_balance = Table(
@@ -260,6 +264,7 @@ reconciliation_run = Table(
     Column("finished_at", MOMENT),
     Column("checked", JSONB),
     Column("break_count", Integer),
+    Index("reconciliation_run_full", "run_id", postgresql_where=text("mode = 'full'")),
 )
 
 reconciliation_break = Table(

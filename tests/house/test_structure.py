@@ -174,21 +174,32 @@ def test_module_names_hold_no_banned_word() -> None:
 SHARED_NAMES = {
     # name: the rooms that see the same thing under it
     "account_changes": {"app.api", "app.domain", "app.ledger"},
+    "account_lists": {"app.domain", "app.ledger"},
+    "activity": {"app.ledger", "app.services"},
     "accounts": {"app.api", "app.cache", "app.domain", "app.ledger", "app.services"},
     "api_keys": {"app.ledger", "app.services"},
+    "application": {"app.api", "app.dashboard"},
     "assets": {"app.api", "app.ledger", "app.services"},
     "audit": {"app.api", "app.domain"},
     "audit_reads": {"app.domain", "app.ledger"},
     "authorizations": {"app.api", "app.cache", "app.domain", "app.services"},
     "batches": {"app.api", "app.services"},
+    "context": {"app.api", "app.dashboard"},
     "cache_identity": {"app.domain", "app.ledger", "app.services"},
     "hash_chain": {"app.domain", "app.ledger"},
     "journals": {"app.api", "app.domain", "app.services"},
+    "payment": {"app.dashboard", "app.domain"},
+    "payment_search": {"app.domain", "app.ledger"},
+    "proof_history": {"app.domain", "app.ledger"},
+    "organisation": {"app.dashboard", "app.services"},
     "outbox": {"app.cache", "app.services"},
     "reconciliation": {"app.ledger", "app.services"},
     "refunds": {"app.domain", "app.services"},
     "reservations": {"app.cache", "app.domain"},
     "server_states": {"app.cache", "app.ledger"},
+    "sign_in": {"app.dashboard", "app.services"},
+    "trial_balance": {"app.dashboard", "app.domain", "app.ledger"},
+    "users": {"app.domain", "app.ledger", "app.services"},
 }
 """The same resource or task, seen by several layers."""
 
