@@ -12,7 +12,7 @@ from app.dashboard.frame import entity
 from app.dashboard.requests import Filters
 from app.domain.account_lists import AccountFilter, ListedAccount
 from app.domain.payment_search import FoundTransaction, Words, words_of
-from app.services.payments.find import RefusedPayment
+from app.services.payments.outcomes import RefusedPayment
 
 pages = Blueprint("search", __name__)
 

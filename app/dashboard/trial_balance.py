@@ -11,8 +11,7 @@ from app.dashboard.csv_export import csv_answer
 from app.dashboard.formats import plain_money, read_moment
 from app.dashboard.frame import entity, for_print
 from app.dashboard.requests import Filters
-from app.domain.cursors import ReportCursor
-from app.domain.read_models import AsOf, TimeBasis, TrialBalanceLine
+from app.domain.read_models import AsOf, ReportCursor, TimeBasis, TrialBalanceLine
 from app.domain.trial_balance import by_currency
 
 pages = Blueprint("trial_balance", __name__)
