@@ -120,13 +120,14 @@ def metadata_differences(owner_database_url: str) -> list[object]:
     from alembic.autogenerate import compare_metadata
     from alembic.runtime.migration import MigrationContext
 
-    from app.ledger import audit_schema, user_schema
+    from app.ledger import audit_schema, user_schema  # both add their tables to the same metadata
     from app.ledger.engine import owner_engine
 
     engine = owner_engine(owner_database_url)
     try:
         with engine.connect() as connection:
-            found = compare_metadata(MigrationContext.configure(connection), schema.metadata)
+            assert audit_schema.metadata is user_schema.metadata
+            found = compare_metadata(MigrationContext.configure(connection), user_schema.metadata)
     finally:
         engine.dispose()
     operations = [one[0] if isinstance(one, list) else one for one in found]

@@ -222,7 +222,7 @@ def test_print_has_who_and_when_on_top_and_no_means_to_act(page: Page) -> None:
     for hidden in (".topbar", ".nav", ".filters", ".actions"):
         expect(page.locator(hidden).first).to_be_hidden()
     page.emulate_media(media="screen")
-    page.click("text=Print")
+    page.click("a.button:text('Print')")
     expect(page.locator(".print-only").first).to_be_visible()
     expect(page.locator(".nav")).to_be_hidden()
 

@@ -20,6 +20,7 @@ PAPERS = [
     "CHANGELOG.md",
     "bench/README.md",
     "docs/operations.md",
+    "docs/pages.md",
     "docs/performance.md",
     "lua/README.md",
 ]
