@@ -13,13 +13,13 @@ from flask import current_app
 from app.api.context import ApiServices
 from app.services.access.sign_in import SignIn
 from app.services.posting.activity import Activity
+from app.services.proofs.trial_balance import TrialBalances
 
 if TYPE_CHECKING:
     from app.domain.proof_history import Standing
     from app.ledger.account_lists import LedgerAccountLists
     from app.ledger.payment_search import LedgerPaymentSearch
     from app.ledger.transactions import LedgerTransactions
-    from app.ledger.trial_balance import LedgerTrialBalance
     from app.services.access.organisation import Organisation
 
 
@@ -30,7 +30,7 @@ class PageServices:
     api: ApiServices
     sign_in: SignIn
     lists: LedgerAccountLists
-    trial_balance: LedgerTrialBalance
+    trial_balances: TrialBalances
     register: LedgerTransactions
     payment_search: LedgerPaymentSearch
     activity: Activity

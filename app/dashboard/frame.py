@@ -13,6 +13,7 @@ from werkzeug.wrappers import Response as AnyResponse
 from app.dashboard.context import here
 from app.dashboard.navigation import NAVIGATION
 from app.domain.accounts import MAX_ID_LENGTH
+from app.domain.proof_history import Standing
 from app.domain.users import Role, Session, User
 
 SESSION_COOKIE = "holdfast_session"
@@ -178,11 +179,12 @@ def knowledge() -> dict[str, Any]:
     return known
 
 
-def standing_now() -> Any:
+def standing_now() -> Standing:
     """Where the proofs stand, looked up once for each page."""
     if "standing" not in g:
         g.standing = here().standing()
-    return g.standing
+    standing: Standing = g.standing
+    return standing
 
 
 def navigation() -> list[tuple[str, list[tuple[str, str, bool]]]]:

@@ -7,6 +7,7 @@ from flask import Blueprint, render_template
 from app.dashboard import charts
 from app.dashboard.charts import Chart
 from app.dashboard.context import here
+from app.dashboard.frame import standing_now
 from app.domain.errors import Fault
 from app.services.posting.activity import Piece
 
@@ -20,7 +21,7 @@ OLDEST_BREAKS = 5
 def page() -> str:
     """The whole page."""
     hour, days = here().activity.last_hour(), here().activity.last_days()
-    standing = here().standing()
+    standing = standing_now()
     since = standing.last.started_at if standing.last else None
     return render_template(
         "overview.html",

@@ -8,6 +8,7 @@ from flask import Blueprint, abort, render_template
 
 from app.dashboard.context import here
 from app.dashboard.formats import money
+from app.dashboard.frame import standing_now
 from app.domain.accounts import AccountFacts, normal_sign
 from app.domain.authorizations import Authorization, AuthorizationState
 from app.domain.errors import Fault
@@ -104,7 +105,7 @@ def _of_transaction(one: LedgerTransaction) -> Story:
     chain = f"Transaction {one.chain_seq:,} of chain {one.partition}. Whoever changes it changes every hash after it."
     steps.append(Step(one.posted_at, "Sealed in the chain", chain))
     steps += _given_back(one)
-    steps.append(_proved(one.posted_at, here().standing()))
+    steps.append(_proved(one.posted_at, standing_now()))
     return Story(
         title=_title(one.kind, [Leg(entry.account_id, entry.amount_minor) for entry in one.entries], _codes(one)),
         state="posted",

@@ -12,7 +12,6 @@ from app.dashboard.formats import plain_money, read_moment
 from app.dashboard.frame import entity, for_print
 from app.dashboard.requests import Filters
 from app.domain.read_models import AsOf, ReportCursor, TimeBasis, TrialBalanceLine
-from app.domain.trial_balance import by_currency
 
 pages = Blueprint("trial_balance", __name__)
 
@@ -36,14 +35,12 @@ def page() -> str | Response:
         return csv_answer(name, HEAD, _rows(entity(), currency_code, as_of))
     balances = []
     if not filters.errors:
-        balances = by_currency(
-            *here().trial_balance.read(
-                entity_id=entity(),
-                currency_code=currency_code,
-                as_of=as_of,
-                begins_with=filters.text("account_id"),
-                most=LISTED_IN_PRINT if for_print() else LISTED,
-            )
+        balances = here().trial_balances.read(
+            entity_id=entity(),
+            currency_code=currency_code,
+            as_of=as_of,
+            begins_with=filters.text("account_id"),
+            most=LISTED_IN_PRINT if for_print() else LISTED,
         )
     return render_template(
         "trial_balance.html",

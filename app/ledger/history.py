@@ -227,7 +227,7 @@ class History:
             .limit(limit)
         )
         with translated(), self.engine.connect().execution_options(isolation_level="REPEATABLE READ") as connection:
-            moment = moment or _moment(connection)
+            moment = moment or moment_of(connection)
             totals = connection.execute(totals_query).all()
             lines = connection.execute(lines_query).all()
         return [_total(row) for row in totals], [_line(row) for row in lines], moment
@@ -293,7 +293,8 @@ def _heads(moment: LedgerMoment | None, *, later: bool) -> list[ColumnElement[bo
     ]
 
 
-def _moment(connection: Connection) -> LedgerMoment:
+def moment_of(connection: Connection) -> LedgerMoment:
+    """How far the ledger has come, as this snapshot sees it."""
     chain_seqs = connection.execute(select(partition.c.chain_seq).order_by(partition.c.partition)).scalars().all()
     last_account = connection.execute(select(func.coalesce(func.max(account_balance.c.id), 0))).scalar_one()
     return LedgerMoment(tuple(chain_seqs), int(last_account))

@@ -63,6 +63,7 @@ account_balance = Table(
     Column("version", BigInteger, nullable=False),
     Column("entry_count", BigInteger, nullable=False),
     Column("updated_at", MOMENT, nullable=False),
+    Index("account_balance_row", "id", unique=True),
 )
 
 partition = Table(

@@ -19,6 +19,7 @@ from app.services.access.organisation import Organisation
 from app.services.access.sign_in import SignIn
 from app.services.accounts.accounts import Accounts
 from app.services.posting.activity import Activity
+from app.services.proofs.trial_balance import TrialBalances
 from app.settings import Settings
 from app.wiring.services import build_assets, build_engine
 
@@ -35,7 +36,7 @@ def build_pages(settings: Settings, api: ApiServices) -> PageServices:
         api=replace(api, accounts=accounts, assets=assets, history=History(engine)),
         sign_in=SignIn(users, LedgerSessions(engine), api.now),
         lists=LedgerAccountLists(engine),
-        trial_balance=LedgerTrialBalance(engine),
+        trial_balances=TrialBalances(LedgerTrialBalance(engine), api.now),
         register=LedgerTransactions(engine),
         payment_search=LedgerPaymentSearch(engine),
         activity=Activity(LedgerActivity(engine), api.cache, api.now),

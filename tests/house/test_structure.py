@@ -198,7 +198,7 @@ SHARED_NAMES = {
     "reservations": {"app.cache", "app.domain"},
     "server_states": {"app.cache", "app.ledger"},
     "sign_in": {"app.dashboard", "app.services"},
-    "trial_balance": {"app.dashboard", "app.domain", "app.ledger"},
+    "trial_balance": {"app.dashboard", "app.domain", "app.ledger", "app.services"},
     "users": {"app.domain", "app.ledger", "app.services"},
 }
 """The same resource or task, seen by several layers."""

@@ -109,5 +109,8 @@ CREATE INDEX account_of_type ON account (type, account_id);
 CREATE INDEX account_of_currency ON account (currency_code, account_id);
 CREATE INDEX account_not_open ON account (status, account_id) WHERE status <> 'open';
 
+-- Reports ask for the newest account, and for those made since. Balances change without touching it.
+CREATE UNIQUE INDEX account_balance_row ON account_balance (id);
+
 -- Every page names the last full run.
 CREATE INDEX reconciliation_run_full ON reconciliation_run (run_id) WHERE mode = 'full';
