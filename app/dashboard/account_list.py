@@ -43,7 +43,7 @@ def page() -> str | Response:
         wanted=wanted,
         types=list(AccountType),
         statuses=list(AccountStatus),
-        currencies=here().lists.currencies(),
+        currencies=here().currencies(),
         filters=filters,
     )
 

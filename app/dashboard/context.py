@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
+from time import monotonic
 from typing import TYPE_CHECKING
 
 from flask import current_app
@@ -51,6 +52,24 @@ class PageServices:
     def now(self) -> datetime:
         """The time in UTC."""
         return self.api.now()
+
+    def entities(self) -> list[str]:
+        """The entities that there are, as of a moment ago."""
+        return _remembered(self, "entities", int(monotonic() // REMEMBERED_S))
+
+    def currencies(self) -> list[str]:
+        """The currencies and assets that accounts are kept in, as of a moment ago."""
+        return _remembered(self, "currencies", int(monotonic() // REMEMBERED_S))
+
+
+REMEMBERED_S = 10
+"""How long the choices of filters are remembered: every page shows them, and they hardly ever change."""
+
+
+@lru_cache(8)
+def _remembered(services: PageServices, what: str, _: int) -> list[str]:
+    found: list[str] = getattr(services.lists, what)()
+    return found
 
 
 def here() -> PageServices:

@@ -175,7 +175,7 @@ def knowledge() -> dict[str, Any]:
     session = signed_in()
     if session is not None:
         known |= {"user": session.user, "entity": entity(), "navigation": navigation}
-        known |= {"entities": here().lists.entities, "standing_now": standing_now}
+        known |= {"entities": here().entities, "standing_now": standing_now}
     return known
 
 

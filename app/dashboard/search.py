@@ -71,7 +71,7 @@ def _accounts(text: str) -> list[ListedAccount]:
 
 def _by_external_id(text: str) -> list[tuple[str, str]]:
     chosen = entity()
-    entities = here().lists.entities(MOST_ENTITIES) if chosen is None else [chosen]
+    entities = here().entities()[:MOST_ENTITIES] if chosen is None else [chosen]
     found = []
     for entity_id in entities:
         transaction = here().register.by_external_id(entity_id, text)
@@ -102,7 +102,7 @@ def _by_time_and_amount(words: Words, found: Found, filters: Filters) -> None:
 
 def _amounts(text: str, currency_code: str | None) -> dict[str, int]:
     """Minor units in each currency in which this is an amount."""
-    codes = here().lists.currencies() if currency_code is None else [currency_code]
+    codes = here().currencies() if currency_code is None else [currency_code]
     amounts = {}
     for code in codes:
         try:

@@ -48,7 +48,7 @@ def page() -> str | Response:
         as_of=as_of,
         basis=basis,
         currency_code=currency_code,
-        currencies=here().lists.currencies(),
+        currencies=here().currencies(),
         names=_names([one.currency_code for one in balances]),
         filters=filters,
     )

@@ -1,7 +1,8 @@
 """The trial balance as people read it: totals by entity, currency and type, and the first accounts of each type.
 
 Totals over a million accounts take a second. Those of a moment that was read before are brought up to date instead:
-only the accounts with entries since then are looked at, and what each of them adds to the totals is replaced.
+only the accounts with entries since then are looked at, and what each of them adds to the totals is replaced. The
+subqueries with OFFSET 0 have the database look rows up one by one: it would expect so many that it joined whole tables.
 """
 
 from collections.abc import Mapping
@@ -27,15 +28,22 @@ WITH moved AS (
     SELECT e.account_id, sum(e.amount_minor) AS minor
     FROM unnest(CAST(:lows AS bigint[])) WITH ORDINALITY AS known (seq, number)
     JOIN partition p ON p.partition = known.number - 1
-    JOIN entry e ON e.partition = p.partition AND e.chain_seq > known.seq AND e.chain_seq <= p.chain_seq
+    CROSS JOIN LATERAL (
+        SELECT account_id, amount_minor FROM entry
+        WHERE partition = p.partition AND chain_seq > known.seq AND chain_seq <= p.chain_seq OFFSET 0
+    ) e
     GROUP BY e.account_id
-), both_times AS (
-    SELECT b.entity_id, b.currency_code, a.type, b.normal_sign * b.balance_minor - m.minor AS earlier,
-        b.normal_sign * b.balance_minor AS later, 0 AS made
-    FROM moved m JOIN account_balance b USING (account_id) JOIN account a USING (account_id)
+), changed AS (
+    SELECT m.account_id, m.minor, 0 AS made FROM moved m
     UNION ALL
-    SELECT b.entity_id, b.currency_code, a.type, 0, 0, 1
-    FROM account_balance b JOIN account a USING (account_id) WHERE b.id > :last_account
+    SELECT account_id, NULL, 1 FROM account_balance WHERE id > :last_account
+), both_times AS (
+    SELECT b.entity_id, b.currency_code, a.type, c.made,
+        CASE WHEN c.made = 0 THEN b.normal_sign * b.balance_minor - c.minor ELSE 0 END AS earlier,
+        CASE WHEN c.made = 0 THEN b.normal_sign * b.balance_minor ELSE 0 END AS later
+    FROM changed c
+    CROSS JOIN LATERAL (SELECT * FROM account_balance WHERE account_id = c.account_id OFFSET 0) b
+    CROSS JOIN LATERAL (SELECT type FROM account WHERE account_id = c.account_id OFFSET 0) a
 )
 SELECT entity_id, currency_code, type, sum(made), sum(greatest(later, 0) - greatest(earlier, 0)),
     sum(greatest(-later, 0) - greatest(-earlier, 0))
@@ -45,7 +53,8 @@ _LINES = text("""
 SELECT one.* FROM unnest(CAST(:codes AS text[]), CAST(:types AS text[])) AS wanted (code, type)
 CROSS JOIN LATERAL (
     SELECT a.account_id, a.entity_id, a.currency_code, a.type, b.entry_count, b.normal_sign * b.balance_minor
-    FROM account a JOIN account_balance b USING (account_id)
+    FROM account a
+    CROSS JOIN LATERAL (SELECT * FROM account_balance WHERE account_id = a.account_id OFFSET 0) b
     WHERE a.type = wanted.type AND a.currency_code = wanted.code AND b.balance_minor <> 0
         AND (CAST(:entity_id AS text) IS NULL OR a.entity_id = :entity_id)
     ORDER BY a.account_id LIMIT :most
@@ -171,7 +180,8 @@ def _conditions(entity_id: str | None, currency_code: str | None, begins_with: s
     if currency_code is not None:
         conditions.append(account_balance.c.currency_code == currency_code)
     if begins_with:
-        conditions.append(account_balance.c.account_id.between(begins_with, begins_with + "\U0010ffff"))
+        last = begins_with + "\U0010ffff"
+        conditions += [account_balance.c.account_id >= begins_with, account_balance.c.account_id < last]
     return conditions
 
 

@@ -138,6 +138,12 @@ def test_the_trial_balance_of_one_entity_and_one_currency(world: World) -> None:
     assert [row[0] for row in totals[1:]] == ["JPY"]
 
 
+def test_the_trial_balance_of_accounts_that_begin_alike_need_not_balance(viewer: Browser) -> None:
+    page = viewer.page("/reports/trial-balance?account_id=wallet:")
+    assert rows_of(page, 'id="totals"')[1] == ["EUR", "2", "0.00", "312.50", "−312.50", "a part"]
+    assert "No account was found that begins with" in text_of(viewer.page("/reports/trial-balance?account_id=nobody"))
+
+
 def test_the_trial_balance_as_of_a_moment_before_everything_is_zero(viewer: Browser) -> None:
     for basis in ("posted", "effective"):
         page = viewer.page(f"/reports/trial-balance?as_of=2020-01-31&by={basis}")
