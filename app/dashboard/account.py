@@ -9,11 +9,12 @@ from werkzeug.wrappers import Response
 from app.dashboard import charts
 from app.dashboard.charts import Chart
 from app.dashboard.context import here
-from app.dashboard.csv_export import csv_answer
-from app.dashboard.formats import money, plain_money, read_moment, read_money
+from app.dashboard.downloads import csv_answer
+from app.dashboard.formats import exact_money, money, read_moment, read_money
 from app.dashboard.frame import for_print
 from app.dashboard.requests import Filters
 from app.domain.account_lists import EntryFilter
+from app.domain.csv_export import Value
 from app.domain.errors import Fault
 from app.domain.payment import Kind
 from app.domain.read_models import Account, AccountEntry
@@ -109,7 +110,7 @@ def balance_chart(account: Account, now: datetime) -> Chart:
 
 def plain(minor: float, currency_code: str) -> float:
     """A value for a script's axis."""
-    return float(plain_money(int(minor), currency_code))
+    return float(exact_money(int(minor), currency_code) or 0)
 
 
 def _plain(account_id: str) -> str:
@@ -117,7 +118,7 @@ def _plain(account_id: str) -> str:
     return "".join(one if one.isascii() and one.isalnum() else "-" for one in account_id)
 
 
-def _rows(account: Account, wanted: EntryFilter) -> Iterator[tuple[object, ...]]:
+def _rows(account: Account, wanted: EntryFilter) -> Iterator[tuple[Value, ...]]:
     """Every entry that fits, the newest first."""
     before: int | None = None
     while True:
@@ -128,10 +129,10 @@ def _rows(account: Account, wanted: EntryFilter) -> Iterator[tuple[object, ...]]
         before = found.looked_at[0]
 
 
-def _row(one: AccountEntry) -> tuple[object, ...]:
+def _row(one: AccountEntry) -> tuple[Value, ...]:
     code = one.currency_code
-    debit = plain_money(one.amount_minor, code) if one.amount_minor > 0 else ""
-    credit = plain_money(-one.amount_minor, code) if one.amount_minor < 0 else ""
+    debit = exact_money(one.amount_minor, code) if one.amount_minor > 0 else None
+    credit = exact_money(-one.amount_minor, code) if one.amount_minor < 0 else None
     return (
         one.entry_number,
         rfc3339(one.posted_at),
@@ -142,5 +143,5 @@ def _row(one: AccountEntry) -> tuple[object, ...]:
         one.description or "",
         debit,
         credit,
-        plain_money(one.balance_minor, code),
+        exact_money(one.balance_minor, code),
     )

@@ -6,12 +6,13 @@ from flask import Blueprint, render_template
 from werkzeug.wrappers import Response
 
 from app.dashboard.context import here
-from app.dashboard.csv_export import csv_answer
-from app.dashboard.formats import plain_money
+from app.dashboard.downloads import csv_answer
+from app.dashboard.formats import exact_money
 from app.dashboard.frame import entity, for_print
 from app.dashboard.requests import Filters
 from app.domain.account_lists import AccountFilter, ListedAccount
 from app.domain.accounts import AccountStatus, AccountType
+from app.domain.csv_export import Value
 
 pages = Blueprint("account_list", __name__)
 
@@ -48,15 +49,15 @@ def page() -> str | Response:
     )
 
 
-def _rows(wanted: AccountFilter) -> Iterator[tuple[object, ...]]:
+def _rows(wanted: AccountFilter) -> Iterator[tuple[Value, ...]]:
     after = None
     while found := here().lists.accounts(wanted, limit=PIECE, after=after):
         yield from map(_row, found)
         after = found[-1].account_id
 
 
-def _row(one: ListedAccount) -> tuple[object, ...]:
-    balance = plain_money(one.balance_minor, one.currency_code)
+def _row(one: ListedAccount) -> tuple[Value, ...]:
+    balance = exact_money(one.balance_minor, one.currency_code)
     return (
         one.account_id,
         one.name or "",

@@ -59,9 +59,9 @@ def create_pages(services: PageServices) -> Flask:
     )
     application.jinja_env.undefined = StrictUndefined
     application.jinja_env.trim_blocks = application.jinja_env.lstrip_blocks = True
-    CSRFProtect(application)
     formats.install(application)
     frame.install(application)
+    CSRFProtect(application)
     for page in PAGES:
         application.register_blueprint(page.pages)
     organisation.install(application)

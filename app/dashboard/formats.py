@@ -29,9 +29,9 @@ def signed_money(minor: int, currency_code: str) -> str:
     return f"{'+' if minor > 0 else ''}{money(minor, currency_code)}"
 
 
-def plain_money(minor: int | None, currency_code: str) -> str:
-    """An amount as other programs read it: without separators, with a hyphen as minus."""
-    return money(minor, currency_code).replace(",", "").replace(MINUS, "-")
+def exact_money(minor: int | None, currency_code: str) -> Decimal | None:
+    """An amount as other programs read it: a number with the currency's decimals."""
+    return None if minor is None else Decimal(minor).scaleb(-decimal_places(currency_code))
 
 
 def count(number: int) -> str:
@@ -91,7 +91,7 @@ def marked(text: str) -> Markup:
 
 def install(application: Flask) -> None:
     """Give the templates these forms."""
-    for function in (money, signed_money, plain_money, count, moment, clock, near, long_date, short_date, span, words):
+    for function in (money, signed_money, count, moment, clock, near, long_date, short_date, span, words):
         application.jinja_env.filters[function.__name__] = function
     application.jinja_env.filters["marked"] = marked
 

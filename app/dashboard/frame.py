@@ -4,16 +4,21 @@ from collections.abc import Callable
 from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
+from time import monotonic_ns
 from typing import Any, TypeVar
 from urllib.parse import quote, urlencode
 
 from flask import Blueprint, Flask, Response, abort, current_app, g, redirect, request, url_for
 from werkzeug.wrappers import Response as AnyResponse
 
+from app.api.client_address import FORWARDED_FOR
+from app.api.request_ids import HEADER, request_id_from
 from app.dashboard.context import here
 from app.dashboard.navigation import NAVIGATION
 from app.domain.accounts import MAX_ID_LENGTH
+from app.domain.origin import Origin, current_origin, set_origin
 from app.domain.proof_history import Standing
+from app.domain.timestamps import to_milliseconds
 from app.domain.users import Role, Session, User
 
 SESSION_COOKIE = "holdfast_session"
@@ -112,6 +117,24 @@ def link(**changes: Any) -> str:
 # Before and after each request
 
 
+def note_origin() -> None:
+    """Name the request, for the log and for the record of whatever it changes. An invitation's link is a secret."""
+    api, rule = here().api, request.url_rule
+    peer, forwarded_for = request.remote_addr, request.headers.get(FORWARDED_FOR)
+    is_secret = "token" in (request.view_args or {})
+    set_origin(
+        Origin(
+            request_id_from(request.headers.get(HEADER)),
+            received_at_ms=to_milliseconds(here().now()),
+            began_ns=monotonic_ns(),
+            ip=api.addresses.address_of(peer, forwarded_for if api.addresses.trusts_proxies else None),
+            method=request.method,
+            path=str(rule) if is_secret else request.full_path.rstrip("?"),
+            route=None if rule is None else str(rule),
+        )
+    )
+
+
 def admit() -> AnyResponse | None:
     """Find out who asks; send people who are not signed in to the sign-in, and refuse what their role may not do."""
     view = current_app.view_functions.get(request.endpoint or "")
@@ -139,6 +162,8 @@ def _to_sign_in() -> AnyResponse:
 def secure(response: Response) -> Response:
     """Give every answer the headers that bar what pages never do."""
     response.headers.update(SECURITY_HEADERS)
+    if (origin := current_origin()) is not None:
+        response.headers[HEADER] = origin.request_id
     if here().is_https:
         response.headers["Strict-Transport-Security"] = f"max-age={YEAR_S}"
     if request.endpoint != "static":
@@ -228,6 +253,7 @@ def preferences() -> AnyResponse:
 def install(application: Flask) -> None:
     """Put every page into the frame."""
     application.register_blueprint(frame)
+    application.before_request(note_origin)
     application.before_request(admit)
     application.after_request(secure)
     application.context_processor(knowledge)

@@ -7,10 +7,11 @@ from flask import Blueprint, render_template
 from werkzeug.wrappers import Response
 
 from app.dashboard.context import here
-from app.dashboard.csv_export import csv_answer
-from app.dashboard.formats import plain_money, read_moment
+from app.dashboard.downloads import csv_answer
+from app.dashboard.formats import exact_money, read_moment
 from app.dashboard.frame import entity, for_print
 from app.dashboard.requests import Filters
+from app.domain.csv_export import Value
 from app.domain.read_models import AsOf, ReportCursor, TimeBasis, TrialBalanceLine
 
 pages = Blueprint("trial_balance", __name__)
@@ -58,7 +59,7 @@ def _names(currency_codes: list[str]) -> dict[str, Any]:
     return {code: here().api.assets.get(code) for code in currency_codes}
 
 
-def _rows(entity_id: str | None, currency_code: str | None, as_of: AsOf | None) -> Iterator[tuple[str, ...]]:
+def _rows(entity_id: str | None, currency_code: str | None, as_of: AsOf | None) -> Iterator[tuple[Value, ...]]:
     """Every account, from one moment of the ledger."""
     history, cursor = here().api.history, None
     while True:
@@ -71,7 +72,7 @@ def _rows(entity_id: str | None, currency_code: str | None, as_of: AsOf | None) 
         cursor = ReportCursor(lines[-1].account_id, moment)
 
 
-def _row(line: TrialBalanceLine) -> tuple[str, ...]:
+def _row(line: TrialBalanceLine) -> tuple[Value, ...]:
     code = line.currency_code
-    sides = (plain_money(line.debit_minor or None, code), plain_money(line.credit_minor or None, code))
+    sides = (exact_money(line.debit_minor or None, code), exact_money(line.credit_minor or None, code))
     return (line.account_id, line.entity_id, line.type, code, *sides)

@@ -7,7 +7,9 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Engine, delete, func, insert, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
+from app.domain.audit import Action
 from app.domain.users import FORGOTTEN_AFTER, Role, Session, SignInMethod, SignInTry, User, wait_after
+from app.ledger.audit_records import record_change
 from app.ledger.connections import translated
 from app.ledger.schema import audit_event
 from app.ledger.user_schema import app_user, page_secret, sign_in_try, user_session
@@ -55,7 +57,7 @@ class LedgerUsers:
         )
         with translated(), self._engine.begin() as connection:
             connection.execute(statement.on_conflict_do_update(index_elements=["user_id"], set_=values))
-            _record(connection, actor, "user.invite", user_id, role=role.value)
+            _record(connection, actor, Action.USER_INVITE, user_id, role=role.value)
 
     def disable(self, user_id: str, actor: str) -> bool:
         """Disable a user and end all sessions; returns whether there was one to disable."""
@@ -67,7 +69,7 @@ class LedgerUsers:
             ).rowcount
             if disabled:
                 _end(connection, user_session.c.user_id == user_id)
-                _record(connection, actor, "user.disable", user_id)
+                _record(connection, actor, Action.USER_DISABLE, user_id)
         return bool(disabled)
 
     def all(self) -> list[User]:
@@ -102,7 +104,7 @@ class LedgerUsers:
             if taken:
                 _end(connection, user_session.c.user_id == user.user_id)
                 how = SignInMethod.ORGANISATION if organisation else SignInMethod.PASSWORD
-                _record(connection, user.actor, "sign_in.set_up", user.user_id, method=how.value)
+                _record(connection, user.actor, Action.SIGN_IN_SET_UP, user.user_id, method=how.value)
         return bool(taken)
 
     def set_totp(self, user: User, secret: str | None, counter: int) -> None:
@@ -110,7 +112,7 @@ class LedgerUsers:
         with translated(), self._engine.begin() as connection:
             values = {"totp_secret": secret, "totp_counter": counter}
             connection.execute(update(app_user).where(app_user.c.user_id == user.user_id).values(**values))
-            action = "sign_in.second_factor.end" if secret is None else "sign_in.second_factor.begin"
+            action = Action.SECOND_FACTOR_END if secret is None else Action.SECOND_FACTOR_BEGIN
             _record(connection, user.actor, action, user.user_id)
 
     def use_totp(self, user_id: str, counter: int) -> bool:
@@ -150,7 +152,7 @@ class LedgerSessions:
                     expires_at=expires_at,
                 )
             )
-            _record(connection, user.actor, "sign_in.begin", user.user_id, method=method.value, client=client)
+            _record(connection, user.actor, Action.SIGN_IN, user.user_id, method=method.value, client=client)
 
     def get(self, session_hash: bytes) -> Session | None:
         """An open session of a user who is not disabled; None if there is none. It may be too old."""
@@ -175,13 +177,13 @@ class LedgerSessions:
         """End one session."""
         with translated(), self._engine.begin() as connection:
             _end(connection, user_session.c.session_hash == session.session_hash)
-            _record(connection, session.user.actor, "sign_in.end", session.user.user_id)
+            _record(connection, session.user.actor, Action.SIGN_OUT, session.user.user_id)
 
     def end_all(self, user: User) -> int:
         """End all sessions of a user; returns how many there were."""
         with translated(), self._engine.begin() as connection:
             ended = _end(connection, user_session.c.user_id == user.user_id)
-            _record(connection, user.actor, "sign_in.end_all", user.user_id, sessions=ended)
+            _record(connection, user.actor, Action.SIGN_OUT_EVERYWHERE, user.user_id, sessions=ended)
         return ended
 
     def begin_try(self, name_hash: bytes, now: Callable[[], datetime]) -> SignInTry:
@@ -212,7 +214,7 @@ class LedgerSessions:
     def record_lock_out(self, user: User, failures: int) -> None:
         """Keep that somebody was made to wait under a user's name."""
         with translated(), self._engine.begin() as connection:
-            _record(connection, user.actor, "sign_in.locked_out", user.user_id, failures=failures)
+            _record(connection, user.actor, Action.LOCK_OUT, user.user_id, failures=failures)
 
 
 def _user(row: Any) -> User:
@@ -247,6 +249,7 @@ def _end(connection: Connection, which: ColumnElement[bool]) -> int:
     return connection.execute(update(user_session).where(which, _OPEN).values(ended_at=func.clock_timestamp())).rowcount
 
 
-def _record(connection: Connection, actor: str, action: str, user_id: str, **detail: Any) -> None:
-    event = {"actor": actor, "action": action, "subject": user_id, "detail": detail}
+def _record(connection: Connection, actor: str, action: Action, user_id: str, **detail: Any) -> None:
+    event = {"actor": actor, "action": action.value, "subject": user_id, "detail": detail}
     connection.execute(insert(audit_event).values(**event, recorded_at=func.clock_timestamp()))
+    record_change(connection.exec_driver_sql, action, actor, result={"user_id": user_id, **detail})

@@ -229,6 +229,17 @@ def test_what_people_do_to_sign_in_is_in_the_audit_trail(world: World) -> None:
         ("user:mira", "sign_in.begin"),
         ("user:mira", "sign_in.end"),
     ]
+    calls = world.sql("SELECT actor, action, method, route, path FROM audit_call WHERE action = 'sign_in.begin'")
+    assert calls == [("user:mira", "sign_in.begin", "POST", "/sign-in", "/sign-in")]
+
+
+def test_no_secret_of_a_sign_in_is_in_the_audit(world: World) -> None:
+    path = world.invitation("mira")
+    world.browser().send(path, password=PASSWORD, repeated=PASSWORD)
+    [(record,)] = world.sql("SELECT row_to_json(c)::text FROM audit_call c WHERE action = 'sign_in.set_up'")
+    assert "/invitation/<token>" in record
+    assert path not in record
+    assert PASSWORD not in record
 
 
 def test_after_signing_in_one_is_where_one_wanted_to_go_but_never_elsewhere(world: World) -> None:

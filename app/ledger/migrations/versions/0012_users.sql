@@ -102,6 +102,8 @@ END $$;
 CREATE TRIGGER audit_event_of_users BEFORE INSERT ON audit_event
     FOR EACH ROW WHEN (NEW.action LIKE 'user.%' AND NOT is_of_owner('audit_event'::regclass))
     EXECUTE FUNCTION refuse_user_event();
+CREATE TRIGGER audit_call_of_users AFTER INSERT ON audit_call
+    FOR EACH ROW WHEN (NEW.action LIKE 'user.%') EXECUTE FUNCTION refuse_record_of_owner();
 
 -- The lists of accounts: each filter reads its rows in the order of the list.
 CREATE INDEX account_of_entity ON account (entity_id, account_id);
