@@ -45,10 +45,10 @@ def moment(at: datetime, zone: str = " UTC") -> Markup:
     return Markup('<time datetime="{}">{}</time>').format(rfc3339(at), text + zone)
 
 
-def clock(at: datetime) -> Markup:
-    """A time of the present day, to the millisecond."""
+def clock(at: datetime, zone: str = " UTC") -> Markup:
+    """A time of the day, to the millisecond."""
     text = at.astimezone(UTC).isoformat(timespec="milliseconds")[11:23]
-    return Markup('<time datetime="{}">{} UTC</time>').format(rfc3339(at), text)
+    return Markup('<time datetime="{}">{}</time>').format(rfc3339(at), text + zone)
 
 
 def near(at: datetime, now: datetime) -> Markup:
