@@ -88,6 +88,16 @@ def overlap_hours(text: str) -> int:
     return value
 
 
+def user_name(text: str) -> str:
+    """A name that a user can have."""
+    from app.domain.users import is_user_id
+
+    if not is_user_id(text):
+        allowed = "1 to 64 small letters, digits, dots, dashes and underscores, and begin with a letter or digit"
+        raise argparse.ArgumentTypeError(f"must be {allowed}, not {text!r}")
+    return text
+
+
 def existing_file(text: str) -> Path:
     """A file that can be read."""
     path = Path(text)

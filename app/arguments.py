@@ -23,6 +23,7 @@ from app.argument_values import (
     reason,
     request_rate,
     seconds,
+    user_name,
 )
 
 COMMANDS = {
@@ -34,6 +35,7 @@ COMMANDS = {
     "verify": "recompute the hash chains of the ledger, or check evidence without any server",
     "heads": "export signed heads, prove that kept ones still hold, replace the key that signs",
     "keys": "create, list, revoke and rotate API keys",
+    "users": "invite, list and disable the people who use the pages",
     "replay": "play a file of bank movements through the running system",
     "statements": "import what processors and banks state, and tell whether it adds up",
     "reference": "write docs/API.md and docs/openapi.json from the routes",
@@ -237,6 +239,23 @@ def _accept_data_dir(actions: "argparse._SubParsersAction[Parser]") -> None:
         action.add_argument("--data-dir", type=data_directory, default=argparse.SUPPRESS, help=argparse.SUPPRESS)
 
 
+def _users(parser: Parser) -> None:
+    from app.domain.users import INVITATION_LASTS, Role
+
+    actions = parser.add_subparsers(dest="action", required=True)
+    hours = int(INVITATION_LASTS.total_seconds() // 3600)
+    invite = actions.add_parser(
+        "invite", help=f"make a user, or invite one again, and print a link that works once, for {hours} hours"
+    )
+    invite.add_argument("name", type=user_name, help="small letters, digits, dots, dashes and underscores")
+    invite.add_argument("--role", choices=[role.value for role in Role], required=True, help="what they may do")
+    actions.add_parser("list", help="list all users")
+    disable = actions.add_parser("disable", help="end a user's sessions and let them in no more")
+    disable.add_argument("name", type=user_name, help="the name that `users list` shows")
+    for action in actions.choices.values():
+        action.add_argument("--data-dir", type=data_directory, default=argparse.SUPPRESS, help=argparse.SUPPRESS)
+
+
 def _replay(parser: Parser) -> None:
     from app.domain.bank_file import COLUMNS, REMARKS
 
@@ -321,6 +340,7 @@ _OPTIONS: dict[str, Callable[[Parser], None]] = {
     "verify": _verify,
     "heads": _heads,
     "keys": _keys,
+    "users": _users,
     "replay": _replay,
     "statements": _statements,
     "bench": _bench,

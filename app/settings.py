@@ -32,6 +32,14 @@ class Settings:
     """HOLDFAST_CACHE_DEADLINE_S: how long a request waits for the cache; after that its outcome is unknown."""
     body_deadline_s: int = 20
     """HOLDFAST_BODY_DEADLINE_S: how long a request's body may take to arrive; after that it is answered with 408."""
+    public_url: str = ""
+    """HOLDFAST_PUBLIC_URL: where people reach the pages, e.g. https://ledger.example.org; cookies insist on https."""
+    oidc_issuer: str = ""
+    """HOLDFAST_OIDC_ISSUER: the organisation's OpenID Connect, with which people may sign in; empty is none."""
+    oidc_client_id: str = ""
+    """HOLDFAST_OIDC_CLIENT_ID: what the organisation knows the pages by."""
+    oidc_client_secret: str = ""
+    """HOLDFAST_OIDC_CLIENT_SECRET: how the pages prove it."""
     allow_unsafe_cache: bool = False
     """HOLDFAST_ALLOW_UNSAFE_CACHE=1: run on a cache without append-only file, or one that evicts."""
     trusted_proxies: str = "none"
@@ -68,6 +76,10 @@ def settings_from(environment: Mapping[str, str]) -> Settings:
         cache_reserve_percent=_whole(environment, "HOLDFAST_CACHE_RESERVE_PERCENT", 10, lowest=0),
         cache_deadline_s=_whole(environment, "HOLDFAST_CACHE_DEADLINE_S", 1, lowest=1),
         body_deadline_s=_whole(environment, "HOLDFAST_BODY_DEADLINE_S", 20, lowest=1),
+        public_url=environment.get("HOLDFAST_PUBLIC_URL", "").rstrip("/"),
+        oidc_issuer=environment.get("HOLDFAST_OIDC_ISSUER", ""),
+        oidc_client_id=environment.get("HOLDFAST_OIDC_CLIENT_ID", ""),
+        oidc_client_secret=environment.get("HOLDFAST_OIDC_CLIENT_SECRET", ""),
         allow_unsafe_cache=environment.get("HOLDFAST_ALLOW_UNSAFE_CACHE") == "1",
         trusted_proxies=environment.get("HOLDFAST_TRUSTED_PROXIES") or "none",
         audit_retention_days=_whole(environment, "HOLDFAST_AUDIT_RETENTION_DAYS", 0, lowest=0),

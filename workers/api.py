@@ -1,9 +1,11 @@
 """The API on granian's event loop: `granian --interface rsgi workers.api:application`."""
 
 import os
+from typing import Any
 
 from app.api.application import all_routes
 from app.api.server import Server
+from app.dashboard.bridge import Pages
 from app.embedded.child_process import die_with_parent
 from app.logs import configure_logging
 from app.process_tuning import tune_api_collection, wake_without_preempting
@@ -15,5 +17,16 @@ configure_logging("api", settings.log_format)
 if settings.supervised:
     die_with_parent()
 wake_without_preempting()
-application = Server(build_api(settings), all_routes(), body_deadline_s=settings.body_deadline_s)
+api = build_api(settings)
+
+
+def pages() -> Any:
+    """The pages, imported when somebody opens the first one."""
+    from app.dashboard.application import create_pages
+    from app.wiring.pages import build_pages
+
+    return create_pages(build_pages(settings, api))
+
+
+application = Server(api, all_routes(), body_deadline_s=settings.body_deadline_s, pages=Pages(pages))
 tune_api_collection()

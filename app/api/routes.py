@@ -23,6 +23,14 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 B = TypeVar("B")
 
+OUTSIDE_OF_V1 = frozenset({"/healthz", "/readyz", "/metrics"})
+
+
+def is_of_api(path: str) -> bool:
+    """Whether a path is the API's to answer; every other one is for people."""
+    return path.startswith("/v1/") or path in OUTSIDE_OF_V1 or path == "/v1"
+
+
 LARGEST_BODY = 1024 * 1024
 """Bytes of a request's body, unless its route says otherwise."""
 

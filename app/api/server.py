@@ -7,7 +7,7 @@ process lives is answered by the loop itself, however busy the pool is.
 
 import asyncio
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -16,7 +16,7 @@ from app.api.gate import Admitted, Gate
 from app.api.request_refusals import body_cut_off, body_too_large, body_too_slow, too_many_bodies
 from app.api.request_threads import RequestThreads
 from app.api.responses import Answer, Refused
-from app.api.routes import Route
+from app.api.routes import Route, is_of_api
 from app.domain.origin import Origin, set_origin
 
 log = logging.getLogger(__name__)
@@ -35,6 +35,9 @@ BODIES_IN_MEMORY = 256 * 1024 * 1024
 
 ON_THE_LOOP = frozenset({"/healthz"})
 """What is answered without a thread: it touches no server."""
+
+Pages = Callable[[Any, Any], Awaitable[None]]
+"""What answers the paths that are not the API's."""
 
 
 class RsgiRequest:
@@ -58,10 +61,13 @@ class RsgiRequest:
 class Server:
     """The application that granian calls, one in each of its processes."""
 
-    def __init__(self, here: ApiServices, routes: Iterable[Route], *, body_deadline_s: int) -> None:
-        """A body must arrive within `body_deadline_s` after its request's head."""
+    def __init__(
+        self, here: ApiServices, routes: Iterable[Route], *, body_deadline_s: int, pages: Pages | None = None
+    ) -> None:
+        """A body must arrive within `body_deadline_s` after its request's head; `pages` answer all other paths."""
         self._here = here
         self._body_deadline_s = body_deadline_s
+        self._pages = pages
         self._gate = Gate(here, routes)
         self._requests = RequestThreads(THREADS)
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="stream")
@@ -78,6 +84,9 @@ class Server:
     async def __rsgi__(self, scope: Any, protocol: Any) -> None:
         """Answer one request."""
         request = RsgiRequest(scope)
+        if self._pages is not None and not is_of_api(request.path):
+            await self._pages(scope, protocol)
+            return
         origin = self._gate.receive(request)
         loop = asyncio.get_running_loop()
         try:

@@ -15,7 +15,7 @@ from types import FrameType
 from app.bootstrap import step
 from app.command_line import PROJECT
 from app.commands.connection import require_port, wait_until_ready
-from app.embedded.attach import External, Running, announce, check_cache, check_database, exclusive, plain
+from app.embedded.attach import External, Running, address_of, announce, check_cache, check_database, exclusive, plain
 from app.embedded.private_files import write_private
 from app.embedded.servers import EmbeddedServers, ServerUrls, prepare_directory
 from app.settings import Settings, settings_from
@@ -88,7 +88,9 @@ def started(
         servers.finish()
         if external.redis_url is None and servers.cache.treatment:
             say(servers.cache.treatment)
-        prepare_database(settings_from(environment), urls.owner_database_url, data_dir)
+        prepare_database(
+            settings_from(environment), urls.owner_database_url, data_dir, address_of(arguments.host, arguments.port)
+        )
         start_what_readiness_needs(supervisor, servers)
         yield supervisor, servers, urls
     finally:
@@ -138,22 +140,27 @@ def log_format(arguments: argparse.Namespace) -> dict[str, str]:
     return {"HOLDFAST_LOG_FORMAT": arguments.log_format} if arguments.log_format else {}
 
 
-def prepare_database(settings: Settings, owner_database_url: str, data_dir: Path) -> None:
-    """Brings the schema up to date as its owner, and creates an API key if there is none at all.
+def prepare_database(settings: Settings, owner_database_url: str, data_dir: Path, address: str) -> None:
+    """Brings the schema up to date as its owner; creates an API key, and invites an admin, if there is none at all.
 
-    A new key is kept in a file, and shown this once. What this takes is imported only where there is something to do.
+    A new key and the admin's link are kept in files, and shown this once. What this takes is imported only where there
+    is something to do.
     """
     from app.ledger.migrate import is_prepared, set_audit_retention, upgrade
 
     if is_prepared(plain(settings.database_url), settings.audit_retention_days):
         return
     from app.commands.keys import ensure_first_key
+    from app.commands.users import FIRST_ADMIN, ensure_first_user
 
     upgrade(owner_database_url, settings.partitions)
     set_audit_retention(owner_database_url, settings.audit_retention_days)
     if key := ensure_first_key(owner_database_url):
         write_private(data_dir / "api-key", f"{key}\n")
         say(f"first API key: {key}")
+    if link := ensure_first_user(owner_database_url, settings.public_url or address):
+        write_private(data_dir / "admin-link", f"{link}\n")
+        say(f"first admin: {FIRST_ADMIN} sets a password at {link}")
 
 
 class Announcement:
@@ -198,11 +205,11 @@ def running(arguments: argparse.Namespace, urls: ServerUrls) -> Running:
 
 def banner(arguments: argparse.Namespace, data_dir: Path, urls: ServerUrls, seconds: float) -> str:
     """The addresses and files of the system, without secrets."""
-    host = f"[{arguments.host}]" if ":" in arguments.host else arguments.host
-    api = f"http://{host}:{arguments.port}"
+    api = address_of(arguments.host, arguments.port)
     return f"""
 Holdfast is ready after {seconds:.1f} s.
 
+  pages      {api}/
   API        {api}
   reference  {api}/v1/openapi.json
   database   {without_password(urls.database_url)}

@@ -7,9 +7,10 @@ does, so `original` gives back exactly what was exported.
 
 import csv
 from collections.abc import Iterable, Iterator, Sequence
+from decimal import Decimal
 from io import StringIO
 
-Value = str | int | bool | None
+Value = str | int | Decimal | bool | None
 
 APOSTROPHE = "'"
 _EVALUATED = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠", APOSTROPHE)
@@ -41,7 +42,7 @@ def original(text: str) -> str:
     return text[1:] if text.startswith(APOSTROPHE) and text[1:].startswith(_EVALUATED) else text
 
 
-def _cell(value: Value) -> str | int:
+def _cell(value: Value) -> str | int | Decimal:
     if value is None:
         return ""
     if isinstance(value, bool):

@@ -51,6 +51,11 @@ class External:
         )
 
 
+def address_of(host: str, port: int) -> str:
+    """The URL of a host and a port."""
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
 @dataclass(frozen=True)
 class Running:
     """What a running system tells about itself in `<data-dir>/run.json`."""
@@ -65,6 +70,11 @@ class Running:
     """When it became ready the first time: RFC 3339, in UTC."""
     processes: dict[str, int] = field(default_factory=dict)
     """The process ids of servers, workers and API, by name."""
+
+    @property
+    def address(self) -> str:
+        """Where its API and its pages are reached from this machine."""
+        return address_of(self.host, self.port)
 
     @property
     def urls(self) -> ServerUrls:

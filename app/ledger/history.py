@@ -45,11 +45,13 @@ _OF_TRANSACTION = and_(
 )
 
 
-def _debit(signed: ColumnElement[Any]) -> ColumnElement[Any]:
+def debit_of(signed: ColumnElement[Any]) -> ColumnElement[Any]:
+    """A balance, debit positive, in the column of debits."""
     return case((signed > 0, signed), else_=0)
 
 
-def _credit(signed: ColumnElement[Any]) -> ColumnElement[Any]:
+def credit_of(signed: ColumnElement[Any]) -> ColumnElement[Any]:
+    """A balance, debit positive, in the column of credits."""
     return case((signed < 0, -signed), else_=0)
 
 
@@ -195,8 +197,8 @@ class History:
         have been made after the instant at which one of its entries takes effect.
         """
         moment = None if cursor is None else cursor.moment
-        signed, source = _signed_at(as_of, moment)
-        debit, credit = _debit(signed), _credit(signed)
+        signed, source = signed_at(as_of, moment)
+        debit, credit = debit_of(signed), credit_of(signed)
         conditions = []
         if moment is not None:
             conditions.append(account_balance.c.id <= moment.last_account)
@@ -230,7 +232,7 @@ class History:
             .limit(limit)
         )
         with translated(), self.engine.connect().execution_options(isolation_level="REPEATABLE READ") as connection:
-            moment = moment or _moment(connection)
+            moment = moment or moment_of(connection)
             totals = connection.execute(totals_query).all()
             lines = connection.execute(lines_query).all()
         return [_total(row) for row in totals], [_line(row) for row in lines], moment
@@ -260,7 +262,7 @@ def _account_entry(row: Any) -> AccountEntry:
     return AccountEntry(*row)
 
 
-def _signed_at(as_of: AsOf | None, moment: LedgerMoment | None) -> tuple[ColumnElement[Any], FromClause]:
+def signed_at(as_of: AsOf | None, moment: LedgerMoment | None) -> tuple[ColumnElement[Any], FromClause]:
     """What each account's balance is, debit positive, and what to select it from."""
     if as_of is not None:
         in_time = and_(_OF_TRANSACTION, _TIMES[as_of.by] < as_of.before)
@@ -299,7 +301,8 @@ def _heads(moment: LedgerMoment | None, *, later: bool) -> list[ColumnElement[bo
     ]
 
 
-def _moment(connection: Connection) -> LedgerMoment:
+def moment_of(connection: Connection) -> LedgerMoment:
+    """How far the ledger has come, as this snapshot sees it."""
     chain_seqs = connection.execute(select(partition.c.chain_seq).order_by(partition.c.partition)).scalars().all()
     last_account = connection.execute(select(func.coalesce(func.max(account_balance.c.id), 0))).scalar_one()
     return LedgerMoment(tuple(chain_seqs), int(last_account))

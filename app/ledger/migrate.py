@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 
-TABLES = ("schema", "audit_schema", "heads_schema", "statement_schema")
+TABLES = ("schema", "audit_schema", "heads_schema", "statement_schema", "user_schema")
 """The modules of this room that say what tables there are."""
 
 _MIGRATION_LOCK = 4_770_171_193
@@ -35,10 +35,11 @@ def newest_version() -> str:
 
 
 _RETENTION = "SELECT coalesce((SELECT days FROM audit_retention ORDER BY number DESC LIMIT 1), 0)"
+_USED = "SELECT EXISTS (SELECT FROM api_key) AND EXISTS (SELECT FROM app_user)"
 
 
 def is_prepared(database_url: str, audit_retention_days: int = 0) -> bool:
-    """Whether the schema is at this program's version, there is an API key, and the audit is kept for so many days.
+    """Whether the schema is at this program's version with a key and a user, and the audit is kept for so many days.
 
     False where that cannot be told.
     """
@@ -46,10 +47,10 @@ def is_prepared(database_url: str, audit_retention_days: int = 0) -> bool:
         with psycopg.connect(database_url, connect_timeout=CONNECT_TIMEOUT_S, autocommit=True) as connection:
             version = connection.execute("SELECT version_num FROM alembic_version").fetchone()
             retention = connection.execute(_RETENTION).fetchone()
-            has_key = connection.execute("SELECT EXISTS (SELECT FROM api_key)").fetchone()
+            is_used = connection.execute(_USED).fetchone()
     except psycopg.Error:
         return False
-    return version == (newest_version(),) and has_key == (True,) and retention == (audit_retention_days,)
+    return version == (newest_version(),) and is_used == (True,) and retention == (audit_retention_days,)
 
 
 def upgrade(owner_database_url: str, partitions: int = DEFAULT_PARTITIONS) -> None:

@@ -44,6 +44,10 @@ account = Table(
     Column("metadata", JSONB),
     Column("created_by", Text, nullable=False),
     Column("created_at", MOMENT, nullable=False),
+    Index("account_of_entity", "entity_id", "account_id"),
+    Index("account_of_type", "type", "account_id"),
+    Index("account_of_currency", "currency_code", "account_id"),
+    Index("account_not_open", "status", "account_id", postgresql_where=text("status <> 'open'")),
 )
 
 account_balance = Table(
@@ -59,6 +63,7 @@ account_balance = Table(
     Column("version", BigInteger, nullable=False),
     Column("entry_count", BigInteger, nullable=False),
     Column("updated_at", MOMENT, nullable=False),
+    Index("account_balance_row", "id", unique=True),
 )
 
 partition = Table(
@@ -273,6 +278,7 @@ reconciliation_run = Table(
     Column("finished_at", MOMENT),
     Column("checked", JSONB),
     Column("break_count", Integer),
+    Index("reconciliation_run_full", "run_id", postgresql_where=text("mode = 'full'")),
 )
 
 reconciliation_break = Table(

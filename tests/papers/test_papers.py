@@ -22,6 +22,7 @@ PAPERS = [
     "bench/README.md",
     "docs/evidence.md",
     "docs/operations.md",
+    "docs/pages.md",
     "docs/performance.md",
     "lua/README.md",
 ]

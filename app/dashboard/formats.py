@@ -1,0 +1,130 @@
+"""How pages write figures and times, and read what people type: exact, with the currency's decimals, in UTC."""
+
+import re
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal, InvalidOperation
+
+from flask import Flask
+from markupsafe import Markup, escape
+
+from app.dashboard.context import decimal_places
+from app.domain.money import in_range
+from app.domain.timestamps import rfc3339
+
+MINUS = "−"
+
+
+def money(minor: int | None, currency_code: str) -> str:
+    """An amount with its currency's decimals; nothing for None, so that an empty side stays empty."""
+    if minor is None:
+        return ""
+    places = decimal_places(currency_code)
+    whole, fraction = divmod(abs(minor), 10**places)
+    decimals = f".{fraction:0{places}d}" if places else ""
+    return f"{MINUS if minor < 0 else ''}{whole:,}{decimals}"
+
+
+def signed_money(minor: int, currency_code: str) -> str:
+    """An amount that may go either way, with its sign."""
+    return f"{'+' if minor > 0 else ''}{money(minor, currency_code)}"
+
+
+def exact_money(minor: int | None, currency_code: str) -> Decimal | None:
+    """An amount as other programs read it: a number with the currency's decimals."""
+    return None if minor is None else Decimal(minor).scaleb(-decimal_places(currency_code))
+
+
+def count(number: int) -> str:
+    """A count with separators."""
+    return f"{number:,}".replace("-", MINUS)
+
+
+def moment(at: datetime, zone: str = " UTC") -> Markup:
+    """A time to the millisecond. The zone is left out where the column's head has it."""
+    text = at.astimezone(UTC).isoformat(sep=" ", timespec="milliseconds").removesuffix("+00:00")
+    return Markup('<time datetime="{}">{}</time>').format(rfc3339(at), text + zone)
+
+
+def clock(at: datetime, zone: str = " UTC") -> Markup:
+    """A time of the day, to the millisecond."""
+    text = at.astimezone(UTC).isoformat(timespec="milliseconds")[11:23]
+    return Markup('<time datetime="{}">{}</time>').format(rfc3339(at), text + zone)
+
+
+def near(at: datetime, now: datetime) -> Markup:
+    """A time, with its day unless it is today's."""
+    return clock(at) if at.astimezone(UTC).date() == now.date() else moment(at)
+
+
+def long_date(at: datetime) -> str:
+    """A day in words."""
+    return f"{at:%A}, {at.day} {at:%B %Y}"
+
+
+def short_date(at: datetime) -> str:
+    """A day of this year."""
+    return f"{at.day} {at:%b}"
+
+
+def span(seconds: float) -> str:
+    """A length of time in the unit that suits it."""
+    if seconds < 1:
+        return f"{seconds * 1000:.0f} ms"
+    if seconds < 120:
+        return f"{seconds:.1f} s"
+    minutes = int(seconds // 60)
+    if minutes < 120:
+        return f"{minutes} min"
+    hours = minutes // 60
+    return f"{hours} h {minutes % 60} min" if hours < 48 else f"{hours // 24} days"
+
+
+def words(code: str) -> str:
+    """A code as a person reads it."""
+    return code.replace("_", " ")
+
+
+def marked(text: str) -> Markup:
+    """An id that may break over lines after its separators."""
+    return Markup(re.sub(r"([:/_.-])", r"\1<wbr>", str(escape(text))))  # noqa: S704 - escaped here
+
+
+def install(application: Flask) -> None:
+    """Give the templates these forms."""
+    for function in (money, signed_money, count, moment, clock, near, long_date, short_date, span, words):
+        application.jinja_env.filters[function.__name__] = function
+    application.jinja_env.filters["marked"] = marked
+
+
+# Reading
+
+
+def read_money(text: str, currency_code: str) -> int:
+    """Minor units from what a person types, e.g. `1,234.50`; the message of the ValueError is for the person."""
+    typed = text.replace(",", "").replace(" ", "").replace(MINUS, "-").removeprefix("+")
+    places = decimal_places(currency_code)
+    try:
+        minor = Decimal(typed).scaleb(places)
+    except InvalidOperation:
+        raise ValueError(f"{text!r} is not an amount; type it as 1,234.56.") from None
+    if not minor.is_finite() or minor != minor.to_integral_value():
+        raise ValueError(f"{text!r} has more decimals than {currency_code}, which has {places}.")
+    if not in_range(int(minor)):
+        raise ValueError(f"{text!r} is larger than any amount can be.")
+    return int(minor)
+
+
+_MOMENT = re.compile(r"(\d{4}-\d\d-\d\d)(?:[T ](\d\d:\d\d(?::\d\d(?:\.\d{1,6})?)?))?(?:\s*(?:Z|UTC))?", re.ASCII)
+
+
+def read_moment(text: str, *, is_end: bool = False) -> datetime:
+    """A moment in UTC from ISO text: a day, or a day and a time. A day alone is its beginning or its end."""
+    match = _MOMENT.fullmatch(text.strip())
+    if match is None:
+        raise ValueError(f"{text!r} is not a day or a time in UTC, such as 2026-01-31 or 2026-01-31 09:30:00.")
+    day, time = match.groups()
+    try:
+        at = datetime.fromisoformat(f"{day} {time or '00:00'}").replace(tzinfo=UTC)
+        return at + timedelta(days=1) - timedelta(milliseconds=1) if is_end and time is None else at
+    except (ValueError, OverflowError):
+        raise ValueError(f"{text!r} is not a day of the calendar.") from None

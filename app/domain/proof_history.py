@@ -1,0 +1,83 @@
+"""What the proofs have found so far, as values, and the one sentence that sums it up."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from app.domain.breaks import OF_THE_CACHE
+
+
+@dataclass(slots=True, frozen=True)
+class ProofRun:
+    """A reconciliation: what it has checked, and how many breaks it has found."""
+
+    run_id: int
+    mode: str
+    started_at: datetime
+    finished_at: datetime | None
+    checked: Mapping[str, int]
+    break_count: int
+
+
+@dataclass(slots=True, frozen=True)
+class OpenBreak:
+    """A break that nobody has settled yet. `run_id` is the last run that saw it."""
+
+    break_id: int
+    kind: str
+    subject: str
+    figures: Mapping[str, Any]
+    state: str
+    owner: str | None
+    first_seen_at: datetime
+    last_seen_at: datetime
+    run_id: int
+
+    @property
+    def is_of_cache(self) -> bool:
+        """Whether the ledger is right in this, and the cache is not."""
+        return self.kind in OF_THE_CACHE
+
+
+class Verdict(StrEnum):
+    """Whether the books are right, as far as is proved."""
+
+    RIGHT = "right"
+    CACHE_DIFFERS = "cache_differs"
+    LEDGER_IN_DOUBT = "ledger_in_doubt"
+    NOT_PROVED = "not_proved"
+
+
+@dataclass(slots=True, frozen=True)
+class Standing:
+    """Where the proofs stand: the last finished runs, the one under way, and what is open."""
+
+    last: ProofRun | None
+    last_full: ProofRun | None
+    under_way: ProofRun | None
+    breaks: list[OpenBreak]
+    """The oldest ones."""
+    counts: Mapping[str, int]
+    """How many are open, by kind."""
+    first_seen_at: datetime | None
+
+    @property
+    def ledger_breaks(self) -> int:
+        """How many open breaks are about the ledger itself."""
+        return sum(count for kind, count in self.counts.items() if kind not in OF_THE_CACHE)
+
+    @property
+    def cache_breaks(self) -> int:
+        """How many open breaks are about the cache alone."""
+        return sum(count for kind, count in self.counts.items() if kind in OF_THE_CACHE)
+
+    @property
+    def verdict(self) -> Verdict:
+        """The verdict. A break of the ledger outweighs everything, and an open break outlasts later runs."""
+        if self.ledger_breaks:
+            return Verdict.LEDGER_IN_DOUBT
+        if self.cache_breaks:
+            return Verdict.CACHE_DIFFERS
+        return Verdict.NOT_PROVED if self.last is None else Verdict.RIGHT

@@ -1,0 +1,76 @@
+"""What the proofs have found so far: runs and breaks, for readers."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Engine, func, select
+
+from app.domain.proof_history import OpenBreak, ProofRun
+from app.ledger.connections import translated
+from app.ledger.schema import reconciliation_break, reconciliation_run
+
+_RUNS = select(
+    reconciliation_run.c.run_id,
+    reconciliation_run.c.mode,
+    reconciliation_run.c.started_at,
+    reconciliation_run.c.finished_at,
+    reconciliation_run.c.checked,
+    reconciliation_run.c.break_count,
+).order_by(reconciliation_run.c.run_id.desc())
+_FINISHED = reconciliation_run.c.finished_at.is_not(None)
+_UNSETTLED = reconciliation_break.c.state.in_(("open", "investigating"))
+
+
+class LedgerProofHistory:
+    """Runs and breaks as the ledger keeps them."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def last_runs(self) -> tuple[ProofRun | None, ProofRun | None, ProofRun | None]:
+        """The last finished run, the last finished full run, and the last run if it has not finished."""
+        finished = _RUNS.where(_FINISHED).limit(1)
+        full = _RUNS.where(_FINISHED, reconciliation_run.c.mode == "full").limit(1)
+        with translated(), self._engine.connect() as connection:
+            rows = [connection.execute(query).first() for query in (finished, full, _RUNS.limit(1))]
+        last, last_full, newest = (None if row is None else _run(row) for row in rows)
+        return last, last_full, newest if newest is not None and newest.finished_at is None else None
+
+    def open_breaks(self, limit: int) -> tuple[list[OpenBreak], dict[str, int], datetime | None]:
+        """Up to `limit` unsettled breaks, oldest first; how many there are of each kind; when the first was seen."""
+        counts = (
+            select(reconciliation_break.c.kind, func.count(), func.min(reconciliation_break.c.first_seen_at))
+            .where(_UNSETTLED)
+            .group_by(reconciliation_break.c.kind)
+        )
+        query = select(reconciliation_break).where(_UNSETTLED).order_by(reconciliation_break.c.break_id).limit(limit)
+        with translated(), self._engine.connect() as connection:
+            by_kind = connection.execute(counts).all()
+            rows = connection.execute(query).all()
+        first = min((row[2] for row in by_kind), default=None)
+        return [_break(row) for row in rows], {row[0]: row[1] for row in by_kind}, first
+
+
+def _run(row: Any) -> ProofRun:
+    return ProofRun(
+        run_id=row.run_id,
+        mode=row.mode,
+        started_at=row.started_at,
+        finished_at=row.finished_at,
+        checked=row.checked or {},
+        break_count=row.break_count or 0,
+    )
+
+
+def _break(row: Any) -> OpenBreak:
+    return OpenBreak(
+        break_id=row.break_id,
+        kind=row.kind,
+        subject=row.subject,
+        figures=row.figures,
+        state=row.state,
+        owner=row.owner,
+        first_seen_at=row.first_seen_at,
+        last_seen_at=row.last_seen_at,
+        run_id=row.last_run_id,
+    )

@@ -1,0 +1,195 @@
+"""The trial balance as people read it: totals by entity, currency and type, and the first accounts of each type.
+
+Totals over a million accounts take a second. Those of a moment that was read before are brought up to date instead:
+only the accounts with entries since then are looked at, and what each of them adds to the totals is replaced. The
+subqueries with OFFSET 0 have the database look rows up one by one: it would expect so many that it joined whole tables.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Engine, func, select, text
+
+from app.domain.read_models import AsOf, LedgerMoment
+from app.domain.trial_balance import TrialBalanceAccount, TypeTotal
+from app.ledger.connections import translated
+from app.ledger.history import credit_of, debit_of, moment_of, signed_at
+from app.ledger.schema import account, account_balance
+
+_TOTALS = text("""
+SELECT b.entity_id, b.currency_code, a.type, count(*), coalesce(sum(b.normal_sign * b.balance_minor)
+        FILTER (WHERE b.normal_sign * b.balance_minor > 0), 0),
+    coalesce(-sum(b.normal_sign * b.balance_minor) FILTER (WHERE b.normal_sign * b.balance_minor < 0), 0)
+FROM account_balance b JOIN account a USING (account_id) GROUP BY b.entity_id, b.currency_code, a.type
+""")
+_CHANGES = text("""
+WITH moved AS (
+    SELECT e.account_id, sum(e.amount_minor) AS minor
+    FROM unnest(CAST(:lows AS bigint[])) WITH ORDINALITY AS known (seq, number)
+    JOIN partition p ON p.partition = known.number - 1
+    CROSS JOIN LATERAL (
+        SELECT account_id, amount_minor FROM entry
+        WHERE partition = p.partition AND chain_seq > known.seq AND chain_seq <= p.chain_seq OFFSET 0
+    ) e
+    GROUP BY e.account_id
+), changed AS (
+    SELECT m.account_id, m.minor, 0 AS made FROM moved m
+    UNION ALL
+    SELECT account_id, NULL, 1 FROM account_balance WHERE id > :last_account
+), both_times AS (
+    SELECT b.entity_id, b.currency_code, a.type, c.made,
+        CASE WHEN c.made = 0 THEN b.normal_sign * b.balance_minor - c.minor ELSE 0 END AS earlier,
+        CASE WHEN c.made = 0 THEN b.normal_sign * b.balance_minor ELSE 0 END AS later
+    FROM changed c
+    CROSS JOIN LATERAL (SELECT * FROM account_balance WHERE account_id = c.account_id OFFSET 0) b
+    CROSS JOIN LATERAL (SELECT type FROM account WHERE account_id = c.account_id OFFSET 0) a
+)
+SELECT entity_id, currency_code, type, sum(made), sum(greatest(later, 0) - greatest(earlier, 0)),
+    sum(greatest(-later, 0) - greatest(-earlier, 0))
+FROM both_times GROUP BY entity_id, currency_code, type
+""")
+_LINES = text("""
+SELECT one.* FROM unnest(CAST(:codes AS text[]), CAST(:types AS text[])) AS wanted (code, type)
+CROSS JOIN LATERAL (
+    SELECT a.account_id, a.entity_id, a.currency_code, a.type, b.entry_count, b.normal_sign * b.balance_minor
+    FROM account a
+    CROSS JOIN LATERAL (SELECT * FROM account_balance WHERE account_id = a.account_id OFFSET 0) b
+    WHERE a.type = wanted.type AND a.currency_code = wanted.code AND b.balance_minor <> 0
+        AND (CAST(:entity_id AS text) IS NULL OR a.entity_id = :entity_id)
+    ORDER BY a.account_id LIMIT :most
+) one
+ORDER BY one.currency_code, one.type, one.account_id
+""")
+
+MOST_MOVED = 20_000
+"""Transactions since the moment of known totals beyond which reading all accounts is as quick."""
+
+Totals = Mapping[tuple[str, str, str], tuple[int, int, int]]
+"""Accounts, debits and credits, the latter in minor units, by entity, currency and type."""
+
+
+@dataclass(slots=True, frozen=True)
+class KnownTotals:
+    """The totals of one moment of the ledger."""
+
+    moment: LedgerMoment
+    totals: Totals
+
+
+class LedgerTrialBalance:
+    """Reads trial balances, each from one snapshot."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def moment(self) -> LedgerMoment:
+        """How far the ledger has come."""
+        with translated(), self._engine.connect() as connection:
+            return moment_of(connection)
+
+    def now(
+        self, known: KnownTotals | None, *, entity_id: str | None, currency_code: str | None, most: int
+    ) -> tuple[KnownTotals, list[TypeTotal], list[TrialBalanceAccount]]:
+        """The totals of now, which may be given back as `known` the next time; and as `at`, totals and accounts."""
+        with translated(), self._engine.connect().execution_options(isolation_level="REPEATABLE READ") as connection:
+            moment = moment_of(connection)
+            current = KnownTotals(moment, _totals_at(connection, moment, known))
+            totals = _summed(current.totals, entity_id, currency_code)
+            listed = [one for one in totals if one.debit_minor or one.credit_minor]
+            parameters = {
+                "codes": [one.currency_code for one in listed],
+                "types": [one.type for one in listed],
+                "entity_id": entity_id,
+                "most": most,
+            }
+            lines = connection.execute(_LINES, parameters).all() if listed else []
+        return current, totals, [_line(row) for row in lines]
+
+    def at(
+        self, *, entity_id: str | None, currency_code: str | None, as_of: AsOf | None, begins_with: str, most: int
+    ) -> tuple[LedgerMoment, list[TypeTotal], list[TrialBalanceAccount]]:
+        """Totals by currency and type, and up to `most` accounts of each that have a balance, by id.
+
+        `begins_with` is the beginning of the accounts' ids; the totals are then of these accounts alone.
+        """
+        signed, source = signed_at(as_of, None)
+        joined = source.join(account, account.c.account_id == account_balance.c.account_id)
+        conditions = _conditions(entity_id, currency_code, begins_with)
+        group = (account_balance.c.currency_code, account.c.type)
+        totals = (
+            select(*group, func.count(), func.sum(debit_of(signed)), func.sum(credit_of(signed)))
+            .select_from(joined)
+            .where(*conditions)
+            .group_by(*group)
+        )
+        numbered = (
+            select(
+                account_balance.c.account_id,
+                account_balance.c.entity_id,
+                *group,
+                account_balance.c.entry_count,
+                signed.label("signed"),
+                func.row_number().over(partition_by=group, order_by=account_balance.c.account_id).label("number"),
+            )
+            .select_from(joined)
+            .where(*conditions, signed != 0)
+            .subquery()
+        )
+        columns = [column for column in numbered.c if column.name != "number"]
+        lines = select(*columns).where(numbered.c.number <= most)
+        lines = lines.order_by(numbered.c.currency_code, numbered.c.type, numbered.c.account_id)
+        with translated(), self._engine.connect().execution_options(isolation_level="REPEATABLE READ") as connection:
+            moment = moment_of(connection)
+            total_rows = connection.execute(totals).all()
+            line_rows = connection.execute(lines).all()
+        return moment, [_total(row) for row in total_rows], [_line(row) for row in line_rows]
+
+
+def _totals_at(connection: Connection, moment: LedgerMoment, known: KnownTotals | None) -> Totals:
+    """The totals of this snapshot, from known ones if these are near enough."""
+    if known is None or sum(moment.chain_seqs) - sum(known.moment.chain_seqs) > MOST_MOVED:
+        return {(row[0], row[1], row[2]): _figures(row) for row in connection.execute(_TOTALS)}
+    parameters = {"lows": list(known.moment.chain_seqs), "last_account": known.moment.last_account}
+    totals = dict(known.totals)
+    for row in connection.execute(_CHANGES, parameters):
+        key = (row[0], row[1], row[2])
+        former, change = totals.get(key, (0, 0, 0)), _figures(row)
+        totals[key] = (former[0] + change[0], former[1] + change[1], former[2] + change[2])
+    return totals
+
+
+def _figures(row: Any) -> tuple[int, int, int]:
+    return int(row[3]), int(row[4]), int(row[5])
+
+
+def _summed(totals: Totals, entity_id: str | None, currency_code: str | None) -> list[TypeTotal]:
+    """The totals of one entity or all, in one currency or all."""
+    summed: dict[tuple[str, str], tuple[int, int, int]] = {}
+    for (entity, code, account_type), figures in totals.items():
+        if entity_id in (None, entity) and currency_code in (None, code):
+            former = summed.get((code, account_type), (0, 0, 0))
+            summed[code, account_type] = (former[0] + figures[0], former[1] + figures[1], former[2] + figures[2])
+    return [TypeTotal(code, account_type, *figures) for (code, account_type), figures in summed.items()]
+
+
+def _conditions(entity_id: str | None, currency_code: str | None, begins_with: str) -> list[ColumnElement[bool]]:
+    conditions: list[ColumnElement[bool]] = []
+    if entity_id is not None:
+        conditions.append(account_balance.c.entity_id == entity_id)
+    if currency_code is not None:
+        conditions.append(account_balance.c.currency_code == currency_code)
+    if begins_with:
+        last = begins_with + "\U0010ffff"
+        conditions += [account_balance.c.account_id >= begins_with, account_balance.c.account_id < last]
+    return conditions
+
+
+def _total(row: Any) -> TypeTotal:
+    currency_code, account_type, count, debit, credit = row
+    return TypeTotal(currency_code, account_type, count, int(debit), int(credit))
+
+
+def _line(row: Any) -> TrialBalanceAccount:
+    account_id, entity_id, currency_code, account_type, entry_count, signed = row
+    return TrialBalanceAccount(account_id, entity_id, account_type, currency_code, entry_count, int(signed))

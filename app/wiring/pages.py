@@ -1,0 +1,61 @@
+"""Wiring of the pages: the services of the API over connections of their own, and what only people need."""
+
+from dataclasses import replace
+
+from app.api.context import ApiServices
+from app.dashboard.context import PageServices
+from app.domain.errors import Misconfigured
+from app.domain.proof_history import Standing
+from app.ledger.account_lists import LedgerAccountLists
+from app.ledger.accounts import LedgerAccounts
+from app.ledger.activity import LedgerActivity
+from app.ledger.history import History
+from app.ledger.payment_search import LedgerPaymentSearch
+from app.ledger.proof_history import LedgerProofHistory
+from app.ledger.transactions import LedgerTransactions
+from app.ledger.trial_balance import LedgerTrialBalance
+from app.ledger.users import LedgerSessions, LedgerUsers
+from app.services.access.organisation import Organisation
+from app.services.access.sign_in import SignIn
+from app.services.accounts.accounts import Accounts
+from app.services.posting.activity import Activity
+from app.services.proofs.trial_balance import TrialBalances
+from app.settings import Settings
+from app.wiring.services import build_assets, build_engine
+
+LISTED_BREAKS = 20
+
+
+def build_pages(settings: Settings, api: ApiServices) -> PageServices:
+    """What the pages need. They read over a pool of their own, so that no page waits in front of a payment."""
+    engine = build_engine(settings, "pages")
+    assets = build_assets(engine)
+    users = LedgerUsers(engine)
+    accounts = Accounts(LedgerAccounts(engine, settings.partitions), assets)
+    return PageServices(
+        api=replace(api, accounts=accounts, assets=assets, history=History(engine)),
+        sign_in=SignIn(users, LedgerSessions(engine), api.now),
+        lists=LedgerAccountLists(engine),
+        trial_balances=TrialBalances(LedgerTrialBalance(engine), api.now),
+        register=LedgerTransactions(engine),
+        payment_search=LedgerPaymentSearch(engine),
+        activity=Activity(LedgerActivity(engine), api.cache, api.now),
+        standing=lambda: _standing(LedgerProofHistory(engine)),
+        organisation=_organisation(settings),
+        secret=users.page_secret(),
+        public_url=settings.public_url,
+    )
+
+
+def _organisation(settings: Settings) -> Organisation | None:
+    """The organisation's sign-in; Misconfigured if only a part of it is set."""
+    parts = (settings.oidc_issuer, settings.oidc_client_id, settings.oidc_client_secret)
+    if not any(parts):
+        return None
+    if not all(parts):
+        raise Misconfigured("HOLDFAST_OIDC_ISSUER, _CLIENT_ID and _CLIENT_SECRET go together; set all or none.")
+    return Organisation(*parts)
+
+
+def _standing(history: LedgerProofHistory) -> Standing:
+    return Standing(*history.last_runs(), *history.open_breaks(LISTED_BREAKS))
