@@ -1,6 +1,7 @@
 """Evidence: one document of everything on record, which can be checked without Holdfast; and the signed heads."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from msgspec import UNSET
@@ -11,12 +12,18 @@ from app.api.json_body import malformed
 from app.api.parameters import EXTERNAL_ID, OF_ENTITY
 from app.api.responses import Answer, json_answer, problem
 from app.api.routes import Call, Parameter, Routes
+from app.domain.errors import TreeUnderConstruction
 from app.domain.journal_refusals import journal_not_found
 from app.domain.payment_refusals import payment_not_found
+from app.domain.refusals import Refusal
+from app.domain.refusals import RefusalCode as Code
 from app.services.access.api_keys import Scope
 from app.services.proofs.evidence import OF_JOURNALS, OF_REFUNDS
 
 routes = Routes()
+
+BEHIND = frozenset({Code.LEDGER_BACKLOGGED})
+UNDER_CONSTRUCTION = "The tree that proves the history is still being built, as after an upgrade. Retry in minutes."
 
 
 def _whole(name: str) -> Callable[[str], int]:
@@ -53,12 +60,12 @@ TO_SIZE: Parameter[int] = Parameter(
     scope=Scope.PAYMENTS_READ,
     answers={200: EvidencePacket},
     parameters=(KEPT_SIZE,),
+    refuses=BEHIND | {Code.PAYMENT_NOT_FOUND},
 )
 def payment_evidence(call: Call[None]) -> Answer:
     """The packet of one payment."""
     payment_id = call.path["payment_id"]
-    packet = call.here.evidence.of_payment(payment_id, call[KEPT_SIZE])
-    return problem(payment_not_found(payment_id)) if packet is None else json_answer(packet)
+    return _answer(partial(call.here.evidence.of_payment, payment_id, call[KEPT_SIZE]), payment_not_found(payment_id))
 
 
 @routes.add(
@@ -68,12 +75,13 @@ def payment_evidence(call: Call[None]) -> Answer:
     scope=Scope.PAYMENTS_READ,
     answers={200: EvidencePacket},
     parameters=(KEPT_SIZE,),
+    refuses=BEHIND | {Code.PAYMENT_NOT_FOUND},
 )
 def refund_evidence(call: Call[None]) -> Answer:
     """The packet of one refund."""
     refund_id = call.path["refund_id"]
-    packet = call.here.evidence.of_transaction(refund_id, OF_REFUNDS, call[KEPT_SIZE])
-    return problem(payment_not_found(refund_id)) if packet is None else json_answer(packet)
+    packet = partial(call.here.evidence.of_transaction, refund_id, OF_REFUNDS, call[KEPT_SIZE])
+    return _answer(packet, payment_not_found(refund_id))
 
 
 @routes.add(
@@ -83,12 +91,13 @@ def refund_evidence(call: Call[None]) -> Answer:
     scope=Scope.PAYMENTS_READ,
     answers={200: EvidencePacket},
     parameters=(KEPT_SIZE,),
+    refuses=BEHIND | {Code.JOURNAL_NOT_FOUND},
 )
 def journal_evidence(call: Call[None]) -> Answer:
     """The packet of one journal."""
     journal_id = call.path["journal_id"]
-    packet = call.here.evidence.of_transaction(journal_id, OF_JOURNALS, call[KEPT_SIZE])
-    return problem(journal_not_found(journal_id)) if packet is None else json_answer(packet)
+    packet = partial(call.here.evidence.of_transaction, journal_id, OF_JOURNALS, call[KEPT_SIZE])
+    return _answer(packet, journal_not_found(journal_id))
 
 
 @routes.add(
@@ -98,13 +107,23 @@ def journal_evidence(call: Call[None]) -> Answer:
     scope=Scope.PAYMENTS_READ,
     answers={200: EvidencePacket},
     parameters=(EXTERNAL_ID, OF_ENTITY, KEPT_SIZE),
+    refuses=BEHIND | {Code.PAYMENT_NOT_FOUND},
 )
 def find_evidence(call: Call[None]) -> Answer:
     """The packet of an external id."""
     external_id: Any = call[EXTERNAL_ID]
     entity_id = visible_entity(call, entity_of(call, call[OF_ENTITY] if call.has(OF_ENTITY) else UNSET))
-    packet = call.here.evidence.of_external_id(entity_id, external_id, call[KEPT_SIZE])
-    return problem(payment_not_found(external_id)) if packet is None else json_answer(packet)
+    packet = partial(call.here.evidence.of_external_id, entity_id, external_id, call[KEPT_SIZE])
+    return _answer(packet, payment_not_found(external_id))
+
+
+def _answer(packet: Callable[[], dict[str, Any] | None], not_found: Refusal) -> Answer:
+    """The packet, or why there is none."""
+    try:
+        found = packet()
+    except TreeUnderConstruction:
+        return problem(Refusal(Code.LEDGER_BACKLOGGED, UNDER_CONSTRUCTION))
+    return problem(not_found) if found is None else json_answer(found)
 
 
 @routes.add(

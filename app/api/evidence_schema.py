@@ -19,8 +19,24 @@ class EvidenceSubject(Struct, forbid_unknown_fields=True):
     status: str
 
 
+class EvidenceCall(Struct, forbid_unknown_fields=True):
+    """The audit's record of a call of the API: when, who, from where, what, and how it was answered."""
+
+    called_at: str
+    action: str | None
+    request_id: str | None
+    actor: str | None
+    ip: str | None
+    method: str | None
+    route: str | None
+    path: str | None
+    status: int | None
+    code: str | None
+    duration_us: int | None
+
+
 class EvidenceSource(Struct, forbid_unknown_fields=True):
-    """Who asked for it, when and what for; `call` is the audit record of the request, where there is one."""
+    """Who asked for it, when and what for; `calls` are the calls that made it and changed it, from the audit."""
 
     actor: str | None
     accepted_at: str | None
@@ -28,7 +44,7 @@ class EvidenceSource(Struct, forbid_unknown_fields=True):
     fingerprint: str | None
     description: str | None
     metadata_json: str | None
-    call: dict[str, Any] | None
+    calls: list[EvidenceCall]
 
 
 class EvidenceIdempotency(Struct, forbid_unknown_fields=True):

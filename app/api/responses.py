@@ -19,7 +19,6 @@ from app.domain.errors import (
     Misconfigured,
     OutcomeUnknown,
     SigningKeyUnusable,
-    TreeUnderConstruction,
 )
 from app.domain.refusals import Refusal, RefusalCode, without_funds
 
@@ -214,10 +213,6 @@ _FAULTS: dict[type[Exception], tuple[RefusalCode, str]] = {
     ConcurrencyRetryExhausted: (
         RefusalCode.CONCURRENCY_RETRY_EXHAUSTED,
         "Others are changing the same accounts; nothing was done. Retry.",
-    ),
-    TreeUnderConstruction: (
-        RefusalCode.LEDGER_BACKLOGGED,
-        "The tree that proves the ledger's history is still being built, as after an upgrade. Retry in some minutes.",
     ),
     HistoryRewritten: (
         RefusalCode.INTERNAL_ERROR,

@@ -9,7 +9,7 @@ text.
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from json import dumps
+from json import dumps, loads
 from typing import Any
 
 from app.domain.hash_chain import (
@@ -21,6 +21,9 @@ from app.domain.hash_chain import (
 from app.domain.timestamps import from_microseconds, rfc3339
 
 PACKET_FORMAT = "holdfast-evidence/1"
+
+PROBLEM_MEMBERS = frozenset({"type", "title", "status", "code", "detail", "retryable"})
+"""What every answer that refuses has beside its figures."""
 
 FACTS = (
     "partition", "chain_seq", "entity_id", "external_id", "kind", "payment_id", "relates_to", "fingerprint", "actor",
@@ -178,6 +181,41 @@ class RunRecord:
     started_at: datetime
     finished_at: datetime
     break_count: int | None
+
+
+@dataclass(slots=True, frozen=True)
+class CallRecord:
+    """A call of the API as the audit has it; `duration_us` in microseconds."""
+
+    called_at: datetime
+    action: str | None
+    request_id: str | None
+    actor: str | None
+    ip: str | None
+    method: str | None
+    route: str | None
+    path: str | None
+    status: int | None
+    code: str | None
+    duration_us: int | None
+
+
+@dataclass(slots=True, frozen=True)
+class RefusedCall:
+    """A call that was refused, and the beginning of what it was answered."""
+
+    call: CallRecord
+    response: str | None
+
+    def refusal(self) -> dict[str, Any]:
+        """Why it was refused, with the figures, as far as the audit has kept the answer."""
+        try:
+            problem = loads(self.response or "{}")
+        except ValueError:
+            problem = {}
+        detail = str(problem.pop("detail", ""))
+        figures = {name: value for name, value in problem.items() if name not in PROBLEM_MEMBERS}
+        return {"code": self.call.code, "detail": detail, "figures": signable(figures)}
 
 
 def transition(state: str, at: datetime | None, actor: str | None, by: str | None = None) -> dict[str, Any]:

@@ -5,10 +5,12 @@ from typing import Any
 
 from app.domain.evidence import (
     AuthorizationRecord,
+    CallRecord,
     ConflictRecord,
     EntryRecord,
     EventRecord,
     LimitRecord,
+    RefusedCall,
     RejectionRecord,
     RelatedRecord,
     RunRecord,
@@ -77,6 +79,20 @@ WHERE started_at >= %(at)s AND finished_at IS NOT NULL AND mode = 'full' ORDER B
 _BREAKS = """
 SELECT break_id FROM reconciliation_break WHERE subject = ANY(%(subjects)s) ORDER BY break_id LIMIT 100
 """
+_CALL = """
+SELECT called_at, action, request_id, coalesce(actor, 'key:' || key_id), host(ip), method, route, path, status, code,
+    duration_us
+"""
+_CALLS = (
+    f"""{_CALL} FROM audit_call WHERE payment_id = %(id)s AND action IS NOT NULL ORDER BY called_at, number LIMIT 100"""
+)
+_REFUSED_CALLS = f"""{_CALL} FROM audit_call
+WHERE payment_id = %(id)s AND action IS NOT NULL ORDER BY called_at, number LIMIT 100
+"""
+_REFUSED_CALLS = f"""{_CALL}, response FROM audit_call
+WHERE external_id = %(external_id)s AND coalesce(entity_id, %(entity_id)s) = %(entity_id)s
+    AND action IS NULL AND code IS NOT NULL AND method = 'POST' ORDER BY called_at DESC, number DESC LIMIT 20
+"""
 
 
 class LedgerEvidence:
@@ -143,12 +159,17 @@ class LedgerEvidence:
         """The ids of the breaks that name one of these subjects."""
         return [row[0] for row in self._rows(_BREAKS, {"subjects": list(subjects)})]
 
-    def call_of(self, payment_id: str) -> dict[str, Any] | None:  # noqa: ARG002
-        """The audit record of the request that caused it: request id, key, IP, time.
+    def calls_of(self, payment_id: str) -> list[CallRecord]:
+        """The audit's records of the calls that made it and changed it, in order; at most a hundred."""
+        return [CallRecord(*row) for row in self._rows(_CALLS, {"id": payment_id})]
 
-        None: the ledger has no audit of calls yet. It is the one place where the audit is joined.
+    def refused_calls(self, entity_id: str, external_id: str) -> list[RefusedCall]:
+        """The audit's records of calls that were refused under an external id, the last one first; at most twenty.
+
+        The audit seldom knows the entity of a refused call. One without counts for every entity.
         """
-        return None
+        parameters = {"entity_id": entity_id, "external_id": external_id}
+        return [RefusedCall(CallRecord(*row[:-1]), row[-1]) for row in self._rows(_REFUSED_CALLS, parameters)]
 
     def _first(self, query: str, parameters: Mapping[str, Any]) -> Sequence[Any] | None:
         return next(iter(self._rows(query, parameters)), None)

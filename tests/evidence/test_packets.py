@@ -25,6 +25,9 @@ def test_the_packet_of_a_payment_tells_its_way_and_verifies_with_a_head(
     subject, source, controls = packet["subject"], packet["source"], packet["controls"]
     assert (subject["kind"], subject["id"], subject["status"]) == ("payment", payment_id, "posted")
     assert source["actor"].startswith("key:")
+    [call] = source["calls"]
+    assert (call["action"], call["method"], call["route"]) == ("payment", "POST", "/v1/payments")
+    assert (call["actor"], bool(call["request_id"])) == (source["actor"], True)
     assert source["description"] == "Zürich ☃"
     assert json.loads(source["metadata_json"]) == {"order": 7, "ratio": 0.25}
     assert controls["idempotency"]["external_id"] == subject["external_id"]
@@ -95,6 +98,14 @@ def test_refusals_and_rejections_have_packets_with_the_figures_that_the_check_sa
     assert packet["refusal"]["code"] == "insufficient_funds"
     assert packet["refusal"]["figures"]["balance_minor"] == 100
     auditor.holds("packet", auditor.keep(packet), "--head", kept)
+
+    world.services.recorder.flush()
+    world.cache.delete(*world.cache.scan_iter("hf:*too-much*"))
+    from_audit = world.evidence("/v1/evidence", external_id="too-much")
+    assert from_audit["refusal"]["figures"].items() >= packet["refusal"]["figures"].items()
+    assert from_audit["refusal"]["code"] == "insufficient_funds"
+    assert from_audit["refusal"]["detail"] == refused.get_json()["detail"]
+    assert [call["status"] for call in from_audit["source"]["calls"]] == [422]
 
     packet = world.of_payment(rejected)
     assert (packet["subject"]["id"], packet["subject"]["status"]) == (rejected, "rejected")

@@ -5,11 +5,13 @@ What is proved, what is only stated, and how both are checked: `docs/evidence.md
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from app.domain.evidence import (
     PACKET_FORMAT,
     AuthorizationRecord,
+    RefusedCall,
     RejectionRecord,
     TransactionRecord,
     moment,
@@ -21,6 +23,7 @@ from app.domain.evidence import (
 from app.domain.ledger_rows import QueuedIntent
 from app.domain.merkle import leaf_hash
 from app.domain.payment import Kind, parse_payment_id
+from app.domain.refusals import Refusal
 from app.domain.signed_heads import SignedHead, signed_text
 from app.domain.timestamps import from_microseconds, from_milliseconds, rfc3339
 from app.services.payments.outcomes import PaymentFinder, RefusedPayment
@@ -78,10 +81,15 @@ class Evidence:
             kinds = frozenset({*OF_REFUNDS, *OF_JOURNALS})
             return self.of_transaction(known, kinds, kept_size) or self.of_payment(known, kept_size)
         found = self._finder.find_by_external_id(entity_id, external_id)
-        if isinstance(found, RefusedPayment):
-            return self._signed(_of_refused(entity_id, found), None)
         if isinstance(found, QueuedIntent):
             return self._signed(_of_pending(found), found.payment_id)
+        calls = self._ledger.refused_calls(entity_id, external_id)
+        if isinstance(found, RefusedPayment):
+            calls = [one for one in calls if one.call.code == found.refusal.code.value]
+        if calls:
+            return self._signed(_of_refused(entity_id, external_id, calls[0].refusal(), calls), None)
+        if isinstance(found, RefusedPayment):
+            return self._signed(_of_refused(entity_id, external_id, _refusal_of(found.refusal), ()), None)
         return None
 
     # Transactions
@@ -135,7 +143,8 @@ class Evidence:
     def _signed(self, packet: Packet, payment_id: str | None) -> Packet:
         key = self._signer.key()
         keys = self._signer.public_keys()
-        packet["source"]["call"] = None if payment_id is None else self._ledger.call_of(payment_id)
+        if payment_id is not None:
+            packet["source"]["calls"] = [record(one) for one in self._ledger.calls_of(payment_id)]
         packet = {
             "format": PACKET_FORMAT,
             "ledger_id": keys[0].ledger_id,
@@ -156,7 +165,7 @@ def _packet(subject: dict[str, Any], source: dict[str, Any], idempotency: dict[s
     controls: Packet = {"idempotency": idempotency, "funds": [], "limits": [], "outbox": _outbox(subject["id"])}
     empty: Packet = {
         "subject": subject,
-        "source": {**source, "call": None},
+        "source": {"calls": [], **source},
         "controls": controls,
         "refusal": None,
         "transitions": [],
@@ -262,17 +271,21 @@ def _of_pending(queued: QueuedIntent) -> Packet:
     )
 
 
-def _of_refused(entity_id: str, one: RefusedPayment) -> Packet:
-    """A payment that the cache refused has no id, and nobody recorded who asked for it."""
+def _refusal_of(refusal: Refusal) -> dict[str, Any]:
+    """A refusal as it stands in a packet."""
+    return {"code": refusal.code.value, "detail": refusal.detail, "figures": signable(dict(refusal.figures))}
+
+
+def _of_refused(entity_id: str, external_id: str, refusal: dict[str, Any], calls: Sequence[RefusedCall]) -> Packet:
+    """What was refused and never became a payment has no id; who asked for it, the audit knows."""
+    source: Packet = dict.fromkeys(("accepted_at", "effective_at", "fingerprint", "description", "metadata_json"))
+    source["actor"] = calls[0].call.actor if calls else None
+    source["calls"] = [record(one.call) for one in calls]
     return _packet(
-        _subject("payment", None, entity_id, one.external_id, "refused"),
-        dict.fromkeys(("actor", "accepted_at", "effective_at", "fingerprint", "description", "metadata_json")),
-        {"external_id": one.external_id, "fingerprint": None, "repeats": []},
-        refusal={
-            "code": one.refusal.code.value,
-            "detail": one.refusal.detail,
-            "figures": signable(dict(one.refusal.figures)),
-        },
+        _subject("payment", None, entity_id, external_id, "refused"),
+        source,
+        {"external_id": external_id, "fingerprint": None, "repeats": []},
+        refusal=refusal,
     )
 
 
