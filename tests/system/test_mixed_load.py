@@ -144,6 +144,8 @@ def test_nothing_acknowledged_is_lost_unnamed_or_doubled_whatever_is_away_meanwh
     prove(stage)
     for one in stage.outages:
         say(one.line())
+    for finding in stage.findings:
+        say(f"  {finding}")
     say(f"seed {SEED}, {len(stage.findings)} findings")
     assert stage.findings == []
 
@@ -183,6 +185,8 @@ def audit(stage: Stage, customers: list[Customer], town: Town, began_at: float) 
     facts = ledger_facts.read(stage.system)
     result = Audit(facts, stage.losses, began_at)
     result.run(deed for customer in customers for deed in customer.deeds)
+    for break_ in facts.named:
+        say(f"{break_.subject}: { {**break_.figures, 'payment_ids': len(break_.figures.get('payment_ids', ()))} }")
     own = [name for customer in customers for name in customer.own_accounts]
     result.floors(own, [name for name in town.wallets + town.merchants if name not in own])
     say("audit: " + ", ".join(f"{name} {number}" for name, number in result.counts.most_common()))

@@ -167,7 +167,9 @@ class Audit:
             self._time_span(losing, lost, break_)
 
     def _breaks_of(self, losing: Loss) -> list[Named]:
-        return [one for one in self.facts.named if losing.began_at <= one.found_at <= losing.ended_at + 60]
+        """Those that were recorded before the next outage that loses something."""
+        next_at = min((one.began_at for one in self.losses if one.began_at > losing.began_at), default=time.time())
+        return [one for one in self.facts.named if losing.began_at <= one.found_at < next_at]
 
     def _lost_in(self, losing: Loss) -> dict[str, float]:
         """Lost payments by the outage that took them: the first that ended after they were acknowledged."""
