@@ -206,3 +206,24 @@ def test_no_payment_id_is_given_twice_though_the_one_who_opens_does_not_know_the
     assert parse_time(figures["lost_until"]) < datetime.now(UTC) + timedelta(minutes=1)
     world.drain()
     world.assert_proven()
+
+
+@pytest.mark.parametrize("end", ["capture", "void"])
+def test_an_authorization_that_has_ended_holds_nothing_again_in_an_older_copy(
+    world: World, server: OwnCache, end: str
+) -> None:
+    """The copy still has its intent in the outbox, and nothing of its end."""
+    authorized = world.accepted("alice", "bob", 300, manual_capture=True, expires_in_s=3_600)
+    copy = server.copy()
+    world.drain()
+    if end == "capture":
+        world.authorizations.capture(authorized.payment_id, 300, "key:test")
+    else:
+        world.authorizations.void(authorized.payment_id, "key:test")
+    world.drain()
+    server.put_back(copy)
+    world.identity.check()
+    world.drain()
+    assert world.warm("alice").funds.held_minor == 0
+    assert world.reconcile(full=True).breaks == []
+    world.assert_proven()
