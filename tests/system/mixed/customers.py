@@ -98,7 +98,7 @@ class Customer(Thread):
         body = self.new_payment().body
         body |= {"source_account_id": self.chance.choice(self.town.wallets), "capture": "manual"}
         body |= {"destination_account_id": self.chance.choice(self.town.merchants)}
-        body["expires_in_s"] = self.chance.randint(2, 20)
+        body["expires_in_s"] = self.chance.randint(2, 10)
         deed = self.deed(AUTHORIZATION, body)
         self.submit(deed)
         if deed.told:
