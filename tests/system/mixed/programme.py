@@ -2,6 +2,7 @@
 
 import random
 import time
+import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -70,7 +71,11 @@ class Programme:
         began = time.monotonic()
         for due_s, provoke in self.acts:
             time.sleep(max(AT_LEAST_BETWEEN_S, began + due_s - time.monotonic()))
-            provoke(stage)
+            try:
+                provoke(stage)
+            except Exception as error:  # the others are provoked all the same, and the run fails at its end
+                stage.find(f"{provoke.__name__} broke off: {error!r}")
+                stage.say(traceback.format_exc())
         time.sleep(AT_LEAST_BETWEEN_S)
 
 

@@ -9,8 +9,9 @@ from urllib.parse import quote
 import psutil
 
 from app.command_line import PROJECT
-from app.embedded import credentials
+from app.embedded.cache_damage import WAYS
 from app.embedded.postgres import PostgresServer
+from app.embedded.private_files import load_or_create_credentials
 from tests.patience import COMMAND_S
 from tests.system.mixed.replaced import PENDING_S, await_named
 from tests.system.mixed.stage import Loss, Stage
@@ -37,7 +38,7 @@ def options_in_url(stage: Stage) -> None:
     system = stage.system
     with stage.outage("O11", "options in DATABASE_URL, which logs in as the owner"):
         system.stop()
-        ledger = PostgresServer(system.data_dir, credentials.load_or_create(system.data_dir / "secrets.json"))
+        ledger = PostgresServer(system.data_dir, load_or_create_credentials(system.data_dir / "secrets.json"))
         ledger.begin()
         ledger.finish()
         url = f"{ledger.owner_url}?options={quote(f'-c work_mem={WORK_MEM}')}"
@@ -62,8 +63,8 @@ def options_in_url(stage: Stage) -> None:
 
 def damaged_log(stage: Stage) -> None:
     """O13: everything is killed, and the end of the cache's log is damaged; the one manual step is the documented."""
-    system = stage.system
-    with stage.outage("O13", "everything killed, the cache's log damaged near its end") as one:
+    system, way = stage.system, stage.chance.choice(WAYS)
+    with stage.outage("O13", f"everything killed, the cache's log damaged near its end, {way}") as one:
         with stage.suspended("workers.drain"):
             time.sleep(stage.chance.uniform(*PENDING_S))
             _kill_everything(stage)
@@ -77,9 +78,9 @@ def damaged_log(stage: Stage) -> None:
             timeout=COMMAND_S,
         )
         said = refused.stdout + refused.stderr
-        if refused.returncode == 0 or "damaged in the middle" not in said or "--damaged-cache cut" not in said:
+        if refused.returncode == 0 or "damaged in the middle" not in said or f"--damaged-cache {way}" not in said:
             stage.find(f"O13: exit code {refused.returncode}: {said}")
-        system.start("--damaged-cache", "cut")
+        system.start("--damaged-cache", way)
         await_named(stage, one)
     stage.losses.append(Loss("O13", one.began_at, one.ended_at, is_named_by_id=False))
 
