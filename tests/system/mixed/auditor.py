@@ -14,6 +14,9 @@ from tests.system.mixed.stage import Loss
 SLACK_S = 2.0
 """Between a time of the ledger or of a stream id and the moment at which a customer has read the answer."""
 
+PENDING_S = 60.0
+"""How long before an outage something may have been acknowledged that is still pending then; posting takes moments."""
+
 
 @dataclass
 class Audit:
@@ -26,7 +29,8 @@ class Audit:
     counts: Counter[str] = field(default_factory=Counter)
     lost: dict[str, float] = field(default_factory=dict)
     """Payments that were acknowledged as pending and are nowhere, with the time of their acknowledgement."""
-    lost_conclusions: int = 0
+    countable_conclusions: int = 0
+    """Captures and voids that were lost while the processes of the API remembered them."""
 
     def run(self, deeds: Iterable[Deed]) -> "Audit":
         """Compare everything."""
@@ -138,8 +142,9 @@ class Audit:
                 self._find(f"captured with other amounts: {deed} {found}")
         elif any(one.payment_id in self.lost for one in deed.told):
             return  # the authorization itself is lost, and counted
-        elif any(losing.began_at - 60 <= end.told[0].at <= losing.ended_at for losing in self.losses):
-            self.lost_conclusions += 1
+        elif losing := self._loss_of(end.told[0].at):
+            self.counts["lost captures and voids"] += 1
+            self.countable_conclusions += losing.is_named_by_id
         else:
             self._find(f"{end.wish} was acknowledged, and it is {states}: {deed}")
 
@@ -172,13 +177,13 @@ class Audit:
         return [one for one in self.facts.named if losing.began_at <= one.found_at < next_at]
 
     def _lost_in(self, losing: Loss) -> dict[str, float]:
-        """Lost payments by the outage that took them: the first that ended after they were acknowledged."""
+        """The lost payments that this outage took."""
+        return {payment_id: at for payment_id, at in self.lost.items() if self._loss_of(at) is losing}
+
+    def _loss_of(self, at: float) -> Loss | None:
+        """The outage that took what was acknowledged at this time and had not reached the ledger."""
         after = sorted(self.losses, key=lambda one: one.ended_at)
-        return {
-            payment_id: at
-            for payment_id, at in self.lost.items()
-            if next((one for one in after if at <= one.ended_at + SLACK_S), None) is losing
-        }
+        return next((one for one in after if one.began_at - PENDING_S <= at <= one.ended_at + SLACK_S), None)
 
     def _counted(self, losing: Loss, lost: Mapping[str, float], named: Sequence[Named]) -> None:
         """No process remembers the ids: those accepted before the last look are counted, the others are after it."""
@@ -208,15 +213,13 @@ class Audit:
         for payment_id in self.facts.named_ids & there:
             self._find(f"named as lost, and in the ledger: {payment_id}")
         named = sum(one.count for one in self.facts.named)
-        if self.lost_conclusions and not named:
-            self._find(f"{self.lost_conclusions} captures or voids are lost and not counted")
-        last = max((one.ended_at for one in self.losses), default=0.0)
+        if self.countable_conclusions and not named:
+            self._find(f"{self.countable_conclusions} captures or voids are lost and not counted")
         for payment_id, at in self.lost.items():
-            if at > last + SLACK_S:
+            if self._loss_of(at) is None:
                 self._find(f"lost, and no cache was replaced afterwards: {payment_id} acknowledged at {at:.1f}")
         self.counts["lost"] = len(self.lost)
         self.counts["named"] = named
-        self.counts["lost captures and voids"] = self.lost_conclusions
         for break_ in self.facts.other_breaks:
             self._find(f"a break was found: {break_}")
 
