@@ -15,9 +15,9 @@ CACHE_DEADLINE_S = 30
 """How long what is tested waits for an answer of the cache; users' second is over when a machine pauses."""
 
 
-def until(condition: Callable[[], bool], explain: Callable[[], str] = str) -> None:
+def until(condition: Callable[[], bool], explain: Callable[[], str] = str, within_s: float = PATIENCE_S) -> None:
     """Ask again and again until it is so; a failure says what `explain` knows."""
-    deadline = time.monotonic() + PATIENCE_S
+    deadline = time.monotonic() + within_s
     pause_s = 0.001
     while not condition():
         assert time.monotonic() < deadline, f"it does not come to pass\n{explain()}"

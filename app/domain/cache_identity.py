@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Any
 
 from app.domain.payment import stream_id_order
-from app.domain.timestamps import from_milliseconds, rfc3339
+from app.domain.timestamps import credible_milliseconds, from_milliseconds, rfc3339, to_milliseconds
 
 NAMED_IN_BREAK = 1_000
 """Payment ids that one break lists; it counts them all."""
@@ -43,10 +43,11 @@ class RememberedPartition:
 
 @dataclass(slots=True, frozen=True)
 class RememberedCache:
-    """What the ledger remembers of the whole cache. `generation` counts how often it was opened."""
+    """What the ledger remembers of the whole cache. `generation` counts how often it was opened, `clock` is now."""
 
     partitions: Mapping[int, RememberedPartition]
     directory_version: int
+    clock: datetime
     generation: int = 0
     server: str = ""
     seen_at: datetime | None = None
@@ -134,6 +135,17 @@ def last_known(remembered: RememberedPartition, acknowledged: str = "") -> str:
     return highest((remembered.last_posted, remembered.last_stream_id, acknowledged))
 
 
+def resumed_after(known: str, clock: datetime) -> str:
+    """The stream id after which a partition of a cache that has lost something goes on.
+
+    `known` is the highest that the opening process knows of; others may have acknowledged higher ones. Those are of the
+    same millisecond if that is ahead of the clock, and else of one before now. So the next millisecond is unused: an id
+    that is given twice would name two payments.
+    """
+    milliseconds = max(_order(known)[0], to_milliseconds(clock))
+    return f"{milliseconds + 1}-0"
+
+
 def highest(stream_ids: Iterable[str]) -> str:
     """The highest of these stream ids, of which some may be empty."""
     return max(stream_ids, key=_order, default="")
@@ -151,11 +163,14 @@ def _order(stream_id: str) -> tuple[int, int]:
 def loss_figures(judgement: CacheJudgement, remembered: RememberedCache, server: str) -> dict[str, Any]:
     """The figures of a `cache_lost` break, without the payments, which `with_payments` adds.
 
-    Nothing is known of what a stopped process had accepted after `last_seen_at`.
+    Nothing is known of what a stopped process had accepted after `last_seen_at`. A stream id that is ahead of the clock
+    is no time.
     """
     lost = judgement.lost
-    begins = [one.last_found for one in lost.values() if one.last_found]
-    ends = [one.last_known for one in lost.values() if one.last_known]
+    now_ms = to_milliseconds(remembered.clock)
+    begins = [stream_id_order(one.last_found)[0] for one in lost.values() if one.last_found]
+    ends = [stream_id_order(one.last_known)[0] for one in lost.values() if one.last_known]
+    begins = [one for one in begins if credible_milliseconds(one, now_ms) == one]
     return {
         "reason": judgement.reason,
         "partitions": {
@@ -168,8 +183,8 @@ def loss_figures(judgement: CacheJudgement, remembered: RememberedCache, server:
         },
         "pending_when_last_seen": sum(one.pending for one in lost.values()),
         "last_seen_at": rfc3339(remembered.seen_at) if remembered.seen_at else None,
-        "lost_after": _time_of(min(begins, key=_order)) if len(begins) == len(lost) else None,
-        "lost_until": _time_of(highest(ends)) if ends else None,
+        "lost_after": _time_of(min(begins)) if len(begins) == len(lost) else None,
+        "lost_until": _time_of(credible_milliseconds(max(ends), now_ms)) if ends else None,
         "server_before": remembered.server or None,
         "server_now": server or None,
         "lost_payments": 0,
@@ -177,8 +192,8 @@ def loss_figures(judgement: CacheJudgement, remembered: RememberedCache, server:
     }
 
 
-def _time_of(stream_id: str) -> str:
-    return rfc3339(from_milliseconds(stream_id_order(stream_id)[0]))
+def _time_of(milliseconds: int) -> str:
+    return rfc3339(from_milliseconds(milliseconds))
 
 
 def with_payments(figures: Mapping[str, Any], payment_ids: Iterable[str]) -> dict[str, Any]:

@@ -78,6 +78,8 @@ class KnownOutcome:
     payment_id: str
     fingerprint: str
     posted: bool
+    is_concluded: bool = False
+    """Whether it is an authorization that was captured, voided or expired."""
 
 
 @dataclass(slots=True)
@@ -130,6 +132,9 @@ class PostingPlan:
     duplicates: list[Duplicate] = field(default_factory=list)
     redelivered: list[tuple[QueuedIntent, bool]] = field(default_factory=list)
     """Intents whose outcome is in the ledger already, and whether that is a posting; they only need settling."""
+    ended: set[str] = field(default_factory=set)
+    """Payment ids of redelivered authorizations that the ledger has concluded since. The cache may hold their funds
+    again, because an older copy of it has the intent and not the conclusion."""
     authorized: list[Authorization] = field(default_factory=list)
     concluded: list[Authorization] = field(default_factory=list)
     returns: list[tuple[int, int, PaymentReturn]] = field(default_factory=list)

@@ -245,6 +245,7 @@ class _Decisions:
         plan = self.planner.plan
         if known.payment_id == queued.outbox_position.payment_id:
             plan.redelivered.append((queued, True))
+            plan.ended |= {known.payment_id} if known.is_concluded else set()
         elif known.posted and queued.intent.has_fingerprint(known.fingerprint):
             plan.duplicates.append(Duplicate(queued, known.payment_id))
         else:

@@ -123,6 +123,7 @@ def _account_settlements(
     released = {rejection.queued.outbox_position.payment_id for rejection in plan.rejections}
     released |= {duplicate.queued.outbox_position.payment_id for duplicate in plan.duplicates}
     released |= {queued.outbox_position.payment_id for queued, was_posted in plan.redelivered if not was_posted}
+    released |= plan.ended
     for queued in batch:
         intent = queued.intent
         settlement = settlements.get(intent.guarded_account_id)

@@ -81,7 +81,7 @@ def explain(damage: Damage, directory: Path) -> str:
 
 def treat(damage: Damage, way: str, directory: Path, server: Path) -> str:
     """Make the data loadable in one of the WAYS; returns what was done. `server` is the cache's program."""
-    copy = directory.with_name(f"{directory.name}.damaged-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}")
+    copy = _place_for_copy(directory)
     if way == ASIDE:
         directory.rename(copy)
         directory.mkdir(mode=0o700)
@@ -90,7 +90,45 @@ def treat(damage: Damage, way: str, directory: Path, server: Path) -> str:
         raise EmbeddedServerError(f"This damage cannot be cut off.\n{explain(damage, directory)}")
     shutil.copytree(directory, copy)
     _cut(damage.can_be_cut, server)
+    _append_doubt(damage.can_be_cut)
     return f"the data of the cache is cut off at the damage; a copy of all of it is in {copy}"
+
+
+def set_aside_unlisted(directory: Path) -> str | None:
+    """Move a log away whose list of files is gone; returns what was done.
+
+    A server starts empty over such a log, but appends to its old file. The next start would load both, so payments that
+    are lost would come back, mixed with what was decided without them.
+    """
+    folder = directory / "appendonlydir"
+    if (folder / "appendonly.aof.manifest").exists() or not folder.is_dir() or not any(folder.iterdir()):
+        return None
+    copy = _place_for_copy(directory)
+    copy.mkdir(mode=0o700)
+    folder.rename(copy / folder.name)
+    return f"the list of the cache's files is gone, so they are set aside in {copy}; the cache starts empty"
+
+
+def _place_for_copy(directory: Path) -> Path:
+    return directory.with_name(f"{directory.name}.damaged-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}")
+
+
+_DOUBT = """
+for _, identity in ipairs(redis.call('KEYS', 'hf:{*}:identity')) do
+  redis.call('HDEL', identity, 'beat')
+end"""
+"""Has every partition forget how often the ledger has looked at it, so that the next look finds that something is lost.
+
+Without it, nothing might tell: what is cut off may be newer than the last look.
+"""
+
+
+def _append_doubt(file: Path) -> None:
+    """Let the log end with commands that run while it is loaded, before anybody can connect."""
+    with file.open("ab") as log:
+        for command in (("SELECT", "0"), ("EVAL", _DOUBT, "0")):
+            log.write(b"*%d\r\n" % len(command))
+            log.writelines(b"$%d\r\n%s\r\n" % (len(part), part.encode()) for part in command)
 
 
 def _cut(file: Path, server: Path) -> None:

@@ -134,7 +134,10 @@ class EmbeddedServers:
 
         It waits for no server and raises nothing: failures are told to `say`, and tried again in later rounds.
         """
-        return [revival.name for revival in self._revivals if revival.step(say)]
+        back = [revival.name for revival in self._revivals if revival.step(say)]
+        if "cache" in back and self.cache.treatment:
+            say(self.cache.treatment)
+        return back
 
     def __enter__(self) -> Self:
         """Starts and waits."""

@@ -70,7 +70,7 @@ class CacheServer:
     def __init__(self, data_dir: Path, password: str, *, damaged_cache: str | None = None) -> None:
         """Nothing starts here. `damaged_cache`, of `cache_damage.WAYS`, is what to do with data that does not load."""
         self.treatment: str | None = None
-        """What was done to damaged data at the last start."""
+        """What was done to data at the last start because it is damaged."""
         self._damaged_cache = damaged_cache
         self._directory = data_dir / "cache"
         self._configuration = data_dir / "cache.conf"
@@ -100,6 +100,7 @@ class CacheServer:
         """Spawns the server and returns; the port stays the same over a revival."""
         self._lock = lock_file(self._lock_path, LOCK_SECONDS, busy=self._busy)
         self._directory.mkdir(mode=0o700, exist_ok=True)
+        self.treatment = cache_damage.set_aside_unlisted(self._directory)
         self._port = self._port or free_port()
         self._has_socket = self._has_socket or _can_hold(self._socket_path)
         text = CONFIGURATION.format(
@@ -130,9 +131,10 @@ class CacheServer:
                 raise
             if self._damaged_cache is None:
                 raise EmbeddedServerError(cache_damage.explain(damage, self._directory)) from None
-            self.treatment = cache_damage.treat(damage, self._damaged_cache, self._directory, binary())
+            treatment = cache_damage.treat(damage, self._damaged_cache, self._directory, binary())
             self.stop()
             self.begin()
+            self.treatment = treatment
             self._wait_until_ready()
 
     def _new_log(self) -> str:

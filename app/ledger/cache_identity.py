@@ -31,7 +31,7 @@ _OPENING_LOCK = 477_018
 
 _REMEMBERED = """
 SELECT p.partition, p.last_position, i.identity, i.opened_at IS NOT NULL, i.last_ms, i.last_sequence, i.entries_added,
-    i.pending, i.beat, i.generation, i.server, i.seen_at, version.value
+    i.pending, i.beat, i.generation, i.server, i.seen_at, clock_timestamp(), version.value
 FROM ledger_setting version
 JOIN ledger_setting size ON size.name = 'partitions'
 JOIN partition p ON p.partition < size.value
@@ -125,6 +125,7 @@ class LedgerCacheIdentity:
         return RememberedCache(
             {row[0]: _remembered_partition(*row[1:9]) for row in rows},
             directory_version=rows[0][-1],
+            clock=rows[0][-2],
             generation=max((row[9] for row in seen), default=0),
             server=seen[0][10] if seen else "",
             seen_at=max((row[11] for row in seen), default=None),

@@ -47,15 +47,15 @@ FROM account_balance WHERE account_id = ANY(%s::text[])
 """
 _LOCK_BALANCES = READ_BALANCES + "ORDER BY account_id FOR UPDATE SKIP LOCKED"
 _KNOWN_OUTCOMES = """
-SELECT entity_id, external_id, payment_id, fingerprint, true AS posted, '' AS code
+SELECT entity_id, external_id, payment_id, fingerprint, true AS posted, '' AS code, kind = 'capture' AS is_concluded
 FROM unnest(%(entities)s::text[], %(externals)s::text[]) AS wanted (entity_id, external_id)
 JOIN ledger_transaction USING (entity_id, external_id)
 UNION ALL
-SELECT entity_id, external_id, payment_id, fingerprint, false, code
+SELECT entity_id, external_id, payment_id, fingerprint, false, code, false
 FROM unnest(%(entities)s::text[], %(externals)s::text[]) AS wanted (entity_id, external_id)
 JOIN payment_rejection USING (entity_id, external_id)
 UNION ALL
-SELECT entity_id, external_id, payment_id, fingerprint, true, ''
+SELECT entity_id, external_id, payment_id, fingerprint, true, '', state <> 'authorized'
 FROM unnest(%(entities)s::text[], %(externals)s::text[]) AS wanted (entity_id, external_id)
 JOIN hold USING (entity_id, external_id)
 """
@@ -123,11 +123,11 @@ class Posting:
         parameters = {"entities": array([key[0] for key in keys]), "externals": array([key[1] for key in keys])}
         known: dict[tuple[str, str], KnownOutcome] = {}
         rejected: set[str] = set()
-        for entity_id, external_id, payment_id, fingerprint, posted, code in self._connection.execute(
+        for entity_id, external_id, payment_id, fingerprint, posted, code, is_concluded in self._connection.execute(
             _KNOWN_OUTCOMES, parameters
         ):
             if posted:
-                known[entity_id, external_id] = KnownOutcome(payment_id, fingerprint, posted=True)
+                known[entity_id, external_id] = KnownOutcome(payment_id, fingerprint, True, is_concluded)
             else:
                 rejected.add(payment_id)
                 if code in _OF_ANOTHER_PAYMENT:

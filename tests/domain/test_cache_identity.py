@@ -9,11 +9,14 @@ from app.domain.cache_identity import (
     FoundPartition,
     RememberedCache,
     RememberedPartition,
+    is_before,
     judge,
     loss_figures,
+    resumed_after,
     with_payments,
     without_payments,
 )
+from app.domain.timestamps import to_milliseconds
 
 REMEMBERED = RememberedPartition(
     "1000-3", "one", is_open=True, last_stream_id="2000-9", entries_added=50, pending=7, beat=4
@@ -23,7 +26,7 @@ NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
 
 
 def cache(*partitions: RememberedPartition) -> RememberedCache:
-    return RememberedCache(dict(enumerate(partitions)), 1, generation=1, server="before", seen_at=NOON)
+    return RememberedCache(dict(enumerate(partitions)), 1, NOON, generation=1, server="before", seen_at=NOON)
 
 
 CASES = {
@@ -69,6 +72,22 @@ def test_the_figures_name_the_span_and_what_was_pending_at_most() -> None:
     assert figures["lost_until"] == "1970-01-01T00:00:02.000Z"
     assert figures["last_seen_at"] == "2026-01-31T12:00:00.000Z"
     assert (figures["server_before"], figures["server_now"]) == ("before", "now")
+
+
+def test_a_stream_id_ahead_of_the_clock_is_no_time() -> None:
+    ahead = f"{to_milliseconds(NOON) + 86_400_000}"
+    remembered = cache(replace(REMEMBERED, last_stream_id=f"{ahead}-9"), REMEMBERED)
+    found = {0: replace(FOUND, last_stream_id=f"{ahead}-2"), 1: replace(FOUND, last_stream_id="1999-0")}
+    figures = loss_figures(judge(remembered, found, {}), remembered, "now")
+    assert (figures["lost_after"], figures["lost_until"]) == (None, "2026-01-31T12:00:00.000Z")
+
+
+@pytest.mark.parametrize("known", ["", "1000-7", "4000000000000-7"])
+def test_a_partition_goes_on_after_every_stream_id_that_anybody_can_have_given(known: str) -> None:
+    resumed = resumed_after(known, NOON)
+    same_millisecond = f"{max(to_milliseconds(NOON), int(known.partition('-')[0] or 0))}-999999"
+    assert is_before(known, resumed)
+    assert is_before(same_millisecond, resumed)
 
 
 def test_payments_are_named_once_listed_up_to_a_bound_and_all_counted() -> None:

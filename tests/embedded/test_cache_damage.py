@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import redis
 
+from app.cache import keys
 from app.embedded.cache_damage import ASIDE, CUT
 from app.embedded.child_process import EmbeddedServerError
 from app.embedded.valkey import CacheServer
@@ -133,6 +134,19 @@ def test_a_damaged_log_is_cut_if_asked_for_and_a_copy_stays(data_dir: Path) -> N
     assert GARBAGE in whole.read_bytes()
 
 
+def test_a_cache_that_was_cut_is_told_from_the_one_that_the_ledger_remembers(data_dir: Path) -> None:
+    name = keys.identity(3)
+    with running(CacheServer(data_dir, "secret")) as client:
+        client.hset(name, mapping={"identity": "one", "beat": 7})
+        fill(client, "last")
+    [log] = log_files(data_dir, "*.incr.aof")
+    damage(data_dir, "*.incr.aof", log.stat().st_size - 60)
+    for server in (CacheServer(data_dir, "secret", damaged_cache=CUT), CacheServer(data_dir, "secret")):
+        with running(server) as client:
+            assert client.hgetall(name) == {"identity": "one"}
+            assert client.exists("last0") == 1
+
+
 def test_what_cannot_be_cut_is_left_alone(data_dir: Path) -> None:
     the_base(data_dir)
     before = {file: file.read_bytes() for file in log_files(data_dir, "*")}
@@ -148,3 +162,19 @@ def test_data_that_loads_is_left_alone(data_dir: Path, way: str) -> None:
     with running(server) as client:
         assert client.dbsize() == 2 * WRITTEN
     assert (server.treatment, list(data_dir.glob("cache.damaged-*"))) == (None, [])
+
+
+def test_a_log_without_its_list_is_set_aside_and_never_comes_back(data_dir: Path) -> None:
+    next(log_files(data_dir, "*.manifest")).unlink()
+    server = CacheServer(data_dir, "secret")
+    with running(server) as client:
+        assert client.dbsize() == 0
+        fill(client, "new")
+    [copy] = data_dir.glob("cache.damaged-*")
+    assert list(copy.glob("appendonlydir/*.incr.aof"))
+    assert str(copy) in (server.treatment or "")
+    again = CacheServer(data_dir, "secret")
+    with running(again) as client:
+        assert client.dbsize() == WRITTEN
+        assert client.exists("early0", "late0") == 0
+    assert again.treatment is None

@@ -22,9 +22,12 @@ import redis
 from app.command_line import PROJECT
 from app.embedded.attach import Running, announced
 from app.embedded.child_process import free_port
-from tests.patience import COMMAND_S, PATIENCE_S, until
+from tests.patience import COMMAND_S, until
 
 BANK = "clearing:bank"
+
+START_S = 180.0
+"""How long a start or a stop may take while the machine is busy: a database that was killed recovers first."""
 
 
 @dataclass(slots=True)
@@ -102,28 +105,28 @@ class System:
     def __init__(self, data_dir: Path, **environment: str) -> None:
         self.data_dir = data_dir
         self.port = free_port()
-        self._environment = {**without_given_servers(), **environment}
+        self.environment = {**without_given_servers(), **environment}
         self.process: subprocess.Popen[bytes] | None = None
 
-    def start(self) -> "System":
-        """Start and wait until it is ready."""
+    def start(self, *options: str) -> "System":
+        """Start, with further options of `up`, and wait until it is ready."""
         self.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         with (self.data_dir / "up.out").open("ab") as output:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "app", "up", "--port", str(self.port), "--data-dir", str(self.data_dir)],
+                self.command("up", "--port", str(self.port), *options),
                 cwd=PROJECT,
-                env=self._environment,
+                env=self.environment,
                 stdout=output,
                 stderr=subprocess.STDOUT,
             )
-        until(self.is_ready, self.output)
+        until(self.is_ready, self.output, START_S)
         return self
 
     def stop(self) -> None:
         """Stop in order."""
         if self.process is not None and self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
-            self.process.wait(timeout=PATIENCE_S)
+            self.process.wait(timeout=START_S)
         self.process = None
 
     def output(self) -> str:
@@ -168,7 +171,7 @@ class System:
         done = subprocess.run(
             self.command(*arguments),
             cwd=PROJECT,
-            env=self._environment,
+            env=self.environment,
             capture_output=True,
             text=True,
             timeout=COMMAND_S,
@@ -181,7 +184,7 @@ class System:
         return subprocess.Popen(
             self.command(*arguments),
             cwd=PROJECT,
-            env=self._environment,
+            env=self.environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

@@ -29,6 +29,7 @@ from app.domain.cache_identity import (
     judge,
     last_known,
     loss_figures,
+    resumed_after,
 )
 from app.domain.errors import CacheUnavailable, Fault
 from app.domain.payment import OutboxPosition
@@ -202,7 +203,7 @@ class CacheIdentity:
                 self._follow(remembered.generation)
             if judgement.is_well:
                 return  # another process has opened them meanwhile
-            known = self._last_known(remembered)
+            known = self._last_known(remembered, found, judgement)
             identity, generation = self._new_identity(), remembered.generation + 1
             self._cache.partition_states.close(identity)
             self._record(identity, generation, remembered, judgement)
@@ -213,9 +214,18 @@ class CacheIdentity:
             self._note(*self._seen())
             log.warning("the cache is open as generation %d; its accounts come back from the ledger", generation)
 
-    def _last_known(self, remembered: RememberedCache) -> dict[int, str]:
+    def _last_known(
+        self, remembered: RememberedCache, found: Mapping[int, FoundPartition], judgement: CacheJudgement
+    ) -> dict[int, str]:
+        """The stream id after which each partition goes on."""
         acknowledged = self.acknowledged.highest()
-        return {number: last_known(one, acknowledged[number]) for number, one in remembered.partitions.items()}
+        known = {number: last_known(one, acknowledged[number]) for number, one in remembered.partitions.items()}
+        if not judgement.lost:
+            return known
+        return {
+            number: resumed_after(highest((one, found[number].last_stream_id)), remembered.clock)
+            for number, one in known.items()
+        }
 
     def _record(self, identity: str, generation: int, remembered: RememberedCache, judgement: CacheJudgement) -> None:
         figures = None

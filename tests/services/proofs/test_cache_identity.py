@@ -2,11 +2,16 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
+from app.cache import keys
 from app.domain.refusals import RefusalCode
+from app.domain.timestamps import parse_time
+from app.services.payments.outcomes import Accepted
+from tests.builders import payment
 from tests.databases import Databases
 from tests.services.own_cache import OwnCache, own_cache
 from tests.world import World
@@ -175,3 +180,50 @@ def test_a_killed_server_whose_data_is_whole_changes_nothing(world: World, serve
     server.start()
     assert_nothing_can_be_spent_twice(world)
     assert (world.identity.check(), losses(world)) == (generation, [])
+
+
+def test_no_payment_id_is_given_twice_though_the_one_who_opens_does_not_know_the_last(world: World) -> None:
+    """The stream ids are ahead of the clock, so only their sequence tells them apart."""
+    partition = world.cache.partition_of("alice")
+    world.client.xadd(keys.outbox(partition), {"intent": ""}, id=f"{4 * 10**12}-0")
+    world.client.xtrim(keys.outbox(partition), maxlen=0)
+    other = world.new_payment_services(world.new_cache())
+    other.identity.check()
+    lost = [world.accepted("alice", "bob", 1).payment_id]
+    for number in range(2):
+        accepted = other.payments.submit_one(
+            payment("alice", "bob", amount_minor=1, external_id=f"lost-{number}"), "test"
+        )
+        assert isinstance(accepted, Accepted)
+        lost.append(accepted.payment_id)
+    world.client.flushall()
+    world.identity.check()
+    later = [world.accepted("alice", "bob", 1).payment_id for _ in range(3)]
+    assert not set(later) & set(lost)
+    other.identity.check()
+    [figures] = losses(world)
+    assert (figures["payment_ids"], figures["lost_payments"]) == (sorted(lost), 3)
+    assert parse_time(figures["lost_until"]) < datetime.now(UTC) + timedelta(minutes=1)
+    world.drain()
+    world.assert_proven()
+
+
+@pytest.mark.parametrize("end", ["capture", "void"])
+def test_an_authorization_that_has_ended_holds_nothing_again_in_an_older_copy(
+    world: World, server: OwnCache, end: str
+) -> None:
+    """The copy still has its intent in the outbox, and nothing of its end."""
+    authorized = world.accepted("alice", "bob", 300, manual_capture=True, expires_in_s=3_600)
+    copy = server.copy()
+    world.drain()
+    if end == "capture":
+        world.authorizations.capture(authorized.payment_id, 300, "key:test")
+    else:
+        world.authorizations.void(authorized.payment_id, "key:test")
+    world.drain()
+    server.put_back(copy)
+    world.identity.check()
+    world.drain()
+    assert world.warm("alice").funds.held_minor == 0
+    assert world.reconcile(full=True).breaks == []
+    world.assert_proven()
