@@ -23,6 +23,7 @@ PAPERS = [
     "docs/evidence.md",
     "docs/operations.md",
     "docs/performance.md",
+    "docs/statements.md",
     "lua/README.md",
 ]
 MADE_BY_A_START = (".holdfast", ".venv")
