@@ -26,6 +26,9 @@ ACTOR = "command line"
 MOST_SHOWN = 20
 """Breaks shown one by one; their number is told in full."""
 
+MOST_STATEMENTS = 50
+"""Statements shown one by one: a file may hold those of thousands of accounts."""
+
 PAGE = 500
 
 DONE, LOOK, NOTHING = 0, 1, 2
@@ -87,8 +90,11 @@ def _tell(report: ImportReport, path: Path) -> int:
     if report.earlier_import_id is not None:
         print(f"{path} was imported before, as import {report.earlier_import_id}. Nothing has changed.")
         return DONE
-    for statement in report.statements:
+    shown = report.statements[:MOST_STATEMENTS]
+    for statement in shown:
         print(_stated(statement))
+    if len(shown) < len(report.statements):
+        print(f"and {len(report.statements) - len(shown):,} more statements: statements list shows them")
     judged = report.judged
     counts = f"{judged.added:,} added + {judged.known:,} known + {judged.reused:,} with an id of another line"
     print(f"{counts} = {report.line_count:,} lines; {report.refused_count:,} refused")

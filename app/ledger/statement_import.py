@@ -39,7 +39,8 @@ _JUDGE = """
     CREATE TEMPORARY TABLE judged_line ON COMMIT DROP AS
     SELECT s.*, CASE WHEN s.line_id IS NULL THEN s.nth ELSE 1 END AS ordinal, known.statement_line_id AS known_id,
         CASE WHEN known.statement_line_id IS NULL AND (s.line_id IS NULL OR s.nth = 1) THEN 'new'
-            WHEN coalesce(known.content, s.first_content) = s.content THEN 'known' ELSE 'reused' END AS judgement
+            WHEN coalesce(known.content, s.first_content) <> s.content THEN 'reused'
+            WHEN s.line_id IS NOT NULL AND s.nth > 1 THEN 'repeated' ELSE 'known' END AS judgement
     FROM (SELECT t.*, row_number() OVER w AS nth, first_value(t.content) OVER w AS first_content
         FROM pg_temp.staged_line t WINDOW w AS (PARTITION BY t.identity ORDER BY t.n)) s
     LEFT JOIN public.statement_line known
@@ -81,9 +82,10 @@ _INSERT_BATCHES = """
     ON CONFLICT DO NOTHING
 """
 _REUSED = """
-    SELECT j.statement, j.line, j.position, j.line_id, j.amount_minor, j.booked_on, l.amount_minor, l.booked_on
+    SELECT j.statement, j.line, j.position, j.line_id, j.amount_minor, j.booked_on, l.amount_minor, l.booked_on,
+        j.judgement = 'repeated'
     FROM pg_temp.judged_line j JOIN public.statement_line l ON l.identity = j.identity AND l.ordinal = j.ordinal
-    WHERE j.judgement = 'reused' ORDER BY j.n LIMIT %s
+    WHERE j.judgement IN ('reused', 'repeated') ORDER BY j.n LIMIT %s
 """
 _OTHER_BATCH = """
     SELECT j.statement, j.line, j.position, j.line_id, j.batch_id, b.batch_id FROM pg_temp.judged_line j
@@ -166,10 +168,10 @@ class ImportSession:
             judged = found.setdefault(statement, Judged())
             if judgement == "new":
                 judged.added, judged.added_minor = count, int(amount_minor)
-            elif judgement == "known":
-                judged.known = count
-            else:
+            elif judgement == "reused":
                 judged.reused = count
+            else:
+                judged.known += count
         return found
 
     def store(
@@ -232,10 +234,12 @@ class ImportSession:
 
     def _reused(self) -> Iterator[StatementBreak]:
         for row in self._connection.execute(_REUSED, [MOST_BREAKS]):
-            statement, line, position, line_id, amount_minor, booked_on, former_minor, former_on = row
+            statement, line, position, line_id, amount_minor, booked_on, former_minor, former_on, is_repeated = row
             figures = {"line_id": line_id, "amount_minor": amount_minor, "former_minor": former_minor}
             detail = f"the id {line_id!r} was used for another line: {former_minor} on {former_on}, and now "
             detail += f"{amount_minor} on {booked_on}, in minor units; the first one stays"
+            if is_repeated:
+                detail = f"the id {line_id!r} stands twice in this file, with the same content; it is one line here"
             yield StatementBreak(StatementBreakKind.ID_REUSED, detail, statement, line, position, figures)
 
     def _of_other_batches(self) -> Iterator[StatementBreak]:

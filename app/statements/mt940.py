@@ -1,4 +1,4 @@
-"""MT940 and MT942-like files: the fields of SWIFT messages, one statement over one or several pages.
+"""MT940 files: the fields of SWIFT messages, one statement over one or several pages.
 
 The library `mt-940` knows the grammar of the fields. Each field is given to it by itself, so that a file of any size is
 streamed and a field that breaks the grammar costs its own line only. Amounts and days are read here, exactly.

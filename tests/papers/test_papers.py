@@ -24,6 +24,7 @@ PAPERS = [
     "docs/operations.md",
     "docs/pages.md",
     "docs/performance.md",
+    "docs/statements.md",
     "lua/README.md",
 ]
 MADE_BY_A_START = (".holdfast", ".venv")

@@ -1,5 +1,6 @@
 """OFX: what is known to go wrong with it, and how it is read."""
 
+import time
 from datetime import date
 
 import pytest
@@ -65,6 +66,16 @@ def test_the_day_is_the_one_that_the_bank_wrote() -> None:
     assert [line.booked_on for line in found.lines] == [date(2015, 7, 6), date(2024, 3, 23), date(2024, 3, 23)]
     refused = read("ofx", ofx(ofx_transaction("1", "A", day="20240230"), ofx_transaction("1", "B", day="")))
     assert len(refused.refused) == 2
+
+
+def test_the_day_is_the_same_on_a_server_in_new_york(monkeypatch: pytest.MonkeyPatch) -> None:
+    file = ofx(ofx_transaction("1", "A", day="20150706000000[-3:GMT]"))
+    at_home = read("ofx", file).lines
+    with monkeypatch.context() as patch:
+        patch.setenv("TZ", "America/New_York")
+        time.tzset()
+        assert read("ofx", file).lines == at_home
+    time.tzset()
 
 
 def test_a_byte_that_is_not_in_the_encoding_costs_its_line_only() -> None:

@@ -124,6 +124,7 @@ def test_one_id_in_two_accounts_or_sources_is_two_lines(desk: Desk) -> None:
 def test_a_line_given_twice_under_one_id_is_one_line(desk: Desk) -> None:
     report = desk.take(ofx(ofx_transaction("1.00", "A"), ofx_transaction("1.00", "A")), desk.source("ofx"))
     assert (report.judged.added, report.judged.known) == (1, 1)
+    assert ["stands twice in this file" in one.detail for one in report.breaks] == [True]
 
 
 def test_refused_lines_are_recorded_by_line_position_and_cause(desk: Desk) -> None:
@@ -160,7 +161,9 @@ def test_payouts_are_explained_to_the_cent_or_with_the_remainder(desk: Desk) -> 
     ]
     report = desk.take(stripe(*rows), source)
     assert report.explained_payouts == 1, "a doubled row is one line"
-    assert {one.figures["batch_id"]: one.figures["remainder_minor"] for one in report.breaks} == {
+    payouts = [one for one in report.breaks if one.kind is StatementBreakKind.PAYOUT_DIFFERS]
+    assert [one.line for one in report.breaks if one not in payouts] == [8], "and the doubled row is told"
+    assert {one.figures["batch_id"]: one.figures["remainder_minor"] for one in payouts} == {
         "po_a": 10,
         "src_b1": -300,
     }
