@@ -16,10 +16,9 @@ from app.api.payment_schema import (
     PaymentStatus,
     Rejection,
 )
-from app.domain.authorizations import Authorization
+from app.domain.authorizations import Authorization, authorization_of
 from app.domain.ledger_rows import QueuedIntent
 from app.domain.payment import Kind, Leg, OutboxPosition, parse_payment_id
-from app.domain.posting_plan import authorization_of
 from app.domain.read_models import Durability, PostedPayment, RejectedPayment
 from app.domain.refusals import Refusal, without_funds
 from app.domain.timestamps import from_milliseconds, rfc3339, to_milliseconds

@@ -3,14 +3,20 @@
 authorized → captured | voided | expired. The cache decides which end comes first, and the ledger checks it again.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from app.domain.payment import Leg, OutboxPosition
+from app.domain.payment_checks import DEFAULT_EXPIRY_S
 from app.domain.splits import allocate
 from app.domain.timestamps import from_milliseconds
+
+if TYPE_CHECKING:
+    from app.domain.ledger_rows import QueuedIntent
 
 
 class AuthorizationState(StrEnum):
@@ -74,7 +80,7 @@ class Authorization:
         is_captured = self.state is AuthorizationState.CAPTURED
         return (self.concluded_at if is_captured else None) or self.accepted_at
 
-    def concluded_as(self, state: AuthorizationState, captured_minor: int, end: OutboxPosition) -> "Authorization":
+    def concluded_as(self, state: AuthorizationState, captured_minor: int, end: OutboxPosition) -> Authorization:
         """The same authorization as the cache has concluded it, by the intent at `end`, before the ledger has."""
         return replace(
             self,
@@ -83,3 +89,32 @@ class Authorization:
             concluded_by=end.payment_id,
             concluded_at=from_milliseconds(end.stamped_ms),
         )
+
+
+def authorization_of(queued: QueuedIntent, now_ms: int | None = None) -> Authorization:
+    """The authorization that an intent of this kind becomes. It expires by the clock of the cache that accepted it.
+
+    Without `now_ms` its times are those of its stream id, until the ledger has it.
+    """
+    intent, position = queued.intent, queued.outbox_position
+    accepted_at_ms = position.stamped_ms if now_ms is None else position.accepted_at_ms(now_ms)
+    return Authorization(
+        payment_id=queued.outbox_position.payment_id,
+        entity_id=intent.entity_id,
+        external_id=intent.external_id,
+        fingerprint=intent.fingerprint,
+        guarded_account_id=intent.guarded_account_id,
+        hold_minor=intent.hold_minor,
+        currency_code=intent.currency_code,
+        legs=intent.legs,
+        state=AuthorizationState.AUTHORIZED,
+        expires_at=from_milliseconds(accepted_at_ms + 1000 * (intent.expires_in_s or DEFAULT_EXPIRY_S)),
+        captured_minor=None,
+        concluded_by=None,
+        actor=intent.actor,
+        description=intent.description,
+        effective_at=intent.effective_at,
+        metadata=intent.metadata,
+        accepted_at=from_milliseconds(accepted_at_ms),
+        concluded_at=None,
+    )

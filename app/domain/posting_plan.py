@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from app.domain.authorizations import Authorization, AuthorizationState
+from app.domain.authorizations import Authorization, AuthorizationState, authorization_of
 from app.domain.hash_chain import TransactionFacts, canonical_entry, canonical_json, hash_transaction
 from app.domain.journal_refusals import journal_given_up
 from app.domain.ledger_rows import (
@@ -28,7 +28,6 @@ from app.domain.ledger_rows import (
     units,
 )
 from app.domain.payment import CONCLUSIONS, Kind, Leg
-from app.domain.payment_checks import DEFAULT_EXPIRY_S
 from app.domain.posting_checks import refuse_conclusion, refuse_group, refuse_known, refuse_legs
 from app.domain.refusals import Refusal
 from app.domain.timestamps import from_milliseconds, to_microseconds
@@ -320,32 +319,3 @@ class _Decisions:
             self.planner.plan.redelivered.append((queued, True))
         else:
             self._reject(queued, journal_given_up(journal_key(queued)[1]))
-
-
-def authorization_of(queued: QueuedIntent, now_ms: int | None = None) -> Authorization:
-    """The authorization that an intent of this kind becomes. It expires by the clock of the cache that accepted it.
-
-    Without `now_ms` its times are those of its stream id, until the ledger has it.
-    """
-    intent, position = queued.intent, queued.outbox_position
-    accepted_at_ms = position.stamped_ms if now_ms is None else position.accepted_at_ms(now_ms)
-    return Authorization(
-        payment_id=queued.outbox_position.payment_id,
-        entity_id=intent.entity_id,
-        external_id=intent.external_id,
-        fingerprint=intent.fingerprint,
-        guarded_account_id=intent.guarded_account_id,
-        hold_minor=intent.hold_minor,
-        currency_code=intent.currency_code,
-        legs=intent.legs,
-        state=AuthorizationState.AUTHORIZED,
-        expires_at=from_milliseconds(accepted_at_ms + 1000 * (intent.expires_in_s or DEFAULT_EXPIRY_S)),
-        captured_minor=None,
-        concluded_by=None,
-        actor=intent.actor,
-        description=intent.description,
-        effective_at=intent.effective_at,
-        metadata=intent.metadata,
-        accepted_at=from_milliseconds(accepted_at_ms),
-        concluded_at=None,
-    )

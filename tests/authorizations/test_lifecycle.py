@@ -8,10 +8,10 @@ import psycopg
 import pytest
 from werkzeug.test import TestResponse
 
-from app.domain.authorizations import Authorization, AuthorizationState
+from app.domain.authorizations import Authorization, AuthorizationState, authorization_of
 from app.domain.ledger_rows import QueuedIntent
 from app.domain.payment import Intent, Kind
-from app.domain.posting_plan import authorization_of, plan_posting
+from app.domain.posting_plan import plan_posting
 from app.services.payments.authorizations import conclusion_intent
 from tests.api.world import BANK, World, assert_problem, payment
 from tests.builders import NOON, heads, intent, queued, rows, wallet

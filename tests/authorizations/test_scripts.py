@@ -5,11 +5,10 @@ from dataclasses import dataclass
 import pytest
 
 from app.cache import keys
-from app.domain.authorizations import AuthorizationState
+from app.domain.authorizations import AuthorizationState, authorization_of
 from app.domain.ledger_rows import QueuedIntent
 from app.domain.money import MAX_MINOR
 from app.domain.payment import Intent, Kind, Leg, OutboxPosition
-from app.domain.posting_plan import authorization_of
 from app.domain.reservations import ConcludeReply, Stale
 from app.services.payments.authorizations import conclusion_intent
 from tests.builders import WINDOW_MS, intent

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from app.domain.authorizations import Authorization, AuthorizationState
+from app.domain.authorizations import Authorization, AuthorizationState, authorization_of
 from app.domain.errors import ConcurrencyRetryExhausted, Fault
 from app.domain.origin import note_recorded, travelling_origin
 from app.domain.payment import Intent, Kind, OutboxPosition, parse_payment_id
@@ -21,7 +21,6 @@ from app.domain.payment_refusals import (
     ledger_backlogged,
     posting_retries_exhausted,
 )
-from app.domain.posting_plan import authorization_of
 from app.domain.refusals import Refusal
 from app.domain.reservations import ConcludeCode, ConcludeReply, Conclusion, Stale
 from app.domain.timestamps import to_milliseconds

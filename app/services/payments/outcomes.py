@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from app.domain.accounts import AccountFacts
-from app.domain.authorizations import Authorization, AuthorizationState
+from app.domain.authorizations import Authorization, AuthorizationState, authorization_of
 from app.domain.errors import CacheUnavailable, LedgerUnavailable, OutcomeUnknown
 from app.domain.ledger_rows import QueuedIntent
 from app.domain.payment import Intent, Kind, OutboxPosition, PaymentRequest, parse_payment_id
@@ -25,7 +25,6 @@ from app.domain.payment_refusals import (
     refused_for_funds,
     rejected_by_ledger,
 )
-from app.domain.posting_plan import authorization_of
 from app.domain.read_models import PostedPayment, RejectedPayment
 from app.domain.refusals import Refusal, RefusalCode
 from app.domain.reservations import Decision, Funds, Record, RecordState, ReserveCode, ReserveItem
