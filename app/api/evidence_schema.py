@@ -3,20 +3,30 @@
 The packets themselves are made by `app/services/proofs/evidence.py`, as the documents that are signed.
 """
 
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import Struct
+
+from app.api.fields import Moment, one_of
+from app.domain.accounts import AccountStatus
+from app.domain.authorizations import AuthorizationState
+from app.domain.payment import Kind
+from app.domain.refusals import RefusalCode
+
+_KINDS = one_of([one.value for one in Kind])
+_STATUSES = one_of(["posted", "pending", "refused", "rejected", *(one.value for one in AuthorizationState)])
+_CODES = one_of([one.value for one in RefusalCode])
 
 
 class EvidenceSubject(Struct, forbid_unknown_fields=True):
     """What the packet is about. A payment that was refused has no id."""
 
-    kind: str
+    kind: Annotated[str, _KINDS]
     id: str | None
     entity_id: str
     external_id: str
-    status: str
+    status: Annotated[str, _STATUSES]
 
 
 class EvidenceCall(Struct, forbid_unknown_fields=True):
@@ -39,8 +49,8 @@ class EvidenceSource(Struct, forbid_unknown_fields=True):
     """Who asked for it, when and what for; `calls` are the calls that made it and changed it, from the audit."""
 
     actor: str | None
-    accepted_at: str | None
-    effective_at: str | None
+    accepted_at: Moment | None
+    effective_at: Moment | None
     fingerprint: str | None
     description: str | None
     metadata_json: str | None
@@ -68,7 +78,7 @@ class EvidenceLimit(Struct, forbid_unknown_fields=True):
 
     account_id: str
     floor_minor: int | None
-    status: str
+    status: Annotated[str, one_of([one.value for one in AccountStatus])]
 
 
 class EvidenceOutbox(Struct, forbid_unknown_fields=True):
@@ -90,7 +100,7 @@ class EvidenceControls(Struct, forbid_unknown_fields=True):
 class EvidenceRefusal(Struct, forbid_unknown_fields=True):
     """Why it was refused or rejected, with the figures that the check saw."""
 
-    code: str
+    code: Annotated[str, _CODES]
     detail: str
     figures: dict[str, Any]
 
@@ -99,7 +109,7 @@ class EvidenceTransition(Struct, forbid_unknown_fields=True):
     """A step: the state after it, when, who caused it, and by which intent or transaction."""
 
     state: str
-    at: str | None
+    at: Moment | None
     actor: str | None
     by: str | None
 
@@ -122,7 +132,7 @@ class EvidenceTransaction(Struct, forbid_unknown_fields=True):
     chain_seq: int
     entity_id: str
     external_id: str
-    kind: str
+    kind: Annotated[str, _KINDS]
     payment_id: str
     relates_to: str | None
     fingerprint: str
@@ -160,7 +170,7 @@ class SignedHeadBody(Struct, forbid_unknown_fields=True):
     chain_seq: int
     chain_hash: str
     merkle_root: str
-    signed_at: str
+    signed_at: Moment
     key_id: str
     signature: str
 
@@ -172,7 +182,7 @@ class SigningKeyBody(Struct, forbid_unknown_fields=True):
     ledger_id: str
     key_id: str
     public_key: str
-    introduced_at: str
+    introduced_at: Moment
     endorsed_by: str | None
     signature: str
 
@@ -195,7 +205,7 @@ class EvidenceConflict(Struct, forbid_unknown_fields=True):
     account_id: str
     retries: int
     exhausted: int
-    last_at: str
+    last_at: Moment
 
 
 class EvidenceRun(Struct, forbid_unknown_fields=True):
@@ -203,8 +213,8 @@ class EvidenceRun(Struct, forbid_unknown_fields=True):
 
     run_id: int
     mode: str
-    started_at: str
-    finished_at: str
+    started_at: Moment
+    finished_at: Moment
     break_count: int | None
 
 
@@ -234,7 +244,7 @@ class EvidencePacket(Struct, forbid_unknown_fields=True):
 
     format: str
     ledger_id: str
-    issued_at: str
+    issued_at: Moment
     subject: EvidenceSubject
     source: EvidenceSource
     controls: EvidenceControls

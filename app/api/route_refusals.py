@@ -41,6 +41,7 @@ _NOT_THERE = {
     "account_id": NO_ACCOUNT,
     "payment_id": frozenset({Code.PAYMENT_NOT_FOUND}),
     "journal_id": frozenset({Code.JOURNAL_NOT_FOUND}),
+    "refund_id": frozenset({Code.PAYMENT_NOT_FOUND}),
 }
 """What a path names that is not there, or that belongs to an entity out of the key's reach."""
 

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 from msgspec import Meta, Struct
 
+from app.api.fields import Moment, one_of
 from app.api.json_body import malformed
 from app.api.parameters import AFTER_NUMBER, LIMIT
 from app.api.request_refusals import statement_not_found
@@ -34,7 +35,7 @@ class NewStatementSource(Struct, forbid_unknown_fields=True):
     """A source to save. `options` say how its files are written; a CSV source needs its columns."""
 
     name: Annotated[str, Meta(min_length=1, max_length=MAX_SOURCE_NAME)]
-    format: Annotated[str, Meta(extra_json_schema={"enum": _FORMATS})]
+    format: Annotated[str, one_of(_FORMATS)]
     options: dict[str, Any] = {}
 
 
@@ -43,10 +44,10 @@ class StatementSourceBody(Struct):
 
     name: str
     version: int
-    format: Annotated[str, Meta(extra_json_schema={"enum": _FORMATS})]
+    format: Annotated[str, one_of(_FORMATS)]
     options: dict[str, Any]
     created_by: str
-    created_at: str | None
+    created_at: Moment | None
 
 
 class StatementBody(Struct):
@@ -76,7 +77,7 @@ class StatementBody(Struct):
     refused_count: int
     not_booked_count: int
     page_count: int
-    proof: Annotated[str, Meta(extra_json_schema={"enum": _PROOFS})]
+    proof: Annotated[str, one_of(_PROOFS)]
     difference_minor: int | None
     missing: str
 

@@ -199,7 +199,9 @@ def test_a_process_holds_only_so_many_bodies_at_once(shared_world: World, monkey
     monkeypatch.setattr(server, "BODIES_IN_MEMORY", 100)
     here = Server(shared_world.services, all_routes(), body_deadline_s=5)
     headers = {"authorization": f"Bearer {shared_world.key}", "transfer-encoding": "chunked"}
-    scope = SimpleNamespace(method="POST", path="/v1/payments", query_string="", headers=headers)
+    scope = SimpleNamespace(
+        method="POST", path="/v1/payments", query_string="", headers=headers, client="127.0.0.1:50000"
+    )
     busy, small = Protocol(b" " * 60, b" " * 60), Protocol(b"{}")
     asyncio.run(here.__rsgi__(scope, busy))
     asyncio.run(here.__rsgi__(scope, small))

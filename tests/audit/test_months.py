@@ -4,11 +4,10 @@ from datetime import UTC, datetime
 
 import psycopg
 import pytest
-from app.ledger.preparation import is_prepared
 from psycopg import errors
 
 from app.ledger.audit_records import MONTHS_AHEAD, AuditMonths
-from app.ledger.migrate import set_audit_retention
+from app.ledger.migrate import is_prepared, set_audit_retention
 from tests.api.world import BANK
 from tests.audit.world import AuditWorld
 
