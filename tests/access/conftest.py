@@ -7,6 +7,7 @@ import pytest
 
 from app.api.context import ApiServices
 from app.services.access.api_keys import Gatekeeper
+from tests.access.work import Work
 from tests.access.world import TwoEntities
 from tests.api.conftest import fresh_world, shared_world, world
 from tests.api.world import World
@@ -22,6 +23,11 @@ def two_entities(databases: Databases) -> Iterator[TwoEntities]:
         world.prepare = partial(trust_keys, world)
         world.furnish()
         yield world
+
+
+@pytest.fixture
+def work(two_entities: TwoEntities, monkeypatch: pytest.MonkeyPatch) -> Work:
+    return Work(two_entities, monkeypatch)
 
 
 def trust_keys(world: World, services: ApiServices) -> None:

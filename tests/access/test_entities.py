@@ -10,14 +10,13 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
-import psycopg
-import pytest
 from werkzeug.test import TestResponse
 
 from app.api.application import all_routes
 from app.api.entity_binding import OF_NOBODY, OWNED
 from app.api.routes import Route
 from app.services.access.api_keys import Scope
+from tests.access.work import Work, words
 from tests.access.world import NORTH, SOUTH, Things, TwoEntities
 from tests.api.world import assert_problem, payment
 from tests.journals.world import credit, debit, journal
@@ -35,16 +34,13 @@ BODIES: dict[str, dict[str, Any]] = {
 WALKED_BY_HAND = {
     *("create_account", "list_accounts", "submit_payment", "submit_batch", "find_payment", "post_journal"),
     *("trial_balance", "conflicts", "list_assets", "get_asset", "create_key", "list_keys"),
+    *("list_audit", "export_audit", "find_evidence", "list_heads", "head_consistency"),
 }
-"""Routes that name nothing of an entity in their path; the tests below walk each of them."""
+"""Routes that name nothing of an entity in their path; the tests below, and those of records, walk each of them."""
 
-
-def routes_that(name_something: bool) -> list[Route]:
-    return [one for one in all_routes() if bool({*one.variables} - OF_NOBODY - {"key_id"}) == name_something]
-
-
-OWNED_ROUTES = routes_that(name_something=True)
-KEY_ROUTES = [one for one in all_routes() if "key_id" in one.variables]
+OWNED_ROUTES = [one for one in all_routes() if {*one.variables} - OF_NOBODY]
+LOOKING_ROUTES = [one for one in all_routes() if {*one.variables} & {"key_id", "audit_id"}]
+"""Routes whose views look by themselves whether what their path names is there for the key."""
 
 
 def test_every_route_is_walked() -> None:
@@ -52,7 +48,7 @@ def test_every_route_is_walked() -> None:
     names = {one.name for one in all_routes()}
     open_to_all = {one.name for one in all_routes() if one.scope is None}
     of_installation = {one.name for one in all_routes() if one.of_installation}
-    by_path = {one.name for one in (*OWNED_ROUTES, *KEY_ROUTES)}
+    by_path = {one.name for one in (*OWNED_ROUTES, *LOOKING_ROUTES)}
     assert open_to_all | of_installation | by_path | WALKED_BY_HAND == names
     assert {one for route in OWNED_ROUTES for one in route.variables} <= OWNED.keys()
 
@@ -70,7 +66,9 @@ def ids(things: Things, variable: str) -> list[str]:
         "account_id": [*things.accounts.values()],
         "payment_id": [*things.payments.values(), things.refund],
         "journal_id": [*things.journals.values(), things.refund],
+        "refund_id": [things.refund],
         "key_id": [things.key_id],
+        "audit_id": things.records,
     }
     return found[variable]
 
@@ -80,68 +78,16 @@ def nowhere(variable: str, like: str) -> str:
     return {"account_id": "nowhere:wallet", "key_id": "f" * 12}.get(variable, re.sub(r"\d+$", "987654", like))
 
 
-class Work:
-    """What a request has the ledger and the cache do: the statements, and how often each command was called."""
-
-    BACKGROUND = ("info", "time", "config", "client", "hello", "ping", "select", "scan", "flushdb")
-    """Commands that come by the clock, or from the test itself."""
-
-    def __init__(self, world: TwoEntities, monkeypatch: pytest.MonkeyPatch) -> None:
-        self._world = world
-        self._statements: list[str] = []
-        execute = psycopg.Cursor.execute
-
-        def noted(cursor: Any, query: Any, *args: Any, **more: Any) -> Any:
-            self._statements.append(str(query))
-            return execute(cursor, query, *args, **more)
-
-        monkeypatch.setattr(psycopg.Cursor, "execute", noted)
-
-    def of(self, ask: Any) -> tuple[TestResponse, Any]:
-        """The answer to a request, and its work; the second time, when nothing is new to the process."""
-        ask()
-        before = self._commands()
-        self._statements.clear()
-        response = ask()
-        return response, (list(self._statements), self._since(before))
-
-    def _commands(self) -> dict[str, int]:
-        stats: Any = self._world.cache.info("commandstats")
-        return {name.removeprefix("cmdstat_"): value["calls"] for name, value in stats.items()}
-
-    def _since(self, before: dict[str, int]) -> dict[str, int]:
-        counted = {name: calls - before.get(name, 0) for name, calls in self._commands().items()}
-        return {name: calls for name, calls in counted.items() if calls and not name.startswith(self.BACKGROUND)}
-
-
-@pytest.fixture
-def work(two_entities: TwoEntities, monkeypatch: pytest.MonkeyPatch) -> Work:
-    return Work(two_entities, monkeypatch)
-
-
 def asked(world: TwoEntities, route: Route, wanted: str, key: str) -> TestResponse:
     path = re.sub(r"\{\w+\}", wanted, route.path)
     body = json.dumps(BODIES[route.name]).encode() if route.body else b""
     return world.call(route.method, path, key=key, data=body, content_type="application/json")
 
 
-OF_THE_REQUEST = ("Content-Length", "Date", "x-request-id")
-"""Headers that differ from request to request, whatever it asks about."""
-
-
-def words(response: TestResponse, *own: str) -> tuple[Any, ...]:
-    """What an answer says, without the ids that the request itself named."""
-    text = response.text
-    for one in own:
-        text = text.replace(one, "…")
-    headers = {name: value for name, value in response.headers if name not in OF_THE_REQUEST}
-    return response.status_code, json.loads(text), headers
-
-
 def test_what_a_path_names_of_another_entity_does_not_exist(two_entities: TwoEntities, work: Work) -> None:
     world, north, south = two_entities, two_entities.north, two_entities.south
     before = world.belongings(south)
-    for route in (*OWNED_ROUTES, *KEY_ROUTES):
+    for route in (*OWNED_ROUTES, *LOOKING_ROUTES):
         [variable] = route.variables
         for theirs in ids(south, variable):
             none = nowhere(variable, theirs)
@@ -158,14 +104,13 @@ def test_what_a_path_names_of_another_entity_does_not_exist(two_entities: TwoEnt
 def test_a_key_reaches_what_its_own_entity_has(two_entities: TwoEntities) -> None:
     """The walk above is not empty: the same requests find the key's own things."""
     world, north = two_entities, two_entities.north
-    for route in OWNED_ROUTES:
+    for route in (*OWNED_ROUTES, *LOOKING_ROUTES):
         if route.method == "GET":
             [variable] = route.variables
             for own in ids(north, variable)[:2]:
                 assert asked(world, route, own, north.key).status_code == 200, (route.name, own)
     for name in ("posted", "captured", "authorized", "pending"):
         assert world.get(f"/v1/payments/{north.payments[name]}", key=north.key).status_code == 200, name
-    assert asked(world, KEY_ROUTES[0], north.key_id, north.key).status_code == 200
 
 
 # What a body names
@@ -346,7 +291,9 @@ def test_a_walk_through_pages_meets_no_other_entity(two_entities: TwoEntities) -
 def test_what_is_of_the_whole_installation_is_not_for_a_bound_key(two_entities: TwoEntities) -> None:
     world = two_entities
     routes = [one for one in all_routes() if one.of_installation]
-    assert {one.name for one in routes} == {"metrics", "register_asset"}
+    of_statements = {"list_statements", "get_statement", "list_statement_lines"}
+    of_sources = {"save_statement_source", "list_statement_sources"}
+    assert {one.name for one in routes} == {"metrics", "register_asset", *of_statements, *of_sources}
     for route in routes:
         response = world.call(route.method, route.path, key=world.north.key, data=b"{}")
         assert_problem(response, 403, "forbidden")

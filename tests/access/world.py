@@ -6,6 +6,7 @@ from typing import Any
 
 from werkzeug.test import TestResponse
 
+from app.domain.audit_reads import AuditPlace
 from app.services.access.api_keys import Scope
 from tests.api.world import World, payment
 from tests.journals.world import credit, debit, journal
@@ -23,6 +24,8 @@ class Things:
     payments: dict[str, str] = field(default_factory=dict)
     journals: dict[str, str] = field(default_factory=dict)
     refund: str = ""
+    records: list[str] = field(default_factory=list)
+    """Ids of records of the audit: of its key's calls, and of what belongs to it."""
 
     @property
     def key_id(self) -> str:
@@ -47,6 +50,8 @@ class TwoEntities(World):
             self._open_accounts(things)
         for things in (self.north, self.south):
             self._move(things)
+        for things in (self.north, self.south):
+            things.records = self.recorded(things)
 
     def _open_accounts(self, things: Things) -> None:
         for name, type in (("bank", "asset"), ("wallet", "liability"), ("shop", "liability")):
@@ -83,6 +88,14 @@ class TwoEntities(World):
         ids = things.accounts[source], things.accounts[destination]
         body = payment(*ids, amount_minor, external_id=external_id, **more)
         return str(self.made(self.post("/v1/payments", body, key=things.key))["payment_id"])
+
+    def recorded(self, things: Things) -> list[str]:
+        """The ids of the records of the audit that an entity may see, in their order."""
+        self.services.recorder.flush()
+        query = (
+            "SELECT called_at, number FROM audit_call WHERE entity_id = %s OR key_id = %s ORDER BY called_at, number"
+        )
+        return [AuditPlace(*row).audit_id for row in self.sql(query, things.entity_id, things.key_id)]
 
     @staticmethod
     def made(response: TestResponse) -> dict[str, Any]:
