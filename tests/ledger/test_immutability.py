@@ -22,7 +22,15 @@ APPEND_ONLY = (
     "signing_key",
     "signed_head",
     "merkle_subtree",
+    "statement_source",
+    "statement_import",
+    "statement",
+    "statement_line",
+    "statement_batch",
+    "statement_break",
 )
+REFERENCED = {"statement_source", "statement_import", "statement", "statement_line"}
+"""Tables that others refer to by a foreign key: Postgres refuses to truncate them alone before it asks a trigger."""
 CHANGES = {
     "update": "UPDATE {table} SET {column} = {column}",
     "delete": "DELETE FROM {table}",
@@ -45,6 +53,12 @@ A_COLUMN = {
     "signing_key": "public_key",
     "signed_head": "merkle_root",
     "merkle_subtree": "hash",
+    "statement_source": "options",
+    "statement_import": "file_name",
+    "statement": "name",
+    "statement_line": "amount_minor",
+    "statement_batch": "batch_id",
+    "statement_break": "detail",
 }
 
 
@@ -52,8 +66,11 @@ def test_the_owner_cannot_change_written_rows(world: World) -> None:
     world.bank()
     world.account("alice", balance_minor=100)
     for table in APPEND_ONLY:
-        for change in CHANGES.values():
-            with pytest.raises(errors.RestrictViolation, match="append-only"):
+        for name, change in CHANGES.items():
+            refusal: tuple[type[Exception], str] = errors.RestrictViolation, "append-only"
+            if name == "truncate" and table in REFERENCED:
+                refusal = errors.FeatureNotSupported, "referenced in a foreign key"
+            with pytest.raises(refusal[0], match=refusal[1]):
                 world.owner.execute(change.format(table=table, column=A_COLUMN[table]))
     assert world.booked("alice") == 100
 
