@@ -90,6 +90,8 @@ _SECRET_MEMBER = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 _API_KEY = re.compile(r"hf_[0-9A-Za-z]+_[0-9A-Za-z_-]+")
+_ISSUED_KEY = re.compile(r"hf_[0-9a-f]{12}_[0-9A-Za-z_-]+")
+"""A key exactly as one is made: an account may well be called `hf_fees_eur`."""
 REDACTED = "[redacted]"
 _NOT_STORABLE = re.compile("[\x00\ud800-\udfff]")
 _LONGEST_NAME = 256
@@ -132,8 +134,8 @@ def _decoded(raw: bytes) -> str:
 
 
 def storable(name: str | None) -> str | None:
-    """A name that somebody sent, as the ledger can keep and index it."""
-    return None if name is None else _storable(name[:_LONGEST_NAME])
+    """A name that somebody sent, as the ledger can keep and index it; an API key that was sent as one is replaced."""
+    return None if name is None else _storable(_ISSUED_KEY.sub(REDACTED, name[:_LONGEST_NAME]))
 
 
 def _storable(text: str) -> str:

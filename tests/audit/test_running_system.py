@@ -158,6 +158,35 @@ def test_calls_are_kept_while_the_ledger_is_away(audited: Audited) -> None:
     until(lambda: audited.sql(written) == [(20, 20)])
 
 
+def test_no_key_is_kept(audited: Audited) -> None:
+    """Not those that are made and rotated, nor those that calls bring: in their headers, or where none belongs."""
+    made = audited.call("POST", "/v1/keys", {"name": "made", "scopes": ["read"]}, X_Request_Id="made")[1]
+    path = f"/v1/keys/{made['key_id']}/rotate"
+    status, rotated = audited.call("POST", path, {"overlap_hours": 1}, X_Request_Id="rotated")
+    assert (status, rotated["key"].startswith("hf_")) == (201, True)
+    assert audited.call("POST", path, {}, X_Request_Id="again")[0] == 409
+    stranger = f"hf_{'0' * 12}_{'s' * 43}"
+    for key in (made["key"], rotated["key"], stranger):
+        for method, where in (("GET", "/v1/accounts"), ("POST", "/v1/keys"), ("GET", "/nowhere")):
+            audited.call(method, where, {}, Authorization=f"Bearer {key}")
+        audited.call("GET", "/v1/accounts", Authorization=f"Basic {key}")
+        for where in ("accounts/{}", "payments/{}", "journals/{}/evidence", "keys/{}", "accounts?key={}", "{}"):
+            audited.call("GET", f"/v1/{where.format(key)}")
+        audited.call("POST", "/v1/payments", payment(key, "alice", 1, external_id=key))
+        audited.call("POST", "/v1/payments", [key, {"key": key}])
+        audited.call("POST", "/v1/keys", {"name": "x", "scopes": ["read"], "key": key})
+    audited.call("GET", "/nowhere", X_Request_Id="last")
+    until(lambda: audited.sql("SELECT count(*) FROM audit_call WHERE request_id = 'last'") == [(1,)])
+    kept = dict(audited.sql("SELECT request_id, row_to_json(a)::text FROM audit_call a"))
+    assert {"made", "rotated", "again", "last"} <= kept.keys()
+    assert len(kept) > 30
+    for key in (audited.key, made["key"], rotated["key"], stranger):
+        secret = key.split("_", 2)[2]
+        assert not [text for text in kept.values() if secret in text]
+        for header in (f"Bearer {key[:15]}", f"Basic {key[:15]}"):
+            assert not [text for text in kept.values() if header in text]
+
+
 def test_an_orderly_stop_loses_nothing(tmp_path: Path) -> None:
     first = System(tmp_path / "data")
     audited = Audited(first.wait_ready())
