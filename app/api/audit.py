@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Struct
 
+from app.api.entity_binding import visible_account
 from app.api.fields import MOMENT_SCHEMA, Moment, one_of
 from app.api.json_body import NO_NUL, malformed
 from app.api.parameters import LIMIT, any_text, instant
@@ -140,7 +141,9 @@ FILTERS: dict[str, Parameter[Any]] = {
 
 
 def _wanted(call: Call[None]) -> AuditFilter:
-    return AuditFilter(**{field: call[parameter] for field, parameter in FILTERS.items()}, entities=call.entities)
+    asked = {field: call[parameter] for field, parameter in FILTERS.items()}
+    asked["account_id"] = visible_account(call, asked["account_id"])
+    return AuditFilter(**asked, entities=call.entities)
 
 
 @routes.add(

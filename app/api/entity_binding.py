@@ -61,6 +61,16 @@ def visible_entity(call: Call[Any], entity_id: str) -> str:
     return entity_id if call.entities is None or entity_id in call.entities else ""
 
 
+def visible_account(call: Call[Any], account_id: str | None) -> str | None:
+    """The account to look for: that which is asked for, or one that cannot exist if it is out of the caller's reach.
+
+    So a search takes as long for an account of another entity as for none, however much there is about it.
+    """
+    if account_id is None or call.entities is None or call.here.visibility.has_account(account_id, call.entities):
+        return account_id
+    return ""
+
+
 def require_own_entity(call: Call[Any], entity_id: str) -> None:
     """Raise Refused if something is to be made in an entity out of the caller's reach."""
     if call.entities is not None and entity_id not in call.entities:
