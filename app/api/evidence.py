@@ -113,7 +113,7 @@ def find_evidence(call: Call[None]) -> Answer:
     """The packet of an external id."""
     external_id: Any = call[EXTERNAL_ID]
     entity_id = visible_entity(call, entity_of(call, call[OF_ENTITY] if call.has(OF_ENTITY) else UNSET))
-    packet = partial(call.here.evidence.of_external_id, entity_id, external_id, call[KEPT_SIZE])
+    packet = partial(call.here.evidence.of_external_id, entity_id, external_id, call[KEPT_SIZE], call.entities)
     return _answer(packet, payment_not_found(external_id))
 
 

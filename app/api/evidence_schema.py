@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from app.api.fields import Moment, one_of
 from app.domain.accounts import AccountStatus
+from app.domain.audit import Action
 from app.domain.authorizations import AuthorizationState
 from app.domain.payment import Kind
 from app.domain.refusals import RefusalCode
@@ -32,8 +33,8 @@ class EvidenceSubject(Struct, forbid_unknown_fields=True):
 class EvidenceCall(Struct, forbid_unknown_fields=True):
     """The audit's record of a call of the API: when, who, from where, what, and how it was answered."""
 
-    called_at: str
-    action: str | None
+    called_at: Moment
+    action: Annotated[str, one_of([one.value for one in Action])] | None
     request_id: str | None
     actor: str | None
     ip: str | None
@@ -41,7 +42,7 @@ class EvidenceCall(Struct, forbid_unknown_fields=True):
     route: str | None
     path: str | None
     status: int | None
-    code: str | None
+    code: Annotated[str, _CODES] | None
     duration_us: int | None
 
 

@@ -1,6 +1,6 @@
 """What the ledger has on record of one payment, refund, journal or authorization, for its evidence packet."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from app.domain.evidence import (
@@ -86,12 +86,12 @@ SELECT called_at, action, request_id, coalesce(actor, 'key:' || key_id), host(ip
 _CALLS = (
     f"""{_CALL} FROM audit_call WHERE payment_id = %(id)s AND action IS NOT NULL ORDER BY called_at, number LIMIT 100"""
 )
-_REFUSED_CALLS = f"""{_CALL} FROM audit_call
-WHERE payment_id = %(id)s AND action IS NOT NULL ORDER BY called_at, number LIMIT 100
-"""
-_REFUSED_CALLS = f"""{_CALL}, response FROM audit_call
-WHERE external_id = %(external_id)s AND coalesce(entity_id, %(entity_id)s) = %(entity_id)s
-    AND action IS NULL AND code IS NOT NULL AND method = 'POST' ORDER BY called_at DESC, number DESC LIMIT 20
+_REFUSED_CALLS = f"""{_CALL}, response FROM audit_call JOIN api_key k USING (key_id)
+WHERE external_id = %(external_id)s AND action IS NULL AND code IS NOT NULL AND method = 'POST'
+    AND (entity_id = %(entity_id)s OR entity_id IS NULL AND CASE
+        WHEN %(entities)s::text[] IS NULL THEN k.entities IS NULL OR %(entity_id)s = ANY(k.entities)
+        ELSE k.entities <@ %(entities)s::text[] AND %(entity_id)s = ANY(k.entities) END)
+ORDER BY called_at DESC, number DESC LIMIT 20
 """
 
 
@@ -163,12 +163,16 @@ class LedgerEvidence:
         """The audit's records of the calls that made it and changed it, in order; at most a hundred."""
         return [CallRecord(*row) for row in self._rows(_CALLS, {"id": payment_id})]
 
-    def refused_calls(self, entity_id: str, external_id: str) -> list[RefusedCall]:
+    def refused_calls(
+        self, entity_id: str, external_id: str, entities: Collection[str] | None = None
+    ) -> list[RefusedCall]:
         """The audit's records of calls that were refused under an external id, the last one first; at most twenty.
 
-        The audit seldom knows the entity of a refused call. One without counts for every entity.
+        The audit seldom knows the entity of a refused call. One without counts for every entity that its key reaches;
+        for whoever sees these `entities` only, it must be by a key that reaches no others, as in the audit.
         """
-        parameters = {"entity_id": entity_id, "external_id": external_id}
+        seen = None if entities is None else sorted(entities)
+        parameters = {"entity_id": entity_id, "external_id": external_id, "entities": seen}
         return [RefusedCall(CallRecord(*row[:-1]), row[-1]) for row in self._rows(_REFUSED_CALLS, parameters)]
 
     def _first(self, query: str, parameters: Mapping[str, Any]) -> Sequence[Any] | None:

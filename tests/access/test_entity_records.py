@@ -156,6 +156,7 @@ def refuse(world: TwoEntities, things: Things) -> None:
     """Have the cache refuse a payment: it can be found by its external id for a while."""
     body = payment(things.accounts["wallet"], things.accounts["shop"], 10**9, external_id="refused")
     assert_problem(world.post("/v1/payments", body, key=things.key), 422, "insufficient_funds")
+    world.services.recorder.flush()
 
 
 def test_evidence_of_ones_own_tells_nothing_of_another_entity(two_entities: TwoEntities) -> None:
@@ -179,8 +180,34 @@ def test_an_external_id_of_another_entity_has_no_evidence(two_entities: TwoEntit
         assert_problem(same_answer(world, work, north, theirs, nowhere), 404, "payment_not_found")
     body = payment("south:wallet", "south:shop", 1, external_id="south-only")
     world.made(world.post("/v1/payments", body, key=south.key))
-    paths = [f"/v1/evidence?external_id={one}" for one in ("south-only", "no such id")]
-    assert_problem(same_answer(world, work, north, *paths, "south-only", "no such id"), 404, "payment_not_found")
+    for external_id in ("south-only", "refused"):
+        paths = [f"/v1/evidence?external_id={one}" for one in (external_id, "no such id")]
+        answer = same_answer(world, work, north, *paths, external_id, "no such id")
+        assert_problem(answer, 404, "payment_not_found")
+
+
+def test_a_refused_call_is_evidence_for_those_only_who_see_what_its_key_reaches(two_entities: TwoEntities) -> None:
+    """Of a refused call nobody knows which entity it meant, so the key that made it decides."""
+    world = two_entities
+    both, outside = world.key_with(Scope.ADMIN, entities=[NORTH, SOUTH]), world.key_with(Scope.ADMIN, entities=["east"])
+    callers = {"north": world.north.key, "south": world.south.key, "both": both, "all": world.key, "outside": outside}
+    for caller, key in callers.items():
+        body = payment("nowhere:a", "nowhere:b", 1, external_id="lost")
+        response = world.post("/v1/payments", body, key=key, headers={"X-Request-Id": caller})
+        assert_problem(response, 404, "account_not_found")
+    world.services.recorder.flush()
+
+    def seen(caller: str, entity_id: str) -> set[str]:
+        answer = world.get(f"/v1/evidence?external_id=lost&entity_id={entity_id}", key=callers[caller])
+        if answer.status_code == 404:
+            return set()
+        return {one["request_id"] for one in answer.get_json()["source"]["calls"]}
+
+    assert seen("north", NORTH) == {"north"}
+    assert seen("north", SOUTH) == seen("south", NORTH) == seen("outside", NORTH) == set()
+    assert seen("both", NORTH) == {"north", "both"}
+    assert seen("both", SOUTH) == {"south", "both"}
+    assert seen("all", NORTH) == {"north", "both", "all"}
 
 
 # Heads

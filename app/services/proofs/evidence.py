@@ -5,7 +5,7 @@ What is proved, what is only stated, and how both are checked: `docs/evidence.md
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
 from app.domain.evidence import (
@@ -74,8 +74,17 @@ class Evidence:
             return None
         return self._of_transaction(transaction, None, kept_size)
 
-    def of_external_id(self, entity_id: str, external_id: str, kept_size: int | None = None) -> Packet | None:
-        """The packet of whatever has an external id, also of a payment that the cache has refused."""
+    def of_external_id(
+        self,
+        entity_id: str,
+        external_id: str,
+        kept_size: int | None = None,
+        entities: Collection[str] | None = None,
+    ) -> Packet | None:
+        """The packet of whatever has an external id, also of a payment that the cache has refused.
+
+        `entities` are those that the one who asks may see; None is all of them.
+        """
         known = self._ledger.id_of(entity_id, external_id)
         if known is not None:
             kinds = frozenset({*OF_REFUNDS, *OF_JOURNALS})
@@ -83,7 +92,7 @@ class Evidence:
         found = self._finder.find_by_external_id(entity_id, external_id)
         if isinstance(found, QueuedIntent):
             return self._signed(_of_pending(found), found.payment_id)
-        calls = self._ledger.refused_calls(entity_id, external_id)
+        calls = self._ledger.refused_calls(entity_id, external_id, entities)
         if isinstance(found, RefusedPayment):
             calls = [one for one in calls if one.call.code == found.refusal.code.value]
         if calls:
