@@ -189,6 +189,7 @@ def loss_figures(judgement: CacheJudgement, remembered: RememberedCache, server:
         "server_now": server or None,
         "lost_payments": 0,
         "payment_ids": [],
+        "ended_authorizations": {},
     }
 
 
@@ -196,16 +197,29 @@ def _time_of(milliseconds: int) -> str:
     return rfc3339(from_milliseconds(milliseconds))
 
 
-def with_payments(figures: Mapping[str, Any], payment_ids: Iterable[str]) -> dict[str, Any]:
-    """Figures that also name these acknowledged payments as lost: each is counted, and the first ones are listed."""
-    listed = list(figures.get("payment_ids", ()))
-    new = sorted(set(payment_ids) - set(listed))
+def with_payments(figures: Mapping[str, Any], payments: Mapping[str, str]) -> dict[str, Any]:
+    """Figures that also name these acknowledged payments as lost: each is counted, and the first ones are listed.
+
+    What was to end an authorization is listed with it, by the id of its own intent, which no client knows.
+    """
+    listed, ended = list(figures.get("payment_ids", ())), figures.get("ended_authorizations", {})
+    new = sorted(payments.keys() - set(listed))
     named = [*listed, *new][:NAMED_IN_BREAK]
-    return {**figures, "payment_ids": named, "lost_payments": figures.get("lost_payments", 0) + len(new)}
+    return {
+        **figures,
+        "payment_ids": named,
+        "ended_authorizations": ended | {one: payments[one] for one in named if payments.get(one)},
+        "lost_payments": figures.get("lost_payments", 0) + len(new),
+    }
 
 
 def without_payments(figures: Mapping[str, Any], payment_ids: Iterable[str]) -> dict[str, Any]:
     """Figures that no longer name these payments: the ledger has answered them after all."""
     found = set(payment_ids)
-    named = [one for one in figures["payment_ids"] if one not in found]
-    return {**figures, "payment_ids": named, "lost_payments": max(0, figures["lost_payments"] - len(found))}
+    ended = figures.get("ended_authorizations", {})
+    return {
+        **figures,
+        "payment_ids": [one for one in figures["payment_ids"] if one not in found],
+        "ended_authorizations": {one: ended[one] for one in ended if one not in found},
+        "lost_payments": max(0, figures["lost_payments"] - len(found)),
+    }

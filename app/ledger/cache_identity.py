@@ -165,9 +165,12 @@ class LedgerCacheIdentity:
         """Which of these payments the ledger has answered."""
         return settled_payments(self._ledger, payment_ids) if payment_ids else set()
 
-    def name_lost(self, generation: int, payment_ids: Collection[str]) -> None:
-        """Name acknowledged payments as lost when the cache was opened as this generation."""
-        self._change(generation, lambda figures: with_payments(figures, payment_ids))
+    def name_lost(self, generation: int, payments: Mapping[str, str]) -> None:
+        """Name acknowledged payments as lost when the cache was opened as this generation.
+
+        Each has the authorization that it was to end, or an empty text.
+        """
+        self._change(generation, lambda figures: with_payments(figures, payments))
 
     def unname(self, generation: int, payment_ids: Collection[str]) -> None:
         """Take back that payments are lost: a drain that had read them before has posted them since."""
@@ -177,7 +180,7 @@ class LedgerCacheIdentity:
         with self._ledger.transaction() as connection:
             row = connection.execute(_FIND_BREAK, (BreakKind.CACHE_LOST, _subject(generation))).fetchone()
             if row is None:
-                figures = {"reason": _MISSING, "lost_payments": 0, "payment_ids": []}
+                figures = {"reason": _MISSING, "lost_payments": 0, "payment_ids": [], "ended_authorizations": {}}
                 _add_break(connection, generation, change(figures))
             else:
                 connection.execute(_CHANGE_FIGURES, (Jsonb(change(row[1])), row[0]))

@@ -182,3 +182,21 @@ def forget(world: World) -> None:
     for kind in (keys.RECORD, keys.CLAIM):
         for key in world.cache.scan_iter(keys.pattern(kind)):
             world.cache.delete(key)
+
+
+@pytest.mark.parametrize("status", ["frozen", "frozen_debits", "closed"])
+def test_a_posted_payment_that_the_cache_has_forgotten_is_answered_though_its_account_is_barred(
+    shop: World, status: str
+) -> None:
+    body = first_payment()
+    first = shop.post("/v1/payments", body).get_json()
+    shop.drained()
+    forget(shop)
+    shop.set_status("alice", status)
+    replay = shop.post("/v1/payments", body)
+    assert (replay.status_code, replay.headers.get("Idempotent-Replayed")) == (200, "true"), replay.text
+    assert replay.get_json()["payment_id"] == first["payment_id"]
+    code = "account_closed" if status == "closed" else "account_frozen"
+    assert_problem(shop.post("/v1/payments", body | {"amount_minor": 101}), 422, code)
+    assert_problem(shop.post("/v1/payments", payment("alice", "bob", 1)), 422, code)
+    shop.assert_proven()

@@ -91,8 +91,10 @@ def test_a_partition_goes_on_after_every_stream_id_that_anybody_can_have_given(k
 
 
 def test_payments_are_named_once_listed_up_to_a_bound_and_all_counted() -> None:
-    figures = with_payments(with_payments({}, ["a", "b"]), ["b", "c"])
+    figures = with_payments(with_payments({}, {"a": "", "b": "authorized-1"}), {"b": "authorized-1", "c": ""})
     assert (figures["payment_ids"], figures["lost_payments"]) == (["a", "b", "c"], 3)
-    assert without_payments(figures, ["b"]) == {"payment_ids": ["a", "c"], "lost_payments": 2}
-    many = with_payments({}, [f"{number:05}" for number in range(1_500)])
+    assert figures["ended_authorizations"] == {"b": "authorized-1"}
+    without = without_payments(figures, ["b"])
+    assert without == {"payment_ids": ["a", "c"], "ended_authorizations": {}, "lost_payments": 2}
+    many = with_payments({}, {f"{number:05}": "" for number in range(1_500)})
     assert (len(many["payment_ids"]), many["lost_payments"]) == (1_000, 1_500)

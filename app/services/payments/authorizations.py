@@ -190,7 +190,7 @@ class Authorizations:
             if reply.wake:
                 self._wake()
             end = OutboxPosition(outbox_position.partition, reply.conclusion.stream_id)
-            self._outcomes.acknowledged.add(end)
+            self._outcomes.acknowledged.add_end(end, authorization.payment_id)
             return Concluded(authorization.concluded_as(state, amount_minor, end), end, replayed=False)
         if reply.code is ConcludeCode.EXPIRED:
             return authorization_concluded(authorization.payment_id, AuthorizationState.EXPIRED)

@@ -232,9 +232,10 @@ class Outcomes:
             return refusal
         partition = self._cache.partition_of(intent.guarded_account_id)
         record = self._cache.reservations.record(partition, intent.entity_id, intent.external_id)
-        if record is None or not intent.has_fingerprint(record.fingerprint):
-            return refusal
-        return self._replay(partition, intent, record)
+        if record is None:  # the cache may have been lost, or the idempotency window is over
+            earlier = self._unless_in_ledger(intent, refusal)
+            return earlier if isinstance(earlier, Accepted) else refusal
+        return self._replay(partition, intent, record) if intent.has_fingerprint(record.fingerprint) else refusal
 
 
 @dataclass(slots=True)

@@ -169,7 +169,7 @@ class CacheIdentity:
         if lost:
             self._ledger.name_lost(generation, lost)
             log.error("the cache has lost %d payments that this process had acknowledged", len(lost))
-        self._named = lost
+        self._named = set(lost)
 
     def _unname(self, generation: int) -> None:
         """A drain may have read an intent before it was lost, and have posted it since it was named."""
@@ -178,14 +178,18 @@ class CacheIdentity:
             self._ledger.unname(generation, found)
         self._named = set()
 
-    def _lost(self) -> set[str]:
-        """The acknowledged payments that neither the ledger nor an outbox has, which are then forgotten."""
+    def _lost(self) -> dict[str, str]:
+        """The acknowledged payments that neither the ledger nor an outbox has, which are then forgotten.
+
+        Each with the authorization that it was to end, or an empty text.
+        """
         positions = self._unsettled(self.acknowledged.positions())
         # An intent leaves the outbox after the ledger has it, so the ledger is asked once more at the end.
         lost = self._unsettled(self._cache.partition_states.without_intent(positions))
+        ends = self.acknowledged.ends()
         for position in lost:
             self.acknowledged.remove(position)
-        return {position.payment_id for position in lost}
+        return {position.payment_id: ends.get(position, "") for position in lost}
 
     def _unsettled(self, positions: Collection[OutboxPosition]) -> list[OutboxPosition]:
         settled = self._ledger.settled([one.payment_id for one in positions])
@@ -300,10 +304,16 @@ class AcknowledgedTail:
 
     def __init__(self, partitions: int) -> None:
         self._stream_ids = [deque[str](maxlen=ACKNOWLEDGED_KEPT) for _ in range(partitions)]
+        self._ends = deque[tuple[OutboxPosition, str]](maxlen=ACKNOWLEDGED_KEPT)
 
     def add(self, outbox_position: OutboxPosition) -> None:
         """Remember what is about to be acknowledged."""
         self._stream_ids[outbox_position.partition].append(outbox_position.stream_id)
+
+    def add_end(self, outbox_position: OutboxPosition, authorization_id: str) -> None:
+        """Remember a capture or a void, which clients know by the id of its authorization."""
+        self._ends.append((outbox_position, authorization_id))
+        self.add(outbox_position)
 
     def highest(self) -> dict[int, str]:
         """The highest stream id that was acknowledged in each partition; empty where there was none."""
@@ -314,6 +324,10 @@ class AcknowledgedTail:
         return [
             OutboxPosition(number, stream_id) for number, one in enumerate(self._stream_ids) for stream_id in list(one)
         ]
+
+    def ends(self) -> dict[OutboxPosition, str]:
+        """The last captures and voids, each with its authorization."""
+        return dict(list(self._ends))
 
     def remove(self, outbox_position: OutboxPosition) -> None:
         """Forget one that is lost."""

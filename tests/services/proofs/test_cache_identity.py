@@ -10,6 +10,7 @@ import pytest
 from app.cache import keys
 from app.domain.refusals import RefusalCode
 from app.domain.timestamps import parse_time
+from app.services.payments.authorizations import Concluded
 from app.services.payments.outcomes import Accepted
 from tests.builders import payment
 from tests.databases import Databases
@@ -226,4 +227,21 @@ def test_an_authorization_that_has_ended_holds_nothing_again_in_an_older_copy(
     world.drain()
     assert world.warm("alice").funds.held_minor == 0
     assert world.reconcile(full=True).breaks == []
+    world.assert_proven()
+
+
+def test_a_lost_capture_is_named_with_its_authorization_which_is_open_again(world: World) -> None:
+    authorized = world.accepted("alice", "bob", 300, manual_capture=True, expires_in_s=3_600)
+    world.drain()
+    captured = world.authorizations.capture(authorized.payment_id, 300, "key:test")
+    assert isinstance(captured, Concluded)
+    world.client.flushall()
+    world.identity.check()
+    [figures] = losses(world)
+    assert figures["ended_authorizations"] == {captured.outbox_position.payment_id: authorized.payment_id}
+    again = world.authorizations.capture(authorized.payment_id, 300, "key:test")
+    assert isinstance(again, Concluded)
+    assert not again.replayed
+    world.drain()
+    assert world.booked("bob") == 300
     world.assert_proven()

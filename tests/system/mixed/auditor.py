@@ -29,8 +29,6 @@ class Audit:
     counts: Counter[str] = field(default_factory=Counter)
     lost: dict[str, float] = field(default_factory=dict)
     """Payments that were acknowledged as pending and are nowhere, with the time of their acknowledgement."""
-    countable_conclusions: int = 0
-    """Captures and voids that were lost while the processes of the API remembered them."""
 
     def run(self, deeds: Iterable[Deed]) -> "Audit":
         """Compare everything."""
@@ -144,7 +142,9 @@ class Audit:
             return  # the authorization itself is lost, and counted
         elif losing := self._loss_of(end.told[0].at):
             self.counts["lost captures and voids"] += 1
-            self.countable_conclusions += losing.is_named_by_id
+            named = {one for break_ in self.facts.named for one in break_.figures["ended_authorizations"].values()}
+            if losing.is_named_by_id and not named & deed.ids:
+                self._find(f"{end.wish} is lost, and no break names it: {deed}")
         else:
             self._find(f"{end.wish} was acknowledged, and it is {states}: {deed}")
 
@@ -213,8 +213,6 @@ class Audit:
         for payment_id in self.facts.named_ids & there:
             self._find(f"named as lost, and in the ledger: {payment_id}")
         named = sum(one.count for one in self.facts.named)
-        if self.countable_conclusions and not named:
-            self._find(f"{self.countable_conclusions} captures or voids are lost and not counted")
         for payment_id, at in self.lost.items():
             if self._loss_of(at) is None:
                 self._find(f"lost, and no cache was replaced afterwards: {payment_id} acknowledged at {at:.1f}")
