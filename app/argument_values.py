@@ -133,3 +133,14 @@ def _whole(text: str) -> int | None:
         return int(text)
     except ValueError:
         return None
+
+
+def what_verify_would_pass_over(arguments: argparse.Namespace) -> str:
+    """What is given that `verify` would not look at, so that its answer would seem to say more; empty if nothing is."""
+    if arguments.head and arguments.packet is None:
+        return "--head: goes with --packet; --heads compares kept heads with the ledger"
+    if (arguments.proof or arguments.key) and arguments.packet is None and arguments.consistency is None:
+        return "--proof and --key: go with --packet or --consistency"
+    if sum(one is not None for one in (arguments.packet, arguments.consistency, arguments.heads)) > 1:
+        return "--packet, --consistency and --heads: are checked one at a time"
+    return ""

@@ -24,6 +24,7 @@ from app.argument_values import (
     request_rate,
     seconds,
     user_name,
+    what_verify_would_pass_over,
 )
 
 COMMANDS = {
@@ -82,10 +83,11 @@ def parse(name: str, rest: Sequence[str]) -> argparse.Namespace:
     )
     if name in _OPTIONS:
         _OPTIONS[name](parser)
-    if name != "test":
-        return parser.parse_args(rest)
-    arguments, further = parser.parse_known_args(rest)
-    arguments.further = further
+    arguments, further = parser.parse_known_args(rest) if name == "test" else (parser.parse_args(rest), [])
+    if name == "verify" and (passed_over := what_verify_would_pass_over(arguments)):
+        parser.error(passed_over)
+    if name == "test":
+        arguments.further = further
     return arguments
 
 

@@ -114,7 +114,7 @@ def _wanted(call: Call[NewKeyBody]) -> NewKey:
             raise Refused(refusal)
     expires_at = in_utc(body.expires_at, "expires_at")
     if expires_at is not None and expires_at <= call.here.now():
-        raise Refused(expiry_not_allowed("expires_at must lie in the future."))
+        raise Refused(expiry_not_allowed("expires_at must lie in the future.", field="expires_at"))
     limit = body.rate_limit
     return NewKey(
         name=body.name,

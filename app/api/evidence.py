@@ -14,7 +14,7 @@ from app.api.responses import Answer, json_answer, problem
 from app.api.routes import Call, Parameter, Routes
 from app.domain.errors import TreeUnderConstruction
 from app.domain.journal_refusals import journal_not_found
-from app.domain.payment_refusals import payment_not_found
+from app.domain.payment_refusals import nothing_to_prove, payment_not_found
 from app.domain.refusals import Refusal
 from app.domain.refusals import RefusalCode as Code
 from app.services.access.api_keys import Scope
@@ -81,7 +81,7 @@ def refund_evidence(call: Call[None]) -> Answer:
     """The packet of one refund."""
     refund_id = call.path["refund_id"]
     packet = partial(call.here.evidence.of_transaction, refund_id, OF_REFUNDS, call[KEPT_SIZE])
-    return _answer(packet, payment_not_found(refund_id))
+    return _answer(packet, nothing_to_prove("refund_id", refund_id))
 
 
 @routes.add(
@@ -114,7 +114,7 @@ def find_evidence(call: Call[None]) -> Answer:
     external_id: Any = call[EXTERNAL_ID]
     entity_id = visible_entity(call, entity_of(call, call[OF_ENTITY] if call.has(OF_ENTITY) else UNSET))
     packet = partial(call.here.evidence.of_external_id, entity_id, external_id, call[KEPT_SIZE], call.entities)
-    return _answer(packet, payment_not_found(external_id))
+    return _answer(packet, nothing_to_prove("external_id", external_id))
 
 
 def _answer(packet: Callable[[], dict[str, Any] | None], not_found: Refusal) -> Answer:

@@ -118,13 +118,17 @@ _MOMENT = re.compile(r"(\d{4}-\d\d-\d\d)(?:[T ](\d\d:\d\d(?::\d\d(?:\.\d{1,6})?)
 
 
 def read_moment(text: str, *, is_end: bool = False) -> datetime:
-    """A moment in UTC from ISO text: a day, or a day and a time. A day alone is its beginning or its end."""
+    """A moment in UTC from ISO text: a day, or a day and a time. A day alone is its beginning or its end.
+
+    The last day of the calendar is none: reports and searches look at what comes after a moment.
+    """
     match = _MOMENT.fullmatch(text.strip())
     if match is None:
         raise ValueError(f"{text!r} is not a day or a time in UTC, such as 2026-01-31 or 2026-01-31 09:30:00.")
     day, time = match.groups()
     try:
         at = datetime.fromisoformat(f"{day} {time or '00:00'}").replace(tzinfo=UTC)
-        return at + timedelta(days=1) - timedelta(milliseconds=1) if is_end and time is None else at
+        a_day_later = at + timedelta(days=1)
+        return a_day_later - timedelta(milliseconds=1) if is_end and time is None else at
     except (ValueError, OverflowError):
         raise ValueError(f"{text!r} is not a day of the calendar.") from None

@@ -137,6 +137,8 @@ def note_origin() -> None:
 
 def admit() -> AnyResponse | None:
     """Find out who asks; send people who are not signed in to the sign-in, and refuse what their role may not do."""
+    if "\x00" in request.path or b"%00" in request.query_string:
+        abort(400)  # the ledger keeps no NUL character, so nothing has such a name
     view = current_app.view_functions.get(request.endpoint or "")
     if request.endpoint == "static" or view is None:
         return None

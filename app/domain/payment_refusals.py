@@ -38,6 +38,11 @@ def payment_not_found(payment_id: str) -> Refusal:
     return Refusal(RefusalCode.PAYMENT_NOT_FOUND, f"There is no payment {payment_id!r}.", {"payment_id": payment_id})
 
 
+def nothing_to_prove(name: str, value: str) -> Refusal:
+    """Evidence of what does not exist; `name` is what it was asked for by, such as `external_id`."""
+    return Refusal(RefusalCode.PAYMENT_NOT_FOUND, f"Nothing has the {name} {value!r}.", {name: value})
+
+
 def entity_mismatch(**figures: str) -> Refusal:
     """Accounts of different entities in one movement; `figures` name the accounts or the entities."""
     return Refusal(RefusalCode.ENTITY_MISMATCH, "The accounts belong to different entities.", figures)
@@ -86,9 +91,9 @@ def splits_do_not_add_up(amount_minor: int, covered: str, fixed_minor: int, shar
     )
 
 
-def expiry_not_allowed(detail: str) -> Refusal:
+def expiry_not_allowed(detail: str, field: str = "expires_in_s") -> Refusal:
     """An expiry where there can be none, or one that is too short or too long."""
-    return Refusal(RefusalCode.EXPIRY_NOT_ALLOWED, detail, {"field": "expires_in_s"})
+    return Refusal(RefusalCode.EXPIRY_NOT_ALLOWED, detail, {"field": field})
 
 
 def two_guarded_accounts(source_account_id: str) -> Refusal:

@@ -123,7 +123,9 @@ def test_a_key_that_makes_no_sense_is_not_made(
     admin = shared_world.key
     before = shared_world.sql("SELECT count(*) FROM api_key")
     response = shared_world.post("/v1/keys", {"name": "x", "scopes": ["read"], **fields}, key=admin)
-    assert_problem(response, status, code)
+    problem = assert_problem(response, status, code)
+    if code == "expiry_not_allowed":
+        assert problem["field"] == "expires_at"
     assert shared_world.sql("SELECT count(*) FROM api_key") == before
 
 

@@ -160,6 +160,18 @@ def test_a_moment_that_cannot_be_read_is_named_beside_its_field(viewer: Browser)
     assert "'yesterday' is not a day or a time in UTC" in text_of(page)
 
 
+@pytest.mark.parametrize("at", ["9999-12-31", "9999-12-31 23:59:59.999999"])
+def test_a_moment_at_the_end_of_the_calendar_is_named_beside_its_field(viewer: Browser, at: str) -> None:
+    for path in ("/reports/trial-balance?as_of=", "/accounts/wallet:ada?to="):
+        assert f"'{at}' is not a day of the calendar." in text_of(viewer.page(path + quote(at))), path
+    assert "'9999-12-31' is not a day of the calendar." in text_of(viewer.page("/search?q=9999-12-31"))
+
+
+@pytest.mark.parametrize("path", ["/search?q=%00", "/accounts/%00", "/payments/%00", "/preferences?entity_id=%00"])
+def test_an_address_with_a_nul_is_refused_as_such_and_not_as_a_server_that_is_away(viewer: Browser, path: str) -> None:
+    assert viewer.get(path).status_code == 400
+
+
 def test_the_trial_balance_is_exported_whole(viewer: Browser) -> None:
     rows = exported(viewer, "/reports/trial-balance?format=csv")
     assert len(rows) == 9

@@ -142,6 +142,13 @@ def test_what_is_not_there_has_no_packet(world: EvidenceWorld, path: str) -> Non
     assert_problem(world.get(f"/v1/{path}/evidence"), 404, "payment_not_found")
 
 
+def test_what_has_no_evidence_is_named_by_what_it_was_asked_for_by(world: EvidenceWorld) -> None:
+    problem = assert_problem(world.get("/v1/evidence?external_id=nobody"), 404, "payment_not_found")
+    assert (problem["detail"], problem["external_id"]) == ("Nothing has the external_id 'nobody'.", "nobody")
+    problem = assert_problem(world.get("/v1/refunds/ref_9/evidence"), 404, "payment_not_found")
+    assert (problem["detail"], problem["refund_id"]) == ("Nothing has the refund_id 'ref_9'.", "ref_9")
+
+
 def test_each_route_has_its_own_kinds(world: EvidenceWorld) -> None:
     world.funded("alice", 100)
     world.account("bob")

@@ -82,6 +82,12 @@ def test_the_version_is_told_without_packages(option: str) -> None:
             "--repair: needs a reason, which is kept in the audit trail; nothing was done.",
         ),
         (["verify", "--heads", "nowhere"], "--heads: must be a file that can be read, and 'nowhere' is none."),
+        (["verify", "--head", __file__], "--head: goes with --packet; --heads compares kept heads with the ledger."),
+        (["verify", "--key", "ab"], "--proof and --key: go with --packet or --consistency."),
+        (
+            ["verify", "--packet", __file__, "--heads", __file__],
+            "--packet, --consistency and --heads: are checked one at a time.",
+        ),
         (["replay", "nowhere.csv"], "FILE.csv: must be a file that can be read, and 'nowhere.csv' is none."),
         (["bench", "--connections", "1,x"], "--connections: must be a whole number of at least 1, not 'x'."),
         (["bench", "--duration", "nan"], "--duration: must be a number of seconds above 0, not 'nan'."),
