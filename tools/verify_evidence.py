@@ -200,7 +200,10 @@ class Keys:
         """Refuse a document that no trusted key has signed."""
         key = self.trusted.get(document["key_id"])
         if key is None:
-            raise Refuted(f"{what} is signed with key {document['key_id']}, which no trusted key has endorsed")
+            raise Refuted(
+                f"{what} is signed with key {document['key_id']}, which no trusted key has endorsed; "
+                "if keys were rotated, give a head from before that, too"
+            )
         if not verifies(key, document):
             raise Refuted(f"{what} has a false signature: it was changed after it was signed")
 
