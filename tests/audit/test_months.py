@@ -100,6 +100,8 @@ def test_a_retention_is_recorded_only_where_it_changes(world: AuditWorld) -> Non
     urls = world.settings
     assert is_prepared(urls.owner_database_url) is False, "there is no key yet"
     _ = world.key
+    assert is_prepared(urls.owner_database_url) is False, "there is no user yet"
+    world.sql("INSERT INTO app_user (user_id, role, created_by) VALUES ('somebody', 'admin', 'tests')")
     assert is_prepared(urls.owner_database_url)
     for days in (90, 90, 0):
         assert is_prepared(urls.owner_database_url, days) == (days == 90 and bool(world.records(_RETENTION)))
