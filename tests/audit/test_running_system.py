@@ -152,7 +152,7 @@ def test_calls_are_kept_while_the_ledger_is_away(audited: Audited) -> None:
     postmaster.kill()
     names = [f"away-{number}" for number in range(20)]
     for name in names:
-        assert audited.call("GET", "/nowhere", X_Request_Id=name)[0] == 404
+        assert audited.call("GET", "/v1/nowhere", X_Request_Id=name)[0] == 404
     until(lambda: audited.system.status() == 200)
     written = "SELECT count(*), count(DISTINCT request_id) FROM audit_call WHERE request_id LIKE 'away-%'"
     until(lambda: audited.sql(written) == [(20, 20)])
@@ -167,7 +167,7 @@ def test_no_key_is_kept(audited: Audited) -> None:
     assert audited.call("POST", path, {}, X_Request_Id="again")[0] == 409
     stranger = f"hf_{'0' * 12}_{'s' * 43}"
     for key in (made["key"], rotated["key"], stranger):
-        for method, where in (("GET", "/v1/accounts"), ("POST", "/v1/keys"), ("GET", "/nowhere")):
+        for method, where in (("GET", "/v1/accounts"), ("POST", "/v1/keys"), ("GET", "/v1/nowhere")):
             audited.call(method, where, {}, Authorization=f"Bearer {key}")
         audited.call("GET", "/v1/accounts", Authorization=f"Basic {key}")
         for where in ("accounts/{}", "payments/{}", "journals/{}/evidence", "keys/{}", "accounts?key={}", "{}"):
@@ -175,7 +175,7 @@ def test_no_key_is_kept(audited: Audited) -> None:
         audited.call("POST", "/v1/payments", payment(key, "alice", 1, external_id=key))
         audited.call("POST", "/v1/payments", [key, {"key": key}])
         audited.call("POST", "/v1/keys", {"name": "x", "scopes": ["read"], "key": key})
-    audited.call("GET", "/nowhere", X_Request_Id="last")
+    audited.call("GET", "/v1/nowhere", X_Request_Id="last")
     until(lambda: audited.sql("SELECT count(*) FROM audit_call WHERE request_id = 'last'") == [(1,)])
     kept = dict(audited.sql("SELECT request_id, row_to_json(a)::text FROM audit_call a"))
     assert {"made", "rotated", "again", "last"} <= kept.keys()
@@ -191,7 +191,7 @@ def test_an_orderly_stop_loses_nothing(tmp_path: Path) -> None:
     first = System(tmp_path / "data")
     audited = Audited(first.wait_ready())
     names = [f"last-{number}" for number in range(20)]
-    statuses = [audited.call("GET", "/nowhere", X_Request_Id=name)[0] for name in names]
+    statuses = [audited.call("GET", "/v1/nowhere", X_Request_Id=name)[0] for name in names]
     first.stop()
     assert statuses == [404] * 20
     again = Audited(System(first.data_dir, first.port).wait_ready())
