@@ -21,6 +21,8 @@ BEYOND_ANY_SCHEMA = {
     "If-Match": "schemathesis writes letters and digits into headers, and no quotes",
     "expected_version": "says the same as If-Match",
     "metadata": "has a size and a depth",
+    "options": "of a source of statements depend on its format",
+    "to_size": "is not before from_size, and is signed",
     "effective_at": "has an offset that leads into the years 1 to 9999",
     "expires_at": "has one too",
 }

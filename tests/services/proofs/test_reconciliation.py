@@ -37,9 +37,16 @@ def test_the_tampering_provokes_every_kind_of_break() -> None:
     assert {kind for _, _, kind in TAMPERING} | OF_THEIR_OWN == set(BreakKind)
 
 
-OF_THEIR_OWN = {BreakKind.CACHE_BEHIND, BreakKind.BREAK_HISTORY, BreakKind.CACHE_LOST}
+OF_THEIR_OWN = {
+    BreakKind.CACHE_BEHIND,
+    BreakKind.BREAK_HISTORY,
+    BreakKind.CACHE_LOST,
+    BreakKind.SIGNED_HEAD,
+    BreakKind.MERKLE_SUBTREE,
+}
 """What a run corrects itself, and what is about its own records; their tests are below. What the cache has lost is
-found by the watch over its identity: `test_cache_identity.py`."""
+found by the watch over its identity: `test_cache_identity.py`. Signed heads and their trees are compared by the chain
+verification: `tests/evidence/test_rewritten_history.py`."""
 
 
 def test_a_break_names_both_sides(settled: World) -> None:
