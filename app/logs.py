@@ -16,7 +16,6 @@ from pythonjsonlogger.msgspec import MsgspecFormatter
 from app.domain.origin import current_origin
 
 JSON, TEXT = "json", "text"
-FORMATS = (JSON, TEXT)
 
 _MEMBERS = {"asctime": "time", "levelname": "level", "process": "pid", "name": "logger", "role": "process"}
 """What a JSON line has under other names than the standard library gives."""

@@ -126,9 +126,7 @@ FILTERS: dict[str, Parameter[Any]] = {
     "ip": Parameter("ip", _network, None, _ADDRESS, "An IP address, or a network."),
     "method": _text_parameter("method", "The HTTP method."),
     "route": _text_parameter("route", "The path as this document writes it: `/v1/payments/{payment_id}`."),
-    "status": Parameter(
-        "status", _status, None, {"type": "integer", "minimum": 100, "maximum": 999}, "The HTTP status."
-    ),
+    "status": Parameter("status", _status, None, _STATUS, "The HTTP status."),
     "code": _text_parameter("code", "The code of the problem."),
     "action": _text_parameter("action", "What was changed: `payment`, `account.change` and so on."),
     "request_id": _text_parameter("request_id", "X-Request-Id of the answer."),

@@ -35,11 +35,6 @@ class OpenBreak:
     last_seen_at: datetime
     run_id: int
 
-    @property
-    def is_of_cache(self) -> bool:
-        """Whether the ledger is right in this, and the cache is not."""
-        return self.kind in OF_THE_CACHE
-
 
 class Verdict(StrEnum):
     """Whether the books are right, as far as is proved."""

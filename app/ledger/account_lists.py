@@ -14,6 +14,7 @@ from app.domain.account_lists import AccountFilter, EntryFilter, EntryPage, List
 from app.domain.accounts import AccountStatus, AccountType
 from app.domain.read_models import AccountEntry
 from app.ledger.connections import translated
+from app.ledger.history import ACCOUNT_ENTRIES
 from app.ledger.schema import account, account_balance, asset, entry, hold, ledger_transaction, used_currency
 
 PORTION = 5_000
@@ -120,28 +121,8 @@ def _conditions(wanted: AccountFilter) -> list[ColumnElement[bool]]:
 
 
 def _entries(account_id: str, wanted: EntryFilter, first: int, last: int) -> Any:
-    query = (
-        select(
-            entry.c.entry_number,
-            entry.c.amount_minor,
-            entry.c.balance_minor,
-            entry.c.currency_code,
-            entry.c.posted_at,
-            ledger_transaction.c.effective_at,
-            ledger_transaction.c.payment_id,
-            ledger_transaction.c.external_id,
-            ledger_transaction.c.kind,
-            ledger_transaction.c.description,
-        )
-        .join(
-            ledger_transaction,
-            and_(
-                ledger_transaction.c.partition == entry.c.partition,
-                ledger_transaction.c.chain_seq == entry.c.chain_seq,
-            ),
-        )
-        .where(entry.c.account_id == account_id, entry.c.entry_number.between(first, last))
-        .order_by(entry.c.entry_number.desc())
+    query = ACCOUNT_ENTRIES.where(entry.c.account_id == account_id, entry.c.entry_number.between(first, last)).order_by(
+        entry.c.entry_number.desc()
     )
     if wanted.posted_from is not None:
         query = query.where(entry.c.posted_at >= wanted.posted_from)

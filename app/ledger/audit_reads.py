@@ -25,6 +25,7 @@ from app.domain.audit import KEY_ACTOR, POSTED_BY_DRAINS
 from app.domain.audit_reads import AuditEntry, AuditFilter, AuditPlace
 from app.ledger.audit_schema import audit_call as call
 from app.ledger.connections import translated
+from app.ledger.history import OF_TRANSACTION
 from app.ledger.schema import api_key, entry, hold, ledger_transaction, payment_rejection
 
 _IS_OF_PAYMENT = call.c.action.in_([one.value for one in POSTED_BY_DRAINS])
@@ -99,17 +100,7 @@ def _is_of_entities(entities: Collection[str]) -> ColumnElement[bool]:
 
 def _is_of_account(account_id: str) -> ColumnElement[bool]:
     """Of calls that name an account, and of payments that moved or held its money."""
-    moved = (
-        select(ledger_transaction.c.payment_id)
-        .join(
-            entry,
-            and_(
-                entry.c.partition == ledger_transaction.c.partition,
-                entry.c.chain_seq == ledger_transaction.c.chain_seq,
-            ),
-        )
-        .where(entry.c.account_id == account_id)
-    )
+    moved = select(ledger_transaction.c.payment_id).join(entry, OF_TRANSACTION).where(entry.c.account_id == account_id)
     held = select(hold.c.payment_id).where(hold.c.legs.contains([[account_id]]))
     return or_(call.c.account_id == account_id, call.c.payment_id.in_(union_all(moved, held)))
 

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Engine, FromClause, Subquery, and_, case, func, or_, select, tuple_
+from sqlalchemy import ColumnElement, Connection, Engine, FromClause, Select, Subquery, and_, case, func, or_, select
 
 from app.domain.authorizations import Authorization
 from app.domain.payment import Kind
@@ -40,9 +40,24 @@ from app.ledger.transactions import returned
 
 _SIGNED = account_balance.c.normal_sign * account_balance.c.balance_minor
 _TIMES = {TimeBasis.EFFECTIVE: ledger_transaction.c.effective_at, TimeBasis.POSTED: ledger_transaction.c.posted_at}
-_OF_TRANSACTION = and_(
+OF_TRANSACTION = and_(
     ledger_transaction.c.partition == entry.c.partition, ledger_transaction.c.chain_seq == entry.c.chain_seq
 )
+"""Joins an entry and its ledger transaction."""
+
+ACCOUNT_ENTRIES: Select[Any] = select(
+    entry.c.entry_number,
+    entry.c.amount_minor,
+    entry.c.balance_minor,
+    entry.c.currency_code,
+    entry.c.posted_at,
+    ledger_transaction.c.effective_at,
+    ledger_transaction.c.payment_id,
+    ledger_transaction.c.external_id,
+    ledger_transaction.c.kind,
+    ledger_transaction.c.description,
+).join(ledger_transaction, OF_TRANSACTION)
+"""Entries with what their transactions say: the fields of an AccountEntry, in order."""
 
 
 def debit_of(signed: ColumnElement[Any]) -> ColumnElement[Any]:
@@ -139,29 +154,12 @@ class History:
     def entries(self, account_id: str, *, limit: int, after: int) -> list[AccountEntry]:
         """Up to `limit` entries of an account in order, after entry number `after`."""
         query = (
-            select(
-                entry.c.entry_number,
-                entry.c.amount_minor,
-                entry.c.balance_minor,
-                entry.c.currency_code,
-                entry.c.posted_at,
-                ledger_transaction.c.effective_at,
-                ledger_transaction.c.payment_id,
-                ledger_transaction.c.external_id,
-                ledger_transaction.c.kind,
-                ledger_transaction.c.description,
-            )
-            .join(
-                ledger_transaction,
-                tuple_(ledger_transaction.c.partition, ledger_transaction.c.chain_seq)
-                == tuple_(entry.c.partition, entry.c.chain_seq),
-            )
-            .where(entry.c.account_id == account_id, entry.c.entry_number > after)
+            ACCOUNT_ENTRIES.where(entry.c.account_id == account_id, entry.c.entry_number > after)
             .order_by(entry.c.entry_number)
             .limit(limit)
         )
         with translated(), self.engine.connect() as connection:
-            return [_account_entry(row) for row in connection.execute(query)]
+            return [AccountEntry(*row) for row in connection.execute(query)]
 
     def balance_at(self, account_id: str, as_of: AsOf) -> int:
         """An account's balance on its normal side at an instant, in minor units; its cost grows with its entries."""
@@ -169,7 +167,7 @@ class History:
             select(func.coalesce(func.sum(entry.c.amount_minor), 0) * account_balance.c.normal_sign)
             .select_from(account_balance)
             .outerjoin(
-                entry.join(ledger_transaction, and_(_OF_TRANSACTION, _TIMES[as_of.by] < as_of.before)),
+                entry.join(ledger_transaction, and_(OF_TRANSACTION, _TIMES[as_of.by] < as_of.before)),
                 entry.c.account_id == account_balance.c.account_id,
             )
             .where(account_balance.c.account_id == account_id)
@@ -258,14 +256,10 @@ def _authorization(connection: Connection, payment_id: str) -> Authorization:
     return authorization_from_row(connection.execute(select(hold).where(hold.c.payment_id == payment_id)).one())
 
 
-def _account_entry(row: Any) -> AccountEntry:
-    return AccountEntry(*row)
-
-
 def signed_at(as_of: AsOf | None, moment: LedgerMoment | None) -> tuple[ColumnElement[Any], FromClause]:
     """What each account's balance is, debit positive, and what to select it from."""
     if as_of is not None:
-        in_time = and_(_OF_TRANSACTION, _TIMES[as_of.by] < as_of.before)
+        in_time = and_(OF_TRANSACTION, _TIMES[as_of.by] < as_of.before)
         moved = _moved(entry.join(ledger_transaction, in_time), _heads(moment, later=False))
         signed: ColumnElement[Any] = func.coalesce(moved.c.signed, 0)
     elif moment is not None:

@@ -120,10 +120,7 @@ class CallRecorder:
             if self._is_counted(origin, status, code):
                 return
             size = len(origin.request) + len(note.response) + 500
-            if (
-                len(self._notes) + len(self._batch) >= MOST_WAITING
-                or self._bytes + self._batch_bytes >= MOST_WAITING_BYTES
-            ):
+            if self._is_full():
                 self._miss(origin.received_at_ms, 1)
                 return
             self._notes.append(note)
