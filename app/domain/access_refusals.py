@@ -35,7 +35,7 @@ def no_administrator() -> Refusal:
 
 
 def key_not_found(key_id: str) -> Refusal:
-    """An API key that does not exist, or not for whoever asks."""
+    """An API key that does not exist, or that the caller may not see."""
     return Refusal(RefusalCode.NOT_FOUND, f"There is no key {key_id!r}.", {"key_id": key_id})
 
 

@@ -49,7 +49,7 @@ class KeyOutcome(StrEnum):
     BEYOND_ENTITIES = "beyond_entities"
     """The new key would reach entities that the key that asks does not."""
     UNKNOWN = "unknown"
-    """There is no such key, for whoever asks."""
+    """There is no such key, or the caller may not see it."""
     ENDED = "ended"
     """The key was revoked or has expired."""
     ROTATED_BEFORE = "rotated_before"

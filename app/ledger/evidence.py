@@ -169,7 +169,7 @@ class LedgerEvidence:
         """The audit's records of calls that were refused under an external id, the last one first; at most twenty.
 
         The audit seldom knows the entity of a refused call. One without counts for every entity that its key reaches;
-        for whoever sees these `entities` only, it must be by a key that reaches no others, as in the audit.
+        for a caller that sees these `entities` only, it must be by a key that reaches no others, as in the audit.
         """
         seen = None if entities is None else sorted(entities)
         parameters = {"entity_id": entity_id, "external_id": external_id, "entities": seen}

@@ -59,7 +59,7 @@ class _Lines(Iterable[str]):
         self._wrapper = TextIOWrapper(_checked(file, encoding), encoding=_with_mark(encoding), newline="")
 
     def detach(self) -> None:
-        """Leave the file open for whoever has opened it."""
+        """Leave the file open: its opener closes it."""
         self._wrapper.detach()
 
     def __iter__(self) -> Iterator[str]:

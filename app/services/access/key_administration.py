@@ -63,7 +63,7 @@ class KeyAdministration:
         return self._ledger.page(limit=limit, after=after, entities=entities)
 
     def get(self, key_id: str, entities: Collection[str] | None) -> StoredKey | Refusal:
-        """One key, if it is there for whoever asks."""
+        """One key; none if it does not exist or the caller may not see it."""
         stored = self._ledger.get(key_id)
         is_there = stored is not None and (entities is None or (stored.entities or {""}) <= set(entities))
         return stored if stored is not None and is_there else key_not_found(key_id)

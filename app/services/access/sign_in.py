@@ -82,7 +82,7 @@ class SignIn:
         return self._begin(user, SignInMethod.PASSWORD, client)
 
     def by_organisation(self, issuer: str, subject: str, client: str) -> SignedIn | None:
-        """Sign in whoever the organisation vouches for; None if no user has this account."""
+        """Sign in the person whom the organisation vouches for; None if no user has this account."""
         user = self._users.by_organisation(issuer, subject)
         if user is None or user.disabled_at is not None:
             return None
