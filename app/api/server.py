@@ -33,6 +33,9 @@ LONGEST_SILENCE_S = 30.0
 BODIES_IN_MEMORY = 256 * 1024 * 1024
 """Bytes of bodies that one process holds while they arrive; beyond, a request is refused and may be repeated."""
 
+SHORT_BODY = 64 * 1024
+"""Bytes up to which a body is awaited in one piece: each piece costs two switches of threads."""
+
 ON_THE_LOOP = frozenset({"/healthz"})
 """What is answered without a thread: it touches no server."""
 
@@ -128,7 +131,8 @@ class Server:
             raise Refused(body_too_large(limit))
         try:
             async with asyncio.timeout(self._body_deadline_s):
-                raw = await self._read(protocol, limit)
+                is_short = length is not None and int(length) <= SHORT_BODY
+                raw = await (_read_at_once(protocol) if is_short else self._read(protocol, limit))
         except TimeoutError:
             raise Refused(body_too_slow(self._body_deadline_s)) from None
         if len(raw) != int(length) if length is not None else not raw:
@@ -191,6 +195,14 @@ class ArrivingBody:
                         return piece
         except (StopAsyncIteration, TimeoutError, RuntimeError, OSError):
             return b""
+
+
+async def _read_at_once(protocol: Any) -> bytes:
+    try:
+        raw: bytes = await protocol()
+    except (RuntimeError, OSError):  # the client has gone, or broken the protocol
+        raise Refused(body_cut_off()) from None
+    return raw
 
 
 def _send_pieces(pieces: Iterator[bytes], transport: Any, loop: asyncio.AbstractEventLoop, origin: Origin) -> None:
