@@ -184,7 +184,8 @@ def api(arguments: argparse.Namespace, logs: Path) -> Service:
     """The API under granian.
 
     HTTP/1 only and no websockets, because nothing else is served; one runtime thread a process, because the work is
-    done in Python; uvloop, because asyncio's own loop takes a sixth more processor time a request; failed workers come back by themselves, and a crash loop ends granian so that we see it.
+    done in Python; uvloop, because asyncio's own loop takes a sixth more processor time a request; failed workers come
+    back by themselves, and a crash loop ends granian so that we see it.
     """
     command = [sys.executable, "-m", "workers.granian_server", "--interface", "rsgi", "workers.api:application"]
     command += ["--host", arguments.host, "--port", str(arguments.port)]
