@@ -20,12 +20,12 @@ from app.argument_values import (
     key_name,
     overlap_hours,
     port,
-    reason,
     request_rate,
     seconds,
     user_name,
     what_verify_would_pass_over,
 )
+from app.proof_arguments import breaks_arguments, reconcile_arguments
 
 COMMANDS = {
     "up": "start everything: servers, API and workers (the default)",
@@ -33,6 +33,7 @@ COMMANDS = {
     "test": "lint, check types and run the tests; further arguments go to pytest",
     "migrate": "bring the database schema up to date",
     "reconcile": "prove that the cache and the ledger agree; exit code 1 when they do not",
+    "breaks": "list differences, work on one, see what a repair would change, and ask for it",
     "verify": "recompute the hash chains of the ledger, or check evidence without any server",
     "heads": "export signed heads, prove that kept ones still hold, replace the key that signs",
     "keys": "create, list, revoke and rotate API keys",
@@ -115,25 +116,6 @@ def _status(parser: Parser) -> None:
 
 def _test(parser: Parser) -> None:
     parser.epilog = "All further arguments go to pytest."
-
-
-def _reconcile(parser: Parser) -> None:
-    parser.add_argument("--full", action="store_true", help="check everything, not only what is new")
-    parser.add_argument("--json", action="store_true", help="print the report as JSON")
-    parser.add_argument(
-        "--repair",
-        type=reason,
-        metavar="REASON",
-        help="check everything, rebuild from the ledger what is wrong in the cache, and check again; the reason is "
-        "kept in the audit trail",
-    )
-    parser.add_argument(
-        "--accept-losses",
-        type=reason,
-        metavar="REASON",
-        help="close the breaks that say what a replaced cache has lost, which no run can: somebody has seen to the "
-        "payments that they name; the reason is kept with them",
-    )
 
 
 def _verify(parser: Parser) -> None:
@@ -338,7 +320,8 @@ _OPTIONS: dict[str, Callable[[Parser], None]] = {
     "up": _up,
     "status": _status,
     "test": _test,
-    "reconcile": _reconcile,
+    "reconcile": reconcile_arguments,
+    "breaks": breaks_arguments,
     "verify": _verify,
     "heads": _heads,
     "keys": _keys,

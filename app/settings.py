@@ -56,6 +56,8 @@ class Settings:
     """HOLDFAST_HEADS_DIR: where the signed heads are exported to, a file a day; `heads` in the data directory."""
     heads_every_s: int = 60
     """HOLDFAST_HEADS_EVERY_S: how often the heads of chains that have grown are signed."""
+    full_reconcile_hours: int = 24
+    """HOLDFAST_FULL_RECONCILE_HOURS: how often everything is reconciled, and not only what is new; 0 is never."""
     supervised: bool = False
     """HOLDFAST_SUPERVISED=1: this process is a child of `python3 -m app up` and ends with it."""
 
@@ -88,6 +90,7 @@ def settings_from(environment: Mapping[str, str]) -> Settings:
         signing_key_file=Path(environment.get("HOLDFAST_SIGNING_KEY_FILE") or data_dir / "signing-key"),
         heads_dir=Path(environment.get("HOLDFAST_HEADS_DIR") or data_dir / "heads"),
         heads_every_s=_whole(environment, "HOLDFAST_HEADS_EVERY_S", 60, lowest=1),
+        full_reconcile_hours=_whole(environment, "HOLDFAST_FULL_RECONCILE_HOURS", 24, lowest=0),
         supervised=environment.get("HOLDFAST_SUPERVISED") == "1",
     )
 

@@ -19,7 +19,9 @@ DRAIN_QUEUE = "drain"
 MAINTENANCE_QUEUE = "maintenance"
 
 DRAIN_JOB = "workers.drain.drain"
-JOB_TIMEOUT_S = 60
+RECONCILE_JOB = "workers.maintain.reconcile"
+JOB_TIMEOUTS_S = {DRAIN_QUEUE: 60, MAINTENANCE_QUEUE: 24 * 3600}
+"""How long a job may take. A full reconciliation of a large ledger, at the pace of the maintenance, takes hours."""
 DEADLINE_S = 0.5
 """How long a wake-up may take. A drain that is not woken looks by itself within a second."""
 
@@ -45,10 +47,15 @@ class WakeUps:
         """Ask for a drain."""
         self.enqueue(DRAIN_QUEUE, DRAIN_JOB)
 
+    def reconcile(self) -> None:
+        """Ask the maintenance worker to look at what was asked of it."""
+        self.enqueue_unless_waiting(MAINTENANCE_QUEUE, RECONCILE_JOB)
+
     def enqueue(self, queue: str, job: str) -> None:
         """Put a job into a queue. No unique job id: a killed worker's job must not block the next wake-up."""
         try:
-            self._queues[queue].enqueue(job, job_timeout=JOB_TIMEOUT_S, result_ttl=0, failure_ttl=FAILURE_KEPT_S)
+            timeout_s = JOB_TIMEOUTS_S[queue]
+            self._queues[queue].enqueue(job, job_timeout=timeout_s, result_ttl=0, failure_ttl=FAILURE_KEPT_S)
         except RedisError as error:
             log.warning("wake-up %s not sent: %s", job, error)
 

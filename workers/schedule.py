@@ -15,7 +15,7 @@ from app.domain.errors import Fault
 from app.logs import configure_logging
 from app.services.proofs.cache_identity import CacheIdentityWatch
 from app.settings import settings_from
-from app.wakeup import DRAIN_JOB, DRAIN_QUEUE, MAINTENANCE_QUEUE, WakeUps
+from app.wakeup import DRAIN_JOB, DRAIN_QUEUE, WakeUps
 from app.wiring.cache import build_cache, build_identity
 from app.wiring.services import build_audit_keeper, build_expiry, build_push, build_recovery
 
@@ -28,7 +28,6 @@ AUDIT_S = 3_600.0
 """How often the audit's months are looked after. They are made months ahead, and dropped a month at a time."""
 
 RECONCILE_S = 10.0
-RECONCILE_JOB = "workers.maintain.reconcile"
 
 
 class Schedule:
@@ -74,7 +73,7 @@ class Schedule:
         for name, duty in self._duties.items():
             _attempt(name, duty)
         if now - self._reconciled_at >= RECONCILE_S:
-            self._wakes.enqueue_unless_waiting(MAINTENANCE_QUEUE, RECONCILE_JOB)
+            self._wakes.reconcile()
             self._reconciled_at = now
         if now - self._audit_kept_at >= AUDIT_S and _attempt("audit", self._keep_audit):
             self._audit_kept_at = now

@@ -24,7 +24,9 @@ from app.services.payments.outcomes import PaymentFinder
 from app.services.payments.refunds import Refunds
 from app.services.payments.submit import Payments
 from app.services.posting.journals import Journals
+from app.services.proofs.breaks import Breaks
 from app.services.proofs.evidence import Evidence
+from app.services.proofs.proof_requests import ProofRequests
 from app.services.proofs.readiness import ReadinessProbe
 from app.services.proofs.signed_heads import HeadSigner
 
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from app.cache.cache import Cache
     from app.ledger.audit_reads import AuditReads
     from app.ledger.history import History
+    from app.ledger.proof_history import LedgerProofHistory
     from app.ledger.statements import LedgerStatements
 
 
@@ -55,6 +58,9 @@ class ApiServices:
     history: History
     audit: AuditReads
     statements: LedgerStatements
+    proofs: LedgerProofHistory
+    breaks: Breaks
+    proof_requests: ProofRequests
     cache: Cache
     gatekeeper: Gatekeeper
     keys: KeyAdministration

@@ -8,6 +8,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from app.api.break_metrics import break_metrics
 from app.api.context import ApiServices
 from app.api.fields import Count
 from app.api.responses import Answer, json_answer
@@ -104,6 +105,7 @@ class _FiguresCollector(Collector):
         yield retries
         yield exhausted
         yield GaugeMetricFamily("holdfast_open_breaks", "Unsettled breaks", value=self._here.history.open_breaks())
+        yield from break_metrics(self._here)
 
     def _of_servers(self) -> Iterator[Metric]:
         """How the cache and the drains are."""

@@ -24,7 +24,7 @@ from app.ledger.cache_identity import LedgerCacheIdentity
 from app.services.proofs.repair import RepairReport
 from app.settings import Settings
 from app.wiring.evidence import build_head_signer
-from app.wiring.services import build_repair
+from app.wiring.proofs import build_repair
 from app.wiring.workers import build_reconciler, build_verifier
 from tools import verify_evidence
 

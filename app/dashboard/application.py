@@ -13,11 +13,13 @@ from werkzeug.exceptions import HTTPException
 from app.dashboard import (
     account,
     account_list,
+    breaks,
     formats,
     frame,
     organisation,
     overview,
     payment,
+    reconciliation,
     search,
     sign_in,
     trial_balance,
@@ -28,7 +30,17 @@ from app.domain.users import SESSION_LASTS
 
 log = logging.getLogger(__name__)
 
-PAGES: tuple[ModuleType, ...] = (sign_in, overview, account_list, account, payment, search, trial_balance)
+PAGES: tuple[ModuleType, ...] = (
+    sign_in,
+    overview,
+    account_list,
+    account,
+    payment,
+    search,
+    trial_balance,
+    reconciliation,
+    breaks,
+)
 """Each has a blueprint `pages`."""
 
 EXPLANATIONS = {

@@ -14,7 +14,7 @@ from werkzeug.wrappers import Response as AnyResponse
 from app.api.client_address import FORWARDED_FOR
 from app.api.request_ids import HEADER, request_id_from
 from app.dashboard.context import here
-from app.dashboard.navigation import NAVIGATION
+from app.dashboard.navigation import NAVIGATION, PART_OF
 from app.domain.accounts import MAX_ID_LENGTH
 from app.domain.origin import Origin, current_origin, set_origin
 from app.domain.proof_history import Standing
@@ -216,7 +216,7 @@ def standing_now() -> Standing:
 
 def navigation() -> list[tuple[str, list[tuple[str, str, bool]]]]:
     """The rail: headings with the pages that there are; each with its address, its name, and whether one is on it."""
-    current = request.blueprint
+    current = PART_OF.get(request.blueprint or "", request.blueprint)
     rail = []
     for heading, pages in NAVIGATION:
         there = [(endpoint, name) for endpoint, name in pages if endpoint in current_app.view_functions]

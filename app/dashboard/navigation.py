@@ -35,3 +35,6 @@ NAVIGATION: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
         ),
     ),
 )
+
+PART_OF = {"breaks": "reconciliation"}
+"""Pages that stand under another one in the rail, by their blueprints."""

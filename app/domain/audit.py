@@ -45,6 +45,8 @@ class Action(StrEnum):
     SECOND_FACTOR_END = "sign_in.second_factor.end"
     CACHE_REPAIR = "cache.repair"
     BREAK_CHANGE = "break.change"
+    RECONCILIATION_REQUEST = "reconciliation.request"
+    """Somebody asked for a run, or for the repair of an account in the cache."""
     COUNTED = "audit.counted"
     """Calls beyond what is kept one by one: only counted, per key, IP address and code."""
     GAP = "audit.gap"

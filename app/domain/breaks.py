@@ -1,6 +1,6 @@
 """Breaks: differences that reconciliation or chain verification finds, as values."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -36,7 +36,7 @@ class BreakKind(StrEnum):
     AUDIT_MISMATCH = "audit_mismatch"
     """The audit trail and what it tells of differ: a deed without its event, or an event without its deed."""
     BREAK_HISTORY = "break_history"
-    """A recorded break is in another state than its history says."""
+    """A recorded break is in another state, or has another owner, reason or due date, than its history says."""
     CACHE_BEHIND = "cache_behind"
     """The cache has not heard of entries that the ledger has, and nothing on its way will tell it."""
     CACHE_BALANCE = "cache_balance"
@@ -90,11 +90,12 @@ OF_THE_CACHE = frozenset(
 
 @dataclass(slots=True)
 class Break:
-    """One difference: its kind, its subject, and the figures of both sides."""
+    """One difference: its kind, its subject, the figures of both sides, and the account where it is about one."""
 
     kind: BreakKind
     subject: str
     figures: dict[str, Any]
+    account_id: str | None = None
 
 
 Head = tuple[int, int, bytes]
@@ -132,6 +133,11 @@ class ChainRange:
         if self.cursor > self.up_to:
             figures = {"cursor_seq": self.cursor, "last_seq": self.up_to}
             yield Break(BreakKind.CURSOR_AHEAD, f"{self.partition}", figures)
+
+
+def expected_of(ranges: Iterable[ChainRange]) -> dict[str, int]:
+    """What a run over these ranges sets out to check."""
+    return {"transactions": sum(max(0, part.up_to - max(part.after, 0)) for part in ranges)}
 
 
 @dataclass(slots=True, frozen=True)

@@ -1,17 +1,24 @@
 """What the proofs have found so far, as values, and the one sentence that sums it up."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
 from app.domain.breaks import OF_THE_CACHE
 
+BROKEN_OFF_AFTER = timedelta(minutes=30)
+"""One statement over all entries of a large ledger takes minutes, and a run says nothing meanwhile."""
+
 
 @dataclass(slots=True, frozen=True)
 class ProofRun:
-    """A reconciliation: what it has checked, and how many breaks it has found."""
+    """A reconciliation: what it has checked so far, and how many breaks it has found.
+
+    `asked_by` is None for a run that was due. `expected` is what it set out to check; `heard_at` is when a run under
+    way last said how far it is.
+    """
 
     run_id: int
     mode: str
@@ -19,6 +26,24 @@ class ProofRun:
     finished_at: datetime | None
     checked: Mapping[str, int]
     break_count: int
+    asked_by: str | None = None
+    expected: Mapping[str, int] = field(default_factory=dict)
+    heard_at: datetime | None = None
+
+    @property
+    def seconds(self) -> float | None:
+        """How long it took; None while it is under way."""
+        return None if self.finished_at is None else (self.finished_at - self.started_at).total_seconds()
+
+    def is_broken_off(self, now: datetime) -> bool:
+        """Whether it has not ended and has said nothing for so long that its process must be gone."""
+        return self.finished_at is None and now - (self.heard_at or self.started_at) > BROKEN_OFF_AFTER
+
+    @property
+    def percent(self) -> int | None:
+        """How much of its transactions a run has recomputed; None where that cannot be told."""
+        expected = self.expected.get("transactions", 0)
+        return min(100, 100 * self.checked.get("transactions", 0) // expected) if expected else None
 
 
 @dataclass(slots=True, frozen=True)
@@ -33,7 +58,7 @@ class OpenBreak:
     owner: str | None
     first_seen_at: datetime
     last_seen_at: datetime
-    run_id: int
+    run_id: int | None
 
 
 class Verdict(StrEnum):

@@ -9,6 +9,7 @@ import psycopg
 from psycopg import errors
 from psycopg.types.json import Jsonb
 
+from app.domain.break_workflow import BreakState, ReasonCode
 from app.domain.breaks import Break, BreakKind
 from app.domain.cache_identity import (
     FoundPartition,
@@ -18,9 +19,10 @@ from app.domain.cache_identity import (
     without_payments,
 )
 from app.domain.errors import CacheUnavailable, ConcurrencyConflict, Misconfigured
+from app.domain.found_breaks import inside_break
 from app.domain.payment import stream_id_order
+from app.ledger.break_records import open_break, settle_break
 from app.ledger.connections import LedgerConnection, SessionLimits, connect
-from app.ledger.proof_records import record_break_event
 from app.ledger.reconciliation import settled_payments
 
 PATIENCE_S = 2.0
@@ -66,18 +68,10 @@ _FIND_BREAK = """
 SELECT break_id, figures FROM reconciliation_break
 WHERE kind = %s AND subject = %s AND state IN ('open', 'investigating') FOR UPDATE
 """
-_ADD_BREAK = """
-INSERT INTO reconciliation_break (kind, subject, figures, first_run_id, last_run_id)
-VALUES (%s, %s, %s, %s, %s) RETURNING break_id
-"""
 _CHANGE_FIGURES = "UPDATE reconciliation_break SET figures = %s, last_seen_at = clock_timestamp() WHERE break_id = %s"
 _OPEN = """
 SELECT subject, figures FROM reconciliation_break
 WHERE kind = %s AND state IN ('open', 'investigating') ORDER BY break_id
-"""
-_ACCEPT = """
-UPDATE reconciliation_break SET state = 'accepted', reason_code = 'loss_accepted', owner = %s
-WHERE kind = %s AND state IN ('open', 'investigating') RETURNING break_id, subject
 """
 _MISSING = "payments that were acknowledged are missing in the cache and in the ledger"
 WATCH = "cache identity"
@@ -192,17 +186,22 @@ class LedgerCacheIdentity:
     def accept_losses(self, actor: str, reason: str) -> list[str]:
         """Accept all losses that are on record as open; returns their subjects."""
         with self._ledger.transaction() as connection:
-            accepted = connection.execute(_ACCEPT, (actor, BreakKind.CACHE_LOST)).fetchall()
-            for break_id, _ in accepted:
-                record_break_event(connection, break_id, actor, "accepted", reason)
-        return [subject for _, subject in accepted]
+            return settle_break(
+                connection.execute,
+                BreakKind.CACHE_LOST,
+                None,
+                actor,
+                reason,
+                reason_code=ReasonCode.LOSS_ACCEPTED,
+                state=BreakState.ACCEPTED,
+                owner=actor,
+            )
 
 
 def _add_break(connection: psycopg.Connection[Any], generation: int, figures: Mapping[str, Any]) -> None:
     [(run_id,)] = connection.execute(_BEGIN_RUN).fetchall()
-    values = (BreakKind.CACHE_LOST, _subject(generation), Jsonb(figures), run_id, run_id)
-    [(break_id,)] = connection.execute(_ADD_BREAK, values).fetchall()
-    record_break_event(connection, break_id, WATCH, "open", f"found by run {run_id}")
+    found = inside_break(Break(BreakKind.CACHE_LOST, _subject(generation), dict(figures)))
+    open_break(connection.execute, found, WATCH, f"found by run {run_id}", run_id=run_id)
 
 
 def _subject(generation: int) -> str:

@@ -129,10 +129,14 @@ FROM changed c WHERE NOT EXISTS (SELECT FROM account a WHERE a.account_id = c.su
 """
 _BREAK_HISTORY = """
 WITH last AS (
-    SELECT DISTINCT ON (break_id) break_id, state FROM reconciliation_break_event ORDER BY break_id, event_id DESC
+    SELECT DISTINCT ON (break_id) break_id, action, state, owner, reason_code, due_at FROM reconciliation_break_event
+    ORDER BY break_id, event_id DESC
 )
-SELECT b.kind || ' ' || b.subject || ' ' || b.break_id, jsonb_build_object('state', b.state, 'history_state', l.state)
+SELECT b.kind || ' ' || b.subject || ' ' || b.break_id, jsonb_build_object('state', b.state, 'history_state', l.state,
+    'owner', b.owner, 'history_owner', l.owner, 'reason_code', b.reason_code, 'history_reason_code', l.reason_code,
+    'due_at', b.due_at, 'history_due_at', l.due_at)
 FROM reconciliation_break b LEFT JOIN last l USING (break_id) WHERE l.state IS DISTINCT FROM b.state
+    OR (l.action IS NOT NULL AND (l.owner, l.reason_code, l.due_at) IS DISTINCT FROM (b.owner, b.reason_code, b.due_at))
 """
 
 CROSS_CHECKS = (

@@ -1,7 +1,8 @@
 """SQLAlchemy engines for the ledger: everything but posting and reconciliation uses them."""
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -88,6 +89,17 @@ def rows_of(engine: Engine) -> Callable[[str, Mapping[str, Any]], Sequence[Seque
             return connection.exec_driver_sql(query, dict(parameters)).fetchall()
 
     return rows
+
+
+def transactions_of(engine: Engine) -> Callable[[], AbstractContextManager[Callable[[str, Mapping[str, Any]], Any]]]:
+    """Opens a transaction on any connection of the pool, and gives its way to run a statement of the driver."""
+
+    @contextmanager
+    def begin() -> Iterator[Callable[[str, Mapping[str, Any]], Any]]:
+        with translated(), engine.begin() as connection:
+            yield connection.exec_driver_sql
+
+    return begin
 
 
 def separate_connection(engine: Engine) -> psycopg.Connection[Any]:

@@ -24,6 +24,7 @@ from app.domain.refusals import Refusal, RefusalCode
 from app.ledger.connections import translated
 from app.ledger.engine import any_of
 from app.ledger.locked_posting import authorization_from_row
+from app.ledger.proof_schema import reconciliation_break
 from app.ledger.schema import (
     account,
     account_balance,
@@ -34,7 +35,6 @@ from app.ledger.schema import (
     partition,
     payment_duplicate,
     payment_rejection,
-    reconciliation_break,
 )
 from app.ledger.transactions import returned
 

@@ -1,5 +1,6 @@
 """What the proofs have found so far: runs and breaks, for readers."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -7,7 +8,7 @@ from sqlalchemy import Engine, func, select
 
 from app.domain.proof_history import OpenBreak, ProofRun
 from app.ledger.connections import translated
-from app.ledger.schema import reconciliation_break, reconciliation_run
+from app.ledger.proof_schema import reconciliation_break, reconciliation_run
 
 _RUNS = select(
     reconciliation_run.c.run_id,
@@ -16,9 +17,12 @@ _RUNS = select(
     reconciliation_run.c.finished_at,
     reconciliation_run.c.checked,
     reconciliation_run.c.break_count,
+    reconciliation_run.c.asked_by,
+    reconciliation_run.c.expected,
+    reconciliation_run.c.heard_at,
 ).order_by(reconciliation_run.c.run_id.desc())
 _FINISHED = reconciliation_run.c.finished_at.is_not(None)
-_UNSETTLED = reconciliation_break.c.state.in_(("open", "investigating"))
+_UNSETTLED = (reconciliation_break.c.source == "inside") & reconciliation_break.c.state.in_(("open", "investigating"))
 
 
 class LedgerProofHistory:
@@ -35,6 +39,39 @@ class LedgerProofHistory:
             rows = [connection.execute(query).first() for query in (finished, full, _RUNS.limit(1))]
         last, last_full, newest = (None if row is None else _run(row) for row in rows)
         return last, last_full, newest if newest is not None and newest.finished_at is None else None
+
+    def run(self, run_id: int) -> ProofRun | None:
+        """One run; None if there is none."""
+        with translated(), self._engine.connect() as connection:
+            row = connection.execute(_RUNS.where(reconciliation_run.c.run_id == run_id)).first()
+        return None if row is None else _run(row)
+
+    def runs(self, *, limit: int, before: int | None = None, mode: str | None = None) -> list[ProofRun]:
+        """Up to `limit` runs, the latest first, of those before a run."""
+        query = _RUNS.limit(limit)
+        if before is not None:
+            query = query.where(reconciliation_run.c.run_id < before)
+        if mode is not None:
+            query = query.where(reconciliation_run.c.mode == mode)
+        with translated(), self._engine.connect() as connection:
+            return [_run(row) for row in connection.execute(query)]
+
+    def run_before(self, run_id: int) -> ProofRun | None:
+        """The last run that had finished before another one."""
+        query = _RUNS.where(_FINISHED, reconciliation_run.c.run_id < run_id).limit(1)
+        with translated(), self._engine.connect() as connection:
+            row = connection.execute(query).first()
+        return None if row is None else _run(row)
+
+    def break_ids(self, run_ids: Sequence[int]) -> dict[int, list[int]]:
+        """The breaks that these runs found first, by run."""
+        columns = reconciliation_break.c
+        query = select(columns.first_run_id, columns.break_id).where(columns.first_run_id.in_(run_ids))
+        found: dict[int, list[int]] = {}
+        with translated(), self._engine.connect() as connection:
+            for run_id, break_id in connection.execute(query.order_by(columns.break_id)):
+                found.setdefault(run_id, []).append(break_id)
+        return found
 
     def open_breaks(self, limit: int) -> tuple[list[OpenBreak], dict[str, int], datetime | None]:
         """Up to `limit` unsettled breaks, oldest first; how many there are of each kind; when the first was seen."""
@@ -59,6 +96,9 @@ def _run(row: Any) -> ProofRun:
         finished_at=row.finished_at,
         checked=row.checked or {},
         break_count=row.break_count or 0,
+        asked_by=row.asked_by,
+        expected=row.expected or {},
+        heard_at=row.heard_at,
     )
 
 

@@ -12,6 +12,9 @@ from app.ledger.proof_records import ProofRecords
 
 SUSPECTS_AT_ONCE = 500
 
+ENTRIES_AGAIN = 50_000
+"""The entries of one account that an incremental run walks over again: some tenths of a second."""
+
 SORT_MEMORY = "64MB"
 """For the one sort of all entries; what does not fit goes through the disk."""
 
@@ -43,6 +46,10 @@ WHERE b.account_id = ANY(%(accounts)s) AND (b.balance_minor <> b.normal_sign * c
 _ORPHAN_ACCOUNTS = """
 SELECT e.account_id, count(*) FROM entry e WHERE e.account_id = ANY(%(accounts)s)
     AND NOT EXISTS (SELECT FROM account_balance b WHERE b.account_id = e.account_id) GROUP BY e.account_id
+"""
+_SHORT_ACCOUNTS = """
+SELECT account_id FROM unnest(%s::text[]) AS wanted (account_id)
+WHERE (SELECT count(*) FROM (SELECT FROM entry e WHERE e.account_id = wanted.account_id LIMIT %s) few) <= %s
 """
 _TOUCHED = """
 SELECT DISTINCT account_id FROM entry WHERE partition = %s AND chain_seq > %s AND chain_seq <= %s
@@ -122,7 +129,7 @@ _TRIAL_BALANCE = """
 SELECT entity_id, currency_code, sum(normal_sign * balance_minor) FROM account_balance
 GROUP BY entity_id, currency_code HAVING sum(normal_sign * balance_minor) <> 0
 """
-_BALANCES_AT = """
+BALANCES_AT = """
 SELECT w.account_id, b.entry_count, b.floor_minor, CASE WHEN w.entry_number = 0 THEN 0 ELSE e.balance_minor END
 FROM unnest(%s::text[], %s::bigint[]) AS w (account_id, entry_number)
 LEFT JOIN account_balance b USING (account_id)
@@ -165,8 +172,18 @@ class LedgerReconciliation(LedgerChains):
         """
         # Sorting all entries costs half of fetching each by an index: they lie in another order.
         for account_ids in self._suspects(_SUSPECT_ACCOUNTS, (), without="indexscan"):
-            yield from self._running_breaks(account_ids)
-            yield from self._balance_breaks(account_ids)
+            yield from self.breaks_of_accounts(account_ids)
+
+    def short_accounts(self, account_ids: Sequence[str]) -> list[str]:
+        """Those of these accounts with few enough entries that an incremental run may walk over all of them."""
+        return [
+            row[0] for row in self._ledger.rows(_SHORT_ACCOUNTS, (list(account_ids), ENTRIES_AGAIN + 1, ENTRIES_AGAIN))
+        ]
+
+    def breaks_of_accounts(self, account_ids: Sequence[str]) -> Iterator[Break]:
+        """What is wrong with these accounts, over all of their entries."""
+        yield from self._running_breaks(account_ids)
+        yield from self._balance_breaks(account_ids)
 
     def _suspects(self, query: str, parameters: Sequence[Any], *, without: str) -> Iterator[list[str]]:
         """The accounts that a walk over their entries names, some at a time; the planner is kept from one way."""
@@ -182,16 +199,16 @@ class LedgerReconciliation(LedgerChains):
         for account_id, balance, count, entry_sum, number, last in self._ledger.rows(_BALANCE_BREAKS, accounts):
             figures = {"balance_minor": balance, "entry_sum_minor": int(entry_sum), "entry_count": count}
             kind = BreakKind.BALANCE_NOT_SUM if balance != entry_sum else BreakKind.ENTRY_GAP
-            yield Break(kind, account_id, figures | {"entries": number, "last_entry_number": last})
+            yield Break(kind, account_id, figures | {"entries": number, "last_entry_number": last}, account_id)
         for account_id, number in self._ledger.rows(_ORPHAN_ACCOUNTS, accounts):
-            yield Break(BreakKind.ORPHAN_ENTRY, account_id, {"entries": number})
+            yield Break(BreakKind.ORPHAN_ENTRY, account_id, {"entries": number}, account_id)
 
     def touched_balance_breaks(self, account_ids: Sequence[str]) -> Iterator[Break]:
         """Of these accounts, those whose balance is not their last entry's."""
         for account_id, balance, count, entry_balance in self._ledger.rows(_TOUCHED_BREAKS, (list(account_ids),)):
             figures = {"balance_minor": balance, "entry_count": count, "last_entry_balance_minor": entry_balance}
             kind = BreakKind.BALANCE_NOT_SUM if balance != entry_balance else BreakKind.ENTRY_GAP
-            yield Break(kind, account_id, figures)
+            yield Break(kind, account_id, figures, account_id)
 
     def running_breaks(self, ranges: Sequence[ChainRange]) -> Iterator[Break]:
         """Of the accounts with entries in these ranges, the entries that do not follow from their predecessors.
@@ -209,13 +226,13 @@ class LedgerReconciliation(LedgerChains):
             yield from self._running_breaks(account_ids)
             for account_id, number, found, expected in self._ledger.rows(_FOREIGN_CURRENCY, (account_ids,)):
                 figures = {"currency_code": found, "account_currency_code": expected}
-                yield Break(BreakKind.ENTRY_MISMATCH, f"{account_id}#{number}", figures)
+                yield Break(BreakKind.ENTRY_MISMATCH, f"{account_id}#{number}", figures, account_id)
 
     def _running_breaks(self, account_ids: Sequence[str]) -> Iterator[Break]:
         for account_id, number, balance, expected, gap in self._ledger.rows(_RUNNING_BREAKS, (account_ids,)):
             kind = BreakKind.ENTRY_GAP if gap else BreakKind.ENTRY_RUNNING_BALANCE
             figures = {"balance_minor": balance, "expected_minor": None if expected is None else int(expected)}
-            yield Break(kind, f"{account_id}#{number}", figures)
+            yield Break(kind, f"{account_id}#{number}", figures, account_id)
 
     def transaction_breaks(self, part: ChainRange) -> Iterator[Break]:
         """Transactions of a range that do not balance, and entries without a transaction."""
@@ -235,7 +252,7 @@ class LedgerReconciliation(LedgerChains):
         """What tables that must agree say differently."""
         for kind, query in CROSS_CHECKS:
             for subject, figures in self._ledger.rows(query, ()):
-                yield Break(kind, subject, figures)
+                yield Break(kind, subject, figures, _account_in(kind, subject))
 
     def trial_balance_breaks(self) -> Iterator[Break]:
         """Currencies whose debits and credits differ."""
@@ -245,7 +262,7 @@ class LedgerReconciliation(LedgerChains):
     def balances_at(self, points: Sequence[tuple[str, int]]) -> dict[str, tuple[int | None, int | None, int | None]]:
         """For (account, entry number): the ledger's entry count, floor, and balance at that entry."""
         accounts, numbers = [point[0] for point in points], [point[1] for point in points]
-        rows = self._ledger.rows(_BALANCES_AT, (accounts, numbers))
+        rows = self._ledger.rows(BALANCES_AT, (accounts, numbers))
         return {account_id: (count, floor, balance) for account_id, count, floor, balance in rows}
 
     def settled_floor(self, account_id: str) -> int | None:
@@ -268,3 +285,10 @@ class LedgerReconciliation(LedgerChains):
     def balances_for_hydration(self, account_ids: Sequence[str]) -> Hydration:
         """What the cache is told of these accounts when it is rebuilt."""
         return hydration_from(self._ledger.rows(FOR_HYDRATION, (list(account_ids),)))
+
+
+def _account_in(kind: BreakKind, subject: str) -> str | None:
+    """The account that the subject of a cross check names."""
+    if kind is BreakKind.ENTRY_MISMATCH:
+        return subject.rpartition("#")[0]
+    return subject if kind is BreakKind.ACCOUNT_MISMATCH else None

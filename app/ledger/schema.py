@@ -269,59 +269,6 @@ api_key_use = Table(
     Column("last_used_at", MOMENT, nullable=False),
 )
 
-reconciliation_run = Table(
-    "reconciliation_run",
-    metadata,
-    Column("run_id", BigInteger, Identity(always=True), primary_key=True),
-    Column("mode", Text, nullable=False),
-    Column("started_at", MOMENT, nullable=False),
-    Column("finished_at", MOMENT),
-    Column("checked", JSONB),
-    Column("break_count", Integer),
-    Index("reconciliation_run_full", "run_id", postgresql_where=text("mode = 'full'")),
-)
-
-reconciliation_break = Table(
-    "reconciliation_break",
-    metadata,
-    Column("break_id", BigInteger, Identity(always=True), primary_key=True),
-    Column("kind", Text, nullable=False),
-    Column("subject", IDENTIFIER, nullable=False),
-    Column("figures", JSONB, nullable=False),
-    Column("state", Text, nullable=False),
-    Column("owner", Text),
-    Column("reason_code", Text),
-    Column("first_run_id", BigInteger, ForeignKey("reconciliation_run.run_id"), nullable=False),
-    Column("last_run_id", BigInteger, ForeignKey("reconciliation_run.run_id"), nullable=False),
-    Column("first_seen_at", MOMENT, nullable=False),
-    Column("last_seen_at", MOMENT, nullable=False),
-    Index(
-        "reconciliation_break_unsettled",
-        "kind",
-        "subject",
-        unique=True,
-        postgresql_where=text("state IN ('open', 'investigating')"),
-    ),
-)
-
-reconciliation_break_event = Table(
-    "reconciliation_break_event",
-    metadata,
-    Column("event_id", BigInteger, Identity(always=True), primary_key=True),
-    Column("break_id", BigInteger, ForeignKey("reconciliation_break.break_id"), nullable=False),
-    Column("actor", Text, nullable=False),
-    Column("state", Text, nullable=False),
-    Column("note", Text, nullable=False),
-    Column("recorded_at", MOMENT, nullable=False),
-)
-
-reconciliation_cursor = Table(
-    "reconciliation_cursor",
-    metadata,
-    Column("partition", SmallInteger, ForeignKey("partition.partition"), primary_key=True, autoincrement=False),
-    Column("chain_seq", BigInteger, nullable=False),
-)
-
 cache_identity = Table(
     "cache_identity",
     metadata,

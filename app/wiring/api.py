@@ -17,6 +17,7 @@ from app.ledger.audit_records import LedgerAudit
 from app.ledger.engine import rows_of
 from app.ledger.evidence import LedgerEvidence
 from app.ledger.history import History
+from app.ledger.proof_history import LedgerProofHistory
 from app.ledger.statements import LedgerStatements
 from app.ledger.transactions import LedgerTransactions
 from app.ledger.visibility import LedgerVisibility
@@ -35,6 +36,7 @@ from app.settings import Settings
 from app.wakeup import Bell, WakeUps
 from app.wiring.cache import build_cache
 from app.wiring.evidence import head_signer
+from app.wiring.proofs import build_breaks, build_proof_requests
 from app.wiring.services import (
     build_assets,
     build_changes,
@@ -92,6 +94,9 @@ def build_api(settings: Settings, *, sleep: Callable[[float], None] = time.sleep
         history=History(reports),
         audit=AuditReads(reports),
         statements=LedgerStatements(reports),
+        proofs=LedgerProofHistory(reports),
+        breaks=build_breaks(reports),
+        proof_requests=build_proof_requests(reports, cache, Bell(WakeUps(settings.queue_url).reconcile).ring),
         cache=cache,
         gatekeeper=gatekeeper,
         keys=KeyAdministration(api_keys, cache.revocations, gatekeeper.revoke),

@@ -1,6 +1,9 @@
 """Wiring of the pages: the services of the API over connections of their own, and what only people need."""
 
 from dataclasses import replace
+from typing import Any
+
+from sqlalchemy import Engine
 
 from app.api.context import ApiServices
 from app.dashboard.context import PageServices
@@ -21,6 +24,8 @@ from app.services.accounts.accounts import Accounts
 from app.services.posting.activity import Activity
 from app.services.proofs.trial_balance import TrialBalances
 from app.settings import Settings
+from app.wakeup import Bell, WakeUps
+from app.wiring.proofs import build_breaks, build_proof_requests
 from app.wiring.services import build_assets, build_engine
 
 LISTED_BREAKS = 20
@@ -33,7 +38,7 @@ def build_pages(settings: Settings, api: ApiServices) -> PageServices:
     users = LedgerUsers(engine)
     accounts = Accounts(LedgerAccounts(engine, settings.partitions), assets)
     return PageServices(
-        api=replace(api, accounts=accounts, assets=assets, history=History(engine)),
+        api=replace(api, accounts=accounts, assets=assets, history=History(engine), **_proofs(settings, engine, api)),
         sign_in=SignIn(users, LedgerSessions(engine), api.now),
         lists=LedgerAccountLists(engine),
         trial_balances=TrialBalances(LedgerTrialBalance(engine), api.now),
@@ -45,6 +50,15 @@ def build_pages(settings: Settings, api: ApiServices) -> PageServices:
         secret=users.page_secret(),
         public_url=settings.public_url,
     )
+
+
+def _proofs(settings: Settings, engine: Engine, api: ApiServices) -> dict[str, Any]:
+    wake = Bell(WakeUps(settings.queue_url).reconcile).ring
+    return {
+        "proofs": LedgerProofHistory(engine),
+        "breaks": build_breaks(engine),
+        "proof_requests": build_proof_requests(engine, api.cache, wake),
+    }
 
 
 def _organisation(settings: Settings) -> Organisation | None:

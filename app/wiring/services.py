@@ -21,7 +21,6 @@ from app.ledger.engine import engine_for, look_at_server
 from app.ledger.history import History
 from app.ledger.journal_sessions import JournalSessions
 from app.ledger.migrate import is_current
-from app.ledger.reconciliation import LedgerReconciliation
 from app.ledger.transactions import LedgerAuthorizations, LedgerTransactions
 from app.services.accounts.accounts import Accounts
 from app.services.accounts.assets import Assets
@@ -40,12 +39,10 @@ from app.services.posting.journal_holds import JournalHolds
 from app.services.posting.journal_posting import JournalPoster
 from app.services.proofs.cache_identity import CacheIdentity
 from app.services.proofs.readiness import ReadinessProbe
-from app.services.proofs.repair import Repair
 from app.services.statements.replay import Replay
 from app.settings import Settings
 from app.wakeup import WakeUps
 from app.wiring.cache import build_cache, build_identity
-from app.wiring.workers import build_reconciler
 
 
 def build_engine(settings: Settings, process: str, statement_timeout_s: float = STATEMENT_TIMEOUT_S) -> Engine:
@@ -235,8 +232,3 @@ def build_audit_keeper(settings: Settings) -> AuditMonths:
 def build_push(settings: Settings) -> DirectoryPush:
     """The push of account changes that the process that made them could not push."""
     return DirectoryPush(build_cache(settings), LedgerAccountChanges(build_engine(settings, "schedule")))
-
-
-def build_repair(settings: Settings) -> Repair:
-    """Rebuilding the cache from the ledger."""
-    return Repair(build_reconciler(settings), build_cache(settings), LedgerReconciliation(settings.database_url))

@@ -7,10 +7,12 @@ from collections.abc import Callable
 from app.cache.cache import Cache
 from app.ledger.hash_chain import LedgerChains
 from app.ledger.posting_session import PostingSession
+from app.ledger.proof_records import LedgerRunProgress
 from app.ledger.reconciliation import LedgerReconciliation
 from app.services.posting.contention import Contention
 from app.services.posting.drain import BATCH_LIMIT, Drain
 from app.services.proofs.chain_verification import AT_ONCE, ChainVerifier, Pace
+from app.services.proofs.progress import RunProgress, ToldPace
 from app.services.proofs.reconciliation import Reconciler
 from app.settings import Settings
 from app.wiring.cache import build_cache
@@ -50,8 +52,10 @@ def build_reconciler(
 ) -> Reconciler:
     """The proof that cache and ledger agree."""
     ledger = LedgerReconciliation(settings.database_url)
-    verifier = build_verifier(settings, pace, monotonic=monotonic)
-    return Reconciler(build_cache(settings, "maintain"), ledger, verifier, monotonic, pace)
+    progress = RunProgress(LedgerRunProgress(settings.database_url).note, monotonic)
+    told = ToldPace(pace, progress)
+    verifier = build_verifier(settings, told, monotonic=monotonic)
+    return Reconciler(build_cache(settings, "maintain"), ledger, verifier, monotonic, told, progress)
 
 
 def build_verifier(

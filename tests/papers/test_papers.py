@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from app.api import ops
+from app.api import break_metrics, ops
 from app.command_line import COMMANDS, PROJECT, function_of
 from app.settings import Settings, settings_from
 
@@ -166,7 +166,7 @@ def test_every_command_that_a_paper_types_exists(name: str) -> None:
 
 
 def test_operations_names_every_metric_and_no_other() -> None:
-    families = ast.walk(ast.parse(inspect.getsource(ops)))
+    families = [node for module in (ops, break_metrics) for node in ast.walk(ast.parse(inspect.getsource(module)))]
     texts = [node.value for node in families if isinstance(node, ast.Constant) and isinstance(node.value, str)]
     served = {text for text in texts if re.fullmatch(r"holdfast_\w+", text)}
     written = re.findall(r"`(holdfast_[a-z_]+?)(?:_total)?(?:\{\w+\})?`", paper("docs/operations.md"))

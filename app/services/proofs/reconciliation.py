@@ -12,16 +12,18 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from app.domain.breaks import OF_THE_CACHE, Break, BreakKind, ChainRange, ProofReport
+from app.domain.breaks import OF_THE_CACHE, Break, BreakKind, ChainRange, ProofReport, expected_of
 from app.domain.ledger_rows import QueuedIntent
 from app.domain.payment import Kind, OutboxPosition
 from app.domain.reservations import InspectedAccount
 from app.services.proofs.chain_verification import AT_ONCE, ChainVerifier, Pace, require_proof
 from app.services.proofs.repair import CacheRebuild
+from app.services.proofs.second_look import MOST_OPEN, SecondLook, without_repeats
 
 if TYPE_CHECKING:
     from app.cache.cache import Cache
     from app.ledger.reconciliation import LedgerReconciliation
+    from app.services.proofs.progress import RunProgress
 
 
 ACCOUNTS_AT_ONCE = 500
@@ -40,8 +42,9 @@ class Reconciler:
         verifier: ChainVerifier,
         monotonic: Callable[[], float],
         pace: Pace = AT_ONCE,
+        progress: RunProgress | None = None,
     ) -> None:
-        """The verifier works beside all else, so its books need a connection of their own."""
+        """The verifier works beside all else, so its ledger needs a connection of its own."""
         self._cache = cache
         self._ledger = ledger
         self._records = ledger.records
@@ -49,26 +52,34 @@ class Reconciler:
         self._verifier = verifier
         self._monotonic = monotonic
         self._pace = pace
+        self._progress = progress
         self._proved: dict[int, int] = {}
         """Up to where the last run of this process has looked: whoever can write to the database can move a cursor."""
 
-    def run(self, *, full: bool, heal: bool = True) -> ProofReport:
+    def run(self, *, full: bool, heal: bool = True, asked_by: str | None = None) -> ProofReport:
         """One run; its breaks are kept in the ledger. `open_breaks` counts all that are not settled yet.
 
-        Accounts whose cache has stayed behind the ledger are rebuilt, unless the run must not `heal` them.
+        Accounts whose cache has stayed behind the ledger are rebuilt, unless the run must not `heal` them. A run that
+        nobody asked for was due.
         """
         started = self._monotonic()
-        report = ProofReport("full" if full else "incremental")
-        report.run_id = self._records.begin_run(report.mode)
+        report, chains = ProofReport("full" if full else "incremental"), ProofReport("chains")
         is_begun = self._ledger.is_begun()
         ranges = [self._unproved(part) for part in self._ledger.ranges(full=full)]
-        compare = partial(self._compare, ranges, report, full=full)
-        report.add(self._pace.both(compare, partial(self._verifier.chains, ranges)))
+        report.run_id = self._records.begin_run(report.mode, asked_by, expected_of(ranges))
+        again = SecondLook([] if full else self._records.open_breaks(MOST_OPEN))
+        if self._progress is not None:
+            self._progress.begin(report.run_id, (report, chains))
+        compare = partial(self._compare, ranges, report, again, full=full)
+        report.add(self._pace.both(compare, partial(self._verifier.chains, ranges, into=chains)))
+        report.breaks = without_repeats(report.breaks)
+        if self._progress is not None:
+            self._progress.end()
         if full:
             require_proof(report, is_begun=is_begun)
         if heal:
             self._heal(report.run_id, report)
-        report.open_breaks = self._records.finish_run(report.run_id, report, ranges, full=full)
+        report.open_breaks = self._records.finish_run(report.run_id, report, ranges, full=full, looked_at=again.done)
         self._proved = {part.partition: part.up_to for part in ranges}
         if not report.breaks:
             self._ledger.export_heads([part for part in ranges if part.up_to])
@@ -79,10 +90,12 @@ class Reconciler:
         """The range from where this process's last run ended, if the cursor says that more is proved."""
         return replace(part, after=min(part.after, self._proved.get(part.partition, part.after)))
 
-    def _compare(self, ranges: Sequence[ChainRange], report: ProofReport, *, full: bool) -> None:
+    def _compare(self, ranges: Sequence[ChainRange], report: ProofReport, again: SecondLook, *, full: bool) -> None:
         """The ledger with itself, then the cache with the ledger."""
-        touched = [] if full else sorted({one for part in self._pieces(ranges) for one in self._ledger.touched(part)})
+        new = () if full else {one for part in self._pieces(ranges) for one in self._ledger.touched(part)}
+        touched = sorted(again.accounts().union(new))
         report.breaks += self._ledger_breaks(ranges, touched, report, full=full)
+        report.breaks += again.in_ledger(self._ledger)
         report.breaks += self._ledger.stray_entries(ranges)
         report.breaks += self._ledger.trial_balance_breaks()
         report.breaks += self._ledger.exported_head_breaks(full=full)
@@ -153,7 +166,7 @@ class Reconciler:
                 if one.entry_count < suspects[one.account_id]:
                     figures = {"at_entry_number": one.entry_count, "cache_balance_minor": one.funds.balance_minor}
                     figures["ledger_entry_count"] = suspects[one.account_id]
-                    yield Break(BreakKind.CACHE_BEHIND, one.account_id, figures)
+                    yield Break(BreakKind.CACHE_BEHIND, one.account_id, figures, one.account_id)
 
     def _heal(self, run_id: int, report: ProofReport) -> None:
         """Rebuild accounts that have stayed behind, unless more is wrong with them or the ledger is in doubt."""
@@ -176,7 +189,7 @@ class Reconciler:
             for one in self._cache.inspection.inspect(self._cache.partition_of(account_id), [account_id]):
                 if one.funds.floor_minor != ledger_floor:
                     figures = {"cache_floor_minor": one.funds.floor_minor, "ledger_floor_minor": ledger_floor}
-                    yield Break(BreakKind.CACHE_FLOOR, account_id, figures)
+                    yield Break(BreakKind.CACHE_FLOOR, account_id, figures, account_id)
 
     def _balance_breaks(
         self, one: InspectedAccount, entry_count: int | None, balance_minor: int | None
@@ -187,15 +200,16 @@ class Reconciler:
             "at_entry_number": one.entry_count,
         }
         if entry_count is None or entry_count < one.entry_count:
-            yield Break(BreakKind.CACHE_AHEAD, one.account_id, figures | {"ledger_entry_count": entry_count})
+            figures["ledger_entry_count"] = entry_count
+            yield Break(BreakKind.CACHE_AHEAD, one.account_id, figures, one.account_id)
         elif balance_minor != one.funds.balance_minor:
-            yield Break(BreakKind.CACHE_BALANCE, one.account_id, figures)
+            yield Break(BreakKind.CACHE_BALANCE, one.account_id, figures, one.account_id)
 
     def _held_breaks(self, one: InspectedAccount) -> Iterator[Break]:
         total = sum(amount for amount, _ in one.holds.values())
         if total != one.funds.held_minor:
             figures = {"held_minor": one.funds.held_minor, "sum_of_holds_minor": total}
-            yield Break(BreakKind.HELD_NOT_SUM, one.account_id, figures)
+            yield Break(BreakKind.HELD_NOT_SUM, one.account_id, figures, one.account_id)
 
     # Holds against open authorizations
 
@@ -247,7 +261,8 @@ class Reconciler:
         for queued, amount in suspects:
             if queued.outbox_position.payment_id not in settled:
                 figures = {"held_minor": amount, "intended_minor": queued.intent.hold_minor}
-                yield Break(BreakKind.INTENT_WITHOUT_HOLD, queued.outbox_position.payment_id, figures)
+                payment_id, account_id = queued.outbox_position.payment_id, queued.intent.guarded_account_id
+                yield Break(BreakKind.INTENT_WITHOUT_HOLD, payment_id, figures, account_id)
 
 
 @dataclass(slots=True)
@@ -266,7 +281,7 @@ class _Unmatched:
     def as_break(self) -> Break:
         kind = BreakKind.AUTHORIZATION_WITHOUT_HOLD if self.is_missing else BreakKind.HOLD_WITHOUT_INTENT
         figures = {"held_minor": self.held_minor, "authorized_minor": self.authorized_minor}
-        return Break(kind, f"{self.account_id}#{self.payment_id}", figures)
+        return Break(kind, f"{self.account_id}#{self.payment_id}", figures, self.account_id)
 
 
 @dataclass(slots=True)

@@ -44,24 +44,36 @@ class Repair:
         self._rebuild = CacheRebuild(cache, ledger)
 
     def run(self, actor: str, reason: str) -> RepairReport:
-        """Reconcile in full, rebuild what is wrong in the cache, and reconcile again.
+        """Reconcile in full, rebuild what is wrong in the cache, and reconcile in full again.
 
         The cache is rebuilt from the ledger, so the ledger must be right first: a break of its own stops it all.
         """
-        found = self._reconciler.run(full=True, heal=False)
+        report = self._repaired(actor, reason)
+        if report.repaired:
+            report.proof = self._reconciler.run(full=True)
+        return report
+
+    def run_account(self, account_id: str, actor: str, reason: str) -> RepairReport:
+        """The same for one account alone; afterwards it is looked at again, like all that open breaks are about."""
+        report = self._repaired(actor, reason, account_id)
+        if report.repaired:
+            report.proof = self._reconciler.run(full=False, heal=False, asked_by=actor)
+        return report
+
+    def _repaired(self, actor: str, reason: str, only: str | None = None) -> RepairReport:
+        """Reconcile in full, and rebuild the accounts that are wrong, or the one of them that is meant."""
+        found = self._reconciler.run(full=True, heal=False, asked_by=actor)
         in_doubt = [one for one in found.breaks if one.kind not in OF_THE_CACHE]
-        if in_doubt or not found.breaks:
-            return RepairReport(found, in_doubt=in_doubt)
         repaired: dict[str, list[Break]] = {}
-        for one in found.breaks:
+        for one in () if in_doubt else found.breaks:
             account_id = self._account_of(one)
-            if account_id is not None:
+            if account_id is not None and only in (None, account_id):
                 repaired.setdefault(account_id, []).append(one)
         for account_id, breaks in repaired.items():
             self._records.record_repair(account_id, breaks, actor, reason)
             unheld = [one.subject for one in breaks if one.kind is BreakKind.INTENT_WITHOUT_HOLD]
             self._rebuild.rebuild(account_id, unheld)
-        return RepairReport(self._reconciler.run(full=True), repaired)
+        return RepairReport(found, repaired, in_doubt)
 
     def _account_of(self, found: Break) -> str | None:
         """The account that a break is about; None where its intent has left the outbox, and the break with it."""

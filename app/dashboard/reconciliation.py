@@ -1,0 +1,133 @@
+"""Reconciliation: what is proved, what is open and how old it is, the runs, and asking for one."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from flask import Blueprint, abort, redirect, render_template, request, url_for
+from werkzeug.wrappers import Response
+
+from app.dashboard import break_words
+from app.dashboard.context import here
+from app.dashboard.frame import actor, entity, for_print, may, needs, standing_now
+from app.dashboard.requests import Filters
+from app.domain.break_workflow import BreakFilter, BreakState
+from app.domain.found_breaks import BreakSource
+from app.domain.proof_history import ProofRun
+from app.domain.users import Role
+
+pages = Blueprint("reconciliation", __name__)
+
+LISTED_BREAKS = 50
+LISTED_RUNS = 500
+"""A run each ten seconds, most of them folded into a few lines."""
+FOLDED_FROM = 3
+"""Runs in a row without a break that become one line."""
+UNSETTLED = (BreakState.OPEN, BreakState.INVESTIGATING)
+
+
+@dataclass(slots=True, frozen=True)
+class FoldedRuns:
+    """Runs in a row that were due and found nothing, the latest first."""
+
+    runs: Sequence[ProofRun]
+
+    @property
+    def longest_s(self) -> float:
+        """The longest of them, in seconds."""
+        return max(run.seconds or 0.0 for run in self.runs)
+
+    def checked(self, what: str) -> int:
+        """How much of something they have checked together."""
+        return sum(run.checked.get(what, 0) for run in self.runs)
+
+
+@pages.get("/reconciliation")
+def page() -> str:
+    """What is under way, the breaks inside and outside, their ages, and the runs."""
+    filters = Filters()
+    runs = here().api.proofs.runs(limit=LISTED_RUNS, before=filters.number("before"))
+    return render_template(
+        "reconciliation.html",
+        standing=standing_now(),
+        inside=_open(BreakSource.INSIDE),
+        outside=_open(BreakSource.OUTSIDE),
+        ageing=here().api.breaks.ageing(here().now(), entity()),
+        folded=folded(runs),
+        found=here().api.proofs.break_ids([run.run_id for run in runs if run.break_count]),
+        older=runs[-1].run_id if len(runs) == LISTED_RUNS else None,
+        last_settled=_last_settled(),
+        words=break_words,
+        **_under_way(),
+    )
+
+
+@pages.get("/reconciliation/under-way")
+def under_way() -> str:
+    """The runs under way alone, to be put in their place."""
+    return render_template("under_way.html", **_under_way())
+
+
+@pages.post("/reconciliation/runs")
+@needs(Role.ACCOUNTANT)
+def ask_run() -> Response:
+    """Ask for a run; a full one takes a controller, because it reads the whole ledger."""
+    full = request.form.get("mode") == "full"
+    if full and not may(Role.CONTROLLER):
+        abort(403)
+    here().api.proof_requests.ask_run(full=full, actor=actor())
+    return redirect(url_for("reconciliation.page"), 303)
+
+
+@pages.get("/reconciliation/runs/<int:run_id>")
+def run(run_id: int) -> str:
+    """One run with what it has checked and found."""
+    found = here().api.proofs.run(run_id)
+    if found is None:
+        abort(404)
+    wanted = here().api.proofs.break_ids([run_id]).get(run_id, [])
+    breaks = [history.record for one in wanted[:LISTED_BREAKS] if (history := here().api.breaks.get(one))]
+    return render_template("run.html", run=found, breaks=breaks, number=len(wanted), words=break_words)
+
+
+def folded(runs: Sequence[ProofRun]) -> list[ProofRun | FoldedRuns]:
+    """The runs, latest first, where those in a row without a break are one line; in print every run is one."""
+    lines: list[ProofRun | FoldedRuns] = []
+    clean: list[ProofRun] = []
+    for one in [*runs, None]:
+        is_clean = one is not None and one.finished_at is not None and not one.break_count and one.asked_by is None
+        if one is not None and is_clean and one.mode == "incremental":
+            clean.append(one)
+            continue
+        lines += _line_of(clean)
+        clean = []
+        if one is not None:
+            lines.append(one)
+    return lines
+
+
+def _line_of(clean: list[ProofRun]) -> list[ProofRun | FoldedRuns]:
+    """The latest stands for itself, because the bar names it."""
+    if for_print() or len(clean) <= FOLDED_FROM:
+        return list(clean)
+    return [clean[0], FoldedRuns(clean[1:])]
+
+
+def _open(source: BreakSource) -> tuple[list[object], int]:
+    wanted = BreakFilter(source=source, states=UNSETTLED, entity_id=entity())
+    found, number = here().api.breaks.due_first(wanted, limit=LISTED_BREAKS)
+    return list(found), number
+
+
+def _last_settled() -> object:
+    wanted = BreakFilter(source=BreakSource.INSIDE, states=(BreakState.RESOLVED, BreakState.ACCEPTED))
+    found, _ = here().api.breaks.due_first(wanted, limit=1)
+    return found[0] if found else None
+
+
+def _under_way() -> dict[str, object]:
+    now = here().now()
+    recent = here().api.proofs.runs(limit=20)
+    return {
+        "running": [one for one in recent if one.finished_at is None and not one.is_broken_off(now)],
+        "requests": here().api.proof_requests.unfinished(),
+    }

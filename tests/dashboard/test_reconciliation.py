@@ -1,0 +1,233 @@
+"""The pages about reconciliation: runs, breaks with their history, and repairs, for each role."""
+
+import re
+from datetime import timedelta
+
+import pytest
+
+from app.cache import keys
+from app.domain.found_breaks import BreakSource, EvidenceKind, EvidenceLink, FoundBreak
+from app.domain.users import Role
+from app.ledger.break_records import open_break
+from app.ledger.engine import owner_engine
+from app.wiring.cache import build_cache
+from app.wiring.proofs import build_requested_proofs
+from app.wiring.workers import build_reconciler
+from tests import hot_state
+from tests.dashboard.world import Browser, World, rows_of, text_of
+
+
+def work(world: World) -> None:
+    """The maintenance worker does what was asked for."""
+    build_requested_proofs(world.settings, build_reconciler(world.settings)).run_once()
+
+
+def drift(world: World, account_id: str = "alice", **differences: int) -> None:
+    world.balance(account_id)  # what is not in the cache cannot be wrong there
+    partition = build_cache(world.settings).partition_of(account_id)
+    hot_state.add(world.cache, keys.account(partition, account_id), **(differences or {"balance": 1_250}))
+
+
+def found(world: World) -> str:
+    """Alice has 12.50 more in the cache, and a run has found it; the path of the break."""
+    world.funded("alice", 40_000)
+    build_reconciler(world.settings).run(full=True)
+    drift(world)
+    build_reconciler(world.settings).run(full=True)
+    return "/reconciliation/breaks/1"
+
+
+def ask(browser: Browser, mode: str) -> int:
+    return browser.send("/reconciliation", "/reconciliation/runs", mode=mode).status_code
+
+
+def test_a_run_is_asked_for_shown_while_it_waits_and_listed_when_it_is_done(world: World) -> None:
+    world.funded("alice")
+    controller = world.signed_in(Role.CONTROLLER)
+    assert "Nothing was compared yet" in controller.page("/reconciliation")
+    assert ask(controller, "full") == 303
+    assert "A run over all entries waits for the maintenance worker" in text_of(controller.page("/reconciliation"))
+    work(world)
+    page = controller.page("/reconciliation")
+    assert "No break is open" in page
+    [_, row] = rows_of(page, 'id="runs"')
+    assert row[1] == "all entries, asked for by user:a-controller"
+    assert row[7] == "no break"
+    run = text_of(controller.page("/reconciliation/runs/1"))
+    assert "Run 1: no break" in run
+    assert "Transactions 1" in run
+
+
+@pytest.mark.parametrize(
+    ("role", "incremental", "full"),
+    [(Role.VIEWER, 403, 403), (Role.ACCOUNTANT, 303, 403), (Role.CONTROLLER, 303, 303)],
+)
+def test_who_may_ask_for_a_run(world: World, role: Role, incremental: int, full: int) -> None:
+    browser = world.signed_in(role)
+    assert (ask(browser, "incremental"), ask(browser, "full")) == (incremental, full)
+
+
+def test_a_run_under_way_shows_how_far_it_is_and_one_that_broke_off_does_not(world: World) -> None:
+    world.sql(
+        """INSERT INTO reconciliation_run (mode, expected, checked, heard_at, asked_by)
+        VALUES ('full', '{"transactions": 200}', '{"transactions": 124}', now(), 'user:mira')"""
+    )
+    browser = world.signed_in()
+    page = text_of(browser.page("/reconciliation"))
+    assert "Run 1 is checking all entries, 62 %" in page
+    assert "124 of 200 transactions recomputed" in page
+    assert "62 %" in browser.page("/reconciliation/under-way")
+    world.clock.ahead = timedelta(minutes=40)
+    page = text_of(browser.page("/reconciliation"))
+    assert "is checking" not in page
+    assert "broken off" in page
+
+
+def test_runs_without_a_break_are_folded(world: World) -> None:
+    world.funded("alice")
+    for _ in range(6):
+        build_reconciler(world.settings).run(full=False)
+    browser = world.signed_in()
+    runs = [row[0] for row in rows_of(browser.page("/reconciliation"), 'id="runs"')[1:]]
+    assert runs == ["6", "1 to 5"]
+    printed = [row[0] for row in rows_of(browser.page("/reconciliation?view=print"), 'id="runs"')[1:]]
+    assert printed == ["6", "5", "4", "3", "2", "1"]
+
+
+def test_a_break_says_what_differs_what_it_means_and_what_proves_it(world: World) -> None:
+    path = found(world)
+    browser = world.signed_in()
+    listed = rows_of(browser.page("/reconciliation"), 'id="inside"')[1]
+    assert listed[:6] == ["1 cache balance", "alice", "400.00", "412.50", "+12.50", "EUR"]
+    assert listed[8:] == ["nobody", "", "open"]
+    page = text_of(browser.page(path))
+    assert "The cache has 12.50 EUR more than the ledger on alice" in page
+    assert "Cache 412.50 EUR at entry 1 Difference +12.50 EUR cache less ledger Ledger 400.00 EUR at entry 1" in page
+    assert "The ledger is right, as far as open breaks tell; only the cache differs." in page
+    assert "Found by run 2" in page
+    assert "Not seen by run 1" in page
+    assert "No call and no posting is on record about this account between run 1 and the finding" in page
+    assert "“found by run 2” by reconciler" in page
+    ageing = rows_of(browser.page("/reconciliation"), 'id="ageing"')[1]
+    assert ageing == ["alice", "1", "", "", "", "1", "", "12.50", "EUR"]
+
+
+def test_an_accountant_works_on_a_break_and_everything_is_in_its_history(world: World) -> None:
+    path = found(world)
+    world.user("jo", Role.ACCOUNTANT)
+    browser = world.signed_in(Role.ACCOUNTANT)
+    given = {"owner": "jo", "state": "investigating", "comment": "No posting touched it.", "due_at": "2030-01-02 18:00"}
+    assert browser.send(path, **given).status_code == 303
+    page = text_of(browser.page(path))
+    assert "investigating by jo, due 2030-01-02 18:00:00.000 UTC" in page
+    assert "investigating Given to jo. Due 2030-01-02 18:00 UTC. “No posting touched it.” by user:a-accountant" in page
+    settled = {"owner": "jo", "state": "resolved", "comment": "Set back by hand."}
+    refused = browser.send(path, **settled)
+    assert (refused.status_code, "reason_code" in refused.text) == (422, True)
+    assert 'value="Set back by hand."' in refused.text, "what was typed stays"
+    assert browser.send(path, reason_code="cache_written_by_hand", **settled).status_code == 303
+    page = text_of(browser.page(path))
+    assert "reason cache written by hand" in page
+    assert "resolved Reason: cache written by hand. “Set back by hand.”" in page
+    assert browser.send(path, comment="See ticket 9.").status_code == 303
+    assert "“See ticket 9.”" in text_of(browser.page(path))
+
+
+def test_a_form_that_changes_nothing_or_cannot_be_read_says_so(world: World) -> None:
+    path = found(world)
+    browser = world.signed_in(Role.ACCOUNTANT)
+    assert browser.send(path, state="open", owner="").status_code == 422
+    assert browser.send(path, due_at="soon").status_code == 422
+    assert browser.send(path, state="accepted", reason_code="other", comment="So be it.").status_code == 403
+
+
+def test_a_viewer_reads_and_changes_nothing(world: World) -> None:
+    path = found(world)
+    viewer = world.signed_in(Role.VIEWER)
+    assert "to work on one takes an accountant" in viewer.page(path)
+    assert viewer.send(path, comment="x").status_code == 403
+    assert "To repair the cache takes a controller" in viewer.page(f"{path}/repair")
+    assert viewer.send(f"{path}/repair", reason="x", seen="yes", token="x").status_code == 403
+
+
+def test_a_repair_is_previewed_confirmed_and_recorded(world: World) -> None:
+    path = found(world)
+    browser = world.signed_in(Role.CONTROLLER)
+    assert "Show what a repair would change" in browser.page(path)
+    page = browser.page(f"{path}/repair")
+    rows = {row[0]: row[1:4] for row in rows_of(page, 'id="change"')[1:]}
+    assert rows == {
+        "Balance": ["412.50", "400.00", "−12.50"],
+        "Held": ["0.00", "0.00", "0.00"],
+        "Floor": ["0.00", "0.00", "0.00"],
+        "Available": ["412.50", "400.00", "−12.50"],
+    }
+    token = re.search(r'name="token" value="(\w+)"', page)
+    assert token is not None
+    confirmed = {"token": token[1], "reason": "Written by hand in a drill.", "seen": "yes"}
+    for missing in ("reason", "seen"):
+        less = {name: value for name, value in confirmed.items() if name != missing}
+        assert browser.send(f"{path}/repair", **less).status_code == 422
+    outdated = browser.send(f"{path}/repair", **(confirmed | {"token": "x"}))
+    assert (outdated.status_code, "has changed since it was shown" in outdated.text) == (412, True)
+    assert browser.send(f"{path}/repair", **confirmed).status_code == 303
+    assert "The repair waits for the maintenance worker" in text_of(browser.page(path))
+    work(world)
+    page = text_of(browser.page(path))
+    assert "Repaired. The account was rebuilt from the ledger and found right." in page
+    assert "Repair of the cache asked for. “Written by hand in a drill.” by user:a-controller" in page
+    assert "resolved" in page
+    assert world.balance("alice")["balance_minor"] == 40_000
+    assert "The last break, 1, was resolved" in text_of(browser.page("/reconciliation"))
+    world.assert_proven()
+
+
+def test_a_break_of_the_ledger_is_explained_and_stands_in_the_way_of_repairs(world: World) -> None:
+    path = found(world)
+    world.sql(
+        "SET session_replication_role = replica;"
+        " UPDATE account_balance SET balance_minor = balance_minor + 500 WHERE account_id = 'clearing:bank'"
+    )
+    build_reconciler(world.settings).run(full=True)
+    browser = world.signed_in(Role.CONTROLLER)
+    assert "Ledger not right" in browser.page("/reconciliation")
+    kinds = {row[0].partition(" ")[2] for row in rows_of(browser.page("/reconciliation"), 'id="inside"')[1:]}
+    assert kinds == {"cache balance", "balance not sum", "trial balance"}
+    page = browser.page(f"{path}/repair")
+    assert "The ledger itself has an open break" in page
+    assert 'name="token"' not in page
+    [(break_id,)] = world.sql("SELECT break_id FROM reconciliation_break WHERE kind = 'balance_not_sum'")
+    page = text_of(browser.page(f"/reconciliation/breaks/{break_id}"))
+    assert "The ledger’s balance of clearing:bank is 5.00 EUR more than its entries add up to" in page
+    assert "Nothing is rebuilt from it until this is settled" in page
+    assert "Show what a repair would change" not in page
+
+
+def test_breaks_are_filtered_and_exported(world: World) -> None:
+    found(world)
+    line = EvidenceLink(EvidenceKind.STATEMENT_LINE, "17")
+    missing = FoundBreak(
+        BreakSource.OUTSIDE, "not_in_ledger", "bank/17", {}, "alice", other_minor=-1_250, evidence=(line,)
+    )
+    with owner_engine(world.settings.owner_database_url).begin() as connection:
+        open_break(connection.exec_driver_sql, missing, "matching", "no entry fits")
+    browser = world.signed_in()
+    for query, count in (("", 2), ("?source=outside", 1), ("?state=resolved", 0), ("?kind=cache_balance", 1),
+                         ("?owner=-", 2), ("?overdue=yes", 0), ("?account_id=bob", 0)):  # fmt: skip
+        assert f"{count} break" in text_of(browser.page(f"/reconciliation/breaks{query}")), query
+    outside = rows_of(browser.page("/reconciliation"), 'id="outside"')[1]
+    assert outside[:6] == ["2 not in ledger", "alice", "", "−12.50", "−12.50", "EUR"]
+    page = text_of(browser.page("/reconciliation/breaks/2"))
+    assert "Not in ledger: alice" in page
+    assert "Statement −12.50 EUR" in page
+    exported = browser.get("/reconciliation/breaks?format=csv")
+    assert exported.mimetype == "text/csv"
+    assert "2,outside,not_in_ledger,bank/17,alice,default,EUR,,-12.50,-12.50,open" in exported.text
+    assert "Books" not in text_of(browser.page("/reconciliation"))
+
+
+@pytest.mark.parametrize(
+    "path", ["/reconciliation/breaks/9", "/reconciliation/runs/9", "/reconciliation/breaks/9/repair"]
+)
+def test_what_is_not_there_is_not_found(shared_world: World, path: str) -> None:
+    assert shared_world.signed_in().get(f"/reconciliation/{path}").status_code == 404
