@@ -12,12 +12,16 @@ from werkzeug.exceptions import HTTPException
 
 from app.dashboard import (
     account,
+    account_change,
     account_list,
     formats,
     frame,
+    journals,
+    key_pages,
     organisation,
     overview,
     payment,
+    people,
     search,
     sign_in,
     trial_balance,
@@ -28,7 +32,18 @@ from app.domain.users import SESSION_LASTS
 
 log = logging.getLogger(__name__)
 
-PAGES: tuple[ModuleType, ...] = (sign_in, overview, account_list, account, payment, search, trial_balance)
+PAGES: tuple[ModuleType, ...] = (
+    sign_in,
+    overview,
+    account_list,
+    account,
+    account_change,
+    payment,
+    search,
+    journals,
+    trial_balance,
+    key_pages,
+)
 """Each has a blueprint `pages`."""
 
 EXPLANATIONS = {
@@ -60,6 +75,7 @@ def create_pages(services: PageServices) -> Flask:
     application.jinja_env.undefined = StrictUndefined
     application.jinja_env.trim_blocks = application.jinja_env.lstrip_blocks = True
     formats.install(application)
+    application.jinja_env.filters["who"] = people.name_of
     frame.install(application)
     CSRFProtect(application)
     for page in PAGES:
