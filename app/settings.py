@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from app.domain.errors import Misconfigured
+from app.domain.journal_proposals import ApprovalMode
 from app.domain.payment import DEFAULT_PARTITIONS
 
 
@@ -42,6 +43,8 @@ class Settings:
     """HOLDFAST_OIDC_CLIENT_SECRET: how the pages prove it."""
     allow_unsafe_cache: bool = False
     """HOLDFAST_ALLOW_UNSAFE_CACHE=1: run on a cache without append-only file, or one that evicts."""
+    journal_approval: ApprovalMode = ApprovalMode.NONE
+    """HOLDFAST_JOURNAL_APPROVAL: whose journals a second person approves: `none`, those of `people`, or `all`."""
     trusted_proxies: str = "none"
     """HOLDFAST_TRUSTED_PROXIES: addresses and networks, with commas, whose X-Forwarded-For is believed."""
     audit_retention_days: int = 0
@@ -83,6 +86,7 @@ def settings_from(environment: Mapping[str, str]) -> Settings:
         oidc_client_id=environment.get("HOLDFAST_OIDC_CLIENT_ID", ""),
         oidc_client_secret=environment.get("HOLDFAST_OIDC_CLIENT_SECRET", ""),
         allow_unsafe_cache=environment.get("HOLDFAST_ALLOW_UNSAFE_CACHE") == "1",
+        journal_approval=ApprovalMode(_one_of(environment, "HOLDFAST_JOURNAL_APPROVAL", tuple(ApprovalMode))),
         trusted_proxies=environment.get("HOLDFAST_TRUSTED_PROXIES") or "none",
         audit_retention_days=_whole(environment, "HOLDFAST_AUDIT_RETENTION_DAYS", 0, lowest=0),
         log_format=_one_of(environment, "HOLDFAST_LOG_FORMAT", ("json", "text")),

@@ -23,6 +23,7 @@ from app.services.payments.durable_wait import DurableWait
 from app.services.payments.outcomes import PaymentFinder
 from app.services.payments.refunds import Refunds
 from app.services.payments.submit import Payments
+from app.services.posting.journal_approval import JournalApproval
 from app.services.posting.journals import Journals
 from app.services.proofs.breaks import Breaks
 from app.services.proofs.evidence import Evidence
@@ -54,6 +55,7 @@ class ApiServices:
     authorizations: Authorizations
     batches: Batches
     journals: Journals
+    approval: JournalApproval
     refunds: Refunds
     history: History
     audit: AuditReads

@@ -25,7 +25,18 @@ OWNED = {
 }
 """The variables of paths that name something of an entity: how it is found, and the refusal of what is not there."""
 
-OF_NOBODY = frozenset({"audit_id", "break_id", "currency_code", "key_id", "request_id", "run_id", "statement_id"})
+OF_NOBODY = frozenset(
+    {
+        "audit_id",
+        "break_id",
+        "currency_code",
+        "key_id",
+        "proposal_id",
+        "request_id",
+        "run_id",
+        "statement_id",
+    }
+)
 """Those that name something of no entity, or whose views look by themselves."""
 
 

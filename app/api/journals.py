@@ -26,7 +26,8 @@ from app.api.responses import REPLAYED, Answer, json_answer, page_answer, proble
 from app.api.route_refusals import AMOUNT, MOVEMENT, REFUND
 from app.api.routes import Body, Call, Routes
 from app.domain.hash_chain import Entry, LedgerTransaction
-from app.domain.journal_refusals import journal_not_found
+from app.domain.journal_proposals import ApprovalMode
+from app.domain.journal_refusals import approval_needed, journal_not_found
 from app.domain.journals import FEWEST_ENTRIES, JOURNAL_KINDS, MOST_ENTRIES, JournalLine, JournalRequest
 from app.domain.payment import Kind
 from app.domain.refusals import Refusal
@@ -36,6 +37,9 @@ from app.services.access.api_keys import Scope
 from app.services.posting.journal_posting import PostedJournal
 
 routes = Routes()
+
+OF_NEW_JOURNAL = MOVEMENT | REFUND | {Code.ACCOUNTS_EQUAL, Code.JOURNAL_UNBALANCED, Code.JOURNAL_RETURNS_NOTHING}
+OF_REVERSAL = MOVEMENT - AMOUNT | REFUND | {Code.JOURNAL_NOT_FOUND, Code.JOURNAL_ALREADY_REVERSED}
 
 
 class NewJournalEntry(Struct, forbid_unknown_fields=True):
@@ -110,13 +114,21 @@ class JournalBody(Struct):
     answers={201: JournalBody, 200: JournalBody},
     parameters=(DRY_RUN,),
     sends=(LOCATION, IDEMPOTENT_REPLAYED),
-    refuses=MOVEMENT | REFUND | {Code.ACCOUNTS_EQUAL, Code.JOURNAL_UNBALANCED, Code.JOURNAL_RETURNS_NOTHING},
+    refuses=OF_NEW_JOURNAL | {Code.APPROVAL_NEEDED},
 )
 def post_journal(call: Call[NewJournal]) -> Answer:
     """Post; a dry run only says what would happen."""
     dry_run = call[DRY_RUN]
+    if not dry_run and call.here.approval.mode is ApprovalMode.ALL:
+        return problem(approval_needed())
+    require_visible_payment(call, call.body.relates_to_payment_id)
+    return _answer(call, call.here.journals.post(journal_request(call), call.actor, dry_run=dry_run))
+
+
+def journal_request(call: Call[NewJournal]) -> JournalRequest:
+    """The journal that a body asks for."""
     body = call.body
-    wanted = JournalRequest(
+    return JournalRequest(
         external_id=body.external_id,
         lines=[JournalLine(one.account_id, one.direction is Direction.DEBIT, one.amount_minor) for one in body.entries],
         reason=body.reason,
@@ -125,8 +137,6 @@ def post_journal(call: Call[NewJournal]) -> Answer:
         payment_id=body.relates_to_payment_id,
         entities=call.entities,
     )
-    require_visible_payment(call, body.relates_to_payment_id)
-    return _answer(call, call.here.journals.post(wanted, call.actor, dry_run=dry_run))
 
 
 @routes.add(
@@ -153,12 +163,14 @@ def get_journal(call: Call[None]) -> Answer:
     answers={201: JournalBody, 200: JournalBody},
     parameters=(DRY_RUN,),
     sends=(LOCATION, IDEMPOTENT_REPLAYED),
-    refuses=MOVEMENT - AMOUNT | REFUND | {Code.JOURNAL_NOT_FOUND, Code.JOURNAL_ALREADY_REVERSED},
+    refuses=OF_REVERSAL | {Code.APPROVAL_NEEDED},
 )
 def reverse_journal(call: Call[NewReversal]) -> Answer:
     """Reverse; a dry run only says what would happen."""
     journal_id = call.path["journal_id"]
     dry_run = call[DRY_RUN]
+    if not dry_run and call.here.approval.mode is ApprovalMode.ALL:
+        return problem(approval_needed())
     body = call.body
     outcome = call.here.journals.reverse(journal_id, body.external_id, body.reason, call.actor, dry_run=dry_run)
     return _answer(call, outcome)

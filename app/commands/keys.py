@@ -15,6 +15,7 @@ from app.domain.api_keys import KeyOutcome, NewKey
 from app.domain.rate_limits import RateLimit
 from app.domain.refusals import Refusal
 from app.domain.timestamps import rfc3339
+from app.domain.wording import counted
 from app.ledger.api_keys import LedgerApiKeys, StoredKey
 from app.ledger.engine import owner_engine
 from app.services.access.api_keys import Scope, create_key
@@ -92,7 +93,8 @@ def _rotate(arguments: argparse.Namespace, settings: Settings) -> int:
         print(outcome.detail)
         return 1
     print(outcome.key)
-    print(f"Key {key_id} stays valid for {hours} hours." if hours else f"Key {key_id} has ended.", file=sys.stderr)
+    validity = f"stays valid for {counted(hours, 'hour')}" if hours else "has ended"
+    print(f"Key {key_id} {validity}.", file=sys.stderr)
     return 0
 
 

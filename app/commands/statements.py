@@ -16,6 +16,7 @@ from app.domain.statement_proof import StatementBreak, StatementTally
 from app.domain.statement_records import StatementRecord
 from app.domain.statement_source import InvalidOptions, StatementFormat, StatementSource
 from app.domain.timestamps import rfc3339
+from app.domain.wording import counted
 from app.ledger.statements import LedgerStatements
 from app.services.statements.imports import ImportReport
 from app.services.statements.sources import save_source
@@ -94,12 +95,13 @@ def _tell(report: ImportReport, path: Path) -> int:
     for statement in shown:
         print(_stated(statement))
     if len(shown) < len(report.statements):
-        print(f"and {len(report.statements) - len(shown):,} more statements: statements list shows them")
+        print(f"and {counted(len(report.statements) - len(shown), 'more statement')}: statements list shows them")
     judged = report.judged
     counts = f"{judged.added:,} added + {judged.known:,} known + {judged.reused:,} with an id of another line"
-    print(f"{counts} = {report.line_count:,} lines; {report.refused_count:,} refused")
+    print(f"{counts} = {counted(report.line_count, 'line')}; {report.refused_count:,} refused")
     if report.explained_payouts:
-        print(f"{report.explained_payouts:,} payouts are explained by their lines")
+        is_one = report.explained_payouts == 1
+        print(f"{counted(report.explained_payouts, 'payout')} {'is' if is_one else 'are'} explained by their lines")
     _tell_breaks(report.breaks)
     if report.withheld:
         print(f"Nothing was stored: {report.withheld}.", file=sys.stderr)
@@ -124,7 +126,7 @@ def _stated(one: StatementTally) -> str:
     money = partial(as_money, minor_units=head.minor_units)
     parts = [
         f"{head.account_ref or 'account'}{name}{days}: opening {_balance(one.opening, head.minor_units)}",
-        f"+ {one.line_count:,} lines of {money(one.sum_minor)}",
+        f"+ {counted(one.line_count, 'line')} of {money(one.sum_minor)}",
         f"= closing {_balance(one.closing, head.minor_units)} {head.currency_code}: {one.proof}",
     ]
     if one.difference_minor:
@@ -189,7 +191,7 @@ def _status(_: argparse.Namespace, settings: Settings) -> int:
         counts = f"{one.added_count:,} added, {one.known_count:,} known, {one.refused_count:,} refused"
         print(
             f"{one.source_name}: import {one.import_id} of {rfc3339(one.imported_at)}, {one.file_name}: "
-            f"{counts}, {one.break_count:,} breaks"
+            f"{counts}, {counted(one.break_count, 'break')}"
         )
         _tell_breaks(ledger.breaks(one.import_id, limit=MOST_SHOWN + 1))
     return LOOK if any(one.break_count for one in imports) else DONE
@@ -211,5 +213,5 @@ def _listed(one: StatementRecord) -> str:
     sums = f"{opening} + {money(one.lines_minor)} = {closing} {one.currency_code}"
     return (
         f"{one.statement_id}  {one.source_name}  {one.account_ref}  {one.name}  {days}  {sums}  "
-        f"{one.line_count:,} lines, {one.added_count:,} added  {one.proof}"
+        f"{counted(one.line_count, 'line')}, {one.added_count:,} added  {one.proof}"
     )

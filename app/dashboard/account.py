@@ -28,8 +28,11 @@ LISTED_IN_PRINT = 500
 PIECE = 1_000
 AUTHORIZATIONS = 20
 CHANGES = 100
-DAYS = 30
-POINTS_A_DAY = 4
+DAYS = timedelta(days=30)
+POINTS = 120
+"""Four a day."""
+SHORTEST = timedelta(minutes=1)
+"""Of a chart: so that the account that was opened just now has one."""
 KINDS = (Kind.PAYMENT, Kind.CAPTURE, Kind.JOURNAL, Kind.REVERSAL, Kind.REFUND)
 HEAD = ("entry", "posted_at", "effective_at", "kind", "payment_id", "external_id", "description", "debit", "credit")
 
@@ -78,9 +81,12 @@ def _funds(account_id: str) -> AccountBalance | None:
 
 
 def balance_chart(account: Account, now: datetime) -> Chart:
-    """The balance over thirty days, four points a day."""
-    step = timedelta(days=1) / POINTS_A_DAY
-    moments = [now - step * back for back in range(DAYS * POINTS_A_DAY, -1, -1)]
+    """The balance over thirty days, or since the account was opened if that is later."""
+    began, is_young = now - DAYS, account.created_at > now - DAYS
+    if is_young:
+        began = min(account.created_at, now - SHORTEST)
+    step = (now - began) / POINTS
+    moments = [now - step * back for back in range(POINTS, -1, -1)]
     values = [float(one) for one in here().lists.balances_at(account.account_id, moments)]
     low, high = min(0.0, *values), max(0.0, *values)
     high = charts.ceiling(high) if high > 0 else 0.0
@@ -91,11 +97,11 @@ def balance_chart(account: Account, now: datetime) -> Chart:
     line = charts.stairs(values, low, high, 1000, 120)
     words = [money(int(one), code) for one in (min(values), max(values), values[-1])]
     return Chart(
-        "Balance, thirty days",
+        "Balance since the account was opened" if is_young else "Balance, thirty days",
         f"{code}; lowest {words[0]}, highest {words[1]}, now {words[2]}",
         "stairs",
         [money(int(high), code), money(int((low + high) / 2), code), money(int(low), code)],
-        [f"{at.day} {at:%b}" for at in (moments[0], moments[len(moments) // 2], moments[-1])],
+        [_axis(at, now - began) for at in (moments[0], moments[POINTS // 2], moments[-1])],
         charts.points("Balance", moments, (code, [plain(one, code) for one in values])),
         plain(high, code),
         charts.grid(1000, 120),
@@ -106,6 +112,13 @@ def balance_chart(account: Account, now: datetime) -> Chart:
         width=1000,
         height=120,
     )
+
+
+def _axis(at: datetime, width: timedelta) -> str:
+    """A moment below a chart of this width."""
+    if width > timedelta(days=3):
+        return f"{at.day} {at:%b}"
+    return f"{at:%H:%M} UTC" if width <= timedelta(hours=20) else f"{at.day} {at:%b %H:%M}"
 
 
 def plain(minor: float, currency_code: str) -> float:

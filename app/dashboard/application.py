@@ -12,13 +12,17 @@ from werkzeug.exceptions import HTTPException
 
 from app.dashboard import (
     account,
+    account_change,
     account_list,
     breaks,
     formats,
     frame,
+    journals,
+    key_pages,
     organisation,
     overview,
     payment,
+    people,
     reconciliation,
     search,
     sign_in,
@@ -35,11 +39,14 @@ PAGES: tuple[ModuleType, ...] = (
     overview,
     account_list,
     account,
+    account_change,
     payment,
     search,
+    journals,
     trial_balance,
     reconciliation,
     breaks,
+    key_pages,
 )
 """Each has a blueprint `pages`."""
 
@@ -72,6 +79,7 @@ def create_pages(services: PageServices) -> Flask:
     application.jinja_env.undefined = StrictUndefined
     application.jinja_env.trim_blocks = application.jinja_env.lstrip_blocks = True
     formats.install(application)
+    application.jinja_env.filters["who"] = people.name_of
     frame.install(application)
     CSRFProtect(application)
     for page in PAGES:

@@ -19,6 +19,7 @@ from app.services.proofs.trial_balance import TrialBalances
 if TYPE_CHECKING:
     from app.domain.proof_history import Standing
     from app.ledger.account_lists import LedgerAccountLists
+    from app.ledger.journal_templates import LedgerJournalTemplates
     from app.ledger.payment_search import LedgerPaymentSearch
     from app.ledger.transactions import LedgerTransactions
     from app.services.access.organisation import Organisation
@@ -33,6 +34,9 @@ class PageServices:
     lists: LedgerAccountLists
     trial_balances: TrialBalances
     register: LedgerTransactions
+    templates: LedgerJournalTemplates
+    journal_chain: int
+    """The chain that journals are in."""
     payment_search: LedgerPaymentSearch
     activity: Activity
     standing: Callable[[], Standing]

@@ -2,7 +2,7 @@
 
 import re
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal, InvalidOperation, Overflow
 
 from flask import Flask
 from markupsafe import Markup, escape
@@ -10,8 +10,12 @@ from markupsafe import Markup, escape
 from app.dashboard.context import decimal_places
 from app.domain.money import in_range
 from app.domain.timestamps import rfc3339
+from app.domain.wording import counted
 
 MINUS = "−"
+
+LARGEST_DIGITS = 20
+"""More than any amount has; what somebody types with an exponent is not written out."""
 
 
 def money(minor: int | None, currency_code: str) -> str:
@@ -76,7 +80,7 @@ def span(seconds: float) -> str:
     if minutes < 120:
         return f"{minutes} min"
     hours = minutes // 60
-    return f"{hours} h {minutes % 60} min" if hours < 48 else f"{hours // 24} days"
+    return f"{hours} h {minutes % 60} min" if hours < 48 else f"{hours // 24} days"  # two at least
 
 
 def words(code: str) -> str:
@@ -91,7 +95,7 @@ def marked(text: str) -> Markup:
 
 def install(application: Flask) -> None:
     """Give the templates these forms."""
-    for function in (money, signed_money, count, moment, clock, near, long_date, short_date, span, words):
+    for function in (money, signed_money, count, counted, moment, clock, near, long_date, short_date, span, words):
         application.jinja_env.filters[function.__name__] = function
     application.jinja_env.filters["marked"] = marked
 
@@ -105,11 +109,15 @@ def read_money(text: str, currency_code: str) -> int:
     places = decimal_places(currency_code)
     try:
         minor = Decimal(typed).scaleb(places)
+    except Overflow:
+        raise ValueError(f"{text!r} is larger than any amount can be.") from None
     except InvalidOperation:
         raise ValueError(f"{text!r} is not an amount; type it as 1,234.56.") from None
-    if not minor.is_finite() or minor != minor.to_integral_value():
+    if not minor.is_finite():
+        raise ValueError(f"{text!r} is not an amount; type it as 1,234.56.")
+    if minor.adjusted() < LARGEST_DIGITS and minor != minor.to_integral_value():
         raise ValueError(f"{text!r} has more decimals than {currency_code}, which has {places}.")
-    if not in_range(int(minor)):
+    if minor.adjusted() >= LARGEST_DIGITS or not in_range(int(minor)):
         raise ValueError(f"{text!r} is larger than any amount can be.")
     return int(minor)
 

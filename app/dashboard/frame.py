@@ -139,6 +139,8 @@ def admit() -> AnyResponse | None:
     """Find out who asks; send people who are not signed in to the sign-in, and refuse what their role may not do."""
     if "\x00" in request.path or b"%00" in request.query_string:
         abort(400)  # the ledger keeps no NUL character, so nothing has such a name
+    if any("\x00" in value for value in request.form.values()):
+        abort(400)
     view = current_app.view_functions.get(request.endpoint or "")
     if request.endpoint == "static" or view is None:
         return None
@@ -219,10 +221,16 @@ def navigation() -> list[tuple[str, list[tuple[str, str, bool]]]]:
     current = PART_OF.get(request.blueprint or "", request.blueprint)
     rail = []
     for heading, pages in NAVIGATION:
-        there = [(endpoint, name) for endpoint, name in pages if endpoint in current_app.view_functions]
+        there = [(endpoint, name) for endpoint, name in pages if _may_open(endpoint)]
         if there:
             rail.append((heading, [(url_for(e), name, e.partition(".")[0] == current) for e, name in there]))
     return rail
+
+
+def _may_open(endpoint: str) -> bool:
+    """Whether there is such a page, for a person with this role."""
+    view = current_app.view_functions.get(endpoint)
+    return view is not None and may(getattr(view, "needed_role", Role.VIEWER))
 
 
 @lru_cache

@@ -1,52 +1,28 @@
-"""One payment, journal or refund as a timeline: each step with its time, and what it rests on."""
+"""One payment, journal or refund as a timeline: each step with its time, and what it rests on; and its evidence."""
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
-from flask import Blueprint, abort, render_template
+from flask import Blueprint, Response, abort, render_template, request
 
+from app.dashboard import payment_steps as step
 from app.dashboard.context import here
+from app.dashboard.evidence_checks import checks
 from app.dashboard.formats import money
 from app.dashboard.frame import standing_now
-from app.domain.accounts import AccountFacts, normal_sign
+from app.dashboard.payment_steps import Packet, Step
 from app.domain.authorizations import Authorization, AuthorizationState
 from app.domain.errors import Fault
 from app.domain.hash_chain import LedgerTransaction
 from app.domain.ledger_rows import QueuedIntent
 from app.domain.payment import Leg
-from app.domain.proof_history import Standing
 from app.domain.read_models import RejectedPayment
 from app.domain.timestamps import from_milliseconds, to_milliseconds
 
 pages = Blueprint("payment", __name__)
-
-RELATED = 50
-
-
-@dataclass(slots=True, frozen=True)
-class EntryLine:
-    """One entry with the balances before and after it, in minor units."""
-
-    account_id: str
-    entry_number: int
-    currency_code: str
-    amount_minor: int
-    before_minor: int | None
-    after_minor: int
-
-
-@dataclass(slots=True, frozen=True)
-class Step:
-    """One step: when, what, and what it rests on."""
-
-    at: datetime | None
-    title: str
-    text: str
-    state: str = "ok"
-    facts: Mapping[str, str] = field(default_factory=dict)
-    entries: Sequence[EntryLine] = ()
-    related: Sequence[LedgerTransaction] = ()
 
 
 @dataclass(slots=True, frozen=True)
@@ -57,69 +33,103 @@ class Story:
     state: str
     mark: str
     at: datetime
+    payment_id: str
+    kind: str
     external_id: str
     entity_id: str
     description: str | None
     transaction_id: str | None
     steps: list[Step]
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    relates_to: str | None = None
 
 
 @pages.get("/payments/<payment_id>")
 def page(payment_id: str) -> str:
-    """The timeline."""
-    story = _story(payment_id)
+    """The timeline; with `verify` it is checked now."""
+    packet, why_not = _packet(payment_id)
+    story = _story(payment_id, packet, why_not)
     if story is None:
         abort(404)
-    return render_template("payment.html", payment_id=payment_id, story=story)
+    return render_template(
+        "payment.html",
+        payment_id=payment_id,
+        story=story,
+        has_packet=packet is not None,
+        checks=checks(packet) if packet is not None and "verify" in request.args else None,
+    )
 
 
-def _story(payment_id: str) -> Story | None:
+@pages.get("/payments/<payment_id>/evidence.json")
+def evidence(payment_id: str) -> Response:
+    """The evidence packet as a file, for whoever checks it without Holdfast."""
+    packet = here().api.evidence.of_any(payment_id)
+    if packet is None:
+        abort(404)
+    response = Response(json.dumps(packet, ensure_ascii=False, indent=1), mimetype="application/json")
+    name = "".join(one if one.isascii() and one.isalnum() else "-" for one in payment_id)
+    response.headers["Content-Disposition"] = f'attachment; filename="evidence-{name}.json"'
+    return response
+
+
+def _packet(payment_id: str) -> tuple[Packet | None, str]:
+    """The evidence packet; None with the reason if it cannot be made now."""
+    try:
+        return here().api.evidence.of_any(payment_id), ""
+    except Fault as fault:
+        return None, str(fault)
+
+
+def _story(payment_id: str, packet: Packet | None, why_not: str) -> Story | None:
     transaction = here().register.get(payment_id)
     if transaction is not None:
-        return _of_transaction(transaction)
+        return _of_transaction(transaction, packet, why_not)
     found = here().api.finder.find(payment_id)
     if isinstance(found, QueuedIntent):
-        return _of_pending(found)
+        return _of_pending(found, packet)
     if isinstance(found, Authorization):
-        return _of_authorization(found)
+        return _of_authorization(found, packet)
     if isinstance(found, RejectedPayment):
         return _of_rejected(found)
     if found is not None:  # a repeat of a payment that was posted under another id
         original = here().register.get(found.payment_id)
-        return None if original is None else _of_transaction(original)
+        return None if original is None else _of_transaction(original, packet, why_not)
     return None
 
 
 # What happened
 
 
-def _of_transaction(one: LedgerTransaction) -> Story:
+def _of_transaction(one: LedgerTransaction, packet: Packet | None, why_not: str) -> Story:
     posted = here().api.history.posted(one.payment_id) if one.kind == "capture" else None
     authorization = None if posted is None else posted.authorization
-    steps = [_asked(one.accepted_at, one.actor, one.kind)] if authorization is None else _authorized(authorization)
-    facts = {"Ledger transaction": f"{one.partition}/{one.chain_seq}"}
-    if one.effective_at != one.accepted_at:
-        facts["Takes effect"] = f"{one.effective_at:%Y-%m-%d %H:%M:%S} UTC"
-    text = f"{len(one.entries)} entries in one transaction; debits equal credits."
-    steps.append(Step(one.posted_at, "Posted to the ledger", text, facts=facts, entries=_lines(one)))
-    chain = f"Transaction {one.chain_seq:,} of chain {one.partition}. Whoever changes it changes every hash after it."
-    steps.append(Step(one.posted_at, "Sealed in the chain", chain))
-    steps += _given_back(one)
-    steps.append(_proved(one.posted_at, standing_now()))
+    if authorization is not None:
+        steps = step.authorized(authorization, packet)
+    else:
+        proposal = here().api.approval.ledger.by_journals([one.payment_id]).get(one.payment_id)
+        first = [step.asked(one.accepted_at, one.actor, one.kind, packet)]
+        steps = first if proposal is None else step.approved(proposal, packet)
+        steps += [step.controls(one.accepted_at, one, packet), *step.acknowledged(one.accepted_at, packet)]
+    steps += [step.posted(one), step.sealed(one, packet, why_not), *step.given_back(one)]
+    steps.append(step.proved(one.posted_at, standing_now(), packet))
     return Story(
         title=_title(one.kind, [Leg(entry.account_id, entry.amount_minor) for entry in one.entries], _codes(one)),
         state="posted",
         mark="ok",
         at=one.posted_at,
+        payment_id=one.payment_id,
+        kind=one.kind,
         external_id=one.external_id,
         entity_id=one.entity_id,
         description=one.description,
         transaction_id=f"{one.partition}/{one.chain_seq}",
         steps=steps,
+        metadata=one.metadata or {},
+        relates_to=one.relates_to,
     )
 
 
-def _of_pending(one: QueuedIntent) -> Story:
+def _of_pending(one: QueuedIntent, packet: Packet | None) -> Story:
     intent = one.intent
     accepted_at = from_milliseconds(one.outbox_position.accepted_at_ms(to_milliseconds(here().now())))
     held = ""
@@ -134,27 +144,33 @@ def _of_pending(one: QueuedIntent) -> Story:
         state="pending",
         mark="pending",
         at=accepted_at,
+        payment_id=one.payment_id,
+        kind=str(intent.kind),
         external_id=intent.external_id,
         entity_id=intent.entity_id,
         description=intent.description,
         transaction_id=None,
-        steps=[_asked(accepted_at, intent.actor, intent.kind),
+        steps=[step.asked(accepted_at, intent.actor, intent.kind, packet),
                Step(accepted_at, "Acknowledged as pending", text, facts=facts), waiting],
+        metadata=intent.metadata or {},
     )  # fmt: skip
 
 
-def _of_authorization(one: Authorization) -> Story:
+def _of_authorization(one: Authorization, packet: Packet | None) -> Story:
     is_open = one.state is AuthorizationState.AUTHORIZED
     return Story(
         title=_title("authorization", one.legs, {one.currency_code}),
         state=one.state.value,
         mark="pending" if is_open else "none",
         at=one.concluded_at or one.accepted_at,
+        payment_id=one.payment_id,
+        kind="authorization",
         external_id=one.external_id,
         entity_id=one.entity_id,
         description=one.description,
         transaction_id=None,
-        steps=_authorized(one),
+        steps=step.authorized(one, packet),
+        metadata=one.metadata or {},
     )
 
 
@@ -169,85 +185,18 @@ def _of_rejected(one: RejectedPayment) -> Story:
         state="rejected",
         mark="wrong",
         at=one.rejected_at,
+        payment_id=one.payment_id,
+        kind="payment",
         external_id=one.external_id,
         entity_id=one.entity_id,
         description=one.intent.get("description"),
         transaction_id=None,
         steps=[Step(None, "Acknowledged as pending", f"By {one.intent.get('actor', 'unknown')}.", "none"), refused],
+        metadata=one.intent.get("metadata") or {},
     )
 
 
-# Steps
-
-
-def _asked(at: datetime, actor: str, kind: str) -> Step:
-    return Step(at, "Asked for", f"{kind.capitalize()} by {actor}. It was accepted: the accounts were open and the "
-                "funds sufficed.", facts={"Actor": actor})  # fmt: skip
-
-
-def _authorized(one: Authorization) -> list[Step]:
-    code = one.currency_code
-    held = f"{money(one.hold_minor, code)} {code} are held on {one.guarded_account_id}" if one.hold_minor else "Held"
-    steps = [Step(one.accepted_at, "Authorized", f"{held} until captured, voided or expired.",
-                  facts={"Actor": one.actor, "Expires": f"{one.expires_at:%Y-%m-%d %H:%M:%S} UTC"})]  # fmt: skip
-    if one.state is AuthorizationState.AUTHORIZED:
-        steps.append(Step(None, "To be captured", "The funds stay held until then.", "pending"))
-    elif one.state is AuthorizationState.CAPTURED:
-        amount = f"{money(one.captured_minor or 0, code)} {code} of {money(one.amount_minor, code)} were captured."
-        steps.append(Step(one.concluded_at, "Captured", amount))
-    else:
-        text = "The funds were released; nothing was moved."
-        steps.append(Step(one.concluded_at, one.state.value.capitalize(), text, "none"))
-    return steps
-
-
-def _given_back(one: LedgerTransaction) -> list[Step]:
-    related = [
-        found
-        for kind in ("refund", "journal", "reversal")
-        for found in here().register.related(one.payment_id, kind, limit=RELATED)
-    ]
-    if not related:
-        return []
-    title = "Given back" if one.kind in ("payment", "capture") else "Undone"
-    return [Step(related[0].posted_at, title, f"{len(related)} later transactions name this one.", "none",
-                 related=related)]  # fmt: skip
-
-
-def _proved(posted_at: datetime, standing: Standing) -> Step:
-    last = standing.last
-    if last is None or last.started_at < posted_at:
-        return Step(None, "To be proved", "The next reconciliation covers it.", "pending")
-    if standing.ledger_breaks:
-        text = f"Run {last.run_id} covered it, but breaks of the ledger are open; see the overview."
-        return Step(last.finished_at, "Reconciled with breaks", text, "wrong")
-    text = f"Run {last.run_id} and those before it covered it: the chain is whole, and cache and ledger agree."
-    return Step(last.finished_at, "Reconciled", text)
-
-
-# Figures
-
-
-def _lines(one: LedgerTransaction) -> list[EntryLine]:
-    try:
-        facts = here().api.directory.snapshot().facts([entry.account_id for entry in one.entries])
-    except Fault:  # the cache is not safe or away: the balances before are left out
-        facts = {}
-    return [
-        EntryLine(
-            entry.account_id,
-            entry.entry_number,
-            entry.currency_code,
-            entry.amount_minor,
-            _before(facts.get(entry.account_id), entry.balance_minor, entry.amount_minor),
-            entry.balance_minor,
-        )
-        for entry in one.entries
-    ]
-
-
-def _before(facts: AccountFacts | None, after_minor: int, amount_minor: int) -> int | None:
-    return None if facts is None else after_minor - normal_sign(facts.type) * amount_minor
+# Words
 
 
 def _codes(one: LedgerTransaction) -> set[str]:

@@ -34,6 +34,15 @@ def no_administrator() -> Refusal:
     return Refusal(RefusalCode.UNAUTHENTICATED, "The key that asks is valid no more.")
 
 
+def no_administrating_person() -> Refusal:
+    """The ledger does not take a person for an administrator of keys."""
+    return Refusal(
+        RefusalCode.FORBIDDEN,
+        "The ledger does not take you for an administrator of keys. Your role was changed, or your password was set by "
+        "an earlier version: have yourself invited again, and set it anew.",
+    )
+
+
 def key_not_found(key_id: str) -> Refusal:
     """An API key that does not exist, or that the caller may not see."""
     return Refusal(RefusalCode.NOT_FOUND, f"There is no key {key_id!r}.", {"key_id": key_id})

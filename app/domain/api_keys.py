@@ -29,6 +29,14 @@ class PresentedKey:
     secret: str = field(repr=False)
 
 
+@dataclass(slots=True, frozen=True)
+class PresentedPerson:
+    """A person who administers keys, with the proof that follows from the password alone; the ledger checks it."""
+
+    user_id: str
+    proof: bytes = field(repr=False)
+
+
 def parse_key(key: str) -> PresentedKey | None:
     """The parts of a key; None if the text cannot be one."""
     prefix, _, rest = key.partition("_")

@@ -78,3 +78,68 @@ def journal_given_up(external_id: str) -> Refusal:
     """The hold of a journal that was not posted."""
     detail = "Its journal was given up before it was posted; the hold is released."
     return Refusal(RefusalCode.REJECTED_BY_LEDGER, detail, {"external_id": external_id})
+
+
+def proposal_not_found(proposal_id: object) -> Refusal:
+    """A proposal that does not exist, or that the caller may not see."""
+    detail = f"There is no proposed journal {str(proposal_id)!r}."
+    return Refusal(RefusalCode.PROPOSAL_NOT_FOUND, detail, {"proposal_id": str(proposal_id)})
+
+
+def proposal_decided(proposal_id: int, state: str, decided_by: str, journal_id: str | None) -> Refusal:
+    """A second decision on a proposal."""
+    posted = "" if journal_id is None else f" It is in the ledger as {journal_id}."
+    return Refusal(
+        RefusalCode.PROPOSAL_DECIDED,
+        f"The proposed journal {proposal_id} was {state} by {decided_by}.{posted}",
+        {"proposal_id": str(proposal_id), "proposal_state": state, "decided_by": decided_by, "journal_id": journal_id},
+    )
+
+
+def second_person_needed(proposal_id: int, entered_by: str) -> Refusal:
+    """A decision on a proposal by somebody who may not make it."""
+    return Refusal(
+        RefusalCode.SECOND_PERSON_NEEDED,
+        f"{entered_by} entered the proposed journal {proposal_id}; another person with the role controller decides.",
+        {"proposal_id": str(proposal_id), "entered_by": entered_by},
+    )
+
+
+def not_own_proposal(proposal_id: int, entered_by: str) -> Refusal:
+    """A withdrawal by somebody else than who entered it."""
+    return Refusal(
+        RefusalCode.FORBIDDEN,
+        f"{entered_by} entered the proposed journal {proposal_id}, and alone may withdraw it; a controller returns it.",
+        {"proposal_id": str(proposal_id), "entered_by": entered_by},
+    )
+
+
+def approval_needed() -> Refusal:
+    """A journal that is to be posted at once where every journal needs a second person."""
+    return Refusal(
+        RefusalCode.APPROVAL_NEEDED,
+        "Journals need the approval of a second person here; nothing was posted. Propose it instead.",
+    )
+
+
+def posted_without_approval(proposal_id: int, journal_id: str) -> Refusal:
+    """A proposal whose content was posted under its external id in another way."""
+    return Refusal(
+        RefusalCode.PROPOSAL_DECIDED,
+        f"The ledger has this external id already, as {journal_id}, not by this proposal. Return it.",
+        {"proposal_id": str(proposal_id), "journal_id": journal_id},
+    )
+
+
+def posted_already(external_id: str, journal_id: str) -> Refusal:
+    """A proposal of what the ledger has."""
+    detail = f"The ledger has this already, as {journal_id}; there is nothing to approve."
+    return Refusal(RefusalCode.EXTERNAL_ID_REUSED, detail, {"external_id": external_id, "journal_id": journal_id})
+
+
+def proposed_already(external_id: str, proposal_id: int, entered_by: str) -> Refusal:
+    """A proposal under the external id of another one that waits."""
+    detail = f"external_id {external_id!r} is that of proposal {proposal_id} of {entered_by}, which waits."
+    return Refusal(
+        RefusalCode.EXTERNAL_ID_REUSED, detail, {"external_id": external_id, "proposal_id": str(proposal_id)}
+    )

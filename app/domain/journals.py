@@ -110,6 +110,8 @@ class Draft:
     """When what it undoes takes effect: without a time of its own it takes effect when it is posted, but not before."""
     returns: list[PaymentReturn] = field(default_factory=list)
     """What it takes back of a payment, by destination."""
+    approves: int | None = None
+    """The proposal that posting it approves."""
 
     @property
     def account_ids(self) -> list[str]:

@@ -1,7 +1,8 @@
 """API keys in the ledger: stored as hashes, revoked but never deleted.
 
-The owner makes, revokes and rotates keys; so may an API key with the scope `admin`, which the database checks by its
-secret (see `0011_key_access.sql`). The app's role can only read keys, and note that one was used.
+The owner makes, revokes and rotates keys; so may an API key with the scope `admin`, and a person with the role `admin`,
+whom the database checks by a secret (see `0011_key_access.sql` and `0021_key_pages.sql`). The app's role can only read
+keys, and note that one was used.
 """
 
 from collections.abc import Collection
@@ -13,7 +14,7 @@ from sqlalchemy import Engine, Text, extract, func, literal, select, text
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.dialects.postgresql import insert as upsert
 
-from app.domain.api_keys import KeyOutcome, NewKey, PresentedKey
+from app.domain.api_keys import KeyOutcome, NewKey, PresentedKey, PresentedPerson
 from app.domain.audit import KEY_ACTOR, Action
 from app.domain.origin import note_recorded
 from app.domain.rate_limits import RateLimit
@@ -28,8 +29,8 @@ _FUNCTIONS = {
 }
 _DONE = (KeyOutcome.MADE, KeyOutcome.REVOKED, KeyOutcome.ROTATED)
 
-By = str | PresentedKey
-"""Who administers keys: an actor, with the owner's rights; or an API key, with its own."""
+By = str | PresentedKey | PresentedPerson
+"""Who administers keys: an actor, with the owner's rights; or an API key or a person, with their own."""
 
 
 @dataclass(slots=True, frozen=True)
@@ -132,6 +133,9 @@ class LedgerApiKeys:
         if isinstance(by, PresentedKey):
             actor, values = f"{KEY_ACTOR}{by.key_id}", (by.key_id, by.secret, key_id, *arguments)
             function += "_as"
+        elif isinstance(by, PresentedPerson):
+            actor, values = f"user:{by.user_id}", (by.user_id, by.proof, key_id, *arguments)
+            function += "_by"
         else:
             actor, values = by, (by, key_id, *arguments)
         places = {f"p{number}": value for number, value in enumerate(values)}

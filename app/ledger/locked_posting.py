@@ -70,6 +70,9 @@ FROM unnest(%(accounts)s::text[], %(deltas)s::bigint[], %(entries)s::bigint[], %
 WHERE b.account_id = d.account_id
 RETURNING b.account_id, b.balance_minor, b.entry_count
 """
+_APPROVE = """
+INSERT INTO journal_decision (proposal_id, decision, decided_by, journal_id) VALUES (%s, 'approved', %s, %s)
+"""
 _LOCK_HOLDS = """
 SELECT payment_id, entity_id, external_id, fingerprint, guarded_account_id, hold_minor, currency_code, legs, state,
     expires_at, captured_minor, concluded_by, actor, description, effective_at, metadata, accepted_at, concluded_at
@@ -186,6 +189,10 @@ class Posting:
             external_id=external_id,
             payment_id=journal_id,
         )
+
+    def approve(self, proposal_id: int, actor: str, journal_id: str) -> None:
+        """Decide the proposal of a journal that is being posted; the database looks whether the actor may."""
+        self._connection.execute(_APPROVE, (proposal_id, actor, journal_id))
 
     def _add_to_balances(self, plan: PostingPlan) -> None:
         pairs = zip(plan.balances_before, plan.balances.values(), strict=True)

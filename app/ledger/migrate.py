@@ -22,7 +22,15 @@ if TYPE_CHECKING:
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 
-TABLES = ("schema", "audit_schema", "heads_schema", "proof_schema", "statement_schema", "user_schema")
+TABLES = (
+    "audit_schema",
+    "heads_schema",
+    "journal_schema",
+    "proof_schema",
+    "schema",
+    "statement_schema",
+    "user_schema",
+)
 """The modules of this room that say what tables there are."""
 
 _MIGRATION_LOCK = 4_770_171_193

@@ -2,12 +2,14 @@
 
 from collections.abc import Collection, Sequence
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Engine, and_, func, select, text, tuple_
 
 from app.domain.authorizations import Authorization, OpenAuthorizations
 from app.domain.hash_chain import Entry, LedgerTransaction
 from app.domain.ledger_rows import PaymentReturn
+from app.domain.payment import Kind
 from app.ledger.connections import translated
 from app.ledger.engine import any_of
 from app.ledger.locked_posting import authorization_from_row
@@ -120,6 +122,24 @@ class LedgerTransactions:
         relates = and_(ledger_transaction.c.relates_to == transaction_id, ledger_transaction.c.kind == kind)
         return self._all(and_(relates, ledger_transaction.c.chain_seq > after), limit)
 
+    def latest(self, partition: int, kinds: Collection[str], *, limit: int, before: int) -> list[LedgerTransaction]:
+        """Up to `limit` transactions of these kinds in a chain, the newest first, those before a chain_seq."""
+        wanted = and_(
+            ledger_transaction.c.partition == partition,
+            ledger_transaction.c.chain_seq < before,
+            ledger_transaction.c.kind == any_of(sorted(kinds)),
+        )
+        return self._all(wanted, limit, ledger_transaction.c.chain_seq.desc())
+
+    def reversals_of(self, journal_ids: Sequence[str]) -> dict[str, str]:
+        """The reversals of these journals, by journal."""
+        columns = (ledger_transaction.c.relates_to, ledger_transaction.c.payment_id)
+        query = select(*columns).where(
+            ledger_transaction.c.relates_to == any_of(journal_ids), ledger_transaction.c.kind == Kind.REVERSAL.value
+        )
+        with translated(), self._engine.connect() as connection:
+            return {row.relates_to: row.payment_id for row in connection.execute(query)}
+
     def returned(self, payment_id: str, account_ids: Sequence[str], up_to: int = LATEST) -> dict[str, int]:
         """What these destinations of a payment have given back, in minor units; `up_to` a chain_seq of journals."""
         with translated(), self._engine.connect() as connection:
@@ -142,8 +162,13 @@ class LedgerTransactions:
     def _first(self, condition: ColumnElement[bool]) -> LedgerTransaction | None:
         return next(iter(self._all(condition, 1)), None)
 
-    def _all(self, condition: ColumnElement[bool], limit: int) -> list[LedgerTransaction]:
-        query = _TRANSACTIONS.where(condition).order_by(ledger_transaction.c.chain_seq).limit(limit)
+    def _all(
+        self,
+        condition: ColumnElement[bool],
+        limit: int,
+        order: ColumnElement[Any] = ledger_transaction.c.chain_seq,
+    ) -> list[LedgerTransaction]:
+        query = _TRANSACTIONS.where(condition).order_by(order).limit(limit)
         with translated(), self._engine.connect() as connection:
             found = [LedgerTransaction(*[*row, []]) for row in connection.execute(query)]
             _add_entries(connection, found)

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Engine, func, select, text
+from sqlalchemy import ColumnElement, Connection, Engine, func, or_, select, text
 
 from app.domain.read_models import AsOf, LedgerMoment
 from app.domain.trial_balance import TrialBalanceAccount, TypeTotal
@@ -117,11 +117,13 @@ class LedgerTrialBalance:
         joined = source.join(account, account.c.account_id == account_balance.c.account_id)
         conditions = _conditions(entity_id, currency_code, begins_with)
         group = (account_balance.c.currency_code, account.c.type)
+        counted: ColumnElement[int] = func.count() if as_of is None else func.count().filter(_is_in(signed, as_of))
         totals = (
-            select(*group, func.count(), func.sum(debit_of(signed)), func.sum(credit_of(signed)))
+            select(*group, counted, func.sum(debit_of(signed)), func.sum(credit_of(signed)))
             .select_from(joined)
             .where(*conditions)
             .group_by(*group)
+            .having(counted > 0)
         )
         numbered = (
             select(
@@ -144,6 +146,11 @@ class LedgerTrialBalance:
             total_rows = connection.execute(totals).all()
             line_rows = connection.execute(lines).all()
         return moment, [_total(row) for row in total_rows], [_line(row) for row in line_rows]
+
+
+def _is_in(signed: ColumnElement[Any], as_of: AsOf) -> ColumnElement[bool]:
+    """Whether an account counts as of a moment: it was open by then, or what took effect by then was posted later."""
+    return or_(account.c.created_at < as_of.before, signed != 0)
 
 
 def _totals_at(connection: Connection, moment: LedgerMoment, known: KnownTotals | None) -> Totals:

@@ -22,6 +22,7 @@ app_user = Table(
     Column("created_by", Text, nullable=False),
     Column("created_at", MOMENT, nullable=False),
     Column("disabled_at", MOMENT),
+    Column("key_proof", LargeBinary),
     UniqueConstraint("oidc_issuer", "oidc_subject", name="app_user_oidc"),
 )
 

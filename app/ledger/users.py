@@ -90,12 +90,20 @@ class LedgerUsers:
         return self._one((app_user.c.oidc_issuer == issuer) & (app_user.c.oidc_subject == subject))
 
     def take_up(
-        self, user: User, *, password_hash: str | None = None, organisation: tuple[str, str] | None = None
+        self,
+        user: User,
+        *,
+        password_hash: str | None = None,
+        key_proof: bytes | None = None,
+        organisation: tuple[str, str] | None = None,
     ) -> bool:
-        """Use an invitation up, once: set a password, or name an account of the organisation by issuer and subject."""
+        """Use an invitation up, once: set a password, or name an account of the organisation by issuer and subject.
+
+        `key_proof` is the hash of the proof that follows from the password.
+        """
         values: dict[str, Any] = {"invitation_hash": None, "invitation_expires_at": None}
         if password_hash is not None:
-            values |= {"password_hash": password_hash, "totp_secret": None}
+            values |= {"password_hash": password_hash, "totp_secret": None, "key_proof": key_proof}
         if organisation is not None:
             values["oidc_issuer"], values["oidc_subject"] = organisation
         is_same = (app_user.c.user_id == user.user_id) & (app_user.c.invitation_hash == user.invitation_hash)

@@ -17,6 +17,7 @@ from app.ledger.audit_records import LedgerAudit
 from app.ledger.engine import rows_of
 from app.ledger.evidence import LedgerEvidence
 from app.ledger.history import History
+from app.ledger.journal_proposals import LedgerJournalProposals
 from app.ledger.proof_history import LedgerProofHistory
 from app.ledger.statements import LedgerStatements
 from app.ledger.transactions import LedgerTransactions
@@ -29,6 +30,7 @@ from app.services.accounts.accounts import Accounts
 from app.services.payments.batches import Batches, Pacing
 from app.services.payments.durable_wait import WaitingRoom
 from app.services.payments.refunds import Refunds
+from app.services.posting.journal_approval import JournalApproval
 from app.services.posting.journals import Journals
 from app.services.proofs.cache_identity import CacheIdentityWatch
 from app.services.proofs.evidence import Evidence
@@ -71,6 +73,7 @@ def build_api(settings: Settings, *, sleep: Callable[[float], None] = time.sleep
     gatekeeper = Gatekeeper(api_keys, time.monotonic)
     recorder = CallRecorder(LedgerAudit(settings.database_url), wall_clock_ms, time.monotonic_ns)
     subscription = blocking_client(settings.redis_url, decode_responses=True, name="holdfast-subscriber")
+    journals = Journals(register, paying.directory, poster, refunds.posted_payment)
     heads = head_signer(settings, rows_of(reports))
     return ApiServices(
         accounts=Accounts(accounts, build_assets(engine)),
@@ -89,7 +92,8 @@ def build_api(settings: Settings, *, sleep: Callable[[float], None] = time.sleep
         durable_wait=paying.durable_wait,
         authorizations=paying.authorizations,
         batches=Batches(paying.payments, paying.atomic_batches, Pacing(cache.outbox.backlog, sleep), sleep=sleep),
-        journals=Journals(register, paying.directory, poster, refunds.posted_payment),
+        journals=journals,
+        approval=JournalApproval(LedgerJournalProposals(engine), journals, settings.journal_approval),
         refunds=refunds,
         history=History(reports),
         audit=AuditReads(reports),

@@ -12,7 +12,11 @@ from app.domain.proof_history import Standing
 from app.ledger.account_lists import LedgerAccountLists
 from app.ledger.accounts import LedgerAccounts
 from app.ledger.activity import LedgerActivity
+from app.ledger.engine import rows_of
+from app.ledger.evidence import LedgerEvidence
 from app.ledger.history import History
+from app.ledger.journal_proposals import LedgerJournalProposals
+from app.ledger.journal_templates import LedgerJournalTemplates
 from app.ledger.payment_search import LedgerPaymentSearch
 from app.ledger.proof_history import LedgerProofHistory
 from app.ledger.transactions import LedgerTransactions
@@ -22,9 +26,12 @@ from app.services.access.organisation import Organisation
 from app.services.access.sign_in import SignIn
 from app.services.accounts.accounts import Accounts
 from app.services.posting.activity import Activity
+from app.services.posting.journal_approval import JournalApproval
+from app.services.proofs.evidence import Evidence
 from app.services.proofs.trial_balance import TrialBalances
 from app.settings import Settings
 from app.wakeup import Bell, WakeUps
+from app.wiring.evidence import head_signer
 from app.wiring.proofs import build_breaks, build_proof_requests
 from app.wiring.services import build_assets, build_engine
 
@@ -38,11 +45,21 @@ def build_pages(settings: Settings, api: ApiServices) -> PageServices:
     users = LedgerUsers(engine)
     accounts = Accounts(LedgerAccounts(engine, settings.partitions), assets)
     return PageServices(
-        api=replace(api, accounts=accounts, assets=assets, history=History(engine), **_proofs(settings, engine, api)),
+        api=replace(
+            api,
+            accounts=accounts,
+            assets=assets,
+            history=History(engine),
+            approval=JournalApproval(LedgerJournalProposals(engine), api.journals, settings.journal_approval),
+            **_proofs(settings, engine, api),
+            evidence=Evidence(LedgerEvidence(rows_of(engine)), head_signer(settings, rows_of(engine)), api.finder),
+        ),
         sign_in=SignIn(users, LedgerSessions(engine), api.now),
         lists=LedgerAccountLists(engine),
         trial_balances=TrialBalances(LedgerTrialBalance(engine), api.now),
         register=LedgerTransactions(engine),
+        templates=LedgerJournalTemplates(engine),
+        journal_chain=settings.partitions,
         payment_search=LedgerPaymentSearch(engine),
         activity=Activity(LedgerActivity(engine), api.cache, api.now),
         standing=lambda: _standing(LedgerProofHistory(engine)),

@@ -27,19 +27,21 @@ BODIES: dict[str, dict[str, Any]] = {
     "void_payment": {},
     "refund_payment": {"external_id": "probe"},
     "reverse_journal": {"external_id": "probe", "reason": "x"},
+    "propose_reversal": {"external_id": "probe", "reason": "x"},
     "rotate_key": {},
 }
 """A valid body for each route that takes one and names something in its path."""
 
 WALKED_BY_HAND = {
     *("create_account", "list_accounts", "submit_payment", "submit_batch", "find_payment", "post_journal"),
+    *("propose_journal", "list_proposals"),
     *("trial_balance", "conflicts", "list_assets", "get_asset", "create_key", "list_keys"),
     *("list_audit", "export_audit", "find_evidence", "list_heads", "head_consistency"),
 }
 """Routes that name nothing of an entity in their path; the tests below, and those of records, walk each of them."""
 
 OWNED_ROUTES = [one for one in all_routes() if {*one.variables} - OF_NOBODY]
-LOOKING_ROUTES = [one for one in all_routes() if {*one.variables} & {"key_id", "audit_id"}]
+LOOKING_ROUTES = [one for one in all_routes() if {*one.variables} & {"key_id", "audit_id", "proposal_id"}]
 """Routes whose views look by themselves whether what their path names is there for the key."""
 
 
@@ -67,6 +69,7 @@ def ids(things: Things, variable: str) -> list[str]:
         "payment_id": [*things.payments.values(), things.refund],
         "journal_id": [*things.journals.values(), things.refund],
         "refund_id": [things.refund],
+        "proposal_id": [things.proposal],
         "key_id": [things.key_id],
         "audit_id": things.records,
     }
@@ -187,7 +190,7 @@ def test_what_a_journal_names_of_another_entity_does_not_exist(two_entities: Two
     def body(theirs: str) -> dict[str, Any]:
         return journal(debit(own["wallet"], 1), credit(theirs, 1), external_id="probe")
 
-    for path in ("/v1/journals", "/v1/journals?dry_run=true"):
+    for path in ("/v1/journals", "/v1/journals?dry_run=true", "/v1/journal-proposals"):
         assert_problem(same_for_both(world, work, path, body), 404, "account_not_found")
     giving_back = journal(debit(own["shop"], 1), credit(own["wallet"], 1), external_id="probe")
     theirs = world.south.payments["posted"]
@@ -258,7 +261,7 @@ def test_lists_and_totals_are_of_the_keys_own_entities(two_entities: TwoEntities
         "/v1/accounts", "/v1/accounts?limit=1", f"/v1/accounts?entity_id={SOUTH}", "/v1/accounts?after=north:zzz",
         "/v1/reports/trial-balance", f"/v1/reports/trial-balance?entity_id={SOUTH}", "/v1/reports/conflicts",
         "/v1/reports/trial-balance?as_of=2099-01-01T00:00:00Z", f"/v1/payments?external_id=shared&entity_id={SOUTH}",
-        "/v1/payments?external_id=shared", "/v1/assets", "/v1/keys",
+        "/v1/payments?external_id=shared", "/v1/assets", "/v1/keys", "/v1/journal-proposals",
     )  # fmt: skip
     answers = {path: world.get(path, key=north.key) for path in paths}
     for path, answer in answers.items():
@@ -273,6 +276,7 @@ def test_lists_and_totals_are_of_the_keys_own_entities(two_entities: TwoEntities
     assert bodies[f"/v1/payments?external_id=shared&entity_id={SOUTH}"]["data"] == []
     assert [one["account_id"] for one in bodies["/v1/reports/conflicts"]["data"]] == [north.accounts["wallet"]]
     assert [one["key_id"] for one in bodies["/v1/keys"]["data"]] == [north.key_id]
+    assert [one["proposal_id"] for one in bodies["/v1/journal-proposals"]["data"]] == [north.proposal]
     nowhere_to_be_found = world.get("/v1/payments?external_id=shared&entity_id=nowhere", key=north.key).text
     assert answers[f"/v1/payments?external_id=shared&entity_id={SOUTH}"].text == nowhere_to_be_found
 

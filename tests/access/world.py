@@ -24,6 +24,7 @@ class Things:
     payments: dict[str, str] = field(default_factory=dict)
     journals: dict[str, str] = field(default_factory=dict)
     refund: str = ""
+    proposal: str = ""
     records: list[str] = field(default_factory=list)
     """Ids of records of the audit: of its key's calls, and of what belongs to it."""
 
@@ -79,6 +80,8 @@ class TwoEntities(World):
         reversal = {"external_id": "a reversal", "reason": "x"}
         undone = self.made(self.post(f"/v1/journals/{posted}/reversal", reversal, key=things.key))["journal_id"]
         things.journals |= {"journal": posted, "reversal": undone}
+        body = journal(debit(accounts["wallet"], 3), credit(accounts["shop"], 3), external_id="a proposal")
+        things.proposal = self.made(self.post("/v1/journal-proposals", body, key=things.key))["proposal_id"]
         payments["pending"] = self.paid(things, "wallet", "shop", 70, "to come")
 
     def paid(
@@ -111,6 +114,8 @@ class TwoEntities(World):
             "balances": "SELECT * FROM account_balance WHERE entity_id = %s ORDER BY account_id",
             "transactions": "SELECT * FROM ledger_transaction WHERE entity_id = %s ORDER BY payment_id",
             "authorizations": "SELECT * FROM hold WHERE entity_id = %s ORDER BY payment_id",
+            "proposals": """SELECT * FROM journal_proposal LEFT JOIN journal_decision USING (proposal_id)
+                WHERE entity_id = %s ORDER BY proposal_id""",
             "keys": "SELECT * FROM api_key WHERE %s = ANY (entities) ORDER BY key_id",
         }
         found: dict[str, Any] = {name: self.sql(query, things.entity_id) for name, query in rows.items()}

@@ -15,7 +15,16 @@ from tests.dashboard.world import PASSWORD, Browser, World, text_of
 
 STATIC = Path(__file__).resolve().parents[2] / "app" / "dashboard" / "static"
 
-PAGES = ("/", "/accounts", "/accounts/alice", "/reports/trial-balance", "/search", "/search?q=alice", "/me")
+PAGES = (
+    "/",
+    "/accounts",
+    "/accounts/alice",
+    "/reports/trial-balance",
+    "/search",
+    "/search?q=alice",
+    "/journals",
+    "/me",
+)
 
 
 @pytest.fixture(scope="module")
@@ -32,6 +41,7 @@ def viewer(world: World) -> Browser:
 def rules(world: World) -> list[str]:
     """Every address of the pages with something in its places."""
     places = {"account_id": "alice", "payment_id": "pay_0_1_0", "token": "x", "filename": "pages.css"}
+    places |= {"number": "1", "journal_id": "jrn_1", "key_id": "x"}
     found = [re.sub(r"<(?:\w+:)?(\w+)>", lambda m: places[m[1]], str(one)) for one in world.pages.url_map.iter_rules()]
     return sorted(set(found))
 

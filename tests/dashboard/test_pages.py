@@ -144,11 +144,11 @@ def test_the_trial_balance_of_accounts_that_begin_alike_need_not_balance(viewer:
     assert "No account was found that begins with" in text_of(viewer.page("/reports/trial-balance?account_id=nobody"))
 
 
-def test_the_trial_balance_as_of_a_moment_before_everything_is_zero(viewer: Browser) -> None:
+def test_the_trial_balance_as_of_a_moment_before_everything_has_no_account(viewer: Browser) -> None:
     for basis in ("posted", "effective"):
-        page = viewer.page(f"/reports/trial-balance?as_of=2020-01-31&by={basis}")
-        assert rows_of(page, 'id="totals"')[1] == ["EUR", "7", "0.00", "0.00", "0.00", "balanced"]
-        assert "as of 2020-01-31 23:59:59.999 UTC" in text_of(page)
+        page = text_of(viewer.page(f"/reports/trial-balance?as_of=2020-01-31&by={basis}"))
+        assert "as of 2020-01-31 23:59:59.999 UTC" in page
+        assert "No account was open then." in page
     now = quote(f"{datetime.now(UTC) + timedelta(seconds=1):%Y-%m-%d %H:%M:%S}")
     page = viewer.page(f"/reports/trial-balance?as_of={now}")
     assert rows_of(page, 'id="totals"')[1][2] == "417.50"
@@ -218,6 +218,17 @@ def test_an_account_says_what_can_be_spent_and_shows_each_entry_with_its_balance
     assert (newest[0], newest[1], *newest[3:]) == ("Order at Lumen", "2", "payment", "order-1", "100.00", "", "300.00")
     assert (oldest[0], oldest[1], *oldest[3:]) == ("Top-up", "1", "payment", "top-up-1", "", "400.00", "400.00")
     assert "Opened by key:" in text_of(page)
+
+
+def test_the_chart_of_an_account_begins_when_it_was_opened(world: World) -> None:
+    page = world.signed_in().page("/accounts/wallet:ada")
+    assert "Balance since the account was opened" in page
+    [line] = re.findall(r'class="chart-line" d="([^"]+)"', page)
+    assert len(set(re.findall(r"V([\d.]+)", line))) > 1, "it shows more than one balance"
+    world.sql("ALTER TABLE account DISABLE TRIGGER USER")
+    world.sql("UPDATE account SET created_at = now() - interval '90 days' WHERE account_id = 'wallet:bea'")
+    world.sql("ALTER TABLE account ENABLE TRIGGER USER")
+    assert "Balance, thirty days" in world.signed_in().page("/accounts/wallet:bea")
 
 
 def test_open_authorizations_add_up_to_what_is_held(world: World) -> None:

@@ -106,7 +106,7 @@ class Browser:
         assert response.status_code == 200, f"{path}: {response.status_code}\n{response.text}"
         return response.text
 
-    def send(self, form_on: str, path: str = "", **fields: str) -> TestResponse:
+    def send(self, form_on: str, path: str = "", **fields: Any) -> TestResponse:
         """Open a page and send a form of it."""
         token = re.search(r'name="csrf_token" value="([^"]+)"', self.get(form_on).text)
         assert token is not None, f"{form_on} has no form"

@@ -1,8 +1,8 @@
 """Administering API keys: making, listing, revoking and rotating them, for the command line and for admin keys.
 
-Who asks is an actor, whose connection has the owner's rights; or an API key with the scope `admin`, which the ledger
-itself checks by its secret. An admin key of some entities sees and administers those keys only that reach none beside
-them.
+Who asks is an actor, whose connection has the owner's rights; or an API key with the scope `admin`, or a person with
+the role `admin`, whom the ledger itself checks by a secret. An admin key of some entities sees and administers those
+keys only that reach none beside them.
 """
 
 from __future__ import annotations
@@ -17,16 +17,17 @@ from app.domain.access_refusals import (
     entity_out_of_reach,
     key_not_found,
     key_not_rotatable,
+    no_administrating_person,
     no_administrator,
 )
-from app.domain.api_keys import KeyOutcome, NewKey, PresentedKey
+from app.domain.api_keys import KeyOutcome, NewKey, PresentedPerson
 from app.domain.errors import CacheUnavailable, OutcomeUnknown
 from app.domain.refusals import Refusal
 from app.services.access.api_keys import new_secret
 
 if TYPE_CHECKING:
     from app.cache.notifications import Revocations
-    from app.ledger.api_keys import LedgerApiKeys, StoredKey
+    from app.ledger.api_keys import By, LedgerApiKeys, StoredKey
 
 log = logging.getLogger(__name__)
 
@@ -68,23 +69,23 @@ class KeyAdministration:
         is_there = stored is not None and (entities is None or (stored.entities or {""}) <= set(entities))
         return stored if stored is not None and is_there else key_not_found(key_id)
 
-    def create(self, new: NewKey, by: str | PresentedKey) -> IssuedKey | Refusal:
+    def create(self, new: NewKey, by: By) -> IssuedKey | Refusal:
         """Make a key."""
         key_id, key, secret_hash = new_secret()
         outcome = self._ledger.add(key_id, secret_hash, new, by)
         if outcome is KeyOutcome.BEYOND_ENTITIES:
             return entity_out_of_reach(new.entities)
-        return self._issued(key_id, key) if outcome is KeyOutcome.MADE else no_administrator()
+        return self._issued(key_id, key) if outcome is KeyOutcome.MADE else _no_administrator(by)
 
-    def revoke(self, key_id: str, by: str | PresentedKey) -> StoredKey | Refusal:
+    def revoke(self, key_id: str, by: By) -> StoredKey | Refusal:
         """End a key, in every process within a second; a repeat answers the same."""
         outcome = self._ledger.revoke(key_id, by)
         if outcome in (KeyOutcome.REVOKED, KeyOutcome.ENDED):
             self.spread(key_id)
             return self._stored(key_id)
-        return key_not_found(key_id) if outcome is KeyOutcome.UNKNOWN else no_administrator()
+        return key_not_found(key_id) if outcome is KeyOutcome.UNKNOWN else _no_administrator(by)
 
-    def rotate(self, key_id: str, overlap: timedelta, by: str | PresentedKey) -> IssuedKey | Refusal:
+    def rotate(self, key_id: str, overlap: timedelta, by: By) -> IssuedKey | Refusal:
         """Make a successor with the same rights; the key itself stays valid for `overlap`, or ends at once without."""
         new_id, key, secret_hash = new_secret()
         outcome = self._ledger.rotate(key_id, new_id, secret_hash, overlap, by)
@@ -94,7 +95,7 @@ class KeyAdministration:
             return self._issued(new_id, key)
         if outcome in (KeyOutcome.ENDED, KeyOutcome.ROTATED_BEFORE):
             return key_not_rotatable(key_id, has_successor=outcome is KeyOutcome.ROTATED_BEFORE)
-        return key_not_found(key_id) if outcome is KeyOutcome.UNKNOWN else no_administrator()
+        return key_not_found(key_id) if outcome is KeyOutcome.UNKNOWN else _no_administrator(by)
 
     def spread(self, key_id: str) -> bool:
         """Tell every process that a key has ended; returns whether the cache took the message.
@@ -116,3 +117,7 @@ class KeyAdministration:
         stored = self._ledger.get(key_id)
         assert stored is not None
         return stored
+
+
+def _no_administrator(by: By) -> Refusal:
+    return no_administrating_person() if isinstance(by, PresentedPerson) else no_administrator()

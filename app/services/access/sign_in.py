@@ -6,13 +6,16 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from hashlib import sha256
 from threading import BoundedSemaphore
 from typing import TYPE_CHECKING
 
 import pyotp
-from argon2 import PasswordHasher
+from argon2 import PasswordHasher, extract_parameters
 from argon2.exceptions import InvalidHashError, VerificationError
+from argon2.low_level import Type, hash_secret_raw
 
+from app.domain.api_keys import PresentedPerson
 from app.domain.users import (
     FREE_TRIES,
     LONGEST_PASSWORD,
@@ -35,6 +38,7 @@ HASHES_AT_ONCE = 2
 """A hash takes a core and 64 MiB for a twentieth of a second: tries to sign in must not crowd out payments."""
 
 TOTP_STEP_S = 30
+PROOF_BYTES = 32
 LONGEST_CLIENT = 200
 
 
@@ -110,6 +114,32 @@ class SignIn:
             except (VerificationError, InvalidHashError):
                 return False
 
+    def prove(self, user: User, password: str) -> PresentedPerson | NotSignedIn:
+        """What the ledger checks before this person administers keys; the password is asked for again, and counted."""
+        name_hash = hash_of(user.user_id)
+        tried = self._sessions.begin_try(name_hash, self._now)
+        if not tried.is_admitted:
+            return NotSignedIn(tried.failures, tried.next_try_at)
+        if user.password_hash is None or not self._is_password(user, password):
+            return self._failed(user, tried)
+        self._sessions.forget_tries(name_hash)
+        with self._hashing:
+            return PresentedPerson(user.user_id, self._proof(password, user.password_hash))
+
+    def _proof(self, password: str, password_hash: str) -> bytes:
+        """A second slow hash of the password, whose salt follows from that of the first; no hash gives it."""
+        salt = sha256(b"holdfast keys " + password_hash.split("$")[4].encode()).digest()[:16]
+        cost = extract_parameters(password_hash)
+        return hash_secret_raw(
+            password[:LONGEST_PASSWORD].encode(),
+            salt,
+            cost.time_cost,
+            cost.memory_cost,
+            cost.parallelism,
+            PROOF_BYTES,
+            Type.ID,
+        )
+
     # Second factors
 
     def _is_second_factor(self, user: User, code: str) -> bool:
@@ -168,7 +198,8 @@ class SignIn:
             return refusal
         with self._hashing:
             password_hash = self._hasher.hash(password)
-        taken = self._users.take_up(user, password_hash=password_hash)
+            key_proof = sha256(self._proof(password, password_hash)).digest()
+        taken = self._users.take_up(user, password_hash=password_hash, key_proof=key_proof)
         return None if taken else "This invitation was used meanwhile."
 
     def join_organisation(self, user: User, issuer: str, subject: str) -> bool:

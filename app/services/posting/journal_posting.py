@@ -209,6 +209,8 @@ class JournalPoster:
                 posting.write(plan)
                 action = Action(draft.order.kind.value)
                 posting.record_journal(action, draft.order.actor, *key, transaction.payment_id)
+                if draft.approves is not None:
+                    posting.approve(draft.approves, draft.order.actor, transaction.payment_id)
         if held is not None:
             note_recorded()
             self.holds.settle(held, balances)

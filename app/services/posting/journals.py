@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from app.domain.hash_chain import LedgerTransaction
+from app.domain.journal_proposals import JournalProposal
 from app.domain.journal_refusals import journal_already_reversed, journal_not_found
 from app.domain.journals import (
     JOURNAL_KINDS,
@@ -48,7 +49,18 @@ class Journals:
         self.poster = poster
         self._posted_payment = posted_payment
 
-    def post(self, request: JournalRequest, actor: str, *, dry_run: bool = False) -> PostedJournal | Refusal:
+    def post_approved(self, proposal: JournalProposal, actor: str, *, dry_run: bool = False) -> PostedJournal | Refusal:
+        """Post what was proposed, and record in the same transaction that the actor approves it."""
+        wanted = proposal.content
+        if wanted.kind is Kind.JOURNAL:
+            return self.post(proposal.request, actor, dry_run=dry_run, approved=proposal)
+        return self.reverse(
+            wanted.relates_to or "", wanted.external_id, wanted.reason, actor, dry_run=dry_run, approved=proposal
+        )
+
+    def post(
+        self, request: JournalRequest, actor: str, *, dry_run: bool = False, approved: JournalProposal | None = None
+    ) -> PostedJournal | Refusal:
         """Post a journal, once; a dry run checks everything and writes nothing.
 
         A journal that names a payment lowers what is refundable of it by what it gives back to the payment's source.
@@ -64,12 +76,21 @@ class Journals:
 
         def drafting(snapshot: DirectorySnapshot) -> Draft | Refusal:
             draft = draft_journal(request, order, snapshot.facts(account_ids))
+            if approved is not None and isinstance(draft, Draft):
+                draft.approves = approved.proposal_id
             return draft if payment is None or isinstance(draft, Refusal) else self._giving_back(payment, draft)
 
         return self.poster.post(order, facts[account_ids[0]].entity_id, drafting, dry_run=dry_run)
 
     def reverse(
-        self, journal_id: str, external_id: str, reason: str, actor: str, *, dry_run: bool = False
+        self,
+        journal_id: str,
+        external_id: str,
+        reason: str,
+        actor: str,
+        *,
+        dry_run: bool = False,
+        approved: JournalProposal | None = None,
     ) -> PostedJournal | Refusal:
         """Undo a journal by its opposite, once; a dry run checks everything and writes nothing."""
         if refusal := refuse_id("external_id", external_id):
@@ -86,7 +107,10 @@ class Journals:
             if earlier is not None:
                 return journal_already_reversed(journal_id, earlier.payment_id)
             facts = snapshot.facts([entry.account_id for entry in original.entries])
-            return draft_reversal(order, original, facts, self._undone(returns))
+            draft = draft_reversal(order, original, facts, self._undone(returns))
+            if approved is not None and isinstance(draft, Draft):
+                draft.approves, draft.metadata = approved.proposal_id, approved.sealed_metadata
+            return draft
 
         return self.poster.post(order, original.entity_id, drafting, dry_run=dry_run)
 

@@ -74,6 +74,11 @@ class Evidence:
             return None
         return self._of_transaction(transaction, None, kept_size)
 
+    def of_any(self, payment_id: str) -> Packet | None:
+        """The packet of a payment, an authorization, a refund or a journal, whichever has the id."""
+        kinds = frozenset({*OF_REFUNDS, *OF_JOURNALS})
+        return self.of_transaction(payment_id, kinds) or self.of_payment(payment_id)
+
     def of_external_id(
         self,
         entity_id: str,
