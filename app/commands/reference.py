@@ -1,5 +1,7 @@
 """`reference`: write the API reference from the routes themselves, as `docs/API.md` and `docs/openapi.json`.
 
+What the Python client takes from it, `clients/python/generate.py` makes in the same run.
+
 It needs no running server: the application is built over services that nobody calls. Where the two files differ from
 what this makes of the routes, a test fails. `docs/API.md` is the OpenAPI document for people: its conventions are
 written here, and everything else is taken from the document.
@@ -7,6 +9,7 @@ written here, and everything else is taken from the document.
 
 import argparse
 import json
+import runpy
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from textwrap import fill
@@ -28,6 +31,7 @@ from app.domain.read_models import Durability
 from app.services.proofs.readiness import DURABILITY
 
 DOCS = PROJECT / "docs"
+CLIENT_GENERATOR = PROJECT / "clients" / "python" / "generate.py"
 WIDTH = 118
 
 Schema = dict[str, Any]
@@ -49,6 +53,7 @@ def files() -> dict[Path, str]:
         DOCS / "openapi.json": json.dumps(openapi, indent=2, ensure_ascii=False) + "\n",
         DOCS / "API.md": api_markdown(openapi),
         DOCS / "evidence.schema.json": json.dumps(packet_schema(), indent=2) + "\n",
+        **runpy.run_path(str(CLIENT_GENERATOR))["written"](openapi),
     }
 
 
@@ -89,8 +94,9 @@ at most {LARGEST_METADATA:,}, and {DEEPEST_METADATA} levels. A NUL character is 
 Values in `metadata` come back as they were sent. A number with a fraction or an exponent that a double does not hold
 exactly, or from 2^53 on, is refused: send it as a string. `1E5` comes back as `100000.0`.
 
-**Clients.** openapi-python-client makes one for Python and openapi-typescript, with openapi-fetch, one for TypeScript;
-`tests/system/clients` has a program with each. The answers of an operation name the codes of its refusals in `x-codes`.
+**Clients.** `clients/python` is ours for Python. openapi-python-client makes another, and openapi-typescript, with
+openapi-fetch, one for TypeScript; `tests/system/clients` has a program with each. The answers of an operation name the
+codes of its refusals in `x-codes`.
 
 **Money.** Amounts are whole numbers of minor units, written without a fraction (`1.0` is refused); the names of their
 fields end in `_minor`. The largest is

@@ -1,0 +1,35 @@
+"""The client of Holdfast: see README.md for a checkout in ten lines."""
+
+from holdfast_client import models, refusals
+from holdfast_client.batches import Decided
+from holdfast_client.client import AsyncClient, Client
+from holdfast_client.errors import (
+    HoldfastError,
+    InvalidWebhook,
+    OutcomeUnknown,
+    Refused,
+    Unavailable,
+    UnexpectedAnswer,
+)
+from holdfast_client.ids import new_external_id
+from holdfast_client.models import NewJournalEntry, NewPayment, SplitPart
+from holdfast_client.requests import UNSET
+
+__all__ = [
+    "UNSET",
+    "AsyncClient",
+    "Client",
+    "Decided",
+    "HoldfastError",
+    "InvalidWebhook",
+    "NewJournalEntry",
+    "NewPayment",
+    "OutcomeUnknown",
+    "Refused",
+    "SplitPart",
+    "Unavailable",
+    "UnexpectedAnswer",
+    "models",
+    "new_external_id",
+    "refusals",
+]

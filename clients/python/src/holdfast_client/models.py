@@ -1,0 +1,795 @@
+"""The bodies of requests and answers. `generate.py` makes this file; do not edit it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal, TypeAlias
+
+from holdfast_client.ids import new_external_id
+
+AccountType: TypeAlias = Literal["asset", "equity", "expense", "liability", "revenue"]
+"""The five classes of double-entry bookkeeping."""
+
+AccountStatus: TypeAlias = Literal["closed", "frozen", "frozen_credits", "frozen_debits", "open"]
+"""Whether money may move on an account."""
+
+AcknowledgedStatus: TypeAlias = Literal["authorized", "dry_run", "pending", "posted"]
+"""Where a payment stands when it is answered; `dry_run`: there is none, only what it would do."""
+
+Durability: TypeAlias = Literal[
+    "cache_fsync_always", "cache_fsync_everysec", "cache_memory_only", "cache_unknown", "ledger", "none"
+]
+"""What the present status of a payment survives: the ledger keeps it, or only the cache, by its setting.
+
+A dry run leaves nothing that could be lost.
+"""
+
+TimeBasis: TypeAlias = Literal["effective", "posted"]
+"""Which of an entry's two times counts: when it takes effect, or when it was posted."""
+
+Direction: TypeAlias = Literal["credit", "debit"]
+"""The side of an entry."""
+
+WrittenStatus: TypeAlias = Literal["dry_run", "posted"]
+"""Whether it is in the ledger, or what a dry run would post."""
+
+PaymentStatus: TypeAlias = Literal["authorized", "captured", "expired", "pending", "posted", "rejected", "voided"]
+"""Where a payment stands."""
+
+ReadinessStatus: TypeAlias = Literal["degraded", "not_ready", "ready"]
+"""Whether payments are taken; `degraded`: they are, but something that is not required fails."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Account:
+    """An account. `overdraft_limit_minor` in minor units; null is no floor."""
+
+    account_id: str
+    entity_id: str
+    type: AccountType
+    currency_code: str
+    name: str | None
+    overdraft_limit_minor: int | None
+    status: AccountStatus
+    metadata: dict[str, Any] | None
+    created_at: datetime
+    created_by: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AcknowledgedPayment:
+    """An accepted payment. `durability` says what the acknowledgement survives; `version` is the guarded account's.
+
+    In a dry run there is no payment: no id, the status `dry_run`, and `funds` and `version` as the payment would leave
+    them, if the key has the scope `accounts:read`.
+    """
+
+    payment_id: str | None
+    external_id: str
+    status: AcknowledgedStatus
+    durability: Durability
+    version: int | None
+    source_account_id: str
+    destination_account_id: str | None
+    amount_minor: int
+    currency_code: str
+    description: str | None
+    effective_at: datetime | None
+    metadata: dict[str, Any] | None
+    accepted_at: datetime | None
+    destinations: list[Destination] | None = None
+    expires_at: datetime | None = None
+    funds: FundsAfter | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Destination:
+    """What one destination of a split gets; minor units."""
+
+    account_id: str
+    amount_minor: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FundsAfter:
+    """What a dry run would leave on the guarded account, in minor units."""
+
+    account_id: str
+    balance_minor: int
+    held_minor: int
+    floor_minor: int | None
+    available_minor: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alive:
+    """The process answers."""
+
+    status: Literal["alive"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asset:
+    """A unit that accounts are kept in: a currency of ISO 4217, or a registered asset.
+
+    The ledger keeps a currency's minor units from its first account on, whatever later editions of ISO 4217 say. So
+    `iso_4217` says that it is a currency of the standard, or was one when the first account was made in it.
+    """
+
+    currency_code: str
+    minor_units: int
+    name: str
+    iso_4217: bool
+    registered_at: datetime | None
+    registered_by: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditRecord:
+    """One record: a call of the API, or a change by a command or by the clock.
+
+    `action` is what was changed, null where nothing was. `duration_us` is the time until the answer, in microseconds;
+    of a change, until it was recorded or accepted. `calls` is more than 1 where calls were only counted.
+    """
+
+    audit_id: str
+    called_at: datetime
+    recorded_at: datetime
+    request_id: str | None
+    action: str | None
+    actor: str | None
+    key_id: str | None
+    entity_id: str | None
+    ip: str | None
+    method: str | None
+    route: str | None
+    path: str | None
+    status: int | None
+    code: str | None
+    duration_us: int | None
+    account_id: str | None
+    payment_id: str | None
+    external_id: str | None
+    calls: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditDetail:
+    """A record with request and answer: up to 8 KiB of each, secrets redacted, what is not UTF-8 escaped.
+
+    Their whole lengths are in bytes. Of a payment, the answer is what the ledger says of it now, and the request is not
+    repeated: the ledger has all of it.
+    """
+
+    audit_id: str
+    called_at: datetime
+    recorded_at: datetime
+    request_id: str | None
+    action: str | None
+    actor: str | None
+    key_id: str | None
+    entity_id: str | None
+    ip: str | None
+    method: str | None
+    route: str | None
+    path: str | None
+    status: int | None
+    code: str | None
+    duration_us: int | None
+    account_id: str | None
+    payment_id: str | None
+    external_id: str | None
+    calls: int
+    request: str | None
+    request_bytes: int | None
+    response: str | None
+    response_bytes: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BalanceAt:
+    """An account's balance in the ledger at an instant, in minor units, by effective or by posted time."""
+
+    account_id: str
+    entity_id: str
+    balance_minor: int
+    currency_code: str
+    at: datetime
+    by: TimeBasis
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Balance:
+    """An account's funds in minor units: available = balance − held − floor; without a floor balance − held."""
+
+    account_id: str
+    entity_id: str
+    balance_minor: int
+    held_minor: int
+    available_minor: int
+    currency_code: str
+    version: int
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """The answers, in the order of the payments."""
+
+    data: list[BatchItem]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchItem:
+    """One payment's answer: the status it would have got alone, and the payment or the problem."""
+
+    status: int
+    replayed: bool
+    payment: AcknowledgedPayment | None = None
+    problem: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchLine:
+    """The answer to one line of a stream (`application/x-ndjson`: one payment a line), by its number from 1.
+
+    Blank lines have no answer. Answers come while lines are sent, some hundred at a time: read while you send, and do
+    not wait for an answer before 64 KiB more are sent or the stream has ended. While the ledger is behind, or the
+    cache does not answer, the stream waits, up to 30 s without progress; then what is left answers 503. After a
+    break send the same lines again: what was done is answered as a replay.
+
+    A stream has no `atomic` and no dry run: its lines are decided some hundred at a time, and in a dry run the later
+    ones would not see the earlier ones. Rehearse them as batches.
+    """
+
+    status: int
+    replayed: bool
+    payment: AcknowledgedPayment | None = None
+    problem: dict[str, Any] | None = None
+    line: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccountChange:
+    """A recorded change: who, when, why, and the changed fields before and after."""
+
+    change_id: int
+    account_id: str
+    changed_by: str
+    changed_at: datetime
+    reason: str | None
+    forced: bool
+    before: dict[str, Any]
+    after: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChangeOfAccount:
+    """Changes to an account; fields that are left out stay. A new limit or status needs a `reason`.
+
+    `overdraft_limit_minor`: minor units below zero; null is no floor. A limit below what is in use needs `force`.
+    `metadata` is replaced as a whole. With `If-Match` and the ETag of the account, a change is refused with 412 if
+    the account has been changed since; a repeat of a change that is in force is not.
+    """
+
+    overdraft_limit_minor: int | None = None
+    status: AccountStatus | None = None
+    name: str | None = None
+    metadata: dict[str, Any] | None = None
+    reason: str | None = None
+    force: bool | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conflict:
+    """How often posting had to retry for an account, and how often it ran out of retries."""
+
+    account_id: str
+    retries: int
+    exhausted: int
+    last_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Consistency:
+    """The proof that a chain's first `from_size` transactions are the beginning of its first `to_size` (RFC 6962)."""
+
+    format: str
+    ledger_id: str
+    partition: int
+    from_size: int
+    to_size: int
+    hashes: list[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One immutable line of an account, on one side, with the balance after it; minor units."""
+
+    entry_number: int
+    direction: Direction
+    amount_minor: int
+    balance_minor: int
+    currency_code: str
+    payment_id: str
+    external_id: str
+    kind: Literal["capture", "journal", "payment", "refund", "reversal"]
+    description: str | None
+    posted_at: datetime
+    effective_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignedHead:
+    """A chain at a moment, signed: its size, the hash of its last transaction, and the root of its Merkle tree."""
+
+    format: str
+    ledger_id: str
+    partition: int
+    chain_seq: int
+    chain_hash: str
+    merkle_root: str
+    signed_at: datetime
+    key_id: str
+    signature: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SigningKey:
+    """A public key (Ed25519, hexadecimal), signed by the key that endorses it, the first one by itself."""
+
+    format: str
+    ledger_id: str
+    key_id: str
+    public_key: str
+    introduced_at: datetime
+    endorsed_by: str | None
+    signature: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IssuedKey:
+    """A new API key. `key` is its only copy: it is shown once, and the ledger keeps a hash of its secret."""
+
+    key_id: str
+    name: str
+    status: Literal["active", "expired", "revoked"]
+    scopes: list[str]
+    entities: list[str] | None
+    rate_limit: RateLimit | None
+    created_at: datetime
+    expires_at: datetime | None
+    revoked_at: datetime | None
+    last_used_at: datetime | None
+    rotated_from: str | None
+    key: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RateLimit:
+    """How many requests a key may make: so many a second for long, and up to `burst` at once.
+
+    A batch and a stream are one request.
+    """
+
+    requests_per_second: int
+    burst: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Journal:
+    """A journal or a reversal in the ledger. A dry run writes none: no id, no times, the status `dry_run`."""
+
+    journal_id: str | None
+    external_id: str
+    status: WrittenStatus
+    kind: Literal["journal", "reversal"]
+    entity_id: str
+    reason: str | None
+    entries: list[JournalEntry]
+    effective_at: datetime | None
+    posted_at: datetime | None
+    metadata: dict[str, Any] | None
+    reverses: str | None
+    reversed_by: str | None
+    relates_to_payment_id: str | None
+    ledger_transaction: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JournalEntry:
+    """One entry in the ledger, with the balance after it if the caller may read balances; minor units."""
+
+    account_id: str
+    entry_number: int
+    direction: Direction
+    amount_minor: int
+    currency_code: str
+    balance_minor: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Key:
+    """An API key without its secret. `entities` is null for a key that may act for all; `last_used_at` is exact to the
+    minute; `status` is active, expired or revoked.
+    """
+
+    key_id: str
+    name: str
+    status: Literal["active", "expired", "revoked"]
+    scopes: list[str]
+    entities: list[str] | None
+    rate_limit: RateLimit | None
+    created_at: datetime
+    expires_at: datetime | None
+    revoked_at: datetime | None
+    last_used_at: datetime | None
+    rotated_from: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewAccount:
+    """An account to create. `overdraft_limit_minor`: minor units below zero; null is no floor.
+
+    Without `entity_id` it belongs to the entity of the key, if that may act for one only, else to `default`.
+    """
+
+    account_id: str
+    type: AccountType
+    currency_code: str
+    entity_id: str | None = None
+    name: str | None = None
+    overdraft_limit_minor: int | None = None
+    metadata: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewAsset:
+    """An asset to register. `minor_units` is the number of decimal places of one unit; it never changes."""
+
+    currency_code: str
+    minor_units: int
+    name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewBatch:
+    """Payments to make, in order, up to 5,000.
+
+    `atomic`: all or none, which needs all guarded accounts in one partition. If one fails nothing is written, not even
+    a refusal, so the same batch may be sent again; the failed payment answers with its own code, the others with
+    `linked_payment_failed`, and `failed_index` (from 0) names it. The ledger too posts all or rejects all.
+
+    While the ledger is behind, a large batch waits up to 5 s before it is decided. Nothing is moved until then.
+    """
+
+    payments: list[NewPayment]
+    atomic: bool | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewPayment:
+    """A payment to make: debit the source, credit the destination or several. `amount_minor` in minor units.
+
+    It has exactly one of `destination_account_id` and `destinations`.
+
+    With `capture: 'manual'` the funds are only held, until the payment is captured, voided, or expires after
+    `expires_in_s` seconds.
+    """
+
+    external_id: str = field(default_factory=new_external_id)
+    source_account_id: str
+    amount_minor: int
+    currency_code: str
+    destination_account_id: str | None = None
+    destinations: list[SplitPart] | None = None
+    description: str | None = None
+    effective_at: datetime | None = None
+    expected_version: int | None = None
+    metadata: dict[str, Any] | None = None
+    capture: Literal["automatic", "manual"] | None = None
+    expires_in_s: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SplitPart:
+    """One destination of a split: exactly one of a fixed amount (minor units), a share, or the remainder.
+
+    `share` is a decimal string up to "1" with at most six places; shares are rounded by largest remainder.
+    """
+
+    account_id: str
+    amount_minor: int | None = None
+    share: str | None = None
+    remainder: bool | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewCapture:
+    """How much to capture, in minor units; `{}` or no body is all of it."""
+
+    amount_minor: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewJournal:
+    """Entries to post together, each account once; debits and credits are equal in each currency.
+
+    `effective_at` says as of when reports count it, in the past or in the future. It delays nothing: the balances
+    change, and what is credited can be spent, when the journal is posted. Post later what must not be spent yet.
+
+    `relates_to_payment_id` names a payment that the journal gives back, in whole or in part: what it credits to the
+    payment's source can no longer be refunded.
+    """
+
+    external_id: str = field(default_factory=new_external_id)
+    entries: list[NewJournalEntry]
+    reason: str
+    effective_at: datetime | None = None
+    metadata: dict[str, Any] | None = None
+    relates_to_payment_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewJournalEntry:
+    """One entry to post; minor units of the account's currency."""
+
+    account_id: str
+    direction: Direction
+    amount_minor: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewKey:
+    """A key to make. Without `entities` it reaches those of the key that makes it; that may be all of them.
+
+    A key of some entities sees nothing of any other. `expires_at` is null for a key that does not expire.
+    """
+
+    name: str
+    scopes: list[str]
+    entities: list[str] | None = None
+    expires_at: datetime | None = None
+    rate_limit: RateLimit | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewRefund:
+    """How much of a payment to take back, in minor units; all that remains by default."""
+
+    external_id: str = field(default_factory=new_external_id)
+    amount_minor: int | None = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewReversal:
+    """The opposite of a journal, once. It takes effect when it is posted, but never before the journal does."""
+
+    external_id: str = field(default_factory=new_external_id)
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewRotation:
+    """How long the rotated key stays valid beside its successor; with 0 it ends at once."""
+
+    overlap_hours: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewStatementSource:
+    """A source to save. `options` say how its files are written; a CSV source needs its columns."""
+
+    name: str
+    format: Literal["camt", "csv", "mt940", "ofx", "stripe"]
+    options: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Payment:
+    """A payment as it stands now: pending, posted or rejected; or authorized, captured, voided or expired.
+
+    Of an authorization `amount_minor` stays what was authorized; `captured_minor` is what was taken of it, and
+    `destinations` then say what each got. Once it is in the ledger, `refunded_minor` is what refunds, and journals
+    that name it, have given back of it, and `refundable_minor` what remains.
+    """
+
+    payment_id: str | None
+    external_id: str
+    status: PaymentStatus
+    durability: Durability | None = None
+    source_account_id: str | None = None
+    destination_account_id: str | None = None
+    amount_minor: int | None = None
+    captured_minor: int | None = None
+    refunded_minor: int | None = None
+    refundable_minor: int | None = None
+    currency_code: str | None = None
+    destinations: list[Destination] | None = None
+    description: str | None = None
+    effective_at: datetime | None = None
+    metadata: dict[str, Any] | None = None
+    accepted_at: datetime | None = None
+    expires_at: datetime | None = None
+    concluded_at: datetime | None = None
+    posted_at: datetime | None = None
+    rejected_at: datetime | None = None
+    entries: list[PaymentEntry] | None = None
+    ledger_transaction: str | None = None
+    duplicate_of: str | None = None
+    reason: Rejection | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PaymentEntry:
+    """One side of a posted payment, with the balance after it if the caller may read balances; minor units."""
+
+    account_id: str
+    entry_number: int
+    direction: Direction
+    amount_minor: int
+    balance_minor: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rejection:
+    """Why a payment was rejected."""
+
+    code: str
+    detail: str
+    figures: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProblemKind:
+    """One code of the catalogue; the order is that of precedence."""
+
+    code: str
+    status: int
+    retryable: bool
+    title: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ready:
+    """Whether payments can be accepted, and what an acknowledgement survives.
+
+    `status` is `degraded` if only a check fails without which payments are posted more slowly. `backlog` is how many
+    intents wait for the ledger, null while the cache does not answer.
+    """
+
+    status: ReadinessStatus
+    durability: Durability
+    backlog: int | None
+    checks: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """One condition of readiness."""
+
+    ok: bool
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refund:
+    """A refund in the ledger; minor units. A dry run writes none: no id, no time, the status `dry_run`."""
+
+    refund_id: str | None
+    payment_id: str
+    external_id: str
+    amount_minor: int
+    currency_code: str
+    status: WrittenStatus
+    reason: str | None
+    entries: list[JournalEntry]
+    posted_at: datetime | None
+    ledger_transaction: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Statement:
+    """One statement; amounts in minor units, days as the bank wrote them.
+
+    `line_count` and `lines_minor` are of the file; `added_count` of its lines were new and are read below it.
+    `difference_minor` is closing minus opening minus lines, null where the bank states no balances; `missing` says
+    why a statement is not provable.
+    """
+
+    statement_id: str
+    import_id: str
+    source_name: str
+    account_ref: str
+    currency_code: str
+    minor_units: int
+    name: str
+    first_on: str | None
+    last_on: str | None
+    opening_minor: int | None
+    opening_on: str | None
+    closing_minor: int | None
+    closing_on: str | None
+    line_count: int
+    lines_minor: int
+    added_count: int
+    refused_count: int
+    not_booked_count: int
+    page_count: int
+    proof: Literal["differs", "not_provable", "proven"]
+    difference_minor: int | None
+    missing: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StatementLine:
+    """One movement as the bank states it; minor units, money in is positive.
+
+    `line` and `position` say where it stands in its file. `line_id` is the bank's id, null where it has none;
+    `batch_id` is the payout or the batch booking that it is part of.
+    """
+
+    statement_line_id: str
+    line: int
+    position: int
+    booked_on: str
+    value_on: str | None
+    amount_minor: int
+    line_id: str | None
+    kind: str
+    reference: str
+    batch_id: str | None
+    counterparty: str
+    text: str
+    details: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StatementSource:
+    """A source of statements. A change makes a new version; earlier imports name the version they were read with."""
+
+    name: str
+    version: int
+    format: Literal["camt", "csv", "mt940", "ofx", "stripe"]
+    options: dict[str, Any]
+    created_by: str
+    created_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrialBalance:
+    """Totals over all accounts asked for, and one page of them.
+
+    The pages of a walk are all of the moment of its first page, so their lines add up to the totals however much is
+    posted meanwhile. A walk that begins without `after` begins at a new moment.
+    """
+
+    totals: list[TrialBalanceTotal]
+    data: list[TrialBalanceLine]
+    next: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrialBalanceTotal:
+    """One currency's totals in minor units; a balanced ledger has a difference of zero."""
+
+    currency_code: str
+    debit_minor: int
+    credit_minor: int
+    difference_minor: int
+    account_count: int
+    balanced: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrialBalanceLine:
+    """One account, its balance on its own side; minor units."""
+
+    account_id: str
+    entity_id: str
+    type: AccountType
+    currency_code: str
+    debit_minor: int
+    credit_minor: int

@@ -1,0 +1,221 @@
+"""`holdfast-client` against the running system: its README as it stands, and what a checkout depends on."""
+
+import re
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import anyio
+import httpx
+import pytest
+from holdfast_client import AsyncClient, Client, NewJournalEntry, NewPayment
+from holdfast_client.refusals import AccountNotFound, ExternalIdReused, HoldAlreadyCaptured, InsufficientFunds
+
+from app.command_line import PROJECT
+from app.embedded.child_process import free_port
+from tests.system.harness import System
+
+README = PROJECT / "clients" / "python" / "README.md"
+
+
+def blocks(path: Path) -> list[str]:
+    """The Python of a paper, in its order."""
+    return re.findall(r"^```python\n(.*?)^```", path.read_text(), re.MULTILINE | re.DOTALL)
+
+
+@pytest.fixture
+def holdfast(system: System) -> Iterator[Client]:
+    """The client, with the account of the bank."""
+    with Client(f"http://127.0.0.1:{system.port}", system.key) as client:
+        client.create_account("clearing:bank", "asset", "EUR")
+        yield client
+
+
+def accounts(holdfast: Client, funds_minor: int) -> tuple[str, str]:
+    """A wallet with funds, and a shop; new ones."""
+    wallet, shop = f"wallet:{uuid4()}", f"shop:{uuid4()}"
+    for account_id in (wallet, shop):
+        holdfast.create_account(account_id, "liability", "EUR")
+    assert holdfast.pay("clearing:bank", wallet, funds_minor, "EUR", wait_s=20).status == "posted"
+    return wallet, shop
+
+
+def test_the_readme_runs_as_it_stands(system: System, holdfast: Client, capsys: pytest.CaptureFixture[str]) -> None:
+    url = f"http://127.0.0.1:{system.port}"
+    ten_lines, errors, beginning, entries, stream, report, awaiting = [
+        block.replace("http://127.0.0.1:8080", url) for block in blocks(README)
+    ]
+    assert len([line for line in ten_lines.splitlines() if line and not line.startswith("#")]) <= 10
+    room: dict[str, Any] = {"holdfast": holdfast, "key": system.key}
+    for block in (beginning, ten_lines, entries, stream, report):
+        exec(compile(block, str(README), "exec"), room)
+    assert capsys.readouterr().out.splitlines()[0] == str(4_000 - 1_500)
+    assert holdfast.get_balance("merchant:shop").available_minor == 4_000 - 1_500 - 100 * 5
+
+    exec(compile(errors, str(README), "exec"), room)
+    said, payment_id = room["authorize"](holdfast, "order-2", "wallet:ada", 300)
+    assert said == "authorized"
+    assert room["ship"](holdfast, payment_id, 400) == "authorize the difference"
+    assert room["ship"](holdfast, payment_id, 300) == room["ship"](holdfast, payment_id, 300) == "captured"
+    assert room["ship"](holdfast, payment_id, 200).startswith("look at it")
+    assert room["give_back"](holdfast, payment_id, 100, "return-2") == "refunded"
+    assert room["give_back"](holdfast, payment_id, 201, "return-3") == "no more than 200 remains"
+    assert room["authorize"](holdfast, "order-3", "wallet:ada", 10**9)[0].startswith("declined: ")
+    assert room["authorize"](holdfast, "order-4", "wallet:nobody", 1)[0] == "declined: this wallet cannot pay"
+    _, payment_id = room["authorize"](holdfast, "order-5", "wallet:ada", 100)
+    holdfast.void(payment_id)
+    assert room["ship"](holdfast, payment_id, 100) == "authorize again"
+    nobody = Client(f"http://127.0.0.1:{free_port()}", "k", deadline_s=0.2)
+    assert room["authorize"](nobody, "order-6", "wallet:ada", 1) == ("we are still checking", None)
+    nobody.close()
+
+    exec(compile(awaiting, str(README), "exec"), room)
+    assert anyio.run(room["check_out"], url, system.key) >= 2
+
+
+def test_an_account_a_payment_an_authorization_a_refund_and_a_trial_balance(holdfast: Client) -> None:
+    wallet, shop = accounts(holdfast, 1_000)
+    assert holdfast.pay(wallet, shop, 100, "EUR", wait_s=20).status == "posted"
+    held = holdfast.authorize(wallet, shop, 300, "EUR", expires_in_s=3_600)
+    assert (held.status, holdfast.get_balance(wallet).held_minor) == ("authorized", 300)
+    assert held.expires_at is not None
+    assert held.accepted_at is not None
+    assert (held.expires_at - held.accepted_at).total_seconds() == 3_600
+    assert holdfast.capture(held, 200).captured_minor == 200
+    refunded = holdfast.refund(held, 50, reason="came back")
+    assert (refunded.amount_minor, [one.refund_id for one in holdfast.list_refunds(held)]) == (50, [refunded.refund_id])
+    paid = holdfast.get_payment(held)
+    assert (paid.status, paid.refundable_minor) == ("captured", 150)
+    assert holdfast.get_balance(wallet).available_minor == 1_000 - 100 - 200 + 50
+    assert all(total.balanced for total in holdfast.trial_balance().totals)
+    assert holdfast.get_evidence(held)["subject"]["id"] == held.payment_id
+
+
+def test_the_same_external_id_is_the_same_payment_and_another_payment_is_refused(holdfast: Client) -> None:
+    wallet, shop = accounts(holdfast, 1_000)
+    external_id = str(uuid4())
+    first = holdfast.pay(wallet, shop, 100, "EUR", external_id=external_id)
+    assert holdfast.pay(wallet, shop, 100, "EUR", external_id=external_id).payment_id == first.payment_id
+    with pytest.raises(ExternalIdReused) as refused:
+        holdfast.pay(wallet, shop, 101, "EUR", external_id=external_id)
+    assert (refused.value.external_id, refused.value.figures["field"]) == (external_id, "amount_minor")
+    assert refused.value.request_id
+    found = holdfast.find_payment(external_id)
+    assert found is not None
+    assert found.payment_id == first.payment_id
+    assert holdfast.find_payment("of nobody") is None
+    assert holdfast.get_balance(wallet).available_minor == 900
+
+
+def test_refusals_have_the_class_of_their_code_and_their_figures(holdfast: Client) -> None:
+    wallet, shop = accounts(holdfast, 10)
+    with pytest.raises(InsufficientFunds) as refused:
+        holdfast.pay(wallet, shop, 11, "EUR")
+    assert refused.value.figures["available_minor"] == 10
+    with pytest.raises(AccountNotFound):
+        holdfast.get_balance("wallet:nobody")
+    held = holdfast.authorize(wallet, shop, 5, "EUR")
+    holdfast.capture(held)
+    holdfast.capture(held)
+    with pytest.raises(HoldAlreadyCaptured):
+        holdfast.capture(held, 4)
+
+
+def test_accounts_journals_and_keys(holdfast: Client) -> None:
+    wallet, shop = accounts(holdfast, 100)
+    changed = holdfast.change_account(wallet, status="frozen", reason="lost")
+    assert changed.status == "frozen"
+    holdfast.change_account(wallet, status="open", reason="found")
+    assert [one.reason for one in holdfast.list_changes(wallet)] == ["lost", "found"]
+    assert wallet in {one.account_id for one in holdfast.list_accounts(currency_code="EUR")}
+    entries = [
+        NewJournalEntry(account_id=wallet, direction="debit", amount_minor=30),
+        NewJournalEntry(account_id=shop, direction="credit", amount_minor=30),
+    ]
+    journal = holdfast.post_journal(entries, "a correction")
+    assert journal.journal_id is not None
+    assert holdfast.reverse_journal(journal.journal_id, "a mistake").reverses == journal.journal_id
+    assert [one.amount_minor for one in holdfast.list_entries(wallet)] == [100, 30, 30]
+    made = holdfast.create_key("a test", ["payments:read"])
+    assert made.key_id in {one.key_id for one in holdfast.list_keys()}
+    assert holdfast.revoke_key(made.key_id).status == "revoked"
+    assert holdfast.readiness().status == "ready"
+    assert isinstance(holdfast.ask("GET", "/v1/reports/conflicts", query={"limit": 5})["data"], list)
+
+
+def test_a_stream_answers_each_payment_in_its_order_and_a_second_one_moves_nothing(holdfast: Client) -> None:
+    wallet, shop = accounts(holdfast, 1_500)
+    name = uuid4()
+    asked = [
+        NewPayment(
+            external_id=f"{name}-{number}",
+            source_account_id=wallet,
+            destination_account_id=shop,
+            amount_minor=1,
+            currency_code="EUR",
+        )
+        for number in range(2_000)
+    ]
+    first = list(holdfast.pay_stream(asked))
+    assert [one.asked for one in first] == asked
+    assert len([one for one in first if one.payment is not None]) == 1_500
+    assert {one.error.code for one in first if one.error is not None} == {"insufficient_funds"}
+    again = list(holdfast.pay_stream(iter(asked)))
+    assert all(one.replayed for one in again)
+    assert holdfast.get_balance(wallet).available_minor == 0
+    [single] = holdfast.pay_batch(asked[:1])
+    assert (single.status, single.replayed) == (200, True)
+
+
+def test_the_asynchronous_client_does_the_same(system: System, holdfast: Client) -> None:
+    wallet, shop = accounts(holdfast, 1_000)
+
+    async def asked() -> AsyncIterator[NewPayment]:
+        for _ in range(5):
+            yield NewPayment(source_account_id=wallet, destination_account_id=shop, amount_minor=1, currency_code="EUR")
+
+    async def check_out() -> None:
+        async with AsyncClient(f"http://127.0.0.1:{system.port}/v1", system.key) as client:
+            held = await client.authorize(wallet, shop, 300, "EUR")
+            await client.capture(held)
+            await client.refund(held, 100)
+            assert [one.payment is not None async for one in client.pay_stream(asked())] == [True] * 5
+            assert len([one async for one in client.list_refunds(held)]) == 1
+            assert (await client.get_balance(wallet)).available_minor == 1_000 - 300 + 100 - 5
+            report = await client.trial_balance()
+            assert all(total.balanced for total in report.totals)
+            with pytest.raises(InsufficientFunds):
+                await client.pay(wallet, shop, 10**6, "EUR")
+
+    anyio.run(check_out)
+
+
+class Losing(httpx.BaseTransport):
+    """A network that carries every request and loses the first answers."""
+
+    def __init__(self, losses: int) -> None:
+        self.network = httpx.HTTPTransport()
+        self.losses = losses
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        """Carry it; the answer may get lost."""
+        response = self.network.handle_request(request)
+        if self.losses:
+            self.losses -= 1
+            response.close()
+            raise httpx.ReadError("connection reset", request=request)
+        return response
+
+
+def test_lost_answers_move_nothing_twice(system: System, holdfast: Client) -> None:
+    wallet, shop = accounts(holdfast, 1_000)
+    network = Losing(2)
+    with httpx.Client(transport=network) as http:
+        client = Client(f"http://127.0.0.1:{system.port}", system.key, http=http)
+        held = client.authorize(wallet, shop, 100, "EUR")
+        for call in (lambda: client.capture(held), lambda: client.refund(held, 40, external_id=str(uuid4()))):
+            network.losses = 1
+            call()
+    balance = holdfast.get_balance(wallet)
+    assert (balance.balance_minor, balance.held_minor) == (1_000 - 100 + 40, 0)
