@@ -103,6 +103,28 @@ class FundsAfter:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Ageing:
+    """Open breaks of one account in one currency; both are null for breaks about no account.
+
+    The sum adds differences in minor units without their sign.
+    """
+
+    source: Literal["inside", "outside"]
+    account_id: str | None
+    entity_id: str | None
+    currency_code: str | None
+    under_1_day: int
+    from_1_to_3_days: int
+    from_3_to_7_days: int
+    over_7_days: int
+    breaks: int
+    overdue: int
+    without_owner: int
+    sum_minor: int
+    oldest_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Alive:
     """The process answers."""
 
@@ -251,6 +273,108 @@ class BatchLine:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Break:
+    """One break. Amounts are in minor units, null where a side says nothing; the difference is the other side less the
+    ledger. Of the ledger with itself, the ledger's side is what its entries say.
+
+    `figures` are those of its kind. The runs are null for a break from outside.
+    """
+
+    break_id: str
+    source: Literal["inside", "outside"]
+    kind: str
+    subject: str
+    account_id: str | None
+    entity_id: str | None
+    currency_code: str | None
+    ledger_minor: int | None
+    other_minor: int | None
+    difference_minor: int | None
+    figures: dict[str, Any]
+    evidence: list[EvidenceLink]
+    state: Literal["accepted", "investigating", "open", "resolved"]
+    owner: str | None
+    reason_code: str | None
+    due_at: datetime | None
+    overdue: bool
+    repairable: bool
+    first_run_id: str | None
+    last_run_id: str | None
+    first_seen_at: datetime
+    last_seen_at: datetime
+    settled_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BreakDetail:
+    """A break with its history, oldest first, and the repairs that were asked for it."""
+
+    break_id: str
+    source: Literal["inside", "outside"]
+    kind: str
+    subject: str
+    account_id: str | None
+    entity_id: str | None
+    currency_code: str | None
+    ledger_minor: int | None
+    other_minor: int | None
+    difference_minor: int | None
+    figures: dict[str, Any]
+    evidence: list[EvidenceLink]
+    state: Literal["accepted", "investigating", "open", "resolved"]
+    owner: str | None
+    reason_code: str | None
+    due_at: datetime | None
+    overdue: bool
+    repairable: bool
+    first_run_id: str | None
+    last_run_id: str | None
+    first_seen_at: datetime
+    last_seen_at: datetime
+    settled_at: datetime | None
+    history: list[BreakEvent]
+    repairs: list[ProofRequest]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BreakEvent:
+    """One event of a break's history, with owner, reason and due date as they were after it.
+
+    `action` is null in events from before these were kept, which tell the state only.
+    """
+
+    event_id: str
+    actor: str
+    action: Literal["changed", "commented", "opened", "repair_asked", "repaired"] | None
+    state: Literal["accepted", "investigating", "open", "resolved"]
+    owner: str | None
+    reason_code: str | None
+    due_at: datetime | None
+    comment: str
+    recorded_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProofRequest:
+    """What was asked of the reconciliation. `state` is waiting, under_way, or what has come of it; `run_id` is then the
+    run that shows it.
+    """
+
+    request_id: str
+    mode: Literal["full", "incremental", "repair"]
+    break_id: str | None
+    account_id: str | None
+    reason: str
+    asked_by: str
+    asked_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    state: Literal["done", "failed", "refused", "under_way", "waiting"]
+    run_id: str | None
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AccountChange:
     """A recorded change: who, when, why, and the changed fields before and after."""
 
@@ -279,6 +403,21 @@ class ChangeOfAccount:
     metadata: dict[str, Any] | None = None
     reason: str | None = None
     force: bool | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChangeOfBreak:
+    """Changes to a break; fields that are left out stay. A comment may come alone.
+
+    `owner` is a user who may work on breaks, null for nobody. To settle a break as resolved or accepted takes a
+    `reason_code`, now or before, and a comment. A settled break takes comments only.
+    """
+
+    state: Literal["accepted", "investigating", "open", "resolved"] | None = None
+    owner: str | None = None
+    reason_code: str | None = None
+    due_at: datetime | None = None
+    comment: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -564,6 +703,14 @@ class NewRefund:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NewRepair:
+    """A repair to ask for: why, which is kept for ever, and the token of the preview that was seen."""
+
+    reason: str
+    token: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NewReversal:
     """The opposite of a journal, once. It takes effect when it is posted, but never before the journal does."""
 
@@ -576,6 +723,13 @@ class NewRotation:
     """How long the rotated key stays valid beside its successor; with 0 it ends at once."""
 
     overlap_hours: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewRun:
+    """A run to ask for: over what is new and what open breaks are about, or over everything."""
+
+    mode: Literal["full", "incremental"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -653,6 +807,41 @@ class ProblemKind:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Proposal:
+    """A journal or a reversal that waits for a second person, or what was decided of it.
+
+    `journal_id` is what it has become in the ledger; null unless it was approved.
+    """
+
+    proposal_id: str
+    kind: Literal["journal", "reversal"]
+    state: Literal["approved", "returned", "waiting", "withdrawn"]
+    external_id: str
+    entity_id: str
+    reason: str
+    entries: list[ProposedEntry]
+    effective_at: datetime | None
+    metadata: dict[str, Any] | None
+    relates_to: str | None
+    entered_by: str
+    entered_at: datetime
+    decided_by: str | None
+    decided_at: datetime | None
+    decision_reason: str | None
+    journal_id: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProposedEntry:
+    """One entry that would be posted; minor units."""
+
+    account_id: str
+    direction: Direction
+    amount_minor: int
+    currency_code: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Ready:
     """Whether payments can be accepted, and what an acknowledgement survives.
 
@@ -688,6 +877,57 @@ class Refund:
     entries: list[JournalEntry]
     posted_at: datetime | None
     ledger_transaction: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RepairPreview:
+    """An account in the cache as it is and as a repair would make it. Nothing is changed yet.
+
+    `now` is null where the cache does not have the account, `then` where the ledger does not. The ledger's balance is
+    taken at the entry that the cache knows. `holds` stay or come back, by payment id, and nothing explains those
+    that are `freed`. `token` stands for all of it: ask for the repair with it. While the ledger itself is
+    `in_doubt`, nothing is repaired.
+    """
+
+    break_id: str
+    account_id: str
+    currency_code: str | None
+    at_entry: int | None
+    now: Funds | None
+    then: Funds | None
+    holds: dict[str, Any]
+    freed: dict[str, Any]
+    in_doubt: bool
+    token: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Funds:
+    """An account's funds, in minor units; the floor is null where there is none."""
+
+    balance_minor: int
+    held_minor: int
+    floor_minor: int | None
+    available_minor: int
+    version: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """One run. `checked` counts what it has looked at so far, `expected` what it set out to; `asked_by` is null for a
+    run that was due. `state` is `broken_off` where the process of a run must be gone.
+    """
+
+    run_id: str
+    mode: Literal["full", "identity", "incremental"]
+    state: Literal["broken_off", "finished", "under_way"]
+    started_at: datetime
+    heard_at: datetime | None
+    finished_at: datetime | None
+    asked_by: str | None
+    checked: dict[str, Any]
+    expected: dict[str, Any]
+    break_count: int | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

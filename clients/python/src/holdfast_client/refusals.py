@@ -65,6 +65,12 @@ class AmountOutOfRange(Refused):
     of_code = "amount_out_of_range"
 
 
+class ApprovalNeeded(Refused):
+    """`approval_needed`, status 403."""
+
+    of_code = "approval_needed"
+
+
 class AssetExists(Refused):
     """`asset_exists`, status 409."""
 
@@ -87,6 +93,24 @@ class BatchTooLarge(Refused):
     """`batch_too_large`, status 413."""
 
     of_code = "batch_too_large"
+
+
+class BreakIncomplete(Refused):
+    """`break_incomplete`, status 422."""
+
+    of_code = "break_incomplete"
+
+
+class BreakNotRepairable(Refused):
+    """`break_not_repairable`, status 409."""
+
+    of_code = "break_not_repairable"
+
+
+class BreakSettled(Refused):
+    """`break_settled`, status 409."""
+
+    of_code = "break_settled"
 
 
 class CaptureExceedsHold(Refused):
@@ -269,6 +293,18 @@ class PreconditionFailed(Refused):
     of_code = "precondition_failed"
 
 
+class ProposalDecided(Refused):
+    """`proposal_decided`, status 409."""
+
+    of_code = "proposal_decided"
+
+
+class ProposalNotFound(Refused):
+    """`proposal_not_found`, status 404."""
+
+    of_code = "proposal_not_found"
+
+
 class RefundExceedsPayment(Refused):
     """`refund_exceeds_payment`, status 422."""
 
@@ -279,6 +315,12 @@ class RejectedByLedger(Refused):
     """`rejected_by_ledger`, status 422."""
 
     of_code = "rejected_by_ledger"
+
+
+class SecondPersonNeeded(Refused):
+    """`second_person_needed`."""
+
+    of_code = "second_person_needed"
 
 
 class SplitsDoNotAddUp(Refused):
