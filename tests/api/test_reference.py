@@ -15,6 +15,7 @@ from app.api.responses import status_of
 from app.domain.rate_limits import LARGEST_BURST, MOST_PER_SECOND, RateLimit
 from app.domain.refusals import RefusalCode
 from app.services.access.api_keys import Scope
+from tests.api.test_breaks import drift, worker
 from tests.api.test_statements import SOURCE, imported
 from tests.api.world import World
 from tests.statements.reading import mt940
@@ -114,8 +115,14 @@ def test_a_field_that_may_be_left_out_is_not_demanded_by_a_default(shared_world:
     assert not [field for field in fields(shared_world.document, asked=True) if "default" in field[2]]
 
 
-OF_OTHERS = {("StatementLineBody", "kind"), ("EvidenceTransition", "by")}
-"""Fields named like an enumeration that are none: the bank's own word, and the id of an intent or a transaction."""
+OF_OTHERS = {
+    ("StatementLineBody", "kind"),
+    ("EvidenceTransition", "by"),
+    ("BreakBody", "kind"),
+    ("BreakDetail", "kind"),
+}
+"""Fields named like an enumeration that are none: the bank's own word, the id of an intent or a transaction, and the
+kinds of breaks, which are more with each thing that is compared."""
 
 
 def test_what_is_one_of_a_few_words_is_told_as_an_enumeration_and_every_time_as_a_time(shared_world: World) -> None:
@@ -138,7 +145,8 @@ def test_every_refusal_is_told_by_an_operation_with_its_status(shared_world: Wor
                     assert status_of(RefusalCode(code)) == int(status)
                     told.add(code)
     of_no_operation, of_items = RefusalCode.METHOD_NOT_ALLOWED, RefusalCode.BATCH_CROSSES_PARTITIONS
-    assert told == set(RefusalCode) - {of_no_operation, of_items}
+    of_pages = RefusalCode.SECOND_PERSON_NEEDED
+    assert told == set(RefusalCode) - {of_no_operation, of_items, of_pages}
 
 
 SPLIT = {"account_id": "b", "remainder": True}
@@ -266,6 +274,11 @@ def sent_headers(world: World) -> set[tuple[str, str]]:
         posted = use("post_journal", "POST", "/v1/journals", {**JOURNAL, "entries": entries})
         path = f"/v1/journals/{posted['journal_id']}/reversal"
         use("reverse_journal", "POST", path, {"external_id": "back", "reason": "r"})
+    proposed = {**JOURNAL, "external_id": "proposed", "entries": entries}
+    proposal_id = use("propose_journal", "POST", "/v1/journal-proposals", proposed)["proposal_id"]
+    other = use("post_journal", "POST", "/v1/journals", {**proposed, "external_id": "other"})["journal_id"]
+    path = f"/v1/journals/{other}/reversal-proposals"
+    use("propose_reversal", "POST", path, {"external_id": "proposed back", "reason": "r"})
     use("submit_batch", "POST", "/v1/payments/batch", {"payments": [body]})
     key_id = use("create_key", "POST", "/v1/keys", {"name": "x", "scopes": ["read"]})["key_id"]
     use("rotate_key", "POST", f"/v1/keys/{key_id}/rotate", {})
@@ -273,9 +286,21 @@ def sent_headers(world: World) -> set[tuple[str, str]]:
     use("save_statement_source", "POST", "/v1/statement-sources", SOURCE)
     imported(world, mt940(":61:251230C1,00NMSC"))
     ids = {"account_id": "b", "payment_id": paid, "refund_id": refunded, "journal_id": posted["journal_id"]}
-    ids |= {"currency_code": "EUR", "key_id": key_id, "audit_id": a_record(world), "statement_id": a_statement(world)}
+    ids |= {
+        "proposal_id": proposal_id,
+        "currency_code": "EUR",
+        "key_id": key_id,
+        "audit_id": a_record(world),
+        "statement_id": a_statement(world),
+    }
     named = "?external_id=e"
     queries = {"find_payment": named, "find_evidence": named, "head_consistency": of_head(world, paid)}
+    ids |= a_break(world)
+    use("withdraw_proposal", "POST", f"/v1/journal-proposals/{proposal_id}/withdrawal")
+    use("ask_run", "POST", "/v1/reconciliation-runs", {"mode": "full"})
+    use("change_break", "PATCH", f"/v1/breaks/{ids['break_id']}", {"comment": "x"})
+    token = use("preview_repair", "GET", f"/v1/breaks/{ids['break_id']}/repair")["token"]
+    use("repair_break", "POST", f"/v1/breaks/{ids['break_id']}/repair", {"reason": "r", "token": token})
     for route in all_routes():
         if route.method == "GET" and route.scope is not None:
             use(route.name, "GET", route.path.format_map(ids) + queries.get(route.name, ""))
@@ -292,6 +317,15 @@ def a_record(world: World) -> str:
     """The id of a record of the audit."""
     audit_id: str = world.get("/v1/audit").get_json()["data"][-1]["audit_id"]
     return audit_id
+
+
+def a_break(world: World) -> dict[str, str]:
+    """The ids of a break of the cache's, of the run that found it, and of the request for that run."""
+    drift(world, "a")
+    request_id = world.post("/v1/reconciliation-runs", {"mode": "full"}).get_json()["request_id"]
+    assert worker(world).run_once() == 1
+    [one] = world.get("/v1/breaks").get_json()["data"]
+    return {"break_id": one["break_id"], "run_id": one["first_run_id"], "request_id": request_id}
 
 
 def a_statement(world: World) -> str:
