@@ -12,7 +12,6 @@ from typing import NoReturn
 
 from app.argument_values import (
     count,
-    counts,
     data_directory,
     entity_id,
     existing_directory,
@@ -21,10 +20,10 @@ from app.argument_values import (
     overlap_hours,
     port,
     request_rate,
-    seconds,
     user_name,
     what_verify_would_pass_over,
 )
+from app.further_arguments import bench_options, reports_options
 from app.proof_arguments import breaks_arguments, reconcile_arguments
 
 COMMANDS = {
@@ -40,6 +39,7 @@ COMMANDS = {
     "users": "invite, list and disable the people who use the pages",
     "replay": "play a file of bank movements through the running system",
     "statements": "import what processors and banks state, and tell whether it adds up",
+    "reports": "print the trial balance, balance sheet or income statement; exit code 1 when it is not proved",
     "reference": "write docs/API.md and docs/openapi.json from the routes",
     "bench": "measure throughput and latency",
 }
@@ -290,32 +290,6 @@ def _statements(parser: Parser) -> None:
         action.add_argument("--data-dir", type=data_directory, default=argparse.SUPPRESS, help=argparse.SUPPRESS)
 
 
-def _bench(parser: Parser) -> None:
-    parser.add_argument("scenarios", nargs="*", metavar="scenario", help="default: all but growth; `list` names them")
-    parser.add_argument(
-        "--duration", type=seconds, default=2.0, metavar="S", help="seconds a round (default %(default)s)"
-    )
-    parser.add_argument(
-        "--rounds", type=count, default=3, metavar="N", help="rounds a contestant (default %(default)s)"
-    )
-    parser.add_argument(
-        "--connections", type=counts, default=(1, 16, 64, 256), metavar="N,N", help="default 1,16,64,256"
-    )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures there")
-    parser.add_argument("--report", type=Path, metavar="DIRECTORY", help="write tables, plots and a page there")
-    parser.add_argument(
-        "--sustained", type=seconds, default=20.0, metavar="S", help="seconds of the batch scenario (20)"
-    )
-    parser.add_argument("--accounts", type=count, default=1_000, metavar="N", help="accounts in the small case (1000)")
-    parser.add_argument(
-        "--growth-accounts", type=count, default=1_000_000, metavar="N", help="accounts of growth (1000000)"
-    )
-    parser.add_argument(
-        "--growth-entries", type=count, default=10_000_000, metavar="N", help="entries of growth (10000000)"
-    )
-    parser.add_argument("--tigerbeetle", type=existing_file, metavar="PATH", help="its program, to compare with it too")
-
-
 _OPTIONS: dict[str, Callable[[Parser], None]] = {
     "up": _up,
     "status": _status,
@@ -328,5 +302,6 @@ _OPTIONS: dict[str, Callable[[Parser], None]] = {
     "users": _users,
     "replay": _replay,
     "statements": _statements,
-    "bench": _bench,
+    "bench": bench_options,
+    "reports": reports_options,
 }

@@ -25,7 +25,9 @@ def pages() -> Any:
     from app.dashboard.application import create_pages
     from app.wiring.pages import build_pages
 
-    return create_pages(build_pages(settings, api))
+    services = build_pages(settings, api)
+    services.fresh_totals.start()
+    return create_pages(services)
 
 
 application = Server(api, all_routes(), body_deadline_s=settings.body_deadline_s, pages=Pages(pages))

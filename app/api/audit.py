@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Struct
 
+from app.api.context import ApiServices
 from app.api.entity_binding import visible_account
 from app.api.fields import MOMENT_SCHEMA, Moment, one_of
 from app.api.json_body import NO_NUL, malformed
@@ -124,7 +125,7 @@ FILTERS: dict[str, Parameter[Any]] = {
     "key_id": _text_parameter("key_id", "The API key, by its id."),
     "actor": _text_parameter("actor", "Who: `key:` and an id, or what else the ledger records."),
     "ip": Parameter("ip", _network, None, _ADDRESS, "An IP address, or a network."),
-    "method": _text_parameter("method", "The HTTP method."),
+    "method": Parameter("method", str.upper, None, _TEXT, "The HTTP method, in any case."),
     "route": _text_parameter("route", "The path as this document writes it: `/v1/payments/{payment_id}`."),
     "status": Parameter("status", _status, None, _STATUS, "The HTTP status."),
     "code": _text_parameter("code", "The code of the problem."),
@@ -159,7 +160,7 @@ def list_audit(call: Call[None]) -> Answer:
     limit = call[LIMIT]
     found = call.here.audit.page(_wanted(call), limit=limit, after=call[AFTER])
     cursor = found[-1].place.audit_id if found else None
-    return page_answer([AuditBody(**_members(one)) for one in found], limit, cursor)
+    return page_answer([AuditBody(**members_of(one)) for one in found], limit, cursor)
 
 
 @routes.add(
@@ -180,7 +181,7 @@ def export_audit(call: Call[None]) -> Answer:
         page = first
         while page:
             for one in page:
-                yield list(_members(one).values())
+                yield list(members_of(one).values())
             more = len(page) == EXPORTED_AT_ONCE
             page = call.here.audit.page(wanted, limit=EXPORTED_AT_ONCE, after=page[-1].place) if more else []
 
@@ -203,24 +204,24 @@ def get_audit(call: Call[None]) -> Answer:
     found = None if place is None else call.here.audit.get(place, call.entities)
     if found is None:
         return problem(nothing_here(f"/v1/audit/{call.path['audit_id']}"))
-    response, response_bytes = found.response, found.response_bytes
-    if found.action in POSTED_BY_DRAINS and found.payment_id:
-        response = _payment_now(call, found.payment_id)
-        response_bytes = None if response is None else len(response.encode())
-    members = _members(found) | {"request": found.request, "request_bytes": found.request_bytes}
+    response, response_bytes = answer_of(call.here, found, may_read=call.may_read)
+    members = members_of(found) | {"request": found.request, "request_bytes": found.request_bytes}
     return json_answer(AuditDetail(**members, response=response, response_bytes=response_bytes))
 
 
-def _payment_now(call: Call[None], payment_id: str) -> str | None:
-    found = call.here.finder.find(payment_id)
+def answer_of(here: ApiServices, one: AuditEntry, *, may_read: bool) -> tuple[str | None, int | None]:
+    """The answer that a record keeps, and its length in bytes; of a payment, what the ledger says of it now."""
+    if one.action not in POSTED_BY_DRAINS or not one.payment_id:
+        return one.response, one.response_bytes
+    found = here.finder.find(one.payment_id)
     if found is None:
-        return None
-    here = call.here
-    body = payment_body(found, payment_id, here.readiness.durability, here.now(), may_read=call.may_read)
-    return msgspec.json.encode(body).decode()
+        return None, None
+    body = payment_body(found, one.payment_id, here.readiness.durability, here.now(), may_read=may_read)
+    encoded = msgspec.json.encode(body)
+    return encoded.decode(), len(encoded)
 
 
-def _members(one: AuditEntry) -> dict[str, Any]:
+def members_of(one: AuditEntry) -> dict[str, Any]:
     """The members of a record, in order."""
     members = {"audit_id": one.place.audit_id, **asdict(one)}
     members |= {"called_at": rfc3339(one.called_at), "recorded_at": rfc3339(one.recorded_at), "path": _path(one)}

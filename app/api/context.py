@@ -25,8 +25,10 @@ from app.services.payments.refunds import Refunds
 from app.services.payments.submit import Payments
 from app.services.posting.journal_approval import JournalApproval
 from app.services.posting.journals import Journals
+from app.services.posting.operations import Operations
 from app.services.proofs.breaks import Breaks
 from app.services.proofs.evidence import Evidence
+from app.services.proofs.financial_statements import FinancialStatements
 from app.services.proofs.proof_requests import ProofRequests
 from app.services.proofs.readiness import ReadinessProbe
 from app.services.proofs.signed_heads import HeadSigner
@@ -72,6 +74,8 @@ class ApiServices:
     addresses: ClientAddresses
     heads: HeadSigner
     evidence: Evidence
+    financial_statements: FinancialStatements
+    operations: Operations
     now: Callable[[], datetime]
     start: Callable[[], None]
     stop: Callable[[], None]

@@ -21,7 +21,7 @@ from app.api.fields import (
     one_of,
 )
 from app.api.json_body import checked_metadata
-from app.api.parameters import AFTER_NUMBER, DRY_RUN, IDEMPOTENT_REPLAYED, LIMIT, LOCATION, in_utc
+from app.api.parameters import AFTER_NUMBER, DRY_RUN, IDEMPOTENT_REPLAYED, LIMIT, LOCATION, in_utc, within_calendar
 from app.api.responses import REPLAYED, Answer, json_answer, page_answer, problem
 from app.api.route_refusals import AMOUNT, MOVEMENT, REFUND
 from app.api.routes import Body, Call, Routes
@@ -132,7 +132,7 @@ def journal_request(call: Call[NewJournal]) -> JournalRequest:
         external_id=body.external_id,
         lines=[JournalLine(one.account_id, one.direction is Direction.DEBIT, one.amount_minor) for one in body.entries],
         reason=body.reason,
-        effective_at=in_utc(body.effective_at, "effective_at"),
+        effective_at=within_calendar(in_utc(body.effective_at, "effective_at"), "effective_at"),
         metadata=checked_metadata(body.metadata, LARGEST_METADATA),
         payment_id=body.relates_to_payment_id,
         entities=call.entities,

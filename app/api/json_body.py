@@ -11,6 +11,7 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
+from app.api.allowed_values import explained
 from app.api.request_refusals import amount_not_integer, amount_unreadable, malformed_request
 from app.api.responses import Refused
 from app.domain.money import MAX_MINOR
@@ -62,6 +63,7 @@ class JsonBody(Generic[T]):
 
     def __init__(self, kind: type[T], *, in_parts: bool = False) -> None:
         """`in_parts`: inner documents are left to be decoded one by one, and searched for repeated keys then."""
+        self._kind = kind
         self._in_parts = in_parts
         self._decoder = msgspec.json.Decoder(kind, strict=True, float_hook=exact_number)
         fields = msgspec.structs.fields(kind)  # type: ignore[arg-type]
@@ -75,7 +77,7 @@ class JsonBody(Generic[T]):
         try:
             found = self._decoder.decode(raw)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise Refused(_refusal(str(error))) from error
+            raise Refused(_refusal(str(error), self._kind)) from error
         if self._may_repeat_a_key(raw):
             look_for_repeated_keys(raw, outermost_only=self._in_parts)
         return found
@@ -131,11 +133,14 @@ def _first_repeated(pairs: list[tuple[str, Any]]) -> str:
 _AMOUNT_PATH = re.compile(r"at `\$[^`]*amount_minor`|overdraft_limit_minor`")
 
 
-def _refusal(message: str) -> Refusal:
+def _refusal(message: str, kind: type[Any]) -> Refusal:
     if _AMOUNT_PATH.search(message) and message.startswith("Expected `int"):
         return amount_not_integer(message)
     if _AMOUNT_PATH.search(message) and "out of range" in message:
         return amount_unreadable(message)
+    if found := explained(message, kind):
+        detail, field = found
+        return malformed_request(detail, field=field)
     return malformed_request(message)
 
 

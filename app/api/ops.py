@@ -104,6 +104,9 @@ class _FiguresCollector(Collector):
             exhausted.add_metric([conflict.account_id], conflict.exhausted)
         yield retries
         yield exhausted
+        counted, lost = self._here.cache.audit_tallies.read()
+        yield CounterMetricFamily("holdfast_audit_counted_calls", "Calls that the audit only counted", value=counted)
+        yield CounterMetricFamily("holdfast_audit_lost_calls", "Calls whose records are lost", value=lost)
         yield GaugeMetricFamily("holdfast_open_breaks", "Unsettled breaks", value=self._here.history.open_breaks())
         yield from break_metrics(self._here)
 

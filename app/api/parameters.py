@@ -51,7 +51,7 @@ def _currency_code(text: str) -> str:
 
 def _page_limit(text: str) -> int:
     if not _is_number(text, 4) or not 1 <= int(text) <= LONGEST_PAGE:
-        raise Refused(invalid_cursor("limit", f"be a number from 1 to {LONGEST_PAGE}"))
+        raise malformed(f"limit must be a number from 1 to {LONGEST_PAGE}.", field="limit")
     return int(text)
 
 
@@ -102,6 +102,15 @@ def _time(text: str, name: str, hint: str = "") -> datetime:
         raise malformed(f"{name} {error}{hint}.", field=name) from None
 
 
+def within_calendar(moment: datetime | None, name: str) -> datetime | None:
+    """A time after which others can still lie: reports look at what comes after it."""
+    try:
+        _ = moment and AsOf(moment, TimeBasis.EFFECTIVE).before
+    except OverflowError:
+        raise malformed(f"{name} lies at the end of the calendar.", field=name) from None
+    return moment
+
+
 def not_in_future(moment: datetime | None, name: str, now: datetime) -> datetime | None:
     """A time at which something has happened: one in the future is refused, beyond what clocks differ by."""
     if moment is not None and (refusal := refuse_future(name, moment, now)):
@@ -114,7 +123,6 @@ LIMIT: Parameter[int] = Parameter(
     _page_limit,
     DEFAULT_PAGE,
     {"type": "integer", "minimum": 1, "maximum": LONGEST_PAGE, "default": DEFAULT_PAGE},
-    refuses=(RefusalCode.INVALID_CURSOR,),
 )
 AFTER: Parameter[str | None] = Parameter(
     "after", any_text, None, {"type": "string", "pattern": NO_NUL}, "The cursor from `next`."
@@ -178,12 +186,8 @@ def as_of(call: Call[Any], instant: Parameter[datetime | None]) -> AsOf | None:
         if basis is not None:
             raise malformed(f"by says which times count at an instant; give {instant.name} too.", field=instant.name)
         return None
-    found = AsOf(moment, basis or TimeBasis.EFFECTIVE)
-    try:
-        _ = found.before
-    except OverflowError:
-        raise malformed(f"{instant.name} lies at the end of the calendar.", field=instant.name) from None
-    return found
+    within_calendar(moment, instant.name)
+    return AsOf(moment, basis or TimeBasis.EFFECTIVE)
 
 
 # Headers

@@ -1,9 +1,11 @@
 """Reports for finance: trial balance, conflicts."""
 
+from datetime import datetime, timedelta
+
 from msgspec import Struct
 
-from app.api.fields import Balance, Count, Moment, Total
-from app.api.parameters import AS_OF, BY, CURRENCY, ENTITY, LIMIT, as_of, refuse_decomposed_parameters
+from app.api.fields import MOMENT_SCHEMA, Balance, Count, Moment, Total
+from app.api.parameters import AS_OF, BY, CURRENCY, ENTITY, LIMIT, as_of, instant, refuse_decomposed_parameters
 from app.api.request_refusals import invalid_cursor
 from app.api.responses import Answer, Refused, json_answer
 from app.api.routes import Call, Parameter, Routes
@@ -117,6 +119,54 @@ def _line_body(line: TrialBalanceLine) -> TrialBalanceLineBody:
     return TrialBalanceLineBody(
         line.account_id, line.entity_id, AccountType(line.type), line.currency_code, line.debit_minor, line.credit_minor
     )
+
+
+class ConflictHourBody(Struct):
+    """What was counted for an account in the hour that begins at `hour`: retries, and how long postings waited, in ms.
+
+    In one hour up to 200 accounts are told apart; the others are added up as `(others)`. Counts are kept for a month.
+    """
+
+    hour: Moment
+    account_id: str
+    retries: Count
+    exhausted: Count
+    queued_ms: Count
+    longest_ms: Count
+
+
+FROM: Parameter[datetime | None] = Parameter(
+    "from", instant("from"), None, MOMENT_SCHEMA, "Hours that begin at this instant or later."
+)
+TO: Parameter[datetime | None] = Parameter("to", instant("to"), None, MOMENT_SCHEMA, "Hours that begin before this.")
+
+
+@routes.add(
+    "GET",
+    "/v1/reports/conflict-hours",
+    "Where postings waited for each other, by account and hour, the newest hour first; by default of the last day",
+    scope=Scope.REPORTS_READ,
+    answers={200: ConflictHourBody},
+    parameters=(FROM, TO, LIMIT),
+    paged=True,
+)
+def conflict_hours(call: Call[None]) -> Answer:
+    """The counts of some hours."""
+    to_time = call[TO] or call.here.now()
+    from_time = call[FROM] or call.here.now() - timedelta(days=1)
+    counted = call.here.operations.conflict_hours(from_time, to_time, limit=call[LIMIT], entities=call.entities)
+    data = [
+        ConflictHourBody(
+            rfc3339(one.hour),
+            one.account_id,
+            one.retries,
+            one.exhausted,
+            round(one.queued_us / 1000),
+            round(one.longest_us / 1000),
+        )
+        for one in counted
+    ]
+    return json_answer({"data": data, "next": None})
 
 
 @routes.add(

@@ -1,6 +1,7 @@
 """The cache as the services see it: one Redis (or Valkey) server, in parts by what they are asked for."""
 
 from app.cache.accounts import CachedAccounts
+from app.cache.audit_tallies import AuditTallies
 from app.cache.authorizations import CachedAuthorizations
 from app.cache.client import CacheClient
 from app.cache.inspection import Inspection
@@ -27,3 +28,4 @@ class Cache:
         self.inspection = Inspection(client)
         self.revocations = Revocations(client)
         self.rate_limits = RateLimits(client)
+        self.audit_tallies = AuditTallies(client)

@@ -43,6 +43,11 @@ def tally(partition: int) -> str:
     return f"hf:{{{partition}}}:tally"
 
 
+def audit_tally(partition: int) -> str:
+    """Counts for the metrics of the audit, in the first partition."""
+    return f"hf:{{{partition}}}:audit"
+
+
 def account(partition: int, account_id: str) -> str:
     """An account's hot state."""
     return f"hf:{{{partition}}}:{ACCOUNT}:{account_id}"

@@ -14,11 +14,15 @@ from app.dashboard import (
     account,
     account_change,
     account_list,
+    audit,
+    balance_sheet,
     breaks,
     formats,
     frame,
+    income_statement,
     journals,
     key_pages,
+    operations,
     organisation,
     overview,
     payment,
@@ -44,8 +48,12 @@ PAGES: tuple[ModuleType, ...] = (
     search,
     journals,
     trial_balance,
+    balance_sheet,
+    income_statement,
     reconciliation,
     breaks,
+    audit,
+    operations,
     key_pages,
 )
 """Each has a blueprint `pages`."""
@@ -62,6 +70,8 @@ EXPLANATIONS = {
 def create_pages(services: PageServices) -> Flask:
     """The pages over these services."""
     application = Flask("app.dashboard", static_folder="static")
+    # Merged slashes would be answered with a redirect to whatever host the request names.
+    application.url_map.merge_slashes = False
     application.extensions["holdfast"] = services
     application.config.update(
         SECRET_KEY=services.secret,

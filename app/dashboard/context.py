@@ -14,7 +14,9 @@ from flask import current_app
 from app.api.context import ApiServices
 from app.services.access.sign_in import SignIn
 from app.services.posting.activity import Activity
-from app.services.proofs.trial_balance import TrialBalances
+from app.services.posting.operations import Operations
+from app.services.proofs.financial_statements import FinancialStatements
+from app.services.proofs.trial_balance import FreshTotals, TrialBalances
 
 if TYPE_CHECKING:
     from app.domain.proof_history import Standing
@@ -33,12 +35,15 @@ class PageServices:
     sign_in: SignIn
     lists: LedgerAccountLists
     trial_balances: TrialBalances
+    fresh_totals: FreshTotals
     register: LedgerTransactions
     templates: LedgerJournalTemplates
     journal_chain: int
     """The chain that journals are in."""
     payment_search: LedgerPaymentSearch
     activity: Activity
+    operations: Operations
+    financial_statements: FinancialStatements
     standing: Callable[[], Standing]
     """Where the proofs stand now."""
     organisation: Organisation | None

@@ -9,12 +9,14 @@ from typing import Any, TypeVar
 from urllib.parse import quote, urlencode
 
 from flask import Blueprint, Flask, Response, abort, current_app, g, redirect, request, url_for
+from werkzeug.routing import RequestRedirect
 from werkzeug.wrappers import Response as AnyResponse
 
 from app.api.client_address import FORWARDED_FOR
 from app.api.request_ids import HEADER, request_id_from
 from app.dashboard.context import here
 from app.dashboard.navigation import NAVIGATION, PART_OF
+from app.dashboard.recording import note_form, record
 from app.domain.accounts import MAX_ID_LENGTH
 from app.domain.origin import Origin, current_origin, set_origin
 from app.domain.proof_history import Standing
@@ -118,10 +120,11 @@ def link(**changes: Any) -> str:
 
 
 def note_origin() -> None:
-    """Name the request, for the log and for the record of whatever it changes. An invitation's link is a secret."""
+    """Name the request, for the log and for its record. The link of an invitation and a sign-in's code are secrets."""
     api, rule = here().api, request.url_rule
     peer, forwarded_for = request.remote_addr, request.headers.get(FORWARDED_FOR)
-    is_secret = "token" in (request.view_args or {})
+    named = request.view_args or {}
+    is_secret = "token" in named or request.endpoint == "organisation.answered"
     set_origin(
         Origin(
             request_id_from(request.headers.get(HEADER)),
@@ -131,6 +134,8 @@ def note_origin() -> None:
             method=request.method,
             path=str(rule) if is_secret else request.full_path.rstrip("?"),
             route=None if rule is None else str(rule),
+            account_id=named.get("account_id"),
+            payment_id=named.get("payment_id"),
         )
     )
 
@@ -141,18 +146,31 @@ def admit() -> AnyResponse | None:
         abort(400)  # the ledger keeps no NUL character, so nothing has such a name
     if any("\x00" in value for value in request.form.values()):
         abort(400)
+    if isinstance(request.routing_exception, RequestRedirect):
+        abort(404)  # it would lead to whatever host the request names
     view = current_app.view_functions.get(request.endpoint or "")
     if request.endpoint == "static" or view is None:
         return None
+    here().fresh_totals.note_look()
     token = request.cookies.get(SESSION_COOKIE)
     g.session = here().sign_in.session(token) if token else None
-    if getattr(view, "is_public", False):
+    is_public = getattr(view, "is_public", False)
+    if not (is_public and request.method == "POST"):  # a sign-in is nobody's before it has succeeded
+        _note_person(g.session)
+    if is_public:
         return None
     if g.session is None:
         return _to_sign_in()
+    note_form()
     if not may(getattr(view, "needed_role", Role.VIEWER)):
         abort(403)
     return None
+
+
+def _note_person(session: Session | None) -> None:
+    origin = current_origin()
+    if session is not None and origin is not None:
+        origin.actor = session.user.actor
 
 
 def _to_sign_in() -> AnyResponse:
@@ -265,5 +283,6 @@ def install(application: Flask) -> None:
     application.register_blueprint(frame)
     application.before_request(note_origin)
     application.before_request(admit)
+    application.after_request(record)
     application.after_request(secure)
     application.context_processor(knowledge)

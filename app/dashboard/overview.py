@@ -9,6 +9,7 @@ from app.dashboard.charts import Chart
 from app.dashboard.context import here
 from app.dashboard.frame import standing_now
 from app.domain.errors import Fault
+from app.domain.heat import Heat
 from app.services.posting.activity import Piece
 
 pages = Blueprint("overview", __name__)
@@ -44,7 +45,8 @@ def figures() -> str:
 def _figures(hour: Sequence[Piece]) -> dict[str, object]:
     complete = hour[:-1]
     measured = [piece for piece in hour if piece.median_s is not None]
-    conflicts = here().api.history.conflicts(1_000)
+    midnight = here().now().replace(hour=0, minute=0, second=0, microsecond=0)
+    today = here().operations.heat(midnight, Heat.RETRIES, "", 0)
     return {
         "per_second": complete[-1].per_second,
         "most_per_second": max(piece.per_second for piece in complete),
@@ -52,8 +54,8 @@ def _figures(hour: Sequence[Piece]) -> dict[str, object]:
         "held": here().activity.held(),
         "waiting": here().activity.waiting(),
         "open_breaks": here().api.history.open_breaks(),
-        "retries": sum(one.retries for one in conflicts),
-        "exhausted": sum(one.exhausted for one in conflicts),
+        "retries": today.retries,
+        "exhausted": sum(one.exhausted for one in today.given_up),
         "is_ready": _is_ready(),
     }
 

@@ -6,6 +6,7 @@ from werkzeug.wrappers import Response
 
 from app.dashboard.context import here
 from app.dashboard.frame import SESSION_COOKIE, give_session, local_path, person, public, signed_in
+from app.domain.origin import current_origin
 from app.domain.users import SignInMethod, User
 from app.services.access.sign_in import NotSignedIn, SignedIn
 
@@ -36,6 +37,8 @@ def sign_in() -> Page:
     password, code = request.form.get("password", ""), request.form.get("totp", "")
     outcome = here().sign_in.by_password(name, password, code, client())
     if isinstance(outcome, NotSignedIn):
+        if (origin := current_origin()) is not None:
+            origin.actor = here().sign_in.actor_of(name)
         return _form(outcome), 401
     return enter(outcome, request.form.get("next"))
 

@@ -1,12 +1,22 @@
 """Reading the audit: what can be asked for, and where a page goes on."""
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
+from enum import StrEnum
 from typing import Any
 
 from app.domain.timestamps import from_milliseconds, to_milliseconds
+
+
+class Outcome(StrEnum):
+    """How a call was answered: done is everything below 400, and what was done by no call."""
+
+    DONE = "done"
+    REFUSED = "refused"
+    FAILED = "failed"
+
 
 AUDIT_ID_PATTERN = "aud_([0-9]{1,13})_([0-9]{1,18})"
 """Milliseconds since 1970, until the year 2286, and a number."""
@@ -39,11 +49,14 @@ class AuditFilter:
     to_time: datetime | None = None
     key_id: str | None = None
     actor: str | None = None
+    who: Sequence[str] | None = None
+    """One of these actors; a key is `key:` and its id."""
     ip: str | None = None
     """An address, or a network such as `10.0.0.0/8`."""
     method: str | None = None
     route: str | None = None
     status: int | None = None
+    outcome: Outcome | None = None
     code: str | None = None
     action: str | None = None
     request_id: str | None = None

@@ -32,6 +32,8 @@ class Origin:
     route: str | None = None
     """The path as declared: `/accounts/{account_id}`. None before it is known, and where there is none."""
     key_id: str | None = None
+    actor: str | None = None
+    """Who asks, where it is a person and no API key."""
     status: int | None = None
     """What the route answers when it has changed something."""
     account_id: str | None = None
@@ -43,6 +45,8 @@ class Origin:
     request_bytes: int = 0
     is_recorded: bool = False
     """Whether this call's record is written, or on its way, with what it changed."""
+    has_change: bool = False
+    """Whether something was changed on its behalf; the change may still be rolled back."""
     travelling: str | None = None
 
     def as_text(self) -> str:

@@ -22,7 +22,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, INET
 
 from app.domain.accounts import DEFAULT_ENTITY
 from app.domain.audit import KEY_ACTOR, POSTED_BY_DRAINS
-from app.domain.audit_reads import AuditEntry, AuditFilter, AuditPlace
+from app.domain.audit_reads import AuditEntry, AuditFilter, AuditPlace, Outcome
 from app.ledger.audit_schema import audit_call as call
 from app.ledger.connections import translated
 from app.ledger.history import OF_TRANSACTION
@@ -31,10 +31,18 @@ from app.ledger.schema import api_key, entry, hold, ledger_transaction, payment_
 _IS_OF_PAYMENT = call.c.action.in_([one.value for one in POSTED_BY_DRAINS])
 _OF_PAYMENT = and_(call.c.payment_id == ledger_transaction.c.payment_id, _IS_OF_PAYMENT)
 _OF_HOLD = and_(call.c.payment_id == hold.c.payment_id, _IS_OF_PAYMENT)
+_SOURCE = (
+    select(entry.c.account_id)
+    .where(OF_TRANSACTION, entry.c.leg == 0)
+    .correlate(ledger_transaction)
+    .limit(1)
+    .scalar_subquery()
+)
+"""The account that a posted payment debits: its first leg."""
 _COMPLETED = {
     "actor": func.coalesce(call.c.actor, KEY_ACTOR + call.c.key_id),
     "ip": func.host(call.c.ip),
-    "account_id": func.coalesce(call.c.account_id, hold.c.guarded_account_id),
+    "account_id": func.coalesce(call.c.account_id, hold.c.guarded_account_id, _SOURCE),
     "external_id": func.coalesce(call.c.external_id, ledger_transaction.c.external_id, hold.c.external_id),
 }
 _ENTRIES = select(*(_COMPLETED.get(name, call.c[name]).label(name) for name in AuditEntry.__slots__)).select_from(
@@ -56,6 +64,14 @@ class AuditReads:
             query = query.where(tuple_(literal(after.called_at), literal(after.number)) < _PLACE)
         return self._read(query)
 
+    def latest(self, wanted: AuditFilter, *, limit: int, before: AuditPlace | None) -> list[AuditEntry]:
+        """Up to `limit` records, the newest first, those before a place."""
+        query = _ENTRIES.where(*_conditions(wanted))
+        query = query.order_by(call.c.called_at.desc(), call.c.number.desc()).limit(limit)
+        if before is not None:
+            query = query.where(tuple_(literal(before.called_at), literal(before.number)) > _PLACE)
+        return self._read(query)
+
     def get(self, place: AuditPlace, entities: Collection[str] | None) -> AuditEntry | None:
         """One record; None if there is none, or none that belongs to these entities."""
         at_place = and_(call.c.called_at == place.called_at, call.c.number == place.number)
@@ -73,6 +89,8 @@ def _conditions(wanted: AuditFilter) -> list[ColumnElement[bool]]:
         "from_time": lambda value: call.c.called_at >= value,
         "to_time": lambda value: call.c.called_at < value,
         "actor": _is_actor,
+        "who": lambda actors: or_(*map(_is_actor, actors)),
+        "outcome": _is_answered,
         "ip": lambda value: call.c.ip.op("<<=")(cast(literal(value), INET)),
         "account_id": _is_of_account,
         "payment_id": _is_of_payment,
@@ -88,6 +106,12 @@ def _is_actor(actor: str) -> ColumnElement[bool]:
     if actor.startswith(KEY_ACTOR):
         return and_(call.c.actor.is_(None), call.c.key_id == actor.removeprefix(KEY_ACTOR))
     return call.c.actor == actor
+
+
+def _is_answered(outcome: Outcome) -> ColumnElement[bool]:
+    if outcome is Outcome.DONE:
+        return or_(call.c.status < 400, call.c.status.is_(None))
+    return call.c.status.between(400, 499) if outcome is Outcome.REFUSED else call.c.status >= 500
 
 
 def _is_of_entities(entities: Collection[str]) -> ColumnElement[bool]:

@@ -81,8 +81,9 @@ def record_change(
 def _of_origin(actor: str) -> CallRecord:
     """What is known of where a change comes from; nothing of one that a call only happened to bring about."""
     origin = current_origin()
-    if origin is None or (origin.key_id is not None and actor != f"{KEY_ACTOR}{origin.key_id}"):
+    if origin is None or actor != (f"{KEY_ACTOR}{origin.key_id}" if origin.key_id else origin.actor or actor):
         return CallRecord(called_at_ms=0)
+    origin.has_change = True
     return CallRecord(
         called_at_ms=origin.received_at_ms,
         request_id=origin.request_id,

@@ -9,9 +9,10 @@ from threading import BoundedSemaphore
 from psycopg import IsolationLevel
 
 from app.domain.errors import ConcurrencyRetryExhausted
+from app.ledger.conflicts import Conflicts
 from app.ledger.connections import POSTING_IDLE_S, SILENCE_S, LedgerConnection, SessionLimits, connect
 from app.ledger.locked_posting import Posting
-from app.ledger.posting_session import Conflicts, keep_drains_away, open_posting, patient_transaction
+from app.ledger.posting_session import keep_drains_away, open_posting, patient_transaction
 
 CONNECTIONS = 8
 """Operations of one process that post at once. Their transactions follow one another anyway; the rest overlaps."""

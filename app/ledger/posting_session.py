@@ -10,8 +10,8 @@ from typing import Any
 import psycopg
 from psycopg import IsolationLevel
 
-from app.domain.errors import ConcurrencyConflict
 from app.domain.ledger_rows import ChainHead, LedgerBalance, PostingPlan
+from app.ledger.conflicts import Conflicts
 from app.ledger.connections import (
     POSTING_IDLE_S,
     SILENCE_S,
@@ -59,49 +59,6 @@ class LedgerClock:
     def _beginning(self, said: datetime) -> datetime:
         """What the database's clock showed when the monotonic clock was at zero."""
         return said - timedelta(seconds=self._monotonic())
-
-
-_CHANGED_SINCE = """
-SELECT account_id FROM account_balance
-WHERE account_id = ANY(%s) AND NOT pg_visible_in_snapshot(xmin::text::xid8, %s::pg_snapshot)
-"""
-_FREE = "SELECT account_id FROM account_balance WHERE account_id = ANY(%s) FOR UPDATE SKIP LOCKED"
-_COUNT_CONFLICTS = """
-INSERT INTO conflict_count AS c (account_id, retries, exhausted)
-SELECT account_id, %(retries)s, %(exhausted)s FROM unnest(%(accounts)s::text[]) AS account_id ORDER BY account_id
-ON CONFLICT (account_id) DO UPDATE
-SET retries = c.retries + excluded.retries, exhausted = c.exhausted + excluded.exhausted, last_at = clock_timestamp()
-"""
-
-
-class Conflicts:
-    """Where the conflicts of a session come from, and how often each account was in one."""
-
-    def __init__(self, ledger: LedgerConnection) -> None:
-        self._ledger = ledger
-        self.snapshot: str | None = None
-        """What the last posting transaction could see; None if it could not lock its heads."""
-
-    def accounts(self, account_ids: Sequence[str]) -> set[str]:
-        """Those of these accounts that are locked now, or were changed since the snapshot of the last posting."""
-        changed: set[str] = set()
-        if self.snapshot is not None:
-            rows = self._ledger.rows(_CHANGED_SINCE, (list(account_ids), self.snapshot))
-            changed = {row[0] for row in rows}
-        try:
-            free = {row[0] for row in self._ledger.rows(_FREE, (list(account_ids),))}
-        except ConcurrencyConflict:
-            return changed
-        return changed | (set(account_ids) - free)
-
-    def count(self, account_ids: Sequence[str], *, retries: int, exhausted: int) -> None:
-        """Add to the conflict counts of these accounts."""
-        with self._ledger.transaction() as connection:
-            # Serializable, two drains that count the same hot account at once would abort each other.
-            connection.execute("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
-            connection.execute("SET LOCAL lock_timeout = 0")
-            parameters = {"accounts": list(account_ids), "retries": retries, "exhausted": exhausted}
-            connection.execute(_COUNT_CONFLICTS, parameters)
 
 
 _LOCK_HEADS = """

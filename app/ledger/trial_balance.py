@@ -5,15 +5,16 @@ only the accounts with entries since then are looked at, and what each of them a
 subqueries with OFFSET 0 have the database look rows up one by one: it would expect so many that it joined whole tables.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Engine, func, or_, select, text
+from sqlalchemy import ColumnElement, Connection, Engine, FromClause, Select, func, or_, select, text
 
 from app.domain.read_models import AsOf, LedgerMoment
 from app.domain.trial_balance import TrialBalanceAccount, TypeTotal
 from app.ledger.connections import translated
+from app.ledger.engine import any_of
 from app.ledger.history import credit_of, debit_of, moment_of, signed_at
 from app.ledger.schema import account, account_balance
 
@@ -94,8 +95,7 @@ class LedgerTrialBalance:
         """The totals of now, which may be given back as `known` the next time; and as `at`, totals and accounts."""
         with translated(), self._engine.connect().execution_options(isolation_level="REPEATABLE READ") as connection:
             moment = moment_of(connection)
-            current = KnownTotals(moment, _totals_at(connection, moment, known))
-            totals = _summed(current.totals, entity_id, currency_code)
+            current, totals = totals_now(connection, moment, known, entity_id=entity_id, currency_code=currency_code)
             listed = [one for one in totals if one.debit_minor or one.credit_minor]
             parameters = {
                 "codes": [one.currency_code for one in listed],
@@ -117,14 +117,7 @@ class LedgerTrialBalance:
         joined = source.join(account, account.c.account_id == account_balance.c.account_id)
         conditions = _conditions(entity_id, currency_code, begins_with)
         group = (account_balance.c.currency_code, account.c.type)
-        counted: ColumnElement[int] = func.count() if as_of is None else func.count().filter(_is_in(signed, as_of))
-        totals = (
-            select(*group, counted, func.sum(debit_of(signed)), func.sum(credit_of(signed)))
-            .select_from(joined)
-            .where(*conditions)
-            .group_by(*group)
-            .having(counted > 0)
-        )
+        totals = _totals_by_type(signed, joined, conditions, as_of)
         numbered = (
             select(
                 account_balance.c.account_id,
@@ -153,6 +146,47 @@ def _is_in(signed: ColumnElement[Any], as_of: AsOf) -> ColumnElement[bool]:
     return or_(account.c.created_at < as_of.before, signed != 0)
 
 
+def totals_now(
+    connection: Connection,
+    moment: LedgerMoment,
+    known: KnownTotals | None,
+    *,
+    entity_id: str | None,
+    currency_code: str | None,
+    entities: Collection[str] | None = None,
+) -> tuple[KnownTotals, list[TypeTotal]]:
+    """The totals of a snapshot and its moment; what comes first may be given back as `known` the next time."""
+    current = KnownTotals(moment, _totals_at(connection, moment, known))
+    return current, _summed(current.totals, entity_id, currency_code, entities)
+
+
+def totals_as_of(
+    connection: Connection,
+    as_of: AsOf,
+    *,
+    entity_id: str | None,
+    currency_code: str | None,
+    entities: Collection[str] | None = None,
+) -> list[TypeTotal]:
+    """The totals of another instant, added up from the entries."""
+    signed, source = signed_at(as_of, None)
+    joined = source.join(account, account.c.account_id == account_balance.c.account_id)
+    conditions = _conditions(entity_id, currency_code, "")
+    if entities is not None:
+        conditions.append(account_balance.c.entity_id == any_of(sorted(entities)))
+    return [_total(row) for row in connection.execute(_totals_by_type(signed, joined, conditions, as_of))]
+
+
+def _totals_by_type(
+    signed: ColumnElement[Any], source: FromClause, conditions: Sequence[ColumnElement[bool]], as_of: AsOf | None
+) -> Select[Any]:
+    group = (account_balance.c.currency_code, account.c.type)
+    counted: ColumnElement[int] = func.count() if as_of is None else func.count().filter(_is_in(signed, as_of))
+    figures = (counted, func.sum(debit_of(signed)), func.sum(credit_of(signed)))
+    query = select(*group, *figures).select_from(source).where(*conditions).group_by(*group)
+    return query.having(counted > 0)
+
+
 def _totals_at(connection: Connection, moment: LedgerMoment, known: KnownTotals | None) -> Totals:
     """The totals of this snapshot, from known ones if these are near enough."""
     if known is None or sum(moment.chain_seqs) - sum(known.moment.chain_seqs) > MOST_MOVED:
@@ -170,11 +204,14 @@ def _figures(row: Any) -> tuple[int, int, int]:
     return int(row[3]), int(row[4]), int(row[5])
 
 
-def _summed(totals: Totals, entity_id: str | None, currency_code: str | None) -> list[TypeTotal]:
-    """The totals of one entity or all, in one currency or all."""
+def _summed(
+    totals: Totals, entity_id: str | None, currency_code: str | None, entities: Collection[str] | None
+) -> list[TypeTotal]:
+    """The totals of one entity, some or all, in one currency or all."""
     summed: dict[tuple[str, str], tuple[int, int, int]] = {}
     for (entity, code, account_type), figures in totals.items():
-        if entity_id in (None, entity) and currency_code in (None, code):
+        is_seen = entities is None or entity in entities
+        if is_seen and entity_id in (None, entity) and currency_code in (None, code):
             former = summed.get((code, account_type), (0, 0, 0))
             summed[code, account_type] = (former[0] + figures[0], former[1] + figures[1], former[2] + figures[2])
     return [TypeTotal(code, account_type, *figures) for (code, account_type), figures in summed.items()]

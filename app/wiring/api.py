@@ -16,8 +16,10 @@ from app.ledger.audit_reads import AuditReads
 from app.ledger.audit_records import LedgerAudit
 from app.ledger.engine import rows_of
 from app.ledger.evidence import LedgerEvidence
+from app.ledger.financial_statements import LedgerFinancialStatements
 from app.ledger.history import History
 from app.ledger.journal_proposals import LedgerJournalProposals
+from app.ledger.operations import LedgerOperations
 from app.ledger.proof_history import LedgerProofHistory
 from app.ledger.statements import LedgerStatements
 from app.ledger.transactions import LedgerTransactions
@@ -32,8 +34,10 @@ from app.services.payments.durable_wait import WaitingRoom
 from app.services.payments.refunds import Refunds
 from app.services.posting.journal_approval import JournalApproval
 from app.services.posting.journals import Journals
+from app.services.posting.operations import Operations
 from app.services.proofs.cache_identity import CacheIdentityWatch
 from app.services.proofs.evidence import Evidence
+from app.services.proofs.financial_statements import FinancialStatements
 from app.settings import Settings
 from app.wakeup import Bell, WakeUps
 from app.wiring.cache import build_cache
@@ -71,9 +75,11 @@ def build_api(settings: Settings, *, sleep: Callable[[float], None] = time.sleep
     reports = build_engine(settings, "reports")
     api_keys = LedgerApiKeys(engine)
     gatekeeper = Gatekeeper(api_keys, time.monotonic)
-    recorder = CallRecorder(LedgerAudit(settings.database_url), wall_clock_ms, time.monotonic_ns)
+    records = LedgerAudit(settings.database_url)
+    recorder = CallRecorder(records, wall_clock_ms, time.monotonic_ns, cache.audit_tallies.add)
     subscription = blocking_client(settings.redis_url, decode_responses=True, name="holdfast-subscriber")
     journals = Journals(register, paying.directory, poster, refunds.posted_payment)
+    now = partial(datetime.now, UTC)
     heads = head_signer(settings, rows_of(reports))
     return ApiServices(
         accounts=Accounts(accounts, build_assets(engine)),
@@ -110,7 +116,9 @@ def build_api(settings: Settings, *, sleep: Callable[[float], None] = time.sleep
         addresses=ClientAddresses(settings.trusted_proxies),
         heads=heads,
         evidence=Evidence(LedgerEvidence(rows_of(reports)), heads, paying.finder),
-        now=partial(datetime.now, UTC),
+        financial_statements=FinancialStatements(LedgerFinancialStatements(reports), now),
+        operations=Operations(LedgerOperations(reports), cache, now),
+        now=now,
         stop=recorder.stop,
         start=partial(
             _start,

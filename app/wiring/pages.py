@@ -1,6 +1,7 @@
 """Wiring of the pages: the services of the API over connections of their own, and what only people need."""
 
 from dataclasses import replace
+from time import monotonic
 from typing import Any
 
 from sqlalchemy import Engine
@@ -14,9 +15,11 @@ from app.ledger.accounts import LedgerAccounts
 from app.ledger.activity import LedgerActivity
 from app.ledger.engine import rows_of
 from app.ledger.evidence import LedgerEvidence
+from app.ledger.financial_statements import LedgerFinancialStatements
 from app.ledger.history import History
 from app.ledger.journal_proposals import LedgerJournalProposals
 from app.ledger.journal_templates import LedgerJournalTemplates
+from app.ledger.operations import LedgerOperations
 from app.ledger.payment_search import LedgerPaymentSearch
 from app.ledger.proof_history import LedgerProofHistory
 from app.ledger.transactions import LedgerTransactions
@@ -27,8 +30,10 @@ from app.services.access.sign_in import SignIn
 from app.services.accounts.accounts import Accounts
 from app.services.posting.activity import Activity
 from app.services.posting.journal_approval import JournalApproval
+from app.services.posting.operations import Operations
 from app.services.proofs.evidence import Evidence
-from app.services.proofs.trial_balance import TrialBalances
+from app.services.proofs.financial_statements import FinancialStatements
+from app.services.proofs.trial_balance import FreshTotals, RememberedTotals, TrialBalances
 from app.settings import Settings
 from app.wakeup import Bell, WakeUps
 from app.wiring.evidence import head_signer
@@ -44,6 +49,8 @@ def build_pages(settings: Settings, api: ApiServices) -> PageServices:
     assets = build_assets(engine)
     users = LedgerUsers(engine)
     accounts = Accounts(LedgerAccounts(engine, settings.partitions), assets)
+    totals = RememberedTotals()
+    trial_balances = TrialBalances(LedgerTrialBalance(engine), api.now, totals)
     return PageServices(
         api=replace(
             api,
@@ -56,12 +63,15 @@ def build_pages(settings: Settings, api: ApiServices) -> PageServices:
         ),
         sign_in=SignIn(users, LedgerSessions(engine), api.now),
         lists=LedgerAccountLists(engine),
-        trial_balances=TrialBalances(LedgerTrialBalance(engine), api.now),
+        trial_balances=trial_balances,
+        fresh_totals=FreshTotals(trial_balances, monotonic),
         register=LedgerTransactions(engine),
         templates=LedgerJournalTemplates(engine),
         journal_chain=settings.partitions,
         payment_search=LedgerPaymentSearch(engine),
         activity=Activity(LedgerActivity(engine), api.cache, api.now),
+        operations=Operations(LedgerOperations(engine), api.cache, api.now),
+        financial_statements=FinancialStatements(LedgerFinancialStatements(engine), api.now, totals),
         standing=lambda: _standing(LedgerProofHistory(engine)),
         organisation=_organisation(settings),
         secret=users.page_secret(),

@@ -260,6 +260,7 @@ def test_lists_and_totals_are_of_the_keys_own_entities(two_entities: TwoEntities
     paths = (
         "/v1/accounts", "/v1/accounts?limit=1", f"/v1/accounts?entity_id={SOUTH}", "/v1/accounts?after=north:zzz",
         "/v1/reports/trial-balance", f"/v1/reports/trial-balance?entity_id={SOUTH}", "/v1/reports/conflicts",
+        "/v1/reports/balance-sheet", "/v1/reports/income-statement", "/v1/reports/conflict-hours",
         "/v1/reports/trial-balance?as_of=2099-01-01T00:00:00Z", f"/v1/payments?external_id=shared&entity_id={SOUTH}",
         "/v1/payments?external_id=shared", "/v1/assets", "/v1/keys", "/v1/journal-proposals",
     )  # fmt: skip

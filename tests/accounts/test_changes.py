@@ -264,7 +264,7 @@ def test_changing_needs_the_scope_and_reading_the_changes_another(desk: Desk, wo
     assert_problem(desk.patch("alice", key=reader, name="A."), 403, "forbidden")
     assert world.get("/v1/accounts/alice/changes", key=reader).status_code == 200
     assert_problem(world.get("/v1/accounts/alice/changes", key=payer), 403, "forbidden")
-    assert_problem(world.get("/v1/accounts/alice/changes?limit=0"), 400, "invalid_cursor")
+    assert_problem(world.get("/v1/accounts/alice/changes?limit=0"), 400, "malformed_request")
     assert_problem(world.get("/v1/accounts/alice/changes?after=x"), 400, "invalid_cursor")
 
 

@@ -1,6 +1,7 @@
 """Malformed requests: each is refused with its reason, and no money moves."""
 
 import json
+from typing import Any
 from urllib.parse import quote
 
 import pytest
@@ -219,7 +220,9 @@ def test_an_external_id_is_printable_and_of_bounded_length(shared_world: World, 
     ],
 )
 def test_an_impossible_page_is_refused(shared_world: World, path: str) -> None:
-    assert assert_problem(shared_world.get(path), 400, "invalid_cursor")["field"] in ("limit", "after")
+    field = "limit" if "limit" in path else "after"
+    code = "malformed_request" if field == "limit" else "invalid_cursor"
+    assert assert_problem(shared_world.get(path), 400, code)["field"] == field
 
 
 @pytest.mark.parametrize(
@@ -302,3 +305,39 @@ def test_an_unsupported_method_is_told_which_are_allowed(
 )
 def test_an_unknown_path_is_not_found(shared_world: World, path: str) -> None:
     assert_problem(shared_world.get(path), 404, "not_found")
+
+
+@pytest.mark.parametrize(
+    ("path", "change", "told"),
+    [
+        ("/v1/payments", {"capture": "later"}, "capture must be one of automatic, manual, not 'later'."),
+        ("/v1/payments", {"currency_code": "eur"}, "currency_code must match ^[A-Z][A-Z0-9_]{2,15}$."),
+        ("/v1/accounts", {"type": "wallet"}, "type must be one of asset, liability, equity, revenue, expense"),
+    ],
+)
+def test_a_refused_value_is_answered_with_those_that_are_allowed(
+    shared_world: World, path: str, change: dict[str, Any], told: str
+) -> None:
+    bodies = {
+        "/v1/payments": payment("alice", BANK, 1),
+        "/v1/accounts": {"account_id": "x", "type": "asset", "currency_code": "EUR"},
+    }
+    problem = assert_problem(shared_world.post(path, {**bodies[path], **change}), 400, "malformed_request")
+    assert problem["detail"].startswith(told)
+    assert [problem["field"]] == list(change)
+
+
+def test_an_empty_split_beside_a_destination_is_refused(shared_world: World) -> None:
+    both = payment("alice", BANK, 1, destinations=[])
+    problem = assert_problem(shared_world.post("/v1/payments", both), 400, "malformed_request")
+    assert problem["field"] == "destinations"
+
+
+def test_a_journal_at_the_end_of_the_calendar_is_refused(shared_world: World) -> None:
+    entries = [
+        {"account_id": one, "direction": side, "amount_minor": 1} for one, side in ((BANK, "debit"), ("x", "credit"))
+    ]
+    journal = {"external_id": "end", "reason": "r", "entries": entries, "effective_at": "9999-12-31T23:59:59.999Z"}
+    assert (
+        assert_problem(shared_world.post("/v1/journals", journal), 400, "malformed_request")["field"] == "effective_at"
+    )

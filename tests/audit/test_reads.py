@@ -189,3 +189,12 @@ def test_a_formula_in_an_export_is_only_text(world: AuditWorld) -> None:
     [created] = [one for one in exported(world, "?action=account.create") if "cmd" in one["account_id"]]
     assert created["account_id"] == "'=cmd()"
     assert int(created["status"]) == 201
+
+
+def test_a_method_is_found_in_any_case(world: AuditWorld) -> None:
+    assert ids(listed(world, "?method=get&limit=1000")) == ids(listed(world, "?method=GET&limit=1000")) != []
+
+
+def test_a_posted_payment_names_the_account_that_it_debits(world: AuditWorld) -> None:
+    [found] = listed(world, "?request_id=paid")
+    assert (found["account_id"], found["external_id"]) == ("alice", "order-1")

@@ -23,6 +23,12 @@ PAGES = (
     "/search",
     "/search?q=alice",
     "/journals",
+    "/reports/balance-sheet",
+    "/reports/income-statement",
+    "/search",
+    "/search?q=alice",
+    "/audit",
+    "/operations",
     "/me",
 )
 

@@ -16,7 +16,7 @@ from threading import Event, Lock, Thread
 from typing import TYPE_CHECKING
 
 from app.domain.audit import Action, CallRecord, bounded_path, bounded_text, storable
-from app.domain.errors import Fault, LedgerUnavailable
+from app.domain.errors import CacheUnavailable, Fault, LedgerUnavailable, OutcomeUnknown
 from app.domain.origin import LARGEST_BODY, Origin
 from app.domain.timestamps import from_milliseconds, rfc3339
 
@@ -88,7 +88,14 @@ class _Second:
 class CallRecorder:
     """Gathers the records of one process, and writes them from a thread of its own."""
 
-    def __init__(self, ledger: LedgerAudit, now_ms: Callable[[], int], monotonic_ns: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        ledger: LedgerAudit,
+        now_ms: Callable[[], int],
+        monotonic_ns: Callable[[], int],
+        tally: Callable[[int, int], None] = lambda _counted, _lost: None,
+    ) -> None:
+        """`tally` adds to the metrics: calls that were only counted, and calls that are lost."""
         self._ledger = ledger
         self._now_ms = now_ms
         self._monotonic_ns = monotonic_ns
@@ -107,6 +114,10 @@ class CallRecorder:
         self._may_be_written = False
         self.lost_calls = 0
         """Calls of which there is no record but in a gap."""
+        self.counted_calls = 0
+        """Calls that were only counted, with others of their sender."""
+        self._tally = tally
+        self._tallied = (0, 0)
 
     # Gathering
 
@@ -146,6 +157,7 @@ class CallRecorder:
         if sender not in second.counted:
             second.counted[sender] = _Count(origin.received_at_ms)
         second.counted[sender].add(origin.received_at_ms)
+        self.counted_calls += 1
         return True
 
     def _end_second(self, now_ms: int) -> None:
@@ -205,7 +217,21 @@ class CallRecorder:
             # First what could not be written before: nothing is mixed with what may be in the ledger already.
             while self._batch or self._take():
                 if not self._write():
-                    return
+                    break
+            self._tell_metrics()
+
+    def _tell_metrics(self) -> None:
+        """Add to the metrics what they do not count yet. Where nobody knows whether it was added, it was."""
+        counts, known = (self.counted_calls, self.lost_calls), self._tallied
+        if counts == known:
+            return
+        try:
+            self._tally(counts[0] - known[0], counts[1] - known[1])
+        except CacheUnavailable:
+            return
+        except OutcomeUnknown:
+            log.info("the metrics of the audit may lack some calls")
+        self._tallied = counts
 
     def _take(self) -> bool:
         """Make records of what has been gathered; returns whether there is anything."""
@@ -258,6 +284,7 @@ def _record_of(note: _Note) -> CallRecord:
     return CallRecord(
         called_at_ms=origin.received_at_ms,
         request_id=origin.request_id,
+        actor=origin.actor,
         key_id=origin.key_id,
         ip=origin.ip,
         method=origin.method,

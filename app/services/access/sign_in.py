@@ -85,6 +85,11 @@ class SignIn:
         self._sessions.forget_tries(name_hash)
         return self._begin(user, SignInMethod.PASSWORD, client)
 
+    def actor_of(self, name: str) -> str | None:
+        """Under whose name somebody has tried to sign in; None if nobody has it: it may be a password, misplaced."""
+        user = self._users.get(name)
+        return None if user is None else user.actor
+
     def by_organisation(self, issuer: str, subject: str, client: str) -> SignedIn | None:
         """Sign in the person whom the organisation vouches for; None if no user has this account."""
         user = self._users.by_organisation(issuer, subject)

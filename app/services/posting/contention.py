@@ -25,6 +25,7 @@ def backoff_s(attempt: int, jitter: float) -> float:
 class _Wait:
     attempts: int
     until: float
+    began: float
 
 
 class Contention:
@@ -34,6 +35,7 @@ class Contention:
         self._monotonic = monotonic
         self._jitter = jitter
         self._waits: dict[str, _Wait] = {}
+        self._ended_s: dict[str, float] = {}
 
     def waiting(self) -> set[str]:
         """The accounts that must not be tried yet."""
@@ -48,7 +50,7 @@ class Contention:
         now = self._monotonic()
         exhausted = set()
         for account_id in account_ids:
-            wait = self._waits.setdefault(account_id, _Wait(0, 0.0))
+            wait = self._waits.setdefault(account_id, _Wait(0, 0.0, now))
             wait.attempts += 1
             if wait.attempts >= RETRIES:
                 exhausted.add(account_id)
@@ -58,8 +60,22 @@ class Contention:
                 wait.until = now + backoff_s(wait.attempts, self._jitter())
         return exhausted
 
+    def note_conflict(self, account_ids: Iterable[str]) -> None:
+        """Note accounts for which a whole posting must be tried again; they may be tried at once."""
+        now = self._monotonic()
+        for account_id in account_ids:
+            self._waits.setdefault(account_id, _Wait(0, 0.0, now))
+
     def clear(self, account_ids: Iterable[str]) -> None:
         """Forget the failed tries of accounts that could be locked now."""
         if self._waits:
+            now = self._monotonic()
             for account_id in account_ids:
-                self._waits.pop(account_id, None)
+                wait = self._waits.pop(account_id, None)
+                if wait is not None:
+                    self._ended_s[account_id] = self._ended_s.get(account_id, 0.0) + now - wait.began
+
+    def take_ended(self) -> dict[str, float]:
+        """How long the waits were that have ended since the last call, in seconds, by account."""
+        ended, self._ended_s = self._ended_s, {}
+        return ended

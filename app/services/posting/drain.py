@@ -21,7 +21,7 @@ from app.domain.ledger_rows import PostingPlan, RememberedRows
 from app.domain.posting_plan import is_ordinary, plan_optimistically
 from app.domain.settlement import PartitionSettlement, settlements_of
 from app.services.posting.contention import Contention
-from app.services.posting.locked import LockedPosting
+from app.services.posting.locked import LockedPosting, count_waits
 from app.services.posting.outbox import Batch, DrainReport, OutboxReader, Settler
 
 if TYPE_CHECKING:
@@ -97,6 +97,7 @@ class OptimisticPosting:
         finally:
             self._writing = None
         self._contention.clear(planned.plan.balances)
+        count_waits(self._contention, self._ledger)
         return True
 
     def wait(self) -> None:
@@ -110,6 +111,7 @@ class OptimisticPosting:
         if isinstance(obstacle, ConcurrencyConflict):
             changed = self._changed_accounts(plan)
             if changed:
+                self._contention.note_conflict(changed)
                 self._ledger.conflicts.count(changed, retries=1, exhausted=0)
 
     def _changed_accounts(self, plan: PostingPlan) -> list[str]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
-from app.domain.errors import ConcurrencyConflict, LedgerConstraintViolated
+from app.domain.errors import ConcurrencyConflict, Fault, LedgerConstraintViolated
 from app.domain.ledger_rows import (
     LedgerBalance,
     PostingPlan,
@@ -65,6 +65,7 @@ class LockedPosting:
             batch = first if attempt == 0 and first is not None else read()
             try:
                 report.add(self._post_once(batch, batch.claimed))
+                count_waits(self._contention, self._ledger)
                 return report
             except ConcurrencyConflict as conflict:
                 report.conflicts += 1
@@ -120,9 +121,10 @@ class LockedPosting:
     # Conflicts
 
     def _count_conflict(self, batch: Batch, conflict: ConcurrencyConflict, *, last: bool) -> None:
-        hot = sorted(self._ledger.conflicts.accounts(batch.account_ids())) or ["(unknown)"]
+        hot = sorted(self._ledger.conflicts.accounts(batch.account_ids()))
         log.warning("posting aborted by a concurrent one on %s: %s", ", ".join(hot[:5]), conflict)
-        self._ledger.conflicts.count(hot, retries=1, exhausted=int(last))
+        self._contention.note_conflict(hot)
+        self._ledger.conflicts.count(hot or ["(unknown)"], retries=1, exhausted=int(last))
 
     def _report_contention(self, batch: Batch) -> int:
         """Count the accounts that were locked, and announce the intents whose retries are used up; returns how many."""
@@ -140,6 +142,16 @@ class LockedPosting:
         for partition, group in by_partition(exhausted).items():
             stream_ids = [queued.outbox_position.stream_id for queued in group]
             self._cache.outbox.announce(Notice(partition, exhausted=stream_ids))
+
+
+def count_waits(contention: Contention, ledger: PostingSession) -> None:
+    """Count how long postings have waited for accounts that are free now. A statistic ends no round."""
+    waited_s = contention.take_ended()
+    if waited_s:
+        try:
+            ledger.conflicts.count_waits(waited_s)
+        except Fault as fault:
+            log.warning("waits for %d accounts are not counted: %s", len(waited_s), fault)
 
 
 def _plan(

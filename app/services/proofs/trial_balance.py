@@ -1,18 +1,39 @@
-"""Trial balances, quick also over many accounts: known totals are brought up to date, past ones are kept."""
+"""Trial balances, quick also over many accounts: known totals are brought up to date, past ones are kept.
+
+Totals over a million accounts take a second; bringing them up to date takes milliseconds, if they are not too old.
+"""
 
 from __future__ import annotations
 
+import logging
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
+from contextlib import nullcontext
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from threading import Lock
+from threading import Event, Lock, Thread
 from typing import TYPE_CHECKING
 
+from app.domain.errors import Fault
 from app.domain.read_models import AsOf, LedgerMoment, TimeBasis
 from app.domain.trial_balance import CurrencyBalance, by_currency
 
 if TYPE_CHECKING:
     from app.ledger.trial_balance import KnownTotals, LedgerTrialBalance
+
+log = logging.getLogger(__name__)
+
+FRESHENED_EVERY_S = 5.0
+"""What is posted meanwhile, even under full load, is read in a tenth of a second."""
+
+RESTS_AFTER_S = 600.0
+"""After this time without a look at any page."""
+
+LASTS = timedelta(minutes=10)
+"""How long totals are brought up to date before all balances are read again."""
+
+RENEWED_AFTER = timedelta(minutes=5)
+"""The thread that keeps totals fresh reads all balances again so long before anybody would have to wait for it."""
 
 SETTLED_AFTER = timedelta(minutes=5)
 """Whatever was posted with an earlier time has committed by now."""
@@ -21,14 +42,37 @@ KEPT = 50
 """Reports of past moments that a process keeps: the month-ends that people look at again and again."""
 
 
+@dataclass(slots=True)
+class RememberedTotals:
+    """The totals of a moment ago, for all reports of a process."""
+
+    known: KnownTotals | None = None
+    read_at: datetime | None = None
+    """When all balances were read; since then only those with new entries were."""
+
+    def base(self, now: datetime, lasts: timedelta = LASTS) -> KnownTotals | None:
+        """What may be brought up to date; None if all balances must be read: somebody may have written into one."""
+        return None if self.read_at is None or now - self.read_at > lasts else self.known
+
+    def keep(self, known: KnownTotals | None, base: KnownTotals | None, now: datetime) -> None:
+        """Remember totals, which were made from a base or from all balances."""
+        self.known = known
+        if base is None:
+            self.read_at = now
+
+
 class TrialBalances:
     """Reads trial balances from the ledger, and remembers what makes the next one quick."""
 
-    def __init__(self, ledger: LedgerTrialBalance, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self, ledger: LedgerTrialBalance, now: Callable[[], datetime], remembered: RememberedTotals | None = None
+    ) -> None:
+        """Reports that are given the same `remembered` share the totals of now."""
         self._ledger = ledger
         self._now_is = now
         self._lock = Lock()
-        self._known: KnownTotals | None = None
+        self._remembered = remembered or RememberedTotals()
+        self._making = Lock()
         self._kept: OrderedDict[Hashable, tuple[LedgerMoment, list[CurrencyBalance]]] = OrderedDict()
 
     def read(
@@ -66,8 +110,57 @@ class TrialBalances:
         return is_past and moment.last_account == then.last_account
 
     def _now(self, entity_id: str | None, currency_code: str | None, most: int) -> list[CurrencyBalance]:
-        known, totals, accounts = self._ledger.now(
-            self._known, entity_id=entity_id, currency_code=currency_code, most=most
-        )
-        self._known = known
+        """The trial balance of now. While the first totals are made, others wait for them."""
+        base = self._remembered.base(self._now_is())
+        with self._making if base is None else nullcontext():
+            base = self._remembered.base(self._now_is())
+            known, totals, accounts = self._ledger.now(
+                base, entity_id=entity_id, currency_code=currency_code, most=most
+            )
+            self._remembered.keep(known, base, self._now_is())
         return by_currency(totals, accounts)
+
+    def freshen(self) -> None:
+        """Bring the totals of now up to date, or read all balances again before anybody would wait for that."""
+        base = self._remembered.base(self._now_is(), RENEWED_AFTER)
+        known, _, _ = self._ledger.now(base, entity_id=None, currency_code=None, most=0)
+        self._remembered.keep(known, base, self._now_is())
+
+
+class FreshTotals:
+    """Keeps the totals of now at hand, in a thread: made when the first page is opened, brought up to date after that.
+
+    So nobody waits for them, not even the first to look. It rests while nobody looks at any page.
+    """
+
+    def __init__(self, trial_balances: TrialBalances, monotonic: Callable[[], float]) -> None:
+        self._trial_balances = trial_balances
+        self._monotonic = monotonic
+        self._looked_at = monotonic()
+        self._asked = Event()
+        self._never = Event()
+        """Nobody sets it: the thread ends with its process."""
+
+    def note_look(self) -> None:
+        """Note that somebody looks at a page."""
+        self._looked_at = self._monotonic()
+        self._asked.set()
+
+    def start(self) -> None:
+        """Begin, in a thread that ends with the process."""
+        Thread(target=self._run, name="totals", daemon=True).start()
+
+    def _run(self) -> None:
+        while True:
+            self.run_once()
+            if self._monotonic() - self._looked_at > RESTS_AFTER_S:
+                self._asked.wait()
+            self._asked.clear()
+            self._never.wait(FRESHENED_EVERY_S)
+
+    def run_once(self) -> None:
+        """Bring the totals up to date. If the ledger does not answer, the next look will."""
+        try:
+            self._trial_balances.freshen()
+        except Fault as fault:
+            log.info("totals are not brought up to date: %s", fault)

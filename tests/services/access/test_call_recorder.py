@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 
 from app.domain.audit import CallRecord
-from app.domain.errors import LedgerUnavailable
+from app.domain.errors import CacheUnavailable, LedgerUnavailable
 from app.domain.origin import Origin
 from app.services.access import call_recorder
 from app.services.access.call_recorder import KEPT_OTHERS, KEPT_REFUSED, MOST_SENDERS, MOST_WAITING, CallRecorder
@@ -169,3 +169,24 @@ def test_a_stop_writes_what_is_left() -> None:
     recorder.stop()
     assert [one.request_id for one in ledger.written] == ["the last"]
     assert call_recorder.FLUSH_S <= 0.2
+
+
+def test_the_metrics_learn_what_was_counted_and_what_is_lost_once_the_cache_answers() -> None:
+    ledger, clock = Ledger(), Clock()
+    told: list[tuple[int, int]] = []
+    is_away = True
+
+    def tally(counted: int, lost: int) -> None:
+        if is_away:
+            raise CacheUnavailable("away")
+        told.append((counted, lost))
+
+    recorder = CallRecorder(ledger, clock, lambda: 0, tally)  # type: ignore[arg-type]
+    for _ in range(KEPT_REFUSED + 3):
+        recorder.note(call(clock), 404, "not_found", b"")
+    recorder.flush()
+    assert told == []
+    is_away = False
+    recorder.flush()
+    recorder.flush()
+    assert told == [(3, 0)]

@@ -48,3 +48,17 @@ def test_an_account_that_could_be_locked_is_forgotten() -> None:
     contention.clear(["hot"])
     assert contention.waiting() == {"other"}
     assert contention.note(["hot"]) == set()
+
+
+def test_how_long_an_account_was_waited_for_is_known_once_it_is_free() -> None:
+    clock = StepClock()
+    contention = Contention(clock, lambda: 1.0)
+    contention.note(["hot"])
+    contention.note_conflict(["hot", "warm"])
+    assert contention.waiting() == {"hot"}, "a conflict alone keeps nobody waiting"
+    clock.now += 0.5
+    contention.note(["hot"])
+    clock.now += 1.0
+    contention.clear(["hot", "cold"])
+    assert contention.take_ended() == {"hot": 1.5}
+    assert contention.take_ended() == {}

@@ -236,6 +236,44 @@ class Balance:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BalanceSheets:
+    """The balance sheet of each currency. Results of before `from` stand apart; without `from` there are none."""
+
+    as_of: datetime | None
+    period_begins_at: datetime | None
+    by: TimeBasis
+    data: list[BalanceSheet]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BalanceSheet:
+    """One currency; minor units, each type on its own side.
+
+    Assets equal liabilities, equity, the result brought forward and that of the period; `difference_minor` is what they
+    exceed them by.
+    """
+
+    currency_code: str
+    asset_minor: int
+    liability_minor: int
+    equity_minor: int
+    brought_forward_minor: int
+    result_minor: int
+    difference_minor: int
+    proof: Proof
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proof:
+    """What a statement says beyond the trial balance at the same moment, minor units: zeros where it is proved."""
+
+    proved: bool
+    revenue_difference_minor: int
+    expense_difference_minor: int
+    trial_balance_difference_minor: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
     """The answers, in the order of the payments."""
 
@@ -431,6 +469,21 @@ class Conflict:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ConflictHour:
+    """What was counted for an account in the hour that begins at `hour`: retries, and how long postings waited, in ms.
+
+    In one hour up to 200 accounts are told apart; the others are added up as `(others)`. Counts are kept for a month.
+    """
+
+    hour: datetime
+    account_id: str
+    retries: int
+    exhausted: int
+    queued_ms: int
+    longest_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Consistency:
     """The proof that a chain's first `from_size` transactions are the beginning of its first `to_size` (RFC 6962)."""
 
@@ -485,6 +538,41 @@ class SigningKey:
     introduced_at: datetime
     endorsed_by: str | None
     signature: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IncomeStatements:
+    """The income statement of each currency in which there are revenue or expense accounts with entries."""
+
+    period_begins_at: datetime | None
+    period_ends_at: datetime | None
+    by: TimeBasis
+    data: list[IncomeStatement]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IncomeStatement:
+    """One currency; minor units. The result is revenue less expenses; `accounts` are up to `limit` with a movement."""
+
+    currency_code: str
+    revenue_minor: int
+    expense_minor: int
+    result_minor: int
+    account_count: int
+    accounts: list[ResultAccount]
+    proof: Proof
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResultAccount:
+    """A revenue or expense account on its own side: before the period, in it, and at its end; minor units."""
+
+    account_id: str
+    entity_id: str
+    type: AccountType
+    opening_minor: int
+    movement_minor: int
+    closing_minor: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,52 @@
+"""The income statement: revenue less expenses of a period, proved against the trial balance."""
+
+from collections.abc import Iterator
+
+from flask import Blueprint, render_template
+from werkzeug.wrappers import Response
+
+from app.dashboard.context import here
+from app.dashboard.downloads import csv_answer
+from app.dashboard.formats import exact_money
+from app.dashboard.frame import entity, for_print
+from app.dashboard.periods import asked_period
+from app.dashboard.requests import Filters
+from app.domain.csv_export import Value
+from app.domain.financial_statements import CurrencyStatements
+
+pages = Blueprint("income_statement", __name__)
+
+LISTED = 20
+"""Accounts of each type that the page lists; the rest is one line."""
+LISTED_IN_PRINT = 500
+HEAD = ("account_id", "entity_id", "type", "currency_code", "opening", "movement", "closing")
+
+
+@pages.get("/reports/income-statement")
+def page() -> str | Response:
+    """The report; `format=csv` is every account of it."""
+    filters = Filters()
+    asked = asked_period(filters)
+    currency_code = filters.text("currency_code") or None
+    found = []
+    if not filters.errors:
+        found = here().financial_statements.read(asked.period, entity_id=entity(), currency_code=currency_code)
+    if filters.text("format") == "csv" and not filters.errors:
+        return csv_answer(f"income-statement-{asked.name}", HEAD, _rows(found))
+    return render_template(
+        "income_statement.html",
+        statements=[one for one in found if one.accounts],
+        asked=asked,
+        currency_code=currency_code,
+        currencies=here().currencies(),
+        most=LISTED_IN_PRINT if for_print() else LISTED,
+        filters=filters,
+    )
+
+
+def _rows(found: list[CurrencyStatements]) -> Iterator[tuple[Value, ...]]:
+    for statement in found:
+        code = statement.currency_code
+        for one in statement.accounts:
+            amounts = (one.opening_minor, one.movement_minor, one.closing_minor)
+            yield (one.account_id, one.entity_id, one.type, code, *(exact_money(each, code) for each in amounts))
