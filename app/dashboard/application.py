@@ -18,6 +18,7 @@ from app.dashboard import (
     organisation,
     overview,
     payment,
+    reference,
     search,
     sign_in,
     trial_balance,
@@ -28,7 +29,7 @@ from app.domain.users import SESSION_LASTS
 
 log = logging.getLogger(__name__)
 
-PAGES: tuple[ModuleType, ...] = (sign_in, overview, account_list, account, payment, search, trial_balance)
+PAGES: tuple[ModuleType, ...] = (sign_in, overview, account_list, account, payment, search, trial_balance, reference)
 """Each has a blueprint `pages`."""
 
 EXPLANATIONS = {

@@ -30,6 +30,7 @@ PAGES = (
     "/search?q=wallet",
     "/search?q=100.00",
     "/me",
+    "/v1/reference",
 )
 
 
