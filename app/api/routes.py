@@ -24,11 +24,13 @@ T = TypeVar("T")
 B = TypeVar("B")
 
 OUTSIDE_OF_V1 = frozenset({"/healthz", "/readyz", "/metrics"})
+REFERENCE = "/v1/reference"
+"""The one path below /v1 that is a page: people look for the reference beside the document that it is made from."""
 
 
 def is_of_api(path: str) -> bool:
     """Whether a path is the API's to answer; every other one is for people."""
-    return path.startswith("/v1/") or path in OUTSIDE_OF_V1 or path == "/v1"
+    return (path.startswith("/v1/") and path != REFERENCE) or path in OUTSIDE_OF_V1 or path == "/v1"
 
 
 LARGEST_BODY = 1024 * 1024

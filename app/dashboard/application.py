@@ -28,6 +28,7 @@ from app.dashboard import (
     payment,
     people,
     reconciliation,
+    reference,
     search,
     sign_in,
     trial_balance,
@@ -55,6 +56,7 @@ PAGES: tuple[ModuleType, ...] = (
     audit,
     operations,
     key_pages,
+    reference,
 )
 """Each has a blueprint `pages`."""
 

@@ -41,6 +41,7 @@ PAGES = (
     "/keys",
     "/keys/new",
     "/me",
+    "/v1/reference",
 )
 
 

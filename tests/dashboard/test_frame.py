@@ -52,7 +52,7 @@ def rules(world: World) -> list[str]:
     return sorted(set(found))
 
 
-OPEN_TO_ALL = ("/sign-in", "/invitation/x", "/preferences", "/static/pages.css")
+OPEN_TO_ALL = ("/sign-in", "/invitation/x", "/preferences", "/static/pages.css", "/v1/reference")
 
 
 def test_nobody_sees_a_page_without_signing_in(world: World) -> None:
