@@ -59,7 +59,8 @@ def asked(at: datetime, actor: str, kind: str, packet: Packet | None) -> Step:
         first = calls[0]
         told = {"Request": first["request_id"], "From": first["ip"], "Route": _route(first)}
         facts |= {name: value for name, value in told.items() if value}
-    return Step(at, f"Asked for by {name_of(actor)}", f"{kind.capitalize()} by {name_of(actor)}.", facts=facts)
+    text = f"{kind.capitalize()}; the audit has the request." if calls else f"{kind.capitalize()}."
+    return Step(at, f"Asked for by {name_of(actor)}", text, facts=facts)
 
 
 def approved(proposal: JournalProposal, packet: Packet | None) -> list[Step]:
@@ -135,7 +136,9 @@ def sealed(one: LedgerTransaction, packet: Packet | None, why_not: str) -> Step:
         return Step(one.posted_at, "Sealed in the chain", text, "attention", anchor="chain")
     chain, head = packet["chain"], packet["chain"]["head"]
     count = counted(len(chain["inclusion"]["hashes"]), "hash", "hashes")
-    text = f"{place}, and the signed head no longer fits. {count} lead from it to the head of {head['signed_at']}."
+    text = (
+        f"{place}, and the signed head no longer fits. {count} lead from it to the head of {_told(head['signed_at'])}."
+    )
     hashes = {
         "Predecessor": chain["previous_hash"],
         "This transaction": chain["hash"],
@@ -188,16 +191,21 @@ def proved(posted_at: datetime, standing: Standing, packet: Packet | None) -> St
         return Step(None, "To be proved", "The next reconciliation covers it.", "pending")
     number = runs[0]["run_id"] if runs else last.run_id if last else 0
     at = parse_time(runs[0]["finished_at"]) if runs else last.finished_at if last else None
-    facts = {
-        ("Last full run" if run["mode"] == "full" else "First run"): f"{run['run_id']}, ended {run['finished_at']}, "
-        f"{counted(run['break_count'] or 0, 'break')}"
-        for run in runs
-    }
+    facts = {"Last full run" if run["mode"] == "full" else "First run": _run(run) for run in runs}
     if standing.ledger_breaks:
         text = f"Run {number} covered it, but breaks of the ledger are open; see the overview."
         return Step(at, "Reconciled with breaks", text, "wrong", facts=facts)
     text = f"Run {number} covered it: the chain is whole, and cache and ledger agree."
     return Step(at, "Reconciled", text, facts=facts)
+
+
+def _run(run: Mapping[str, Any]) -> str:
+    return f"{run['run_id']}, ended {_told(run['finished_at'])}, {counted(run['break_count'] or 0, 'break')}"
+
+
+def _told(moment: str) -> str:
+    """A time of a packet as the pages write times."""
+    return moment.replace("T", " ").replace("Z", " UTC")
 
 
 # Figures
