@@ -296,8 +296,13 @@ def test_what_is_of_the_whole_installation_is_not_for_a_bound_key(two_entities: 
     world = two_entities
     routes = [one for one in all_routes() if one.of_installation]
     of_statements = {"list_statements", "get_statement", "list_statement_lines"}
-    of_sources = {"save_statement_source", "list_statement_sources"}
-    assert {one.name for one in routes} == {"metrics", "register_asset", *of_statements, *of_sources}
+    of_sources = {"save_statement_source", "list_statement_sources", "import_statement"}
+    of_accounts = {"save_statement_account", "list_statement_accounts", "get_statement_account"}
+    of_matches = {"run_matching", "list_matches", "list_unmatched", "make_match", "get_match", "confirm_match"}
+    of_matches |= {"undo_match", "split_match", "post_match_difference"}
+    of_sign_offs = {"get_period", "list_sign_offs", "sign_off", "reopen_sign_off"}
+    about_statements = of_statements | of_sources | of_accounts | of_matches | of_sign_offs
+    assert {one.name for one in routes} == {"metrics", "register_asset", *about_statements}
     for route in routes:
         response = world.call(route.method, route.path, key=world.north.key, data=b"{}")
         assert_problem(response, 403, "forbidden")
