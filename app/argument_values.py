@@ -5,6 +5,7 @@ Only the standard library is needed, and nothing is created.
 
 import argparse
 import os
+from datetime import date
 from pathlib import Path
 
 LONGEST_KEY_NAME = 200
@@ -144,3 +145,16 @@ def what_verify_would_pass_over(arguments: argparse.Namespace) -> str:
     if sum(one is not None for one in (arguments.packet, arguments.consistency, arguments.heads)) > 1:
         return "--packet, --consistency and --heads: are checked one at a time"
     return ""
+
+
+def day(text: str) -> date:
+    """A day of the calendar."""
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"must be a day such as 2026-01-31, not {text!r}") from None
+
+
+def currency_code(text: str) -> str:
+    """The code of a currency, in capitals."""
+    return text.strip().upper()

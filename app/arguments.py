@@ -25,6 +25,7 @@ from app.argument_values import (
 )
 from app.further_arguments import bench_options, reports_options
 from app.proof_arguments import breaks_arguments, reconcile_arguments
+from app.statement_arguments import statements
 
 COMMANDS = {
     "up": "start everything: servers, API and workers (the default)",
@@ -260,36 +261,6 @@ def _replay(parser: Parser) -> None:
     parser.add_argument("--currency", default="CZK", metavar="CODE", help="currency of the file (default %(default)s)")
 
 
-def _statements(parser: Parser) -> None:
-    from app.domain.statement_source import StatementFormat
-
-    formats = [one.value for one in StatementFormat]
-    parser.epilog = (
-        "Exit codes: 0 when all is well; 1 when somebody has to look, because a line was refused, an id is used again "
-        "with another content, or sums differ; 2 when nothing was stored."
-    )
-    actions = parser.add_subparsers(dest="action", required=True)
-    read = actions.add_parser("import", help="import a file; the same file again changes nothing", epilog=parser.epilog)
-    read.add_argument("file", type=existing_file, metavar="FILE", help="the file of the processor or bank")
-    read.add_argument("--source", required=True, metavar="NAME", help="whose files these are")
-    read.add_argument("--format", choices=formats, help="saves the source if it is new; csv needs a saved mapping")
-    read.add_argument("--trial", action="store_true", help="read and judge everything, and store nothing")
-    read.add_argument(
-        "--accept-differences",
-        action="store_true",
-        help="store a CSV file although its running balance contradicts its lines",
-    )
-    sources = actions.add_parser("sources", help="list the sources, or save one; a change makes a new version")
-    sources.add_argument("name", nargs="?", metavar="NAME", help="the source to save")
-    sources.add_argument("--format", choices=formats, default="csv", help="of its files (default %(default)s)")
-    sources.add_argument("--options", type=existing_file, metavar="FILE.json", help="how its files are written")
-    actions.add_parser("status", help="the last import of each source; exit code 1 while one has breaks")
-    listed = actions.add_parser("list", help="all statements with their sums and proofs")
-    listed.add_argument("--source", metavar="NAME", help="of this source only")
-    for action in actions.choices.values():
-        action.add_argument("--data-dir", type=data_directory, default=argparse.SUPPRESS, help=argparse.SUPPRESS)
-
-
 _OPTIONS: dict[str, Callable[[Parser], None]] = {
     "up": _up,
     "status": _status,
@@ -301,7 +272,7 @@ _OPTIONS: dict[str, Callable[[Parser], None]] = {
     "keys": _keys,
     "users": _users,
     "replay": _replay,
-    "statements": _statements,
+    "statements": statements,
     "bench": bench_options,
     "reports": reports_options,
 }

@@ -32,12 +32,16 @@ from app.services.proofs.financial_statements import FinancialStatements
 from app.services.proofs.proof_requests import ProofRequests
 from app.services.proofs.readiness import ReadinessProbe
 from app.services.proofs.signed_heads import HeadSigner
+from app.services.statements.imports import StatementImports
+from app.services.statements.match_decisions import MatchDecisions
+from app.services.statements.matching import Matching
 
 if TYPE_CHECKING:
     from app.cache.cache import Cache
     from app.ledger.audit_reads import AuditReads
     from app.ledger.history import History
     from app.ledger.proof_history import LedgerProofHistory
+    from app.ledger.sign_offs import LedgerSignOffs
     from app.ledger.statements import LedgerStatements
 
 
@@ -65,6 +69,10 @@ class ApiServices:
     proofs: LedgerProofHistory
     breaks: Breaks
     proof_requests: ProofRequests
+    imports: StatementImports
+    matching: Matching
+    match_decisions: MatchDecisions
+    sign_offs: LedgerSignOffs
     cache: Cache
     gatekeeper: Gatekeeper
     keys: KeyAdministration

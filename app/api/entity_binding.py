@@ -31,9 +31,12 @@ OF_NOBODY = frozenset(
         "break_id",
         "currency_code",
         "key_id",
+        "match_id",
         "proposal_id",
         "request_id",
         "run_id",
+        "sign_off_id",
+        "statement_account_id",
         "statement_id",
     }
 )

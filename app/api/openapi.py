@@ -49,6 +49,9 @@ _TAGS = {
     "reports": "Trial balance, balance sheet, income statement, conflicts, and the ageing of breaks",
     "statements": "What processors and banks state",
     "statement-sources": "How their files are written",
+    "statement-imports": "Importing a file",
+    "statement-accounts": "Matching statements with the ledger, and signing off",
+    "matches": "Lines of statements and entries of the ledger that are the same movement",
     "keys": "API keys: what they may do, for whom, how long and how often",
     "operations": "Health, metrics and this reference",
 }

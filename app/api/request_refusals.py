@@ -29,6 +29,11 @@ def statement_not_found(statement_id: str) -> Refusal:
     return Refusal(RefusalCode.NOT_FOUND, detail, {"statement_id": statement_id})
 
 
+def unknown_source(name: str) -> Refusal:
+    """A source of statements that nobody has saved."""
+    return Refusal(RefusalCode.NOT_FOUND, f"There is no source {name!r}; save it first.", {"source_name": name})
+
+
 def line_too_long(max_bytes: int) -> Refusal:
     """A line of a stream that is longer than the API reads."""
     detail = f"The line is longer than {max_bytes} bytes and was passed over."

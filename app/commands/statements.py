@@ -10,6 +10,8 @@ from typing import Any
 
 from tqdm import tqdm
 
+from app.commands import matching
+from app.commands.amounts import as_money
 from app.commands.connection import connected
 from app.domain.statement import Balance, UnreadableStatement
 from app.domain.statement_proof import StatementBreak, StatementTally
@@ -38,7 +40,17 @@ DONE, LOOK, NOTHING = 0, 1, 2
 
 def run(arguments: argparse.Namespace) -> int:
     """Runs the action."""
-    actions = {"import": _import, "sources": _sources, "status": _status, "list": _list}
+    actions = {
+        "import": _import,
+        "sources": _sources,
+        "status": _status,
+        "list": _list,
+        "link": matching.link,
+        "match": matching.match,
+        "unmatched": matching.unmatched,
+        "sign-off": matching.sign_off,
+        "reopen": matching.reopen,
+    }
     with connected(arguments.data_dir) as settings:
         return actions[arguments.action](arguments, settings)
 
@@ -131,8 +143,8 @@ def _stated(one: StatementTally) -> str:
     ]
     if one.difference_minor:
         parts.append(f"by {money(one.difference_minor)}")
-    if one.missing:
-        parts.append(f"({one.missing})")
+    if one.remark:
+        parts.append(f"({one.remark})")
     if one.not_booked_count:
         parts.append(f"; {one.not_booked_count:,} not booked yet")
     return " ".join(parts)
@@ -140,13 +152,6 @@ def _stated(one: StatementTally) -> str:
 
 def _balance(balance: Balance | None, minor_units: int) -> str:
     return "unknown" if balance is None else as_money(balance.amount_minor, minor_units)
-
-
-def as_money(amount_minor: int, minor_units: int) -> str:
-    """Minor units as people write them, with a point."""
-    whole, rest = divmod(abs(amount_minor), 10**minor_units)
-    fraction = f".{rest:0{minor_units}}" if minor_units else ""
-    return f"{'-' if amount_minor < 0 else ''}{whole:,}{fraction}"
 
 
 # Sources
@@ -184,7 +189,7 @@ def _options(path: Path | None) -> Mapping[str, object]:
 
 
 def _status(_: argparse.Namespace, settings: Settings) -> int:
-    """The last import of each source; exit code 1 while one of them has breaks."""
+    """The last import of each source, and how far matching is; exit code 1 while there is something to look at."""
     ledger = build_statements(settings)
     imports = ledger.last_imports()
     for one in imports:
@@ -194,7 +199,8 @@ def _status(_: argparse.Namespace, settings: Settings) -> int:
             f"{counts}, {counted(one.break_count, 'break')}"
         )
         _tell_breaks(ledger.breaks(one.import_id, limit=MOST_SHOWN + 1))
-    return LOOK if any(one.break_count for one in imports) else DONE
+    is_matched = matching.tell_status(settings)
+    return LOOK if any(one.break_count for one in imports) or not is_matched else DONE
 
 
 def _list(arguments: argparse.Namespace, settings: Settings) -> int:

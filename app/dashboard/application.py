@@ -22,6 +22,7 @@ from app.dashboard import (
     income_statement,
     journals,
     key_pages,
+    matching,
     operations,
     organisation,
     overview,
@@ -31,6 +32,7 @@ from app.dashboard import (
     reference,
     search,
     sign_in,
+    statements,
     trial_balance,
 )
 from app.dashboard.context import PageServices
@@ -56,9 +58,14 @@ PAGES: tuple[ModuleType, ...] = (
     audit,
     operations,
     key_pages,
+    statements,
+    matching,
     reference,
 )
 """Each has a blueprint `pages`."""
+
+LARGEST_UPLOAD = 16 * 1024 * 1024
+"""Bytes of a form with a file; the command line takes files of any size."""
 
 EXPLANATIONS = {
     400: "The request cannot be read as it was sent. Nothing was done.",
@@ -85,7 +92,7 @@ def create_pages(services: PageServices) -> Flask:
         WTF_CSRF_TIME_LIMIT=int(SESSION_LASTS.total_seconds()),
         WTF_CSRF_SSL_STRICT=services.is_https,
         SEND_FILE_MAX_AGE_DEFAULT=timedelta(days=365),
-        MAX_CONTENT_LENGTH=1024 * 1024,
+        MAX_CONTENT_LENGTH=LARGEST_UPLOAD,
         MAX_FORM_MEMORY_SIZE=1024 * 1024,
     )
     application.jinja_env.undefined = StrictUndefined

@@ -21,6 +21,10 @@ THREADS = 4
 """Pages of one process at work at once: a handful of people, each waiting for one page."""
 
 LARGEST_FORM = 1024 * 1024
+LARGEST_UPLOAD = 16 * 1024 * 1024
+UPLOADS = frozenset({"/statements/import"})
+"""The paths that take a file."""
+
 FORM_DEADLINE_S = 20.0
 LARGEST_PIECE = 256 * 1024
 """Bytes of an answer that is sent whole; a longer one, such as an export, is sent while it is made."""
@@ -81,11 +85,14 @@ async def _body(scope: Any, protocol: Any) -> bytes | None:
     if headers.get("content-length") is None and headers.get("transfer-encoding") is None:
         return b""
     pieces: list[bytes] = []
+    size = 0
+    largest = LARGEST_UPLOAD if scope.path in UPLOADS else LARGEST_FORM
     try:
         async with asyncio.timeout(FORM_DEADLINE_S):
             async for piece in protocol:
                 pieces.append(piece)
-                if sum(map(len, pieces)) > LARGEST_FORM:
+                size += len(piece)
+                if size > largest:
                     return None
     except (TimeoutError, RuntimeError, OSError):
         return None

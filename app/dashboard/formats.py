@@ -1,7 +1,7 @@
 """How pages write figures and times, and read what people type: exact, with the currency's decimals, in UTC."""
 
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal, InvalidOperation, Overflow
 
 from flask import Flask
@@ -120,6 +120,14 @@ def read_money(text: str, currency_code: str) -> int:
     if minor.adjusted() >= LARGEST_DIGITS or not in_range(int(minor)):
         raise ValueError(f"{text!r} is larger than any amount can be.")
     return int(minor)
+
+
+def read_day(text: str) -> date:
+    """A day as banks book by, from ISO text."""
+    try:
+        return date.fromisoformat(text.strip())
+    except ValueError:
+        raise ValueError(f"{text!r} is not a day, such as 2026-01-31.") from None
 
 
 _MOMENT = re.compile(r"(\d{4}-\d\d-\d\d)(?:[T ](\d\d:\d\d(?::\d\d(?:\.\d{1,6})?)?))?(?:\s*(?:Z|UTC))?", re.ASCII)

@@ -36,6 +36,7 @@ class StatementHead:
 
     `is_newest_first`: its lines are listed from the last day to the first. `names_lines`: a line without an id of its
     own is told from an equal one by the statement that it is in, because the bank never states a line twice.
+    `derives_balances`: its balances are those that its lines lead to, so they prove nothing of a line that was refused.
     """
 
     number: int
@@ -45,6 +46,7 @@ class StatementHead:
     name: str = ""
     is_newest_first: bool = False
     names_lines: bool = False
+    derives_balances: bool = False
 
 
 @dataclass(slots=True, frozen=True)

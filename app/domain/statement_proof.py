@@ -64,14 +64,28 @@ class StatementTally:
     """Differences of pages in which no line was refused."""
     since_minor: int = 0
     refused_since: int = 0
+    refused_elsewhere: int = 0
+    """Refused lines of the file of which nobody knows the statement."""
 
     @property
     def proof(self) -> StatementProof:
         """Whether each page holds; a page without its balances proves nothing."""
         if self.difference_count:
             return StatementProof.DIFFERS
+        if self.head.derives_balances and (self.refused_count or self.refused_elsewhere):
+            return StatementProof.NOT_PROVABLE
         is_proven = self.page_count > 0 and self.proven_pages == self.page_count
         return StatementProof.PROVEN if is_proven else StatementProof.NOT_PROVABLE
+
+    @property
+    def remark(self) -> str:
+        """What bars a proof, and what was refused; empty where the proof is whole."""
+        refused = self.refused_count + (self.refused_elsewhere if self.head.derives_balances else 0)
+        if not refused:
+            return self.missing
+        number, them = ("1 line was refused", "it") if refused == 1 else (f"{refused} lines were refused", "them")
+        end = f"the balances say nothing of {them}" if self.head.derives_balances else f"the sums are without {them}"
+        return "; ".join(one for one in (self.missing, f"{number}, and {end}") if one)
 
     @property
     def difference_minor(self) -> int | None:
@@ -156,6 +170,12 @@ class FileTally:
     refused: list[StatementBreak] = field(default_factory=list)
     refused_count: int = 0
     line_count: int = 0
+    unplaced_count: int = 0
+
+    def end(self) -> None:
+        """Tell each statement of the refused lines that may have been its own, once the file is read."""
+        for one in self.statements.values():
+            one.refused_elsewhere = self.unplaced_count
 
     @property
     def has_unexplained_differences(self) -> bool:
@@ -178,7 +198,9 @@ class FileTally:
 
     def _refuse(self, event: RefusedLine, most_refused: int) -> None:
         self.refused_count += 1
-        if event.statement is not None:
+        if event.statement is None:
+            self.unplaced_count += 1
+        else:
             self.statements[event.statement].refuse()
         if len(self.refused) < most_refused:
             kind = StatementBreakKind.LINE_REFUSED

@@ -26,6 +26,7 @@ TABLES = (
     "audit_schema",
     "heads_schema",
     "journal_schema",
+    "matching_schema",
     "operations_schema",
     "proof_schema",
     "schema",

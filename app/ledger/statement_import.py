@@ -275,7 +275,7 @@ def _statement_row(import_id: int, source_name: str, one: StatementTally, judged
         import_id, source_name, head.account_ref, head.currency_code, head.minor_units, head.name, one.first_on,
         one.last_on, *_balance(one.opening), *_balance(one.closing), one.line_count, one.sum_minor, judged.added,
         judged.added_minor, one.refused_count, one.not_booked_count, one.page_count, one.proof, one.difference_minor,
-        one.missing,
+        one.remark,
     ]  # fmt: skip
 
 

@@ -106,6 +106,12 @@ class LedgerStatements:
         with translated(), self._engine.connect() as connection:
             return [_statement(row) for row in connection.execute(query)]
 
+    def latest(self, limit: int) -> list[StatementRecord]:
+        """Up to `limit` statements, the last imported first."""
+        query = select(*_STATEMENT).order_by(statement.c.statement_id.desc()).limit(limit)
+        with translated(), self._engine.connect() as connection:
+            return [_statement(row) for row in connection.execute(query)]
+
     def statement(self, statement_id: int) -> StatementRecord | None:
         """One statement; None if there is none."""
         query = select(*_STATEMENT).where(statement.c.statement_id == statement_id)

@@ -123,7 +123,10 @@ class _Reading:
         if units is None:
             raise _NoLine(f"the currency {currency!r} is unknown")
         number = len(self.statements) + 1
-        head = StatementHead(number, account, currency, units, is_newest_first=self.mapping.is_newest_first)
+        newest_first = self.mapping.is_newest_first
+        head = StatementHead(
+            number, account, currency, units, is_newest_first=newest_first, derives_balances="balance" in self.places
+        )
         statement = self.statements[(account, currency)] = _Statement(head)
         return statement
 

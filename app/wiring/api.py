@@ -21,6 +21,7 @@ from app.ledger.history import History
 from app.ledger.journal_proposals import LedgerJournalProposals
 from app.ledger.operations import LedgerOperations
 from app.ledger.proof_history import LedgerProofHistory
+from app.ledger.sign_offs import LedgerSignOffs
 from app.ledger.statements import LedgerStatements
 from app.ledger.transactions import LedgerTransactions
 from app.ledger.visibility import LedgerVisibility
@@ -51,6 +52,7 @@ from app.wiring.services import (
     build_poster,
     build_readiness,
 )
+from app.wiring.statements import build_imports, build_match_decisions, build_matching
 from app.wiring.workers import wall_clock_ms
 
 LOOK_UP_S = 3.0
@@ -72,6 +74,7 @@ def build_api(settings: Settings, *, sleep: Callable[[float], None] = time.sleep
     register = LedgerTransactions(engine)
     poster = build_poster(settings, cache, register, paying, sleep=sleep)
     refunds = Refunds(cache, register, paying.finder, paying.durable_wait, poster)
+    journals = Journals(register, paying.directory, poster, refunds.posted_payment)
     reports = build_engine(settings, "reports")
     api_keys = LedgerApiKeys(engine)
     gatekeeper = Gatekeeper(api_keys, time.monotonic)
@@ -107,6 +110,10 @@ def build_api(settings: Settings, *, sleep: Callable[[float], None] = time.sleep
         proofs=LedgerProofHistory(reports),
         breaks=build_breaks(reports),
         proof_requests=build_proof_requests(reports, cache, Bell(WakeUps(settings.queue_url).reconcile).ring),
+        imports=build_imports(settings),
+        matching=build_matching(settings),
+        match_decisions=build_match_decisions(engine, journals),
+        sign_offs=LedgerSignOffs(reports),
         cache=cache,
         gatekeeper=gatekeeper,
         keys=KeyAdministration(api_keys, cache.revocations, gatekeeper.revoke),

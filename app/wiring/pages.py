@@ -22,6 +22,8 @@ from app.ledger.journal_templates import LedgerJournalTemplates
 from app.ledger.operations import LedgerOperations
 from app.ledger.payment_search import LedgerPaymentSearch
 from app.ledger.proof_history import LedgerProofHistory
+from app.ledger.sign_offs import LedgerSignOffs
+from app.ledger.statements import LedgerStatements
 from app.ledger.transactions import LedgerTransactions
 from app.ledger.trial_balance import LedgerTrialBalance
 from app.ledger.users import LedgerSessions, LedgerUsers
@@ -39,6 +41,7 @@ from app.wakeup import Bell, WakeUps
 from app.wiring.evidence import head_signer
 from app.wiring.proofs import build_breaks, build_proof_requests
 from app.wiring.services import build_assets, build_engine
+from app.wiring.statements import build_match_decisions
 
 LISTED_BREAKS = 20
 
@@ -59,6 +62,9 @@ def build_pages(settings: Settings, api: ApiServices) -> PageServices:
             history=History(engine),
             approval=JournalApproval(LedgerJournalProposals(engine), api.journals, settings.journal_approval),
             **_proofs(settings, engine, api),
+            statements=LedgerStatements(engine),
+            sign_offs=LedgerSignOffs(engine),
+            match_decisions=build_match_decisions(engine, api.journals),
             evidence=Evidence(LedgerEvidence(rows_of(engine)), head_signer(settings, rows_of(engine)), api.finder),
         ),
         sign_in=SignIn(users, LedgerSessions(engine), api.now),

@@ -2,12 +2,21 @@
 
 from functools import cache, partial
 
+from sqlalchemy import Engine
+
 from app.domain.statement import Reader
 from app.domain.statement_source import StatementFormat
 from app.ledger.connections import SessionLimits, connect
+from app.ledger.match_reads import LedgerMatchReads
+from app.ledger.matches import LedgerMatches
+from app.ledger.matching_run import LedgerMatching
+from app.ledger.statement_accounts import LedgerStatementAccounts
 from app.ledger.statement_import import LedgerStatementImport
 from app.ledger.statements import LedgerStatements
+from app.services.posting.journals import Journals
 from app.services.statements.imports import StatementImports
+from app.services.statements.match_decisions import MatchDecisions
+from app.services.statements.matching import Matching
 from app.settings import Settings
 from app.statements.amounts import WITHDRAWN
 from app.statements.camt import read_camt
@@ -32,6 +41,20 @@ IMPORT_IDLE_S = 600.0
 def build_statements(settings: Settings) -> LedgerStatements:
     """Sources and statements in the ledger."""
     return LedgerStatements(build_engine(settings, "statements"))
+
+
+def build_matching(settings: Settings) -> Matching:
+    """Matching with the ledger. A run over a million entries takes half a minute, so it has no time limit."""
+    limits = SessionLimits(statement_timeout_s=0, idle_in_transaction_s=IMPORT_IDLE_S)
+    opened = partial(connect, settings.database_url, application_name="holdfast matching", limits=limits)
+    accounts = LedgerStatementAccounts(build_engine(settings, "statements"))
+    return Matching(accounts, LedgerMatching(opened))
+
+
+def build_match_decisions(engine: Engine, journals: Journals) -> MatchDecisions:
+    """What people decide about matches."""
+    accounts = LedgerStatementAccounts(engine)
+    return MatchDecisions(accounts, LedgerMatches(engine), LedgerMatchReads(engine), journals)
 
 
 def build_imports(settings: Settings) -> StatementImports:

@@ -210,7 +210,11 @@ SHARED_NAMES = {
     "sign_in": {"app.dashboard", "app.services"},
     "trial_balance": {"app.dashboard", "app.domain", "app.ledger", "app.services"},
     "users": {"app.domain", "app.ledger", "app.services"},
-    "statements": {"app.api", "app.ledger"},
+    "matches": {"app.api", "app.ledger"},
+    "matching": {"app.dashboard", "app.domain", "app.services"},
+    "sign_offs": {"app.api", "app.ledger"},
+    "statement_accounts": {"app.api", "app.ledger"},
+    "statements": {"app.api", "app.dashboard", "app.ledger"},
     "signed_heads": {"app.domain", "app.ledger", "app.services"},
     "visibility": {"app.ledger", "app.services"},
 }

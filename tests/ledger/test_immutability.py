@@ -28,8 +28,16 @@ APPEND_ONLY = (
     "statement_line",
     "statement_batch",
     "statement_break",
+    "statement_account",
+    "matching_setup",
+    "match_run",
+    "match_event",
+    "sign_off",
 )
-REFERENCED = {"statement_source", "statement_import", "statement", "statement_line"}
+REFERENCED = {
+    *("statement_source", "statement_import", "statement", "statement_line", "statement_account", "matching_setup"),
+    "match_run",
+}
 """Tables that others refer to by a foreign key: Postgres refuses to truncate them alone before it asks a trigger."""
 CHANGES = {
     "update": "UPDATE {table} SET {column} = {column}",
@@ -59,6 +67,11 @@ A_COLUMN = {
     "statement_line": "amount_minor",
     "statement_batch": "batch_id",
     "statement_break": "detail",
+    "statement_account": "account_ref",
+    "matching_setup": "rules",
+    "match_run": "run_by",
+    "match_event": "reason",
+    "sign_off": "summary",
 }
 
 

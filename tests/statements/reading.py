@@ -65,6 +65,7 @@ def read(
         else:
             assert isinstance(event, NotBooked)
             found.not_booked += 1
+    found.tally.end()
     return found
 
 

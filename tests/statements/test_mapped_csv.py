@@ -113,6 +113,20 @@ def test_a_refused_row_explains_the_difference_that_it_leaves() -> None:
     assert [(one.line, one.position) for one in found.refused] == [(3, 2)]
 
 
+@pytest.mark.parametrize("newest_first", [False, True])
+@pytest.mark.parametrize("bad", ["2026-01-05,1.005,bad,8.00", "2026-01-05,1.00,bad", "2026-13-05,1.00,bad,9.00"])
+@pytest.mark.parametrize("place", [0, 2])
+def test_rows_that_lead_to_each_other_prove_nothing_of_a_refused_one(newest_first: bool, bad: str, place: int) -> None:
+    rows = ["2026-01-02,1.00,a,11.00", "2026-01-03,2.00,b,13.00"]
+    rows = list(reversed(rows)) if newest_first else rows
+    rows.insert(place, bad)
+    wanted = options({"balance": "Balance"}, is_newest_first=newest_first)
+    found = read("csv", "\n".join(["Date,Amount,Text,Balance", *rows]), options=wanted)
+    assert len(found.refused) == 1
+    assert found.proofs == ["not_provable"]
+    assert "1 line was refused" in found.only.remark
+
+
 def test_two_currencies_and_accounts_are_statements_of_their_own() -> None:
     file = "Date,Amount,Text,Currency,Account\n" + "".join(
         f"2026-01-02,{amount},t,{currency},{account}\n"

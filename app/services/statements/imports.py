@@ -86,6 +86,7 @@ class StatementImports:
             tally = FileTally()
             events = self._readers[source.format](file, source.options(), self._minor_units)
             session.stage(_staged(_reported(events, file, progress), tally, source.name))
+            tally.end()
             stated = StatementFile(source, file_hash, file_name, size, actor)
             withheld = _withheld(source, tally, accepts_differences=accepts_differences)
             return _stored(session, stated, tally, is_stored=not (is_trial or withheld), withheld=withheld)

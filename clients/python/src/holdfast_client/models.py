@@ -656,6 +656,97 @@ class Key:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Match:
+    """A match: lines and entries that are the same movement.
+
+    `figures` tell the rule as it was, the key, and the days between; of a match by hand, the reason. `settled_on` is
+    the last day of both sides. `former_match_id` is the match that it takes the place of.
+    """
+
+    match_id: str
+    state: Literal["matched", "suggested", "undone"]
+    rule: str
+    figures: dict[str, Any]
+    lines_minor: int
+    entries_minor: int
+    difference_minor: int
+    settled_on: str
+    lines: list[MatchLine]
+    entries: list[MatchEntry]
+    former_match_id: str | None
+    journal_id: str | None
+    made_by: str
+    made_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MatchLine:
+    """A line of a statement; minor units, money in is positive."""
+
+    statement_line_id: str
+    booked_on: str
+    amount_minor: int
+    reference: str
+    counterparty: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MatchEntry:
+    """An entry of the ledger; minor units, a debit is positive."""
+
+    entry_number: int
+    effective_on: str
+    amount_minor: int
+    external_id: str
+    payment_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MatchDecision:
+    """Why a match is confirmed or undone; it is kept."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MatchJournal:
+    """The account that takes what the sides of a match differ by."""
+
+    journal_account_id: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MatchPart:
+    """The lines and entries that stay together."""
+
+    line_ids: list[str]
+    entry_numbers: list[int]
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MatchRun:
+    """What a run has done; a trial has no id.
+
+    `agreeing` are matches of a trial that stand already; `examples` are some of its matches.
+    """
+
+    match_run_id: str | None
+    line_count: int
+    entry_count: int
+    matched: int
+    suggested: int
+    by_rule: dict[str, Any]
+    new_unmatched: int
+    settled_unmatched: int
+    unmatched: dict[str, Any]
+    agreeing: int
+    examples: list[dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NewAccount:
     """An account to create. `overdraft_limit_minor`: minor units below zero; null is no floor.
 
@@ -782,6 +873,28 @@ class NewKey:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NewMatch:
+    """Lines and entries that are the same movement; both sides add up to the same.
+
+    `journal_account_id`: what they differ by is posted as a journal between this account and the account of the bank.
+    `accepts_difference`: it stays.
+    """
+
+    line_ids: list[str]
+    entry_numbers: list[int]
+    reason: str
+    journal_account_id: str | None = None
+    accepts_difference: bool | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewMatchRun:
+    """A run of the saved rules; or a trial of other `rules` on everything that was stated, which stores nothing."""
+
+    rules: list[dict[str, Any]] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NewRefund:
     """How much of a payment to take back, in minor units; all that remains by default."""
 
@@ -818,6 +931,44 @@ class NewRun:
     """A run to ask for: over what is new and what open breaks are about, or over everything."""
 
     mode: Literal["full", "incremental"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewSignOff:
+    """Sign off everything after what is signed, through `last_on`. A `remark` is kept with it."""
+
+    last_on: str
+    remark: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewStatementAccount:
+    """Which account of the ledger the account of a source is.
+
+    Matching begins with `starts_on`, without it with the first day of the statements. `rules` are tried in order after
+    the reference; without them, the same amount within 3 days is suggested.
+    """
+
+    source_name: str
+    account_ref: str
+    currency_code: str
+    account_id: str
+    starts_on: str | None = None
+    rules: list[dict[str, Any]] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewStatementImport:
+    """A file to import, in Base64. `trial`: read and judge everything, and store nothing.
+
+    `accepts_differences`: store a CSV file although its running balance contradicts its lines.
+    """
+
+    source_name: str
+    file_name: str
+    content: str
+    trial: bool | None = None
+    accepts_differences: bool | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -881,6 +1032,36 @@ class Rejection:
 
     code: str
     detail: str
+    figures: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Period:
+    """Both sides of a period: opening + movements = closing, and what explains the difference; minor units.
+
+    `opening` says whether the bank states its opening balance, or it is derived from the first closing one, or assumed.
+    `missing` says what bars a signature. `figures` are all that would be signed, with each day and what is
+    outstanding.
+    """
+
+    first_on: str
+    last_on: str
+    opening: str
+    bank_opening_minor: int
+    bank_in_minor: int
+    bank_out_minor: int
+    bank_closing_minor: int
+    ledger_opening_minor: int
+    ledger_in_minor: int
+    ledger_out_minor: int
+    ledger_closing_minor: int
+    only_bank_minor: int
+    only_ledger_minor: int
+    match_difference_minor: int
+    brought_forward_minor: int
+    unexplained_minor: int
+    outstanding_count: int
+    missing: list[str]
     figures: dict[str, Any]
 
 
@@ -968,6 +1149,13 @@ class Refund:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Reopening:
+    """Why the last signed period is opened again."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RepairPreview:
     """An account in the cache as it is and as a repair would make it. Nothing is changed yet.
 
@@ -1019,6 +1207,49 @@ class Run:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SignOff:
+    """A record of the chain of an account: a signed period, or its reopening.
+
+    A new version names the old one by `former_id`. `hash` covers all of it and `previous_hash`, the record before.
+    """
+
+    sign_off_id: str
+    number: int
+    action: Literal["reopened", "signed"]
+    first_on: str
+    last_on: str
+    version: int
+    former_id: str | None
+    signed_through: str | None
+    summary: dict[str, Any]
+    reason: str
+    signed_by: str
+    signed_at: datetime
+    previous_hash: str
+    hash: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StatementAccount:
+    """A statement account with the setup in force. Each change makes a new version; matches name theirs.
+
+    `signed_through` is the last day that is signed off.
+    """
+
+    statement_account_id: str
+    source_name: str
+    account_ref: str
+    currency_code: str
+    account_id: str
+    version: int
+    starts_on: str
+    rules: list[dict[str, Any]]
+    signed_through: str | None
+    created_by: str
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Statement:
     """One statement; amounts in minor units, days as the bank wrote them.
 
@@ -1049,6 +1280,37 @@ class Statement:
     proof: Literal["differs", "not_provable", "proven"]
     difference_minor: int | None
     missing: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StatementImport:
+    """What has become of a file.
+
+    `import_id` is null if nothing was stored, in a trial or because of `withheld`; `earlier_import_id` says that the
+    same file was imported before and was not read again.
+    """
+
+    import_id: str | None
+    earlier_import_id: str | None
+    withheld: str
+    line_count: int
+    added_count: int
+    known_count: int
+    reused_count: int
+    refused_count: int
+    explained_payouts: int
+    proofs: list[str]
+    breaks: list[StatementBreak]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StatementBreak:
+    """Something wrong with an imported file: where, and what."""
+
+    kind: Literal["balance_differs", "id_reused", "line_refused", "payout_differs"]
+    line: int
+    position: int
+    detail: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -1121,3 +1383,24 @@ class TrialBalanceLine:
     currency_code: str
     debit_minor: int
     credit_minor: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unmatched:
+    """A line or an entry without a match, and why it may be so; one whose amount differs has both.
+
+    `resembles` says what it repeats or takes back. State and owner are those of its break.
+    """
+
+    unmatched_item_id: str
+    reason: Literal["amount_differs", "duplicate", "fee", "missing_here", "missing_there", "reversed", "timing"]
+    booked_on: str
+    amount_minor: int
+    other_minor: int | None
+    resembles: str
+    line: MatchLine | None
+    entry: MatchEntry | None
+    break_id: str | None
+    state: Literal["accepted", "investigating", "open", "resolved"]
+    owner: str | None
+    first_seen_at: datetime

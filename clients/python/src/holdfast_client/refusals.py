@@ -251,6 +251,18 @@ class MalformedRequest(Refused):
     of_code = "malformed_request"
 
 
+class MatchConflict(Refused):
+    """`match_conflict`, status 409."""
+
+    of_code = "match_conflict"
+
+
+class MatchDiffers(Refused):
+    """`match_differs`, status 422."""
+
+    of_code = "match_differs"
+
+
 class MethodNotAllowed(Refused):
     """`method_not_allowed`."""
 
@@ -287,6 +299,12 @@ class PaymentNotPosted(Refused):
     of_code = "payment_not_posted"
 
 
+class PeriodSignedOff(Refused):
+    """`period_signed_off`, status 409."""
+
+    of_code = "period_signed_off"
+
+
 class PreconditionFailed(Refused):
     """`precondition_failed`, status 412."""
 
@@ -321,6 +339,12 @@ class SecondPersonNeeded(Refused):
     """`second_person_needed`."""
 
     of_code = "second_person_needed"
+
+
+class SignOffIncomplete(Refused):
+    """`sign_off_incomplete`, status 409."""
+
+    of_code = "sign_off_incomplete"
 
 
 class SplitsDoNotAddUp(Refused):

@@ -1,0 +1,183 @@
+"""One statement account: both sides, suggestions, what has no match, the bridge between them, and the signature."""
+
+from collections.abc import Callable
+from datetime import date
+from typing import Any
+
+from flask import Blueprint, abort, redirect, render_template, request, url_for
+from werkzeug.wrappers import Response
+
+from app.dashboard.context import here
+from app.dashboard.formats import read_day
+from app.dashboard.frame import actor, for_print, needs
+from app.dashboard.requests import Filters
+from app.domain.match_records import MatchState, NewMatch, StatementAccount
+from app.domain.refusals import Refusal
+from app.domain.sign_off import SignOff, SignOffAction, first_broken
+from app.domain.users import Role
+
+pages = Blueprint("matching", __name__)
+
+LISTED = 100
+LISTED_IN_PRINT = 2_000
+
+Page = str | Response | tuple[str, int]
+
+
+@pages.get("/statements/accounts/<int:statement_account_id>")
+def page(statement_account_id: int) -> Page:
+    """The account through a day; without one, through the last day that statements tell of."""
+    return _page(_account(statement_account_id))
+
+
+def _account(statement_account_id: int) -> StatementAccount:
+    found = here().api.matching.accounts.get(statement_account_id)
+    if found is None:
+        abort(404)
+    return found
+
+
+def _page(account: StatementAccount, refusal: str | None = None) -> str:
+    api, filters = here().api, Filters()
+    reads, number = api.match_decisions.reads, account.statement_account_id
+    through = filters.read("through", read_day) or _default_through(account)
+    period = api.sign_offs.next_period(account, through)
+    listed = LISTED_IN_PRINT if for_print() else LISTED
+    chain = api.sign_offs.chain(number)
+    return render_template(
+        "matching.html",
+        account=account,
+        code=account.currency_code,
+        period=period,
+        through=through,
+        filters=filters,
+        refusal=refusal,
+        counts=reads.counts(number),
+        run=reads.last_run(account),
+        suggested=reads.matches(number, state=MatchState.SUGGESTED, limit=listed),
+        matched=reads.matches(
+            number, state=MatchState.MATCHED, first_on=period.first_on, last_on=through, limit=listed, newest_first=True
+        ),
+        only_bank=reads.unmatched(number, of_lines=True, limit=listed),
+        only_ledger=reads.unmatched(number, of_lines=False, limit=listed),
+        chain=chain,
+        last_signed=_last_signed(account, chain),
+        broken=first_broken(chain),
+    )
+
+
+def _default_through(account: StatementAccount) -> date:
+    """The last day that statements tell of; the first day of all where they tell of none that is open."""
+    covered: date | None = here().api.sign_offs.covered_through(account)
+    first: date = here().api.sign_offs.first_open_day(account)
+    return first if covered is None or covered < first else covered
+
+
+def _last_signed(account: StatementAccount, chain: list[SignOff]) -> SignOff | None:
+    """The version that stands of the last signed period."""
+    if account.signed_through is None:
+        return None
+    signed = (one for one in reversed(chain) if one.action is SignOffAction.SIGNED)
+    return next((one for one in signed if one.last_on == account.signed_through), None)
+
+
+# Deeds
+
+
+@pages.post("/statements/accounts/<int:statement_account_id>/run")
+@needs(Role.ACCOUNTANT)
+def run(statement_account_id: int) -> Response:
+    """Run the saved rules."""
+    here().api.matching.run(_account(statement_account_id), actor())
+    return _back(statement_account_id)
+
+
+@pages.post("/statements/accounts/<int:statement_account_id>/match")
+@needs(Role.ACCOUNTANT)
+def match(statement_account_id: int) -> Page:
+    """Match what is ticked, post what it differs by, look after it, or accept it."""
+    account, reason = _account(statement_account_id), request.form.get("reason", "").strip()
+    deed = _DEEDS.get(request.form.get("deed", ""))
+    if deed is None:
+        abort(400)
+    if not reason:
+        return _page(account, "Say why; the reason is kept. Nothing was done."), 422
+    return _answer(account, deed(account, reason))
+
+
+def _match(account: StatementAccount, reason: str) -> Any:
+    wanted = NewMatch(account.statement_account_id, _ticked("line"), _ticked("entry"), reason)
+    return here().api.match_decisions.match(wanted, actor())
+
+
+def _match_with_journal(account: StatementAccount, reason: str) -> Any:
+    wanted = NewMatch(account.statement_account_id, _ticked("line"), _ticked("entry"), reason)
+    journal_account_id = request.form.get("journal_account_id", "").strip()
+    return here().api.match_decisions.match(wanted, actor(), journal_account_id=journal_account_id or "none")
+
+
+_DEEDS: dict[str, Callable[[StatementAccount, str], Any]] = {"match": _match, "journal": _match_with_journal}
+
+
+@pages.post("/statements/accounts/<int:statement_account_id>/matches/<int:match_id>")
+@needs(Role.ACCOUNTANT)
+def decide(statement_account_id: int, match_id: int) -> Page:
+    """Confirm a suggestion, undo a match, keep the ticked part of it, or post what its sides differ by."""
+    account, decisions = _account(statement_account_id), here().api.match_decisions
+    deed, reason = request.form.get("deed", ""), request.form.get("reason", "").strip()
+    if deed == "confirm":
+        return _answer(account, decisions.confirm(match_id, reason or "as suggested", actor()))
+    if not reason:
+        return _page(account, "Say why; the reason is kept. Nothing was done."), 422
+    if deed == "undo":
+        return _answer(account, decisions.undo(match_id, reason, actor()))
+    if deed == "split":
+        return _answer(account, decisions.split(match_id, _ticked("line"), _ticked("entry"), reason, actor()))
+    if deed != "journal":
+        abort(400)
+    journal_account_id = request.form.get("journal_account_id", "").strip()
+    return _answer(account, decisions.post_difference(match_id, journal_account_id, reason, actor()))
+
+
+@pages.post("/statements/accounts/<int:statement_account_id>/sign-off")
+@needs(Role.CONTROLLER)
+def sign(statement_account_id: int) -> Page:
+    """Sign the period off."""
+    account = _account(statement_account_id)
+    try:
+        through = read_day(request.form.get("through", ""))
+    except ValueError as error:
+        return _page(account, str(error)), 422
+    remark = request.form.get("remark", "").strip()
+    return _answer(account, here().api.sign_offs.sign(statement_account_id, through, remark, actor()), "signed")
+
+
+@pages.post("/statements/accounts/<int:statement_account_id>/reopen")
+@needs(Role.CONTROLLER)
+def reopen(statement_account_id: int) -> Page:
+    """Open the last signed period again, for a new version."""
+    account, reason = _account(statement_account_id), request.form.get("reason", "").strip()
+    if not reason:
+        return _page(account, "Say why the period is opened again; the reason is kept. Nothing was done."), 422
+    last = _last_signed(account, here().api.sign_offs.chain(statement_account_id))
+    if last is None:
+        return _page(account, "Nothing is signed off."), 422
+    opened = here().api.sign_offs.reopen(statement_account_id, last.sign_off_id, reason, actor())
+    return _answer(account, opened, "signed")
+
+
+def _ticked(name: str) -> list[int]:
+    """The ids that were ticked."""
+    return [int(one) for one in request.form.getlist(name) if one.isascii() and one.isdecimal() and len(one) < 19]
+
+
+def _answer(account: StatementAccount, outcome: object, anchor: str | None = None) -> Page:
+    if isinstance(outcome, Refusal):
+        return _page(account, f"{outcome.detail} Nothing was done."), 422
+    return _back(account.statement_account_id, anchor)
+
+
+def _back(statement_account_id: int, anchor: str | None = None) -> Response:
+    through = request.args.get("through") or None
+    address = url_for("matching.page", statement_account_id=statement_account_id, through=through, _anchor=anchor)
+    return redirect(address, 303)

@@ -1,0 +1,164 @@
+"""What people decide about matches: match, confirm, undo, split, and post the journal that a match implies.
+
+A journal is posted first, under an id that is made of what is matched, and then matched. If something comes in between,
+the same decision again finds the journal and goes on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from datetime import UTC, date, datetime, time, timedelta
+from hashlib import sha256
+from typing import TYPE_CHECKING
+
+from app.domain.journals import JournalLine, JournalRequest
+from app.domain.match_records import BY_HAND, MatchRecord, MatchState, NewMatch, StatementAccount
+from app.domain.match_refusals import match_not_found, nothing_to_match, statement_account_not_found, wrong_state
+from app.domain.refusals import Refusal
+
+if TYPE_CHECKING:
+    from app.ledger.match_reads import LedgerMatchReads
+    from app.ledger.matches import LedgerMatches
+    from app.ledger.statement_accounts import LedgerStatementAccounts
+    from app.services.posting.journals import Journals
+
+WITH_JOURNAL = "By hand, with a journal"
+
+
+class MatchDecisions:
+    """Carries out what people decide; every one has a reason, which is kept."""
+
+    def __init__(
+        self,
+        accounts: LedgerStatementAccounts,
+        matches: LedgerMatches,
+        reads: LedgerMatchReads,
+        journals: Journals,
+    ) -> None:
+        self._accounts = accounts
+        self._matches = matches
+        self.reads = reads
+        self._journals = journals
+
+    def match(
+        self, wanted: NewMatch, actor: str, *, journal_account_id: str = "", accepts_difference: bool = False
+    ) -> MatchRecord | Refusal:
+        """Match lines and entries.
+
+        With `journal_account_id`, what they differ by is posted as a journal between that account and the ledger's
+        account of the bank, such as a fee that the bank has taken.
+        """
+        if not journal_account_id:
+            return self._record(self._matches.make(wanted, actor, accepts_difference=accepts_difference))
+        account = self._accounts.get(wanted.statement_account_id)
+        if account is None:
+            return statement_account_not_found(wanted.statement_account_id)
+        sides = self._matches.open_sides(wanted)
+        if isinstance(sides, Refusal):
+            return sides
+        difference, last_on = sides
+        completed = self._with_journal(account, wanted, difference, last_on, journal_account_id, actor)
+        if isinstance(completed, Refusal):
+            return completed
+        return self._record(self._matches.make(completed, actor))
+
+    def confirm(self, match_id: int, reason: str, actor: str) -> MatchRecord | Refusal:
+        """Make a match of a suggestion."""
+        return self._matches.confirm(match_id, reason, actor) or self._found(match_id)
+
+    def undo(self, match_id: int, reason: str, actor: str) -> MatchRecord | Refusal:
+        """Undo a match, or say that a suggestion is not one; the rules do not bring the same together again."""
+        return self._matches.undo(match_id, reason, actor) or self._found(match_id)
+
+    def split(
+        self, match_id: int, line_ids: Iterable[int], entry_numbers: Iterable[int], reason: str, actor: str
+    ) -> MatchRecord | Refusal:
+        """Keep a part of a match as a match of its own; the rest is free again."""
+        former = self.reads.match(match_id)
+        if former is None:
+            return match_not_found(match_id)
+        part = NewMatch(
+            former.statement_account_id,
+            tuple(line_ids),
+            tuple(entry_numbers),
+            reason,
+            BY_HAND,
+            former_match_id=match_id,
+        )
+        return self._record(self._matches.replace(match_id, part, actor))
+
+    def post_difference(self, match_id: int, journal_account_id: str, reason: str, actor: str) -> MatchRecord | Refusal:
+        """Post what the sides of a match differ by; the match with the journal takes the place of the one without."""
+        former = self.reads.match(match_id)
+        if former is None:
+            return match_not_found(match_id)
+        account = self._accounts.get(former.statement_account_id)
+        if account is None or former.state is not MatchState.MATCHED or not former.difference_minor:
+            return wrong_state(match_id, former.state.value if former.difference_minor else "without a difference")
+        wanted = NewMatch(
+            former.statement_account_id,
+            [line.statement_line_id for line in former.lines],
+            [entry.entry_number for entry in former.entries],
+            reason,
+            former.rule,
+            former_match_id=match_id,
+        )
+        difference, last_on = former.difference_minor, former.settled_on
+        completed = self._with_journal(account, wanted, difference, last_on, journal_account_id, actor)
+        if isinstance(completed, Refusal):
+            return completed
+        return self._record(self._matches.replace(match_id, completed, actor))
+
+    def _with_journal(
+        self,
+        account: StatementAccount,
+        wanted: NewMatch,
+        difference_minor: int,
+        last_on: date,
+        journal_account_id: str,
+        actor: str,
+    ) -> NewMatch | Refusal:
+        """What is to be matched together with the entry of a posted journal."""
+        if not difference_minor:
+            return nothing_to_match()
+        posted = self._journals.post(_journal(account, wanted, difference_minor, last_on, journal_account_id), actor)
+        if isinstance(posted, Refusal):
+            return posted
+        transaction = posted.transaction
+        [number] = [one.entry_number for one in transaction.entries if one.account_id == account.account_id]
+        return replace(
+            wanted,
+            entry_numbers=[*wanted.entry_numbers, number],
+            rule=WITH_JOURNAL if wanted.rule == BY_HAND else wanted.rule,
+            journal_id=transaction.payment_id,
+        )
+
+    def _record(self, outcome: int | Refusal) -> MatchRecord | Refusal:
+        return outcome if isinstance(outcome, Refusal) else self._found(outcome)
+
+    def _found(self, match_id: int) -> MatchRecord | Refusal:
+        return self.reads.match(match_id) or match_not_found(match_id)
+
+
+def _journal(
+    account: StatementAccount, wanted: NewMatch, difference_minor: int, last_on: date, journal_account_id: str
+) -> JournalRequest:
+    """The journal of a difference: on the bank's day, or on the first day that is not signed off."""
+    signed = account.signed_through
+    day = last_on if signed is None or last_on > signed else signed + timedelta(days=1)
+    is_in = difference_minor > 0
+    return JournalRequest(
+        external_id=f"statement-match-{_digest(account, wanted, journal_account_id)}",
+        lines=[
+            JournalLine(account.account_id, is_in, abs(difference_minor)),
+            JournalLine(journal_account_id, not is_in, abs(difference_minor)),
+        ],
+        reason=wanted.reason,
+        effective_at=datetime.combine(day, time(), UTC),
+    )
+
+
+def _digest(account: StatementAccount, wanted: NewMatch, journal_account_id: str) -> str:
+    parts = (account.statement_account_id, sorted(wanted.line_ids), sorted(wanted.entry_numbers), journal_account_id)
+    return sha256(repr(parts).encode()).hexdigest()[:24]

@@ -1,0 +1,63 @@
+"""What can be typed after `python3 -m app statements`; a part of `app/arguments.py`, in a file of its own."""
+
+from __future__ import annotations
+
+import argparse
+
+from app.argument_values import currency_code, data_directory, day, existing_file, reason
+
+EXIT_CODES = (
+    "Exit codes: 0 when all is well; 1 when somebody has to look, because a line was refused, an id is used again with "
+    "another content, sums differ, or something has no match; 2 when nothing was stored."
+)
+
+
+def statements(parser: argparse.ArgumentParser) -> None:
+    """Add the actions and their options."""
+    from app.domain.statement_source import StatementFormat
+
+    formats = [one.value for one in StatementFormat]
+    parser.epilog = EXIT_CODES
+    actions = parser.add_subparsers(dest="action", required=True)
+    read = actions.add_parser("import", help="import a file; the same file again changes nothing", epilog=EXIT_CODES)
+    read.add_argument("file", type=existing_file, metavar="FILE", help="the file of the processor or bank")
+    read.add_argument("--source", required=True, metavar="NAME", help="whose files these are")
+    read.add_argument("--format", choices=formats, help="saves the source if it is new; csv needs a saved mapping")
+    read.add_argument("--trial", action="store_true", help="read and judge everything, and store nothing")
+    read.add_argument(
+        "--accept-differences",
+        action="store_true",
+        help="store a CSV file although its running balance contradicts its lines",
+    )
+    sources = actions.add_parser("sources", help="list the sources, or save one; a change makes a new version")
+    sources.add_argument("name", nargs="?", metavar="NAME", help="the source to save")
+    sources.add_argument("--format", choices=formats, default="csv", help="of its files (default %(default)s)")
+    sources.add_argument("--options", type=existing_file, metavar="FILE.json", help="how its files are written")
+    actions.add_parser("status", help="the last imports, and how far they are matched; 1 while something is open")
+    listed = actions.add_parser("list", help="all statements with their sums and proofs")
+    listed.add_argument("--source", metavar="NAME", help="of this source only")
+    _matching(actions)
+    for action in actions.choices.values():
+        action.add_argument("--data-dir", type=data_directory, default=argparse.SUPPRESS, help=argparse.SUPPRESS)
+
+
+def _matching(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    link = actions.add_parser("link", help="say which account of the ledger a statement's account is; or list them")
+    link.add_argument("--account", metavar="ACCOUNT_ID", help="the account of the ledger")
+    link.add_argument(
+        "--starts-on", type=day, metavar="DAY", help="matching begins here (default: the first day stated)"
+    )
+    link.add_argument("--rules", type=existing_file, metavar="FILE.json", help="a list of rules, tried in order")
+    match = actions.add_parser("match", help="match what is open by the saved rules", epilog=EXIT_CODES)
+    match.add_argument("--trial", type=existing_file, metavar="FILE.json", help="try these rules and store nothing")
+    listed = actions.add_parser("unmatched", help="list what has no match, with suggested reasons")
+    sign = actions.add_parser("sign-off", help="what is signed off; with --through, the next period and what bars it")
+    sign.add_argument("--through", type=day, metavar="DAY", help="the last day of the period")
+    sign.add_argument("--sign", action="store_true", help="sign it off: from then on it stays as it is")
+    sign.add_argument("--remark", type=reason, metavar="TEXT", help="kept with the signature")
+    reopen = actions.add_parser("reopen", help="open the last signed period again, for a new version")
+    reopen.add_argument("--reason", type=reason, required=True, metavar="REASON", help="why; it is kept")
+    for action in (link, match, listed, sign, reopen):
+        action.add_argument("--source", metavar="NAME", help="of this source only")
+        action.add_argument("--ref", metavar="TEXT", help="the account's name at the bank, where a source has several")
+        action.add_argument("--currency", type=currency_code, metavar="CODE", help="where an account has several")
