@@ -8,11 +8,10 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from app.argument_values import (
     count,
-    counts,
     data_directory,
     entity_id,
     existing_directory,
@@ -21,11 +20,12 @@ from app.argument_values import (
     overlap_hours,
     port,
     request_rate,
-    seconds,
     user_name,
     what_verify_would_pass_over,
 )
+from app.bench_arguments import add_bench_options
 from app.proof_arguments import breaks_arguments, reconcile_arguments
+from app.webhook_arguments import add_webhook_actions
 
 COMMANDS = {
     "up": "start everything: servers, API and workers (the default)",
@@ -40,6 +40,7 @@ COMMANDS = {
     "users": "invite, list and disable the people who use the pages",
     "replay": "play a file of bank movements through the running system",
     "statements": "import what processors and banks state, and tell whether it adds up",
+    "webhooks": "tell other systems of events: endpoints, their secrets, and what could not be delivered",
     "reference": "write docs/API.md and docs/openapi.json from the routes",
     "bench": "measure throughput and latency",
 }
@@ -217,7 +218,7 @@ def _keys(parser: Parser) -> None:
     _accept_data_dir(actions)
 
 
-def _accept_data_dir(actions: "argparse._SubParsersAction[Parser]") -> None:
+def _accept_data_dir(actions: "argparse._SubParsersAction[Any]") -> None:
     """Accept --data-dir after the action too, where people type it; the parser above has the default."""
     for action in actions.choices.values():
         action.add_argument("--data-dir", type=data_directory, default=argparse.SUPPRESS, help=argparse.SUPPRESS)
@@ -290,30 +291,8 @@ def _statements(parser: Parser) -> None:
         action.add_argument("--data-dir", type=data_directory, default=argparse.SUPPRESS, help=argparse.SUPPRESS)
 
 
-def _bench(parser: Parser) -> None:
-    parser.add_argument("scenarios", nargs="*", metavar="scenario", help="default: all but growth; `list` names them")
-    parser.add_argument(
-        "--duration", type=seconds, default=2.0, metavar="S", help="seconds a round (default %(default)s)"
-    )
-    parser.add_argument(
-        "--rounds", type=count, default=3, metavar="N", help="rounds a contestant (default %(default)s)"
-    )
-    parser.add_argument(
-        "--connections", type=counts, default=(1, 16, 64, 256), metavar="N,N", help="default 1,16,64,256"
-    )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures there")
-    parser.add_argument("--report", type=Path, metavar="DIRECTORY", help="write tables, plots and a page there")
-    parser.add_argument(
-        "--sustained", type=seconds, default=20.0, metavar="S", help="seconds of the batch scenario (20)"
-    )
-    parser.add_argument("--accounts", type=count, default=1_000, metavar="N", help="accounts in the small case (1000)")
-    parser.add_argument(
-        "--growth-accounts", type=count, default=1_000_000, metavar="N", help="accounts of growth (1000000)"
-    )
-    parser.add_argument(
-        "--growth-entries", type=count, default=10_000_000, metavar="N", help="entries of growth (10000000)"
-    )
-    parser.add_argument("--tigerbeetle", type=existing_file, metavar="PATH", help="its program, to compare with it too")
+def _webhooks(parser: Parser) -> None:
+    _accept_data_dir(add_webhook_actions(parser))
 
 
 _OPTIONS: dict[str, Callable[[Parser], None]] = {
@@ -328,5 +307,6 @@ _OPTIONS: dict[str, Callable[[Parser], None]] = {
     "users": _users,
     "replay": _replay,
     "statements": _statements,
-    "bench": _bench,
+    "webhooks": _webhooks,
+    "bench": add_bench_options,
 }

@@ -18,9 +18,11 @@ from app.api import (
     authorizations,
     batches,
     breaks,
+    events,
     evidence,
     journal_proposals,
     journals,
+    monitors,
     openapi,
     ops,
     payments,
@@ -28,6 +30,7 @@ from app.api import (
     repairs,
     reports,
     statements,
+    webhooks,
 )
 from app.api.context import ApiServices
 from app.api.gate import Admitted, Gate
@@ -50,6 +53,9 @@ RESOURCES = (
     repairs,
     audit,
     statements,
+    events,
+    webhooks,
+    monitors,
     evidence,
     api_keys,
     ops,

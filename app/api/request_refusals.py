@@ -29,6 +29,11 @@ def statement_not_found(statement_id: str) -> Refusal:
     return Refusal(RefusalCode.NOT_FOUND, detail, {"statement_id": statement_id})
 
 
+def nothing_of(what: str, name: str) -> Refusal:
+    """Something that does not exist, or that the key may not see; `what` it would be."""
+    return Refusal(RefusalCode.NOT_FOUND, f"There is no {what} {name!r}.", {"id": name})
+
+
 def line_too_long(max_bytes: int) -> Refusal:
     """A line of a stream that is longer than the API reads."""
     detail = f"The line is longer than {max_bytes} bytes and was passed over."

@@ -15,6 +15,7 @@ from app.dashboard import (
     account_change,
     account_list,
     breaks,
+    events,
     formats,
     frame,
     journals,
@@ -47,6 +48,7 @@ PAGES: tuple[ModuleType, ...] = (
     reconciliation,
     breaks,
     key_pages,
+    events,
 )
 """Each has a blueprint `pages`."""
 

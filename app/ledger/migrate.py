@@ -24,12 +24,14 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 
 TABLES = (
     "audit_schema",
+    "event_schema",
     "heads_schema",
     "journal_schema",
     "proof_schema",
     "schema",
     "statement_schema",
     "user_schema",
+    "webhook_schema",
 )
 """The modules of this room that say what tables there are."""
 

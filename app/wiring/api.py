@@ -27,6 +27,7 @@ from app.services.access.call_recorder import CallRecorder
 from app.services.access.key_administration import KeyAdministration
 from app.services.access.visibility import Visibility
 from app.services.accounts.accounts import Accounts
+from app.services.events.feed import Feed
 from app.services.payments.batches import Batches, Pacing
 from app.services.payments.durable_wait import WaitingRoom
 from app.services.payments.refunds import Refunds
@@ -37,6 +38,7 @@ from app.services.proofs.evidence import Evidence
 from app.settings import Settings
 from app.wakeup import Bell, WakeUps
 from app.wiring.cache import build_cache
+from app.wiring.events import build_endpoints, build_event_feed, build_monitors
 from app.wiring.evidence import head_signer
 from app.wiring.proofs import build_breaks, build_proof_requests
 from app.wiring.services import (
@@ -75,6 +77,7 @@ def build_api(settings: Settings, *, sleep: Callable[[float], None] = time.sleep
     subscription = blocking_client(settings.redis_url, decode_responses=True, name="holdfast-subscriber")
     journals = Journals(register, paying.directory, poster, refunds.posted_payment)
     heads = head_signer(settings, rows_of(reports))
+    feed = Feed(build_event_feed(build_engine(settings, "events")))
     return ApiServices(
         accounts=Accounts(accounts, build_assets(engine)),
         changes=build_changes(
@@ -110,8 +113,11 @@ def build_api(settings: Settings, *, sleep: Callable[[float], None] = time.sleep
         addresses=ClientAddresses(settings.trusted_proxies),
         heads=heads,
         evidence=Evidence(LedgerEvidence(rows_of(reports)), heads, paying.finder),
+        feed=feed,
+        endpoints=build_endpoints(settings, engine),
+        monitors=build_monitors(engine),
         now=partial(datetime.now, UTC),
-        stop=recorder.stop,
+        stop=partial(_stop, recorder, feed),
         start=partial(
             _start,
             recorder,
@@ -119,6 +125,11 @@ def build_api(settings: Settings, *, sleep: Callable[[float], None] = time.sleep
             CacheIdentityWatch(paying.identity.check),
         ),
     )
+
+
+def _stop(recorder: CallRecorder, feed: Feed) -> None:
+    feed.stop()
+    recorder.stop()
 
 
 def _start(recorder: CallRecorder, subscriber: Subscriber, watch: CacheIdentityWatch) -> None:

@@ -190,6 +190,7 @@ SHARED_NAMES = {
     "breaks": {"app.api", "app.dashboard", "app.domain", "app.ledger", "app.services"},
     "context": {"app.api", "app.dashboard"},
     "cache_identity": {"app.domain", "app.ledger", "app.services"},
+    "events": {"app.api", "app.dashboard", "app.domain", "app.ledger", "app.wiring"},
     "evidence": {"app.api", "app.domain", "app.ledger", "app.services"},
     "hash_chain": {"app.domain", "app.ledger"},
     "journal_proposals": {"app.api", "app.domain", "app.ledger"},
@@ -199,6 +200,7 @@ SHARED_NAMES = {
     "proof_history": {"app.domain", "app.ledger"},
     "proof_requests": {"app.domain", "app.ledger", "app.services"},
     "organisation": {"app.dashboard", "app.services"},
+    "monitors": {"app.api", "app.domain", "app.ledger", "app.services"},
     "outbox": {"app.cache", "app.services"},
     "reconciliation": {"app.api", "app.dashboard", "app.ledger", "app.services"},
     "rate_limits": {"app.cache", "app.domain"},
@@ -209,6 +211,7 @@ SHARED_NAMES = {
     "trial_balance": {"app.dashboard", "app.domain", "app.ledger", "app.services"},
     "users": {"app.domain", "app.ledger", "app.services"},
     "statements": {"app.api", "app.ledger"},
+    "webhooks": {"app.api", "app.domain", "app.ledger"},
     "signed_heads": {"app.domain", "app.ledger", "app.services"},
     "visibility": {"app.ledger", "app.services"},
 }
