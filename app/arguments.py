@@ -8,7 +8,7 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from app.argument_values import (
     count,
@@ -23,9 +23,11 @@ from app.argument_values import (
     user_name,
     what_verify_would_pass_over,
 )
-from app.further_arguments import bench_options, reports_options
+from app.bench_arguments import add_bench_options
 from app.proof_arguments import breaks_arguments, reconcile_arguments
+from app.report_arguments import reports_options
 from app.statement_arguments import statements
+from app.webhook_arguments import add_webhook_actions
 
 COMMANDS = {
     "up": "start everything: servers, API and workers (the default)",
@@ -41,6 +43,7 @@ COMMANDS = {
     "replay": "play a file of bank movements through the running system",
     "statements": "import what processors and banks state, and tell whether it adds up",
     "reports": "print the trial balance, balance sheet or income statement; exit code 1 when it is not proved",
+    "webhooks": "tell other systems of events: endpoints, their secrets, and what could not be delivered",
     "reference": "write docs/API.md and docs/openapi.json from the routes",
     "bench": "measure throughput and latency",
 }
@@ -218,7 +221,7 @@ def _keys(parser: Parser) -> None:
     _accept_data_dir(actions)
 
 
-def _accept_data_dir(actions: "argparse._SubParsersAction[Parser]") -> None:
+def _accept_data_dir(actions: "argparse._SubParsersAction[Any]") -> None:
     """Accept --data-dir after the action too, where people type it; the parser above has the default."""
     for action in actions.choices.values():
         action.add_argument("--data-dir", type=data_directory, default=argparse.SUPPRESS, help=argparse.SUPPRESS)
@@ -261,6 +264,10 @@ def _replay(parser: Parser) -> None:
     parser.add_argument("--currency", default="CZK", metavar="CODE", help="currency of the file (default %(default)s)")
 
 
+def _webhooks(parser: Parser) -> None:
+    _accept_data_dir(add_webhook_actions(parser))
+
+
 _OPTIONS: dict[str, Callable[[Parser], None]] = {
     "up": _up,
     "status": _status,
@@ -273,6 +280,7 @@ _OPTIONS: dict[str, Callable[[Parser], None]] = {
     "users": _users,
     "replay": _replay,
     "statements": statements,
-    "bench": bench_options,
+    "webhooks": _webhooks,
+    "bench": add_bench_options,
     "reports": reports_options,
 }

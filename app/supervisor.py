@@ -169,7 +169,7 @@ def processes(arguments: argparse.Namespace, data_dir: Path) -> list[list[Servic
     logs = data_dir / "logs"
     drains = [worker(f"drain-{number}", "drain", logs) for number in range(1, arguments.workers + 1)]
     return [
-        [*drains, worker("maintain", "maintain", logs)],
+        [*drains, worker("maintain", "maintain", logs), worker("deliver", "deliver", logs)],
         [worker("schedule", "schedule", logs)],
         [api(arguments, logs)],
     ]

@@ -18,11 +18,13 @@ from app.api import (
     authorizations,
     batches,
     breaks,
+    events,
     evidence,
     financial_statements,
     journal_proposals,
     journals,
     matches,
+    monitors,
     openapi,
     ops,
     payments,
@@ -33,6 +35,7 @@ from app.api import (
     statement_accounts,
     statement_imports,
     statements,
+    webhooks,
 )
 from app.api.context import ApiServices
 from app.api.gate import Admitted, Gate
@@ -60,6 +63,9 @@ RESOURCES = (
     statement_accounts,
     matches,
     sign_offs,
+    events,
+    webhooks,
+    monitors,
     evidence,
     api_keys,
     ops,

@@ -17,6 +17,9 @@ from app.services.accounts.assets import Assets
 from app.services.accounts.changes import AccountChanges
 from app.services.accounts.directory import AccountDirectory
 from app.services.accounts.hydration import Balances
+from app.services.events.endpoints import Endpoints
+from app.services.events.feed import Feed
+from app.services.events.monitors import Monitors
 from app.services.payments.authorizations import Authorizations
 from app.services.payments.batches import Batches
 from app.services.payments.durable_wait import DurableWait
@@ -84,6 +87,9 @@ class ApiServices:
     evidence: Evidence
     financial_statements: FinancialStatements
     operations: Operations
+    feed: Feed
+    endpoints: Endpoints
+    monitors: Monitors
     now: Callable[[], datetime]
     start: Callable[[], None]
     stop: Callable[[], None]

@@ -226,6 +226,20 @@ class EvidenceReconciliation(Struct, forbid_unknown_fields=True):
     breaks: list[int]
 
 
+class EvidenceDelivery(Struct, forbid_unknown_fields=True):
+    """An attempt to deliver an event of it by webhook: to whom, when, and how it was answered."""
+
+    event_id: str
+    event_type: str
+    endpoint_id: str
+    url: str
+    number: int
+    started_at: Moment
+    duration_ms: int
+    status: int | None
+    is_delivered: bool
+
+
 class ConsistencyBody(Struct, forbid_unknown_fields=True):
     """The proof that a chain's first `from_size` transactions are the beginning of its first `to_size` (RFC 6962)."""
 
@@ -258,6 +272,8 @@ class EvidencePacket(Struct, forbid_unknown_fields=True):
     keys: list[SigningKeyBody]
     key_id: str
     signature: str
+    deliveries: list[EvidenceDelivery] = []
+    """Packets from before there were events have none."""
 
 
 def packet_schema() -> dict[str, Any]:

@@ -137,6 +137,9 @@ AFTER_NUMBER: Parameter[int] = Parameter(
 )
 _OF_IDS = (RefusalCode.INVALID_ID,)
 ENTITY: Parameter[str | None] = Parameter("entity_id", _id("entity_id"), None, ID_SCHEMA, refuses=_OF_IDS)
+ACCOUNT: Parameter[str | None] = Parameter(
+    "account_id", _id("account_id"), None, ID_SCHEMA, "What is about this account.", refuses=_OF_IDS
+)
 OF_ENTITY: Parameter[str] = Parameter(
     "entity_id",
     _id("entity_id"),

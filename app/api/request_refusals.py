@@ -34,6 +34,11 @@ def unknown_source(name: str) -> Refusal:
     return Refusal(RefusalCode.NOT_FOUND, f"There is no source {name!r}; save it first.", {"source_name": name})
 
 
+def nothing_of(what: str, name: str) -> Refusal:
+    """Something that does not exist, or that the key may not see; `what` it would be."""
+    return Refusal(RefusalCode.NOT_FOUND, f"There is no {what} {name!r}.", {"id": name})
+
+
 def line_too_long(max_bytes: int) -> Refusal:
     """A line of a stream that is longer than the API reads."""
     detail = f"The line is longer than {max_bytes} bytes and was passed over."

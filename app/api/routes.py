@@ -188,6 +188,8 @@ class Route:
     """The codes that its view answers; `app/api/route_refusals.py` adds those of the gate."""
     keeps_answer: bool = True
     """Whether the audit keeps the body of an answer; not where it tells nothing that could be asked for later."""
+    is_stream: bool = False
+    """Whether its answer goes on for as long as somebody listens, and so is sent apart from all others."""
     of_installation: bool = False
     """Whether it is about the whole installation, and so not for a key that may act for some entities only."""
 

@@ -18,6 +18,7 @@ from app.api.request_threads import RequestThreads
 from app.api.responses import Answer, Refused
 from app.api.routes import Route, is_of_api
 from app.domain.origin import Origin, set_origin
+from app.services.events.feed import READERS
 
 log = logging.getLogger(__name__)
 
@@ -74,6 +75,7 @@ class Server:
         self._gate = Gate(here, routes)
         self._requests = RequestThreads(THREADS)
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="stream")
+        self._followers = ThreadPoolExecutor(READERS + 1, thread_name_prefix="events")  # the one more refuses
         self._held = 0
 
     def __rsgi_init__(self, _loop: asyncio.AbstractEventLoop) -> None:
@@ -108,6 +110,9 @@ class Server:
         except Exception as error:
             _send(protocol, request, self._gate.refuse(error, origin), closes=True)
             return
+        if admitted.route.is_stream:
+            await loop.run_in_executor(self._followers, self._answer, protocol, request, admitted, raw, loop)
+            return
         await self._requests.run(lambda: self._answer(protocol, request, admitted, raw, loop))
 
     def _answer(self, protocol: Any, request: RsgiRequest, admitted: Admitted, raw: bytes, loop: Loop) -> None:
@@ -115,6 +120,7 @@ class Server:
         answer = self._gate.answer(admitted, raw)
         if isinstance(answer.body, bytes) or request.method == "HEAD":
             _send(protocol, request, answer)
+            _close(answer.body)
         else:
             transport = protocol.response_stream(answer.status, answer.headers)
             _send_pieces(answer.body, transport, loop, admitted.origin)
@@ -214,9 +220,14 @@ def _send_pieces(pieces: Iterator[bytes], transport: Any, loop: asyncio.Abstract
     except (RuntimeError, OSError) as error:
         log.info("a stream was given up by its client: %s", error)
     finally:
-        close = getattr(pieces, "close", None)
-        if close is not None:
-            close()
+        _close(pieces)
+
+
+def _close(body: object) -> None:
+    """Let go of what a body holds."""
+    close = getattr(body, "close", None)
+    if close is not None:
+        close()
 
 
 async def _sent(transport: Any, piece: bytes) -> None:

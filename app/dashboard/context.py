@@ -13,6 +13,7 @@ from flask import current_app
 
 from app.api.context import ApiServices
 from app.services.access.sign_in import SignIn
+from app.services.events.feed import Feed
 from app.services.posting.activity import Activity
 from app.services.posting.operations import Operations
 from app.services.proofs.financial_statements import FinancialStatements
@@ -22,8 +23,10 @@ if TYPE_CHECKING:
     from app.domain.proof_history import Standing
     from app.ledger.account_lists import LedgerAccountLists
     from app.ledger.journal_templates import LedgerJournalTemplates
+    from app.ledger.monitors import LedgerMonitors
     from app.ledger.payment_search import LedgerPaymentSearch
     from app.ledger.transactions import LedgerTransactions
+    from app.ledger.webhooks import LedgerWebhooks
     from app.services.access.organisation import Organisation
 
 
@@ -40,6 +43,9 @@ class PageServices:
     templates: LedgerJournalTemplates
     journal_chain: int
     """The chain that journals are in."""
+    feed: Feed
+    webhooks: LedgerWebhooks
+    monitors: LedgerMonitors
     payment_search: LedgerPaymentSearch
     activity: Activity
     operations: Operations

@@ -173,6 +173,21 @@ class ConflictRecord:
 
 
 @dataclass(slots=True, frozen=True)
+class DeliveryRecord:
+    """An attempt to deliver an event by webhook; the URL is without its query, which may hold a secret."""
+
+    event_id: str
+    event_type: str
+    endpoint_id: str
+    url: str
+    number: int
+    started_at: datetime
+    duration_ms: int
+    status: int | None
+    is_delivered: bool
+
+
+@dataclass(slots=True, frozen=True)
 class RunRecord:
     """One reconciliation."""
 

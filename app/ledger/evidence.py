@@ -7,6 +7,7 @@ from app.domain.evidence import (
     AuthorizationRecord,
     CallRecord,
     ConflictRecord,
+    DeliveryRecord,
     EntryRecord,
     EventRecord,
     LimitRecord,
@@ -94,6 +95,16 @@ WHERE external_id = %(external_id)s AND action IS NULL AND code IS NOT NULL AND 
 ORDER BY called_at DESC, number DESC LIMIT 20
 """
 
+_DELIVERIES = """
+SELECT event_id, event_type, endpoint_id, split_part(url, '?', 1), number, started_at, duration_ms, status, is_delivered
+FROM webhook_attempt WHERE event_id IN (
+    SELECT 'evt_' || partition || '_' || chain_seq FROM ledger_transaction WHERE payment_id = %(id)s
+    UNION ALL SELECT 'evt_' || partition || '_' || chain_seq FROM ledger_transaction WHERE relates_to = %(id)s
+    UNION ALL SELECT 'evt_hold_' || hold_event_id FROM hold_event WHERE payment_id = %(id)s
+    UNION ALL SELECT 'evt_rejected_' || %(id)s::text
+) ORDER BY attempt_id LIMIT 100
+"""
+
 
 class LedgerEvidence:
     """Reads what is on record."""
@@ -162,6 +173,10 @@ class LedgerEvidence:
     def calls_of(self, payment_id: str) -> list[CallRecord]:
         """The audit's records of the calls that made it and changed it, in order; at most a hundred."""
         return [CallRecord(*row) for row in self._rows(_CALLS, {"id": payment_id})]
+
+    def deliveries_of(self, payment_id: str) -> list[DeliveryRecord]:
+        """The attempts to deliver events of it by webhook, in order; at most a hundred."""
+        return [DeliveryRecord(*row) for row in self._rows(_DELIVERIES, {"id": payment_id})]
 
     def refused_calls(
         self, entity_id: str, external_id: str, entities: Collection[str] | None = None

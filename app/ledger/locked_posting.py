@@ -101,9 +101,13 @@ VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
 _CONCLUDE_HOLD = """
 UPDATE hold SET state = %s, captured_minor = %s, concluded_by = %s, concluded_at = %s WHERE payment_id = %s
 """
-_INSERT_HOLD_EVENT = """
-INSERT INTO hold_event (payment_id, state, amount_minor, actor, intent_id) VALUES (%s, %s, %s, %s, %s)
+_INSERT_HOLD_EVENTS = """
+INSERT INTO hold_event (payment_id, state, amount_minor, actor, intent_id)
+SELECT payment_id, state, amount_minor, actor, intent_id
+FROM unnest(%s::text[], %s::text[], %s::bigint[], %s::text[], %s::text[]) WITH ORDINALITY
+    AS e (payment_id, state, amount_minor, actor, intent_id, number) ORDER BY number
 """
+"""One statement for all of a batch: a trigger writes what each statement adds to the feed."""
 _INSERT_RETURN = """
 INSERT INTO payment_return (partition, chain_seq, payment_id, account_id, amount_minor, returned_minor)
 VALUES (%s, %s, %s, %s, %s, %s)
@@ -226,7 +230,7 @@ def record_authorizations(connection: psycopg.Connection[Any], plan: PostingPlan
         if plan.concluded:
             cursor.executemany(_CONCLUDE_HOLD, [_conclusion_of(one) for one in plan.concluded])
         if events:
-            cursor.executemany(_INSERT_HOLD_EVENT, events)
+            cursor.execute(_INSERT_HOLD_EVENTS, [list(column) for column in zip(*events, strict=True)])
 
 
 def _row_of(one: Authorization) -> tuple[Any, ...]:

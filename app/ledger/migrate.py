@@ -24,6 +24,7 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 
 TABLES = (
     "audit_schema",
+    "event_schema",
     "heads_schema",
     "journal_schema",
     "matching_schema",
@@ -32,6 +33,7 @@ TABLES = (
     "schema",
     "statement_schema",
     "user_schema",
+    "webhook_schema",
 )
 """The modules of this room that say what tables there are."""
 

@@ -30,6 +30,7 @@ from app.services.access.call_recorder import CallRecorder
 from app.services.access.key_administration import KeyAdministration
 from app.services.access.visibility import Visibility
 from app.services.accounts.accounts import Accounts
+from app.services.events.feed import Feed
 from app.services.payments.batches import Batches, Pacing
 from app.services.payments.durable_wait import WaitingRoom
 from app.services.payments.refunds import Refunds
@@ -42,6 +43,7 @@ from app.services.proofs.financial_statements import FinancialStatements
 from app.settings import Settings
 from app.wakeup import Bell, WakeUps
 from app.wiring.cache import build_cache
+from app.wiring.events import build_endpoints, build_event_feed, build_monitors
 from app.wiring.evidence import head_signer
 from app.wiring.proofs import build_breaks, build_proof_requests
 from app.wiring.services import (
@@ -84,6 +86,7 @@ def build_api(settings: Settings, *, sleep: Callable[[float], None] = time.sleep
     journals = Journals(register, paying.directory, poster, refunds.posted_payment)
     now = partial(datetime.now, UTC)
     heads = head_signer(settings, rows_of(reports))
+    feed = Feed(build_event_feed(build_engine(settings, "events")))
     return ApiServices(
         accounts=Accounts(accounts, build_assets(engine)),
         changes=build_changes(
@@ -126,7 +129,10 @@ def build_api(settings: Settings, *, sleep: Callable[[float], None] = time.sleep
         financial_statements=FinancialStatements(LedgerFinancialStatements(reports), now),
         operations=Operations(LedgerOperations(reports), cache, now),
         now=now,
-        stop=recorder.stop,
+        feed=feed,
+        endpoints=build_endpoints(settings, engine),
+        monitors=build_monitors(engine),
+        stop=partial(_stop, recorder, feed),
         start=partial(
             _start,
             recorder,
@@ -134,6 +140,11 @@ def build_api(settings: Settings, *, sleep: Callable[[float], None] = time.sleep
             CacheIdentityWatch(paying.identity.check),
         ),
     )
+
+
+def _stop(recorder: CallRecorder, feed: Feed) -> None:
+    feed.stop()
+    recorder.stop()
 
 
 def _start(recorder: CallRecorder, subscriber: Subscriber, watch: CacheIdentityWatch) -> None:

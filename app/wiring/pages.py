@@ -19,6 +19,7 @@ from app.ledger.financial_statements import LedgerFinancialStatements
 from app.ledger.history import History
 from app.ledger.journal_proposals import LedgerJournalProposals
 from app.ledger.journal_templates import LedgerJournalTemplates
+from app.ledger.monitors import LedgerMonitors
 from app.ledger.operations import LedgerOperations
 from app.ledger.payment_search import LedgerPaymentSearch
 from app.ledger.proof_history import LedgerProofHistory
@@ -27,9 +28,11 @@ from app.ledger.statements import LedgerStatements
 from app.ledger.transactions import LedgerTransactions
 from app.ledger.trial_balance import LedgerTrialBalance
 from app.ledger.users import LedgerSessions, LedgerUsers
+from app.ledger.webhooks import LedgerWebhooks
 from app.services.access.organisation import Organisation
 from app.services.access.sign_in import SignIn
 from app.services.accounts.accounts import Accounts
+from app.services.events.feed import Feed
 from app.services.posting.activity import Activity
 from app.services.posting.journal_approval import JournalApproval
 from app.services.posting.operations import Operations
@@ -38,6 +41,7 @@ from app.services.proofs.financial_statements import FinancialStatements
 from app.services.proofs.trial_balance import FreshTotals, RememberedTotals, TrialBalances
 from app.settings import Settings
 from app.wakeup import Bell, WakeUps
+from app.wiring.events import build_event_feed
 from app.wiring.evidence import head_signer
 from app.wiring.proofs import build_breaks, build_proof_requests
 from app.wiring.services import build_assets, build_engine
@@ -74,6 +78,9 @@ def build_pages(settings: Settings, api: ApiServices) -> PageServices:
         register=LedgerTransactions(engine),
         templates=LedgerJournalTemplates(engine),
         journal_chain=settings.partitions,
+        feed=Feed(build_event_feed(engine)),
+        webhooks=LedgerWebhooks(engine),
+        monitors=LedgerMonitors(engine),
         payment_search=LedgerPaymentSearch(engine),
         activity=Activity(LedgerActivity(engine), api.cache, api.now),
         operations=Operations(LedgerOperations(engine), api.cache, api.now),

@@ -29,6 +29,9 @@ BODIES: dict[str, dict[str, Any]] = {
     "reverse_journal": {"external_id": "probe", "reason": "x"},
     "propose_reversal": {"external_id": "probe", "reason": "x"},
     "rotate_key": {},
+    "change_webhook": {"name": "mine"},
+    "rotate_webhook_secret": {},
+    "resend_dead_letters": {},
 }
 """A valid body for each route that takes one and names something in its path."""
 
@@ -36,12 +39,14 @@ WALKED_BY_HAND = {
     *("create_account", "list_accounts", "submit_payment", "submit_batch", "find_payment", "post_journal"),
     *("propose_journal", "list_proposals"),
     *("trial_balance", "conflicts", "list_assets", "get_asset", "create_key", "list_keys"),
+    *("list_events", "stream_events", "create_webhook", "list_webhooks", "create_monitor", "list_monitors"),
     *("list_audit", "export_audit", "find_evidence", "list_heads", "head_consistency"),
 }
 """Routes that name nothing of an entity in their path; the tests below, and those of records, walk each of them."""
 
 OWNED_ROUTES = [one for one in all_routes() if {*one.variables} - OF_NOBODY]
-LOOKING_ROUTES = [one for one in all_routes() if {*one.variables} & {"key_id", "audit_id", "proposal_id"}]
+LOOKED_AT = {"key_id", "audit_id", "proposal_id", "endpoint_id", "monitor_id"}
+LOOKING_ROUTES = [one for one in all_routes() if {*one.variables} & LOOKED_AT]
 """Routes whose views look by themselves whether what their path names is there for the key."""
 
 
@@ -71,6 +76,8 @@ def ids(things: Things, variable: str) -> list[str]:
         "refund_id": [things.refund],
         "proposal_id": [things.proposal],
         "key_id": [things.key_id],
+        "endpoint_id": [things.endpoint_id],
+        "monitor_id": [things.monitor_id],
         "audit_id": things.records,
     }
     return found[variable]
@@ -78,7 +85,9 @@ def ids(things: Things, variable: str) -> list[str]:
 
 def nowhere(variable: str, like: str) -> str:
     """An id of the same form that nothing has."""
-    return {"account_id": "nowhere:wallet", "key_id": "f" * 12}.get(variable, re.sub(r"\d+$", "987654", like))
+    known = {"account_id": "nowhere:wallet", "key_id": "f" * 12}
+    known |= {"endpoint_id": f"whe_{'f' * 16}", "monitor_id": f"mon_{'f' * 16}"}
+    return known.get(variable, re.sub(r"\d+$", "987654", like))
 
 
 def asked(world: TwoEntities, route: Route, wanted: str, key: str) -> TestResponse:

@@ -25,6 +25,8 @@ class Things:
     journals: dict[str, str] = field(default_factory=dict)
     refund: str = ""
     proposal: str = ""
+    endpoint_id: str = ""
+    monitor_id: str = ""
     records: list[str] = field(default_factory=list)
     """Ids of records of the audit: of its key's calls, and of what belongs to it."""
 
@@ -51,6 +53,8 @@ class TwoEntities(World):
             self._open_accounts(things)
         for things in (self.north, self.south):
             self._move(things)
+        for things in (self.north, self.south):
+            self._have_told(things)
         for things in (self.north, self.south):
             things.records = self.recorded(things)
 
@@ -84,6 +88,13 @@ class TwoEntities(World):
         things.proposal = self.made(self.post("/v1/journal-proposals", body, key=things.key))["proposal_id"]
         payments["pending"] = self.paid(things, "wallet", "shop", 70, "to come")
 
+    def _have_told(self, things: Things) -> None:
+        endpoint = {"url": f"https://{things.entity_id}.example/hook"}
+        things.endpoint_id = self.made(self.post("/v1/webhooks", endpoint, key=things.key))["endpoint_id"]
+        condition = {"measure": "available", "comparison": "below", "threshold_minor": 1}
+        monitor = {"account_id": things.accounts["wallet"], **condition}
+        things.monitor_id = self.made(self.post("/v1/monitors", monitor, key=things.key))["monitor_id"]
+
     def paid(
         self, things: Things, source: str, destination: str, amount_minor: int, external_id: str, **more: Any
     ) -> str:
@@ -116,9 +127,13 @@ class TwoEntities(World):
             "authorizations": "SELECT * FROM hold WHERE entity_id = %s ORDER BY payment_id",
             "proposals": """SELECT * FROM journal_proposal LEFT JOIN journal_decision USING (proposal_id)
                 WHERE entity_id = %s ORDER BY proposal_id""",
+            "endpoints": "SELECT * FROM webhook_endpoint WHERE %s = ANY (entities) ORDER BY endpoint_id",
             "keys": "SELECT * FROM api_key WHERE %s = ANY (entities) ORDER BY key_id",
         }
         found: dict[str, Any] = {name: self.sql(query, things.entity_id) for name, query in rows.items()}
+        monitors = "SELECT * FROM balance_monitor WHERE account_id LIKE %s ORDER BY monitor_id"
+        found["monitors"] = self.sql(monitors, f"{things.entity_id}:%")
+        found["secrets"] = self.sql("SELECT * FROM webhook_secret WHERE endpoint_id = %s", things.endpoint_id)
         found["events"] = self.sql(
             "SELECT * FROM audit_event WHERE subject LIKE %s OR subject = %s ORDER BY audit_event_id",
             f"{things.entity_id}:%",

@@ -190,6 +190,7 @@ SHARED_NAMES = {
     "breaks": {"app.api", "app.dashboard", "app.domain", "app.ledger", "app.services"},
     "context": {"app.api", "app.dashboard"},
     "cache_identity": {"app.domain", "app.ledger", "app.services"},
+    "events": {"app.api", "app.dashboard", "app.domain", "app.ledger", "app.wiring"},
     "evidence": {"app.api", "app.domain", "app.ledger", "app.services"},
     "financial_statements": {"app.api", "app.domain", "app.ledger", "app.services"},
     "hash_chain": {"app.domain", "app.ledger"},
@@ -201,6 +202,7 @@ SHARED_NAMES = {
     "proof_requests": {"app.domain", "app.ledger", "app.services"},
     "operations": {"app.dashboard", "app.ledger", "app.services"},
     "organisation": {"app.dashboard", "app.services"},
+    "monitors": {"app.api", "app.domain", "app.ledger", "app.services"},
     "outbox": {"app.cache", "app.services"},
     "reconciliation": {"app.api", "app.dashboard", "app.ledger", "app.services"},
     "rate_limits": {"app.cache", "app.domain"},
@@ -215,6 +217,7 @@ SHARED_NAMES = {
     "sign_offs": {"app.api", "app.ledger"},
     "statement_accounts": {"app.api", "app.ledger"},
     "statements": {"app.api", "app.dashboard", "app.ledger"},
+    "webhooks": {"app.api", "app.domain", "app.ledger"},
     "signed_heads": {"app.domain", "app.ledger", "app.services"},
     "visibility": {"app.ledger", "app.services"},
 }

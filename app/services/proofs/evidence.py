@@ -159,6 +159,7 @@ class Evidence:
         keys = self._signer.public_keys()
         if payment_id is not None:
             packet["source"]["calls"] = [record(one) for one in self._ledger.calls_of(payment_id)]
+            packet["deliveries"] = [record(one) for one in self._ledger.deliveries_of(payment_id)]
         packet = {
             "format": PACKET_FORMAT,
             "ledger_id": keys[0].ledger_id,
@@ -187,6 +188,7 @@ def _packet(subject: dict[str, Any], source: dict[str, Any], idempotency: dict[s
         "chain": None,
         "conflicts": [],
         "reconciliation": None,
+        "deliveries": [],
     }
     return empty | more
 

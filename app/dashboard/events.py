@@ -1,0 +1,168 @@
+"""Events and webhooks: what the ledger has told, to whom it was delivered, what could not be, and the monitors."""
+
+from dataclasses import dataclass
+
+from flask import Blueprint, abort, redirect, render_template, request, url_for
+from werkzeug.wrappers import Response
+
+from app.dashboard.context import here
+from app.dashboard.frame import actor, entity, for_print, needs
+from app.dashboard.requests import Filters
+from app.domain.events import BEGINNING, Cursor, Event, EventType, Wanted, after_all_of, parse_cursor
+from app.domain.users import Role
+from app.domain.webhooks import Endpoint, EndpointState
+
+pages = Blueprint("events", __name__)
+
+LISTED = 50
+LISTED_IN_PRINT = 500
+MOST_ENDPOINTS = 500
+STEPS_BACK = 2_000
+"""Positions before the end that the page looks through for the latest events."""
+
+
+def _limit() -> int:
+    return LISTED_IN_PRINT if for_print() else LISTED
+
+
+def _cursor(text: str) -> Cursor:
+    found = parse_cursor(text)
+    if found is None:
+        raise ValueError(f"{text!r} is no place in the feed, such as 120 or 120.4.0.")
+    return found
+
+
+@pages.get("/events")
+def page() -> str:
+    """The latest events, or those after a place in the feed."""
+    filters = Filters()
+    wanted_type = filters.choice("type", EventType)
+    after = filters.read("after", _cursor)
+    here_only = None if entity() is None else frozenset({entity() or ""})
+    wanted = Wanted(
+        None if wanted_type is None else frozenset({wanted_type}), filters.text("account_id") or None, here_only
+    )
+    events, next_after = _events(wanted, after, _limit()) if not filters.errors else ([], None)
+    return render_template(
+        "events.html",
+        events=events,
+        next_after=next_after,
+        after=after,
+        types=list(EventType),
+        wanted_type=wanted_type,
+        filters=filters,
+    )
+
+
+def _events(wanted: Wanted, after: Cursor | None, limit: int) -> tuple[list[Event], str | None]:
+    """Events after a place in their order, and where to go on; or without one, the latest first."""
+    feed = here().feed
+    if after is not None:
+        found = feed.page(after, limit, wanted)
+        return found.events, None if found.is_end else str(found.cursor)
+    end = feed.end().position
+    steps = limit
+    while True:
+        cursor = after_all_of(max(0, end - steps)) if end > steps else BEGINNING
+        events: list[Event] = []
+        is_end = False
+        while not is_end:
+            found = feed.page(cursor, limit, wanted)
+            events, cursor, is_end = (events + found.events)[-limit:], found.cursor, found.is_end
+        if len(events) >= limit or steps >= min(end, STEPS_BACK):
+            return events[::-1], None
+        steps *= 4
+
+
+@dataclass(slots=True, frozen=True)
+class ListedEndpoint:
+    """An endpoint with how many events wait for it, and how many are dead."""
+
+    endpoint: Endpoint
+    waiting: int
+    dead: int
+
+    @property
+    def mark(self) -> str:
+        """How serious its state is."""
+        if self.endpoint.state is not EndpointState.ENABLED:
+            return "none"
+        return "wrong" if self.dead else "attention" if self.waiting else "ok"
+
+
+@pages.get("/webhooks")
+def webhooks() -> str:
+    """The endpoints, and how each is doing."""
+    ledger = here().webhooks
+    counts = ledger.counts()
+    found = ledger.page(limit=MOST_ENDPOINTS, after=None)
+    listed = [ListedEndpoint(one, *counts.get(one.endpoint_id, (0, 0))) for one in found]
+    return render_template("webhooks.html", listed=listed)
+
+
+@pages.get("/webhooks/<endpoint_id>")
+def webhook(endpoint_id: str) -> str:
+    """One endpoint: its dead letters, what waits, and every attempt."""
+    ledger = here().webhooks
+    endpoint = ledger.get(endpoint_id)
+    if endpoint is None:
+        abort(404)
+    filters = Filters()
+    limit = _limit()
+    attempts = ledger.attempts(endpoint_id, limit=limit + 1, before=filters.number("before"))
+    return render_template(
+        "webhook.html",
+        endpoint=endpoint,
+        counts=ledger.counts().get(endpoint_id, (0, 0)),
+        dead=ledger.waiting(endpoint_id, limit=limit),
+        waiting=ledger.waiting(endpoint_id, limit=limit, dead=False),
+        attempts=attempts[:limit],
+        before=attempts[limit - 1].attempt_id if len(attempts) > limit else None,
+        filters=filters,
+        said=request.args.get("said"),
+    )
+
+
+@pages.post("/webhooks/<endpoint_id>/resend")
+@needs(Role.CONTROLLER)
+def resend(endpoint_id: str) -> Response:
+    """Send dead letters again: one, or all."""
+    event_id = request.form.get("event_id")
+    count = here().api.endpoints.resend(endpoint_id, [event_id] if event_id else None, actor(), None)
+    if count is None:
+        abort(404)
+    return redirect(url_for("events.webhook", endpoint_id=endpoint_id, said=f"resent-{count}"), 303)
+
+
+@pages.post("/webhooks/<endpoint_id>/state")
+@needs(Role.CONTROLLER)
+def change_state(endpoint_id: str) -> Response:
+    """Disable an endpoint, or enable it again."""
+    wanted = request.form.get("state")
+    if wanted not in (EndpointState.ENABLED, EndpointState.DISABLED):
+        abort(400)
+    if here().api.endpoints.change(endpoint_id, {"state": wanted}, actor(), None) is None:
+        abort(404)
+    return redirect(url_for("events.webhook", endpoint_id=endpoint_id, said=wanted), 303)
+
+
+@pages.get("/monitors")
+def monitors() -> str:
+    """The balance monitors."""
+    filters = Filters()
+    limit = _limit()
+    only = None if entity() is None else [entity() or ""]
+    found = here().monitors.page(limit=limit + 1, after=filters.text("after") or None, entities=only)
+    listed = found[:limit]
+    currencies = {one.condition.account_id: _currency(one.condition.account_id) for one in listed}
+    return render_template(
+        "monitors.html",
+        monitors=listed,
+        currencies=currencies,
+        next_after=listed[-1].monitor_id if len(found) > limit else None,
+    )
+
+
+def _currency(account_id: str) -> str:
+    account = here().api.accounts.get(account_id)
+    return "" if account is None else account.currency_code

@@ -1,0 +1,207 @@
+"""Webhook endpoints in the ledger: made, changed and read; and the log of what was delivered to them."""
+
+from collections.abc import Collection, Mapping, Sequence
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Engine, Row, Text, func, insert, literal, select, update
+from sqlalchemy.dialects.postgresql import ARRAY
+
+from app.domain.audit import Action
+from app.domain.events import Cursor, EventType, parse_cursor
+from app.domain.origin import note_recorded
+from app.domain.webhooks import Attempt, Endpoint, EndpointState, LoggedAttempt, NewEndpoint, Waiting
+from app.ledger.audit_records import record_change
+from app.ledger.connections import translated
+from app.ledger.engine import any_of
+from app.ledger.webhook_schema import webhook_attempt, webhook_endpoint, webhook_secret, webhook_waiting
+
+_IS_THERE = webhook_endpoint.c.state != EndpointState.DELETED.value
+
+
+class LedgerWebhooks:
+    """The endpoints. With `entities` only those are found that get no events of others."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    # Reading
+
+    def get(self, endpoint_id: str, entities: Collection[str] | None = None) -> Endpoint | None:
+        """One endpoint; None if there is none, or it was deleted."""
+        with translated(), self._engine.connect() as connection:
+            row = connection.execute(_visible(entities).where(webhook_endpoint.c.endpoint_id == endpoint_id)).first()
+        return None if row is None else endpoint_from(row)
+
+    def page(self, *, limit: int, after: str | None, entities: Collection[str] | None = None) -> list[Endpoint]:
+        """Up to `limit` endpoints by id, after endpoint `after`."""
+        query = _visible(entities).order_by(webhook_endpoint.c.endpoint_id).limit(limit)
+        if after is not None:
+            query = query.where(webhook_endpoint.c.endpoint_id > after)
+        with translated(), self._engine.connect() as connection:
+            return [endpoint_from(row) for row in connection.execute(query)]
+
+    def counts(self) -> dict[str, tuple[int, int]]:
+        """How many events wait for each endpoint, and how many are dead; endpoints without any are left out."""
+        dead = webhook_waiting.c.dead_at.is_not(None)
+        query = select(webhook_waiting.c.endpoint_id, func.count().filter(~dead), func.count().filter(dead)).group_by(
+            webhook_waiting.c.endpoint_id
+        )
+        with translated(), self._engine.connect() as connection:
+            return {endpoint_id: (waiting, given_up) for endpoint_id, waiting, given_up in connection.execute(query)}
+
+    def attempts(self, endpoint_id: str, *, limit: int, before: int | None = None) -> list[LoggedAttempt]:
+        """Up to `limit` attempts to deliver to an endpoint, the latest first, those before attempt `before`."""
+        query = select(webhook_attempt).where(webhook_attempt.c.endpoint_id == endpoint_id)
+        if before is not None:
+            query = query.where(webhook_attempt.c.attempt_id < before)
+        with translated(), self._engine.connect() as connection:
+            rows = connection.execute(query.order_by(webhook_attempt.c.attempt_id.desc()).limit(limit))
+            return [_attempt(row) for row in rows]
+
+    def waiting(self, endpoint_id: str, *, limit: int, after: Cursor | None = None, dead: bool = True) -> list[Waiting]:
+        """Up to `limit` events that an endpoint has not taken, in order: the dead, or those that are tried again."""
+        columns = webhook_waiting.c
+        query = select(webhook_waiting).where(columns.endpoint_id == endpoint_id, columns.dead_at.is_not(None) == dead)
+        if after is not None:
+            query = query.where(func.row(columns.position, columns.part, columns.slot) > func.row(*after))
+        query = query.order_by(columns.position, columns.part, columns.slot).limit(limit)
+        with translated(), self._engine.connect() as connection:
+            return [waiting_from(row) for row in connection.execute(query)]
+
+    # Writing
+
+    def add(self, endpoint_id: str, new: NewEndpoint, secret: str, cursor: Cursor, actor: str) -> Endpoint:
+        """Make an endpoint that is told of what follows the cursor."""
+        values = {
+            "endpoint_id": endpoint_id,
+            "name": new.name,
+            "url": new.url,
+            "types": None if new.types is None else [one.value for one in new.types],
+            "account_id": new.account_id,
+            "entities": None if new.entities is None else sorted(new.entities),
+            "is_ordered": new.is_ordered,
+        }
+        place = dict(zip(("position", "part", "slot"), cursor, strict=True))
+        with translated(), self._engine.begin() as connection:
+            made = insert(webhook_endpoint).values(**values, **place, created_by=actor)
+            row = connection.execute(made.returning(*webhook_endpoint.c)).one()
+            connection.execute(insert(webhook_secret).values(endpoint_id=endpoint_id, secret=secret))
+            _record(connection, Action.WEBHOOK_CREATE, actor, values)
+        note_recorded()
+        return endpoint_from(row)
+
+    def change(
+        self, endpoint_id: str, fields: Mapping[str, Any], actor: str, entities: Collection[str] | None = None
+    ) -> Endpoint | None:
+        """Change name, url, types or state; None if there is no such endpoint."""
+        changed = update(webhook_endpoint).where(webhook_endpoint.c.endpoint_id == endpoint_id, *_of(entities))
+        with translated(), self._engine.begin() as connection:
+            row = connection.execute(changed.values(**fields).returning(*webhook_endpoint.c)).first()
+            if row is None:
+                return None
+            _record(connection, Action.WEBHOOK_CHANGE, actor, {"endpoint_id": endpoint_id, **fields})
+        note_recorded()
+        return endpoint_from(row)
+
+    def rotate(
+        self, endpoint_id: str, secret: str, overlap: timedelta, actor: str, entities: Collection[str] | None = None
+    ) -> bool:
+        """Sign with another secret from now on, and with the present ones too for a while; False if there is none."""
+        ends_at = func.clock_timestamp() + overlap
+        columns = webhook_secret.c
+        old = update(webhook_secret).where(
+            columns.endpoint_id == endpoint_id,
+            (columns.expires_at.is_(None)) | (columns.expires_at > ends_at),
+        )
+        with translated(), self._engine.begin() as connection:
+            found = _visible(entities).where(webhook_endpoint.c.endpoint_id == endpoint_id)
+            if connection.execute(found.with_for_update()).first() is None:
+                return False
+            connection.execute(old.values(expires_at=ends_at))
+            connection.execute(insert(webhook_secret).values(endpoint_id=endpoint_id, secret=secret))
+            told = {"endpoint_id": endpoint_id, "overlap_hours": overlap.total_seconds() / 3600}
+            _record(connection, Action.WEBHOOK_ROTATE, actor, told)
+        note_recorded()
+        return True
+
+    def resend(self, endpoint_id: str, event_ids: Sequence[str] | None, actor: str) -> int:
+        """Have dead events tried again, or all of them; returns how many."""
+        columns = webhook_waiting.c
+        now = func.clock_timestamp()
+        dead = update(webhook_waiting).where(columns.endpoint_id == endpoint_id, columns.dead_at.is_not(None))
+        if event_ids is not None:
+            dead = dead.where(columns.event_id == any_of(event_ids))
+        with translated(), self._engine.begin() as connection:
+            again = dead.values(dead_at=None, first_at=now, next_at=now)
+            count = connection.execute(again).rowcount
+            told = {"endpoint_id": endpoint_id, "event_ids": event_ids, "events": count}
+            _record(connection, Action.WEBHOOK_RESEND, actor, told)
+        note_recorded()
+        return count
+
+
+def _of(entities: Collection[str] | None) -> list[ColumnElement[bool]]:
+    """Of an endpoint that is there, and that a caller who may act for these entities may see."""
+    if entities is None:
+        return [_IS_THERE]
+    return [_IS_THERE, webhook_endpoint.c.entities.contained_by(literal(sorted(entities), ARRAY(Text)))]
+
+
+def _visible(entities: Collection[str] | None) -> Any:
+    return select(webhook_endpoint).where(*_of(entities))
+
+
+def _record(connection: Connection, action: Action, actor: str, result: Mapping[str, Any]) -> None:
+    record_change(connection.exec_driver_sql, action, actor, result=result)
+
+
+def endpoint_from(row: Row[Any]) -> Endpoint:
+    """An endpoint from a row of its table."""
+    return Endpoint(
+        row.endpoint_id,
+        row.name,
+        row.url,
+        None if row.types is None else tuple(EventType(one) for one in row.types),
+        row.account_id,
+        None if row.entities is None else tuple(row.entities),
+        row.is_ordered,
+        EndpointState(row.state),
+        Cursor(row.position, row.part, row.slot),
+        row.created_by,
+        row.created_at,
+    )
+
+
+def waiting_from(row: Row[Any]) -> Waiting:
+    """What waits, from a row of its table."""
+    return Waiting(
+        row.endpoint_id,
+        Cursor(row.position, row.part, row.slot),
+        row.event_id,
+        row.event_type,
+        tuple(row.account_ids),
+        row.attempts,
+        row.first_at,
+        row.next_at,
+        row.dead_at,
+        row.last_failure,
+    )
+
+
+def _attempt(row: Row[Any]) -> LoggedAttempt:
+    cursor = parse_cursor(row.sequence)
+    assert cursor is not None
+    attempt = Attempt(
+        row.endpoint_id,
+        row.event_id,
+        row.event_type,
+        cursor,
+        row.number,
+        row.url,
+        row.started_at,
+        row.duration_ms,
+        row.status,
+        row.answer,
+    )
+    return LoggedAttempt(row.attempt_id, attempt, row.is_delivered)

@@ -1,0 +1,1 @@
+"""What tells others of changes: the feed, webhooks and balance monitors."""

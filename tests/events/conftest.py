@@ -1,0 +1,17 @@
+"""Worlds for tests of events: the ledger's own, and one with the API over it."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.api.conftest import fresh_world
+from tests.api.world import World as ApiWorld
+from tests.databases import Databases
+
+
+@pytest.fixture
+def api(databases: Databases) -> Iterator[ApiWorld]:
+    """The application over a ledger of the test's own."""
+    with fresh_world(databases, ApiWorld) as world:
+        world.settings = world.with_settings(allow_private_webhooks=True).settings
+        yield world

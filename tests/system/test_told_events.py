@@ -1,0 +1,204 @@
+"""Everybody is told of every event while everything is killed: webhooks, a reader of the feed, and a stream.
+
+Receivers fail, hang, answer 500 and 410, and come back. Each gets every event at least once, the ordered one in the
+order of each account. A reader of the feed and one of the stream meet each event exactly once by its id.
+"""
+
+import contextlib
+import http.client
+import json
+import os
+import random
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from threading import Event, Thread
+from typing import Any
+
+import psutil
+import pytest
+
+from tests.events.receiver import Receiver, accounts_of, receiving
+from tests.patience import PATIENCE_S, until
+from tests.system.harness import BANK, Client, System
+from tests.system.load import Traffic, open_wallets
+
+LONG = os.environ.get("HOLDFAST_LONG") == "1"
+ROUNDS = 12 if LONG else 1
+PAYMENTS_A_KILL = 400 if LONG else 60
+CATCH_UP_S = 600.0
+
+VICTIMS = ("workers.deliver", "workers.drain", "valkey-server", "granian", "workers.deliver")
+
+
+@pytest.fixture(scope="module")
+def telling(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+    """A system of its own, which may tell receivers on this machine."""
+    directory: Path = tmp_path_factory.mktemp("telling")
+    system = System(directory, HOLDFAST_ALLOW_PRIVATE_WEBHOOKS="1")
+    try:
+        yield system.start()
+    finally:
+        system.stop()
+
+
+class Reader:
+    """A consumer of the feed, which keeps its cursor and goes on after whatever fails."""
+
+    def __init__(self, system: System) -> None:
+        self._system = system
+        self.met: list[dict[str, Any]] = []
+        self.cursor = "0"
+        self.stopped = Event()
+        self.thread = Thread(target=self._run, daemon=True)
+        self.thread.start()
+
+    def _run(self) -> None:
+        client = Client(self._system.port, self._system.key, timeout_s=20.0)
+        while not self.stopped.is_set():
+            try:
+                answer = client.request("GET", f"/v1/events?after={self.cursor}&limit=500&wait=2")
+            except (OSError, http.client.HTTPException):
+                time.sleep(0.05)
+                continue
+            if answer.status == 200:
+                self.met += answer.body["data"]
+                self.cursor = answer.body["next"]
+            else:
+                time.sleep(0.05)
+
+
+class Listener(Reader):
+    """A consumer of the stream, which reconnects with the last id that it has met."""
+
+    def _run(self) -> None:
+        while not self.stopped.is_set():
+            with contextlib.suppress(OSError, http.client.HTTPException, ValueError):
+                self._listen()
+            time.sleep(0.05)
+
+    def _listen(self) -> None:
+        connection = http.client.HTTPConnection("127.0.0.1", self._system.port, timeout=15.0)
+        headers = {"Authorization": f"Bearer {self._system.key}", "Last-Event-ID": self.cursor}
+        try:
+            connection.request("GET", "/v1/events/stream", headers=headers)
+            response = connection.getresponse()
+            if response.status != 200:
+                return
+            fields: dict[str, str] = {}
+            while not self.stopped.is_set() and (line := response.readline()):
+                name, _, value = line.decode().rstrip("\n").partition(": ")
+                if name:
+                    fields[name] = value
+                    continue
+                if "data" in fields:  # a block counts when it is whole
+                    self.met.append(json.loads(fields["data"]))
+                self.cursor = fields.get("id", self.cursor)
+                fields = {}
+        finally:
+            connection.close()
+
+
+class Moods:
+    """How a receiver answers: well, then badly in many ways, and at last well again."""
+
+    def __init__(self, seed: int) -> None:
+        self._chance = random.Random(seed)
+        self.is_well = False
+
+    def __call__(self, _: Receiver, __: dict[str, Any]) -> int:
+        mood = 1.0 if self.is_well else self._chance.random()
+        if mood < 0.02:
+            time.sleep(3.0)
+            return 200
+        if mood < 0.15:
+            return 500
+        return 503 if mood < 0.2 else 204
+
+
+def endpoint(client: Client, receiver: Receiver, **more: Any) -> str:
+    answer = client.request("POST", "/v1/webhooks", {"url": receiver.url, **more})
+    assert answer.status == 201, answer.body
+    receiver.secrets.append(answer.body["secret"])
+    return str(answer.body["endpoint_id"])
+
+
+def kill(system: System, part: str) -> None:
+    until(lambda: bool(system.named(part)))
+    victims = system.named(part)
+    for process in victims:
+        process.kill()
+    psutil.wait_procs(victims, timeout=PATIENCE_S)
+
+
+def test_everybody_is_told_everything_while_everything_is_killed(telling: System) -> None:
+    system = telling
+    client = system.client()
+    client.account(BANK, "asset")
+    with receiving() as loose, receiving() as strict, receiving() as leaving:
+        loose.answer, strict.answer = Moods(1), Moods(2)
+        leaving.answer = lambda *_: 410
+        endpoint(client, loose)
+        endpoint(client, strict, ordered=True)
+        gone = endpoint(client, leaving)
+        start = client.get("/v1/events?after=end")["next"]
+        reader, listener = Reader(system), Listener(system)
+        opening = open_wallets(system, "told", 12, 20_000)
+        traffic = Traffic(system, list(opening), "told", threads=4)
+        try:
+            for _ in range(ROUNDS):
+                for victim in VICTIMS:
+                    traffic.wait_for_more(PAYMENTS_A_KILL)
+                    kill(system, victim)
+            traffic.wait_for_more(PAYMENTS_A_KILL)
+        finally:
+            traffic.stop()
+        system.wait_posted()
+        assert client.get(f"/v1/webhooks/{gone}")["state"] == "gone"
+        leaving.answer = lambda *_: 200
+        assert client.request("PATCH", f"/v1/webhooks/{gone}", {"state": "enabled"}).status == 200
+        for moods in (loose.answer, strict.answer):
+            moods.is_well = True
+        events = whole_feed(client, "0")
+        ids = [one["id"] for one in events]
+        told = [one["id"] for one in whole_feed(client, start)]
+        try:
+            for consumer in (reader, listener):
+                until(lambda one=consumer: len(one.met) >= len(ids), within_s=CATCH_UP_S)  # type: ignore[misc]
+            for receiver in (loose, strict, leaving):
+                until(lambda one=receiver: {*told} <= {*one.ids()}, within_s=CATCH_UP_S)  # type: ignore[misc]
+        finally:
+            for consumer in (reader, listener):
+                consumer.stopped.set()
+        for consumer in (reader, listener):
+            assert [one["id"] for one in consumer.met] == ids, "exactly once, in order"
+            assert max(Counter(one["id"] for one in consumer.met).values()) == 1
+        assert strict.by_account() == by_account(events, strict)
+        assert loose.forged + strict.forged + leaving.forged == []
+        failures = Counter(status for _, status in (*loose.arrived, *strict.arrived, *leaving.arrived))
+        print(f"\n{len(ids)} events; answers {dict(failures)}")
+    client.close()
+    system.prove()
+
+
+def whole_feed(client: Client, after: str) -> list[dict[str, Any]]:
+    """Everything after a cursor."""
+    found: list[dict[str, Any]] = []
+    is_end = False
+    while not is_end:
+        page = client.get(f"/v1/events?after={after}&limit=1000")
+        found += page["data"]
+        after, is_end = page["next"], page["is_end"]
+    return found
+
+
+def by_account(events: list[dict[str, Any]], receiver: Receiver) -> dict[str, list[str]]:
+    """What a receiver must have been told of each account, in order: from the first event on that it has got."""
+    got = {*receiver.ids()}
+    found: dict[str, list[str]] = {}
+    for event in events:
+        if event["id"] in got:
+            for account_id in accounts_of(event):
+                found.setdefault(account_id, []).append(event["id"])
+    return found
