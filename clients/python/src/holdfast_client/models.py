@@ -496,6 +496,36 @@ class Consistency:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DeadLetter:
+    """An event that was tried for three days and is given up. `sequence` is its cursor in the feed."""
+
+    event_id: str
+    event_type: str
+    sequence: str
+    attempts: int
+    first_failed_at: datetime
+    given_up_at: datetime
+    last_failure: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivery:
+    """One attempt to deliver an event. `status` is null where there was no answer, and `answer` then says why."""
+
+    delivery_id: str
+    event_id: str
+    event_type: str
+    sequence: str
+    number: int
+    url: str
+    started_at: datetime
+    duration_ms: int
+    status: int | None
+    answer: str
+    delivered: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
     """One immutable line of an account, on one side, with the balance after it; minor units."""
 
@@ -510,6 +540,37 @@ class Entry:
     description: str | None
     posted_at: datetime
     effective_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventPage:
+    """Events in order. `next` is the cursor to go on with, also where there are none.
+
+    `is_end`: there was nothing after them. A page may be empty before the end, if few of the events are wanted.
+    """
+
+    data: list[Event]
+    next: str
+    is_end: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """An event as CloudEvents 1.0 has it. `id` never changes: who meets one again has had it.
+
+    `sequence` is its cursor. `data` has the `version` of what `subject` names, which grows with each event of it, and
+    all that the event tells; amounts in minor units.
+    """
+
+    specversion: str
+    id: str
+    source: str
+    type: str
+    subject: str
+    time: datetime
+    datacontenttype: str
+    sequence: str
+    data: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -602,6 +663,24 @@ class RateLimit:
 
     requests_per_second: int
     burst: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IssuedWebhook:
+    """An endpoint with its secret, which is shown once. Messages are signed as Standard Webhooks says."""
+
+    endpoint_id: str
+    name: str
+    url: str
+    types: list[str] | None
+    account_id: str | None
+    entities: list[str] | None
+    ordered: bool
+    state: Literal["deleted", "disabled", "enabled", "gone"]
+    sequence: str
+    created_by: str
+    created_at: datetime
+    secret: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -744,6 +823,22 @@ class MatchRun:
     unmatched: dict[str, Any]
     agreeing: int
     examples: list[dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Monitor:
+    """A monitor. `is_met`: whether its condition holds, by the last event that was looked at."""
+
+    monitor_id: str
+    account_id: str
+    measure: Literal["available", "balance", "held"]
+    comparison: Literal["above", "below"]
+    threshold_minor: int
+    name: str
+    is_met: bool
+    created_by: str
+    created_at: datetime
+    ended_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -895,6 +990,20 @@ class NewMatchRun:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NewMonitor:
+    """A condition on an account's funds in the ledger, in minor units: `monitor.crossed` tells when it turns.
+
+    At the threshold itself it does not hold. If it holds already, nothing is told before it has ceased to.
+    """
+
+    account_id: str
+    measure: Literal["available", "balance", "held"]
+    comparison: Literal["above", "below"]
+    threshold_minor: int
+    name: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NewRefund:
     """How much of a payment to take back, in minor units; all that remains by default."""
 
@@ -931,6 +1040,13 @@ class NewRun:
     """A run to ask for: over what is new and what open breaks are about, or over everything."""
 
     mode: Literal["full", "incremental"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewSecret:
+    """How long messages are signed with the former secret too."""
+
+    overlap_hours: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -978,6 +1094,20 @@ class NewStatementSource:
     name: str
     format: Literal["camt", "csv", "mt940", "ofx", "stripe"]
     options: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewWebhook:
+    """An endpoint to tell of events from now on; without `types` or `account_id` of all that the key may see.
+
+    `ordered`: an event is sent only after all earlier ones of each of its accounts were taken, or given up.
+    """
+
+    url: str
+    name: str | None = None
+    types: list[str] | None = None
+    account_id: str | None = None
+    ordered: bool | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -1186,6 +1316,20 @@ class Funds:
     floor_minor: int | None
     available_minor: int
     version: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resend:
+    """Which dead letters to send again; without `event_ids`, all of them."""
+
+    event_ids: list[str] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resent:
+    """How many dead letters are sent again."""
+
+    events: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -1404,3 +1548,30 @@ class Unmatched:
     state: Literal["accepted", "investigating", "open", "resolved"]
     owner: str | None
     first_seen_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Webhook:
+    """An endpoint. `state` is enabled, disabled, or gone: it has answered 410. `sequence`: up to where it was told."""
+
+    endpoint_id: str
+    name: str
+    url: str
+    types: list[str] | None
+    account_id: str | None
+    entities: list[str] | None
+    ordered: bool
+    state: Literal["deleted", "disabled", "enabled", "gone"]
+    sequence: str
+    created_by: str
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebhookChange:
+    """What is to change. An endpoint that is disabled is told afterwards of what has happened meanwhile."""
+
+    url: str | None = None
+    name: str | None = None
+    types: list[str] | None = None
+    state: Literal["disabled", "enabled"] | None = None
