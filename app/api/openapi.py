@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from app.api.examples import add_examples
 from app.api.fields import ID_SCHEMA
 from app.api.gate import NDJSON
 from app.api.json_body import NO_NUL
@@ -188,6 +189,7 @@ def _operation(route: Route, declared: Iterable[Route]) -> dict[str, Any]:
         content = {"application/json": schema_of(route.body.kind)}
         content |= {NDJSON: schema_of(route.lines.asked)} if route.lines else {}
         described["requestBody"] = {"required": not route.body.optional, "content": content}
+    add_examples(route, described)
     return described
 
 

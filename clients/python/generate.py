@@ -10,6 +10,7 @@ and each code of a refusal becomes an exception.
 from __future__ import annotations
 
 import json
+import re
 import textwrap
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -104,9 +105,17 @@ def alias(name: str, kind: str) -> str:
     return line if len(line) <= WIDTH else line.replace("[", "[\n    ", 1)[:-1] + "\n]"
 
 
-def is_used(name: str, schema: Schema) -> bool:
-    """Whether the client reads or writes it: evidence stays as it was sent, because it is signed."""
-    return "properties" in schema and not name.startswith("Evidence")
+def used(schemas: Mapping[str, Schema]) -> set[str]:
+    """The bodies that the client reads or writes: evidence stays as it was sent, because it is signed."""
+    found = {name for name in schemas if not name.startswith("Evidence")}
+    while more := {one for name in found for one in referred(schemas[name]) if one in schemas} - found:
+        found |= more
+    return {name for name in found if "properties" in schemas[name]}
+
+
+def referred(schema: Schema) -> set[str]:
+    """The names that a schema refers to."""
+    return set(re.findall(r"#/components/schemas/(\w+)", json.dumps(schema)))
 
 
 def models(document: Schema) -> str:
@@ -115,7 +124,7 @@ def models(document: Schema) -> str:
     enumerations = [
         f"{alias(name_of(name), type_of(one))}\n{docstring(one, '')}" for name, one in schemas.items() if "enum" in one
     ]
-    classes = [dataclass_of(name, one) for name, one in schemas.items() if is_used(name, one)]
+    classes = [dataclass_of(name, one) for name, one in schemas.items() if name in used(schemas)]
     head = '''"""The bodies of requests and answers. `generate.py` makes this file; do not edit it."""
 
 from __future__ import annotations

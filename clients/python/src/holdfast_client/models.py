@@ -344,6 +344,14 @@ class Break:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EvidenceLink:
+    """One thing that proves or explains a break: an account, an entry (`account#number`), a payment and so on."""
+
+    kind: Literal["account", "entry", "payment", "statement", "statement_line", "transaction"]
+    id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BreakDetail:
     """A break with its history, oldest first, and the repairs that were asked for it."""
 
