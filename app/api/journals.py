@@ -26,8 +26,7 @@ from app.api.responses import REPLAYED, Answer, json_answer, page_answer, proble
 from app.api.route_refusals import AMOUNT, MOVEMENT, REFUND
 from app.api.routes import Body, Call, Routes
 from app.domain.hash_chain import Entry, LedgerTransaction
-from app.domain.journal_proposals import ApprovalMode
-from app.domain.journal_refusals import approval_needed, journal_not_found
+from app.domain.journal_refusals import journal_not_found
 from app.domain.journals import FEWEST_ENTRIES, JOURNAL_KINDS, MOST_ENTRIES, JournalLine, JournalRequest
 from app.domain.payment import Kind
 from app.domain.refusals import Refusal
@@ -119,8 +118,6 @@ class JournalBody(Struct):
 def post_journal(call: Call[NewJournal]) -> Answer:
     """Post; a dry run only says what would happen."""
     dry_run = call[DRY_RUN]
-    if not dry_run and call.here.approval.mode is ApprovalMode.ALL:
-        return problem(approval_needed())
     require_visible_payment(call, call.body.relates_to_payment_id)
     return _answer(call, call.here.journals.post(journal_request(call), call.actor, dry_run=dry_run))
 
@@ -169,8 +166,6 @@ def reverse_journal(call: Call[NewReversal]) -> Answer:
     """Reverse; a dry run only says what would happen."""
     journal_id = call.path["journal_id"]
     dry_run = call[DRY_RUN]
-    if not dry_run and call.here.approval.mode is ApprovalMode.ALL:
-        return problem(approval_needed())
     body = call.body
     outcome = call.here.journals.reverse(journal_id, body.external_id, body.reason, call.actor, dry_run=dry_run)
     return _answer(call, outcome)

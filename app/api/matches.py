@@ -28,7 +28,7 @@ LineIds = Annotated[list[str], Meta(max_length=MOST_PARTS)]
 EntryNumbers = Annotated[list[int], Meta(max_length=MOST_PARTS)]
 
 _DECISIONS = frozenset({Code.NOT_FOUND, Code.MATCH_CONFLICT, Code.PERIOD_SIGNED_OFF})
-_WITH_JOURNAL = MOVEMENT | {Code.JOURNAL_UNBALANCED, Code.ACCOUNTS_EQUAL}
+_WITH_JOURNAL = MOVEMENT | {Code.JOURNAL_UNBALANCED, Code.ACCOUNTS_EQUAL, Code.APPROVAL_NEEDED}
 
 
 def _state(text: str) -> MatchState:

@@ -16,10 +16,10 @@ from app.dashboard.requests import Filters
 from app.domain.hash_chain import LedgerTransaction
 from app.domain.journal_proposals import (
     MAX_TEMPLATE_NAME,
-    ApprovalMode,
     JournalProposal,
     JournalTemplate,
     ProposalState,
+    needs_approval,
 )
 from app.domain.journals import JOURNAL_KINDS, JournalRequest, journal_order
 from app.domain.refusals import Refusal
@@ -46,7 +46,7 @@ class Listed:
 
 def needs_second_person() -> bool:
     """Whether what people enter waits for somebody else."""
-    return here().api.approval.mode is not ApprovalMode.NONE
+    return needs_approval(here().api.approval.mode, actor())
 
 
 # The list

@@ -49,6 +49,8 @@ class Step:
     more_title: str = ""
     more: Mapping[str, str] = field(default_factory=dict)
     anchor: str = ""
+    run_id: int | None = None
+    """The reconciliation that it speaks of."""
 
 
 def asked(at: datetime, actor: str, kind: str, packet: Packet | None) -> Step:
@@ -194,9 +196,9 @@ def proved(posted_at: datetime, standing: Standing, packet: Packet | None) -> St
     facts = {"Last full run" if run["mode"] == "full" else "First run": _run(run) for run in runs}
     if standing.ledger_breaks:
         text = f"Run {number} covered it, but breaks of the ledger are open; see the overview."
-        return Step(at, "Reconciled with breaks", text, "wrong", facts=facts)
+        return Step(at, "Reconciled with breaks", text, "wrong", facts=facts, run_id=number or None)
     text = f"Run {number} covered it: the chain is whole, and cache and ledger agree."
-    return Step(at, "Reconciled", text, facts=facts)
+    return Step(at, "Reconciled", text, facts=facts, run_id=number or None)
 
 
 def _run(run: Mapping[str, Any]) -> str:

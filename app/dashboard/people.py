@@ -6,8 +6,7 @@ from app.dashboard.context import PageServices, here
 from app.domain.audit import KEY_ACTOR
 from app.domain.errors import Fault
 from app.domain.refusals import Refusal
-
-USER_ACTOR = "user:"
+from app.domain.users import USER_ACTOR
 
 
 def name_of(actor: str) -> str:

@@ -15,7 +15,7 @@ from app.domain.journal_refusals import proposal_decided, second_person_needed
 from app.domain.journals import JournalLine, JournalRequest
 from app.domain.payment import Kind
 from app.domain.refusals import Refusal
-from app.domain.users import Role, User
+from app.domain.users import USER_ACTOR, Role, User
 
 ENTERED_BY = "entered_by"
 """Where the metadata of an approved journal names who entered it; its actor is who approved it."""
@@ -29,6 +29,11 @@ class ApprovalMode(StrEnum):
     """Those that people enter on the pages; API keys post at once."""
     ALL = "all"
     """Those of API keys too, which enter them and cannot post."""
+
+
+def needs_approval(mode: ApprovalMode, actor: str) -> bool:
+    """Whether what this actor enters waits for a second person."""
+    return mode is ApprovalMode.ALL or (mode is ApprovalMode.PEOPLE and actor.startswith(USER_ACTOR))
 
 
 class ProposalState(StrEnum):

@@ -5,6 +5,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+USER_ACTOR = "user:"
+"""How the actor of a person begins; their name follows."""
+
 
 class Role(StrEnum):
     """What a person may do. Each role may do all that those before it may."""
@@ -64,7 +67,7 @@ class User:
     @property
     def actor(self) -> str:
         """How the audit trail names them."""
-        return f"user:{self.user_id}"
+        return f"{USER_ACTOR}{self.user_id}"
 
     @property
     def state(self) -> str:

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from app.domain.journal_proposals import ApprovalMode
+from app.domain.journals import JournalLine, JournalRequest
 from app.domain.refusals import Refusal, RefusalCode
 from app.domain.users import Role, User
 from app.ledger.engine import owner_engine
@@ -111,6 +112,22 @@ def test_proposals_are_listed_a_page_at_a_time(world: JournalWorld, wallet: str)
         met += [one["external_id"] for one in page["data"]]
         path = f"{PROPOSALS}?limit=2&after={page['next']}" if page["next"] else ""
     assert met == ["payout-2", "payout-1", "payout-0"]
+
+
+def test_where_people_need_it_no_service_posts_in_a_persons_name(world: JournalWorld, wallet: str) -> None:
+    """Whatever has a journal posted, as the matching of statements does, asks the same gate."""
+    strict = world.with_settings(journal_approval=ApprovalMode.PEOPLE)
+    lines = [JournalLine(wallet, True, 1), JournalLine(BANK, False, 1)]
+    wanted = JournalRequest("a difference", lines, "bank charges")
+    refused = strict.services.journals.post(wanted, "user:jane")
+    assert isinstance(refused, Refusal)
+    assert refused.code is RefusalCode.APPROVAL_NEEDED
+    assert not isinstance(strict.services.journals.post(wanted, "user:jane", dry_run=True), Refusal)
+    posted = strict.services.journals.post(wanted, "key:abc")
+    assert not isinstance(posted, Refusal)
+    undone = strict.services.journals.reverse(posted.transaction.payment_id, "undo", "x", "user:jane")
+    assert isinstance(undone, Refusal)
+    assert undone.code is RefusalCode.APPROVAL_NEEDED
 
 
 def test_where_all_journals_need_it_no_key_posts_one(world: JournalWorld, wallet: str) -> None:

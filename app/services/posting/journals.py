@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from app.domain.hash_chain import LedgerTransaction
-from app.domain.journal_proposals import JournalProposal
-from app.domain.journal_refusals import journal_already_reversed, journal_not_found
+from app.domain.journal_proposals import ApprovalMode, JournalProposal, needs_approval
+from app.domain.journal_refusals import approval_needed, journal_already_reversed, journal_not_found
 from app.domain.journals import (
     JOURNAL_KINDS,
     Draft,
@@ -42,12 +42,17 @@ class Journals:
         directory: AccountDirectory,
         poster: JournalPoster,
         posted_payment: Callable[[str], PostedPayment | Refusal],
+        approval: ApprovalMode = ApprovalMode.NONE,
     ) -> None:
-        """`posted_payment` finds the payment that a journal gives back, and waits for one that is pending."""
+        """`posted_payment` finds the payment that a journal gives back, and waits for one that is pending.
+
+        `approval` says whose journals are posted only when a second person has approved them.
+        """
         self._register = register
         self._directory = directory
         self.poster = poster
         self._posted_payment = posted_payment
+        self._approval = approval
 
     def post_approved(self, proposal: JournalProposal, actor: str, *, dry_run: bool = False) -> PostedJournal | Refusal:
         """Post what was proposed, and record in the same transaction that the actor approves it."""
@@ -65,6 +70,8 @@ class Journals:
 
         A journal that names a payment lowers what is refundable of it by what it gives back to the payment's source.
         """
+        if not dry_run and approved is None and needs_approval(self._approval, actor):
+            return approval_needed()
         account_ids = request.account_ids
         facts = self._directory.snapshot().facts(account_ids, request.entities)
         if refusal := refuse_journal_ids(request, facts) or refuse_unknown(account_ids, facts):
@@ -93,6 +100,8 @@ class Journals:
         approved: JournalProposal | None = None,
     ) -> PostedJournal | Refusal:
         """Undo a journal by its opposite, once; a dry run checks everything and writes nothing."""
+        if not dry_run and approved is None and needs_approval(self._approval, actor):
+            return approval_needed()
         if refusal := refuse_id("external_id", external_id):
             return refusal
         original = self.find(journal_id)
