@@ -89,7 +89,7 @@ def test_a_drift_in_the_cache_is_found_explained_and_repaired_through_the_pages_
     page.select_option("#state", "investigating")
     page.select_option("#reason-code", "cache_written_by_hand")
     page.fill("#comment", "No posting touched it.")
-    page.click("text=Record")
+    page.click("button:text-is('Record')")
     expect(page.locator(".history")).to_contain_text("Given to admin. Reason: cache written by hand.")
 
     page.click("text=Show what a repair would change")
@@ -97,7 +97,7 @@ def test_a_drift_in_the_cache_is_found_explained_and_repaired_through_the_pages_
     assert found_by_axe(page) == []
     page.fill("#why", "Written by hand during a drill")
     page.check("#seen")
-    page.click("text=Repair the cache")
+    page.click("button:text-is('Repair the cache')")
     expect(page.locator("#repairs")).to_contain_text("found right", timeout=PATIENCE_MS)
     page.reload()
     expect(page.locator(".lede")).to_contain_text("resolved")
@@ -126,7 +126,7 @@ def test_a_drift_in_the_ledger_is_found_and_explained_and_bars_every_repair(
     page.click("text=cache balance")
     page.click("text=Show what a repair would change")
     expect(page.locator("main")).to_contain_text("The ledger itself has an open break")
-    expect(page.locator("text=Repair the cache")).to_have_count(0)
+    expect(page.locator("button:text-is('Repair the cache')")).to_have_count(0)
 
     drift_in_ledger(urls, LUMEN, -500)
     run_over(page, "new")
