@@ -329,7 +329,7 @@ class Break:
     other_minor: int | None
     difference_minor: int | None
     figures: dict[str, Any]
-    evidence: list[EvidenceLink]
+    evidence: list[BreakEvidence]
     state: Literal["accepted", "investigating", "open", "resolved"]
     owner: str | None
     reason_code: str | None
@@ -341,6 +341,14 @@ class Break:
     first_seen_at: datetime
     last_seen_at: datetime
     settled_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BreakEvidence:
+    """One thing that proves or explains a break: an account, an entry (`account#number`), a payment and so on."""
+
+    kind: Literal["account", "entry", "payment", "statement", "statement_line", "transaction"]
+    id: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -358,7 +366,7 @@ class BreakDetail:
     other_minor: int | None
     difference_minor: int | None
     figures: dict[str, Any]
-    evidence: list[EvidenceLink]
+    evidence: list[BreakEvidence]
     state: Literal["accepted", "investigating", "open", "resolved"]
     owner: str | None
     reason_code: str | None
