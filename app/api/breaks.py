@@ -73,7 +73,7 @@ OVERDUE: Parameter[bool] = Parameter(
 )
 
 
-class EvidenceLinkBody(Struct):
+class BreakEvidenceBody(Struct):
     """One thing that proves or explains a break: an account, an entry (`account#number`), a payment and so on."""
 
     kind: Annotated[str, one_of([one.value for one in EvidenceKind])]
@@ -98,7 +98,7 @@ class BreakBody(Struct):
     other_minor: Total | None
     difference_minor: Total | None
     figures: dict[str, Any]
-    evidence: list[EvidenceLinkBody]
+    evidence: list[BreakEvidenceBody]
     state: Annotated[str, one_of(_STATES)]
     owner: str | None
     reason_code: Annotated[str, one_of(_REASONS)] | None
@@ -241,7 +241,7 @@ def _members(call: Call[Any], one: BreakRecord) -> dict[str, Any]:
         "source": one.source.value,
         "difference_minor": one.difference_minor,
         "figures": dict(one.figures),
-        "evidence": [EvidenceLinkBody(link.kind.value, link.id) for link in one.evidence],
+        "evidence": [BreakEvidenceBody(link.kind.value, link.id) for link in one.evidence],
         "state": one.state.value,
         "reason_code": one.reason_code,
         "overdue": one.is_overdue(call.here.now()),

@@ -329,7 +329,7 @@ class Break:
     other_minor: int | None
     difference_minor: int | None
     figures: dict[str, Any]
-    evidence: list[EvidenceLink]
+    evidence: list[BreakEvidence]
     state: Literal["accepted", "investigating", "open", "resolved"]
     owner: str | None
     reason_code: str | None
@@ -344,7 +344,7 @@ class Break:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EvidenceLink:
+class BreakEvidence:
     """One thing that proves or explains a break: an account, an entry (`account#number`), a payment and so on."""
 
     kind: Literal["account", "entry", "payment", "statement", "statement_line", "transaction"]
@@ -366,7 +366,7 @@ class BreakDetail:
     other_minor: int | None
     difference_minor: int | None
     figures: dict[str, Any]
-    evidence: list[EvidenceLink]
+    evidence: list[BreakEvidence]
     state: Literal["accepted", "investigating", "open", "resolved"]
     owner: str | None
     reason_code: str | None
