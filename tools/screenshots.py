@@ -20,12 +20,17 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from playwright.sync_api import Browser, Page, sync_playwright
+
+from app.cache import keys
+from app.commands.connection import connected
+from app.wiring.cache import build_cache
 
 PROJECT = Path(__file__).resolve().parents[1]
 PASSWORD = "correct horse battery"  # noqa: S105 - of people that live for a minute
@@ -114,8 +119,38 @@ def furnish(system: System, movements: Path | None) -> None:
         pay(system, "wallet:ada", "merchant:orrery", 4_500 + 900 * number, f"hotel-{number}", "Hotel", capture="manual")
     pay(system, "bank:jpy", "merchant:hoshi", 184_000, "jpy-1", "Tickets", currency_code="JPY")
     if movements is not None:
-        system.run("replay", str(movements))
+        system.run("replay", str(movements), "--currency", "CZK")
     time.sleep(2)
+    state_what_the_bank_says(system)
+    system.run("reconcile", "--full")
+
+
+def state_what_the_bank_says(system: System) -> None:
+    """Import a statement of the bank: all top-ups but the last, and a charge that nobody has booked."""
+    today = f"{datetime.now(UTC):%y%m%d}"
+    amounts = [20_000 + 1_750 * number for number in range(39)]
+    lines = [
+        f":61:{today}{today[2:]}C{amount // 100},{amount % 100:02}NTRFtop-up-{number:03}//B{number:06}\r\n:86:Top-up"
+        for number, amount in enumerate(amounts)
+    ]
+    lines.append(f":61:{today}{today[2:]}D12,00NCHGNONREF//B000099\r\n:86:Charges of the month")
+    closing = sum(amounts) - 1_200
+    head = [":20:HOLDFAST", ":25:DE89370400440532013000", ":28C:00011/001", f":60F:C{today}EUR0,00"]
+    text = "\r\n".join([*head, *lines, f":62F:C{today}EUR{closing // 100},{closing % 100:02}", "-", ""])
+    file = system.data_dir / "november.sta"
+    file.write_text(text)
+    system.run("statements", "import", str(file), "--source", "bank", "--format", "mt940")
+    system.run("statements", "link", "--source", "bank", "--account", "clearing:bank")
+    system.run("statements", "match", "--source", "bank")
+
+
+def drift(system: System, account_id: str, amount_minor: int) -> None:
+    """Have the cache say something else than the ledger, and find it."""
+    with connected(system.data_dir) as settings:
+        cache = build_cache(settings).client
+        place = keys.account(cache.partition_of(account_id), account_id)
+        version, balance, *rest = str(cache.redis.hget(place, "funds")).split("|")
+        cache.redis.hset(place, "funds", "|".join([version, str(int(balance) + amount_minor), *rest]))
     system.run("reconcile", "--full")
 
 
@@ -240,9 +275,17 @@ def enter(page: Page, reason: str, legs: tuple[tuple[str, str, str], ...]) -> No
 # Pictures
 
 Prepare = Callable[[Page], None]
+Wanted = tuple[str, str, Prepare | None]
+
+AFTER_A_DRIFT: tuple[Wanted, ...] = (
+    ("overview-break", "/", None),
+    ("reconciliation-break", "/reconciliation", None),
+    ("break", "/reconciliation/breaks/1", None),
+    ("break-repair", "/reconciliation/breaks/1/repair", None),
+)
 
 
-def pages(page: Page, system: System) -> Iterator[tuple[str, str, Prepare | None]]:
+def pages(page: Page, system: System) -> Iterator[Wanted]:
     """Every page: a name, its address, and what is done on it before the picture."""
     payment = system.call("/v1/payments?external_id=order-0117&entity_id=default")["data"][0]["payment_id"]
     yield "sign-in", "/sign-in", None
@@ -269,10 +312,15 @@ FURTHER = (
     ("balance-sheet", "/reports/balance-sheet"),
     ("income-statement", "/reports/income-statement"),
     ("reconciliation", "/reconciliation"),
+    ("breaks", "/reconciliation/breaks"),
     ("statements", "/statements"),
+    ("statement", "/statements/1"),
+    ("matching", "/statements/accounts/1"),
     ("audit", "/audit"),
     ("operations", "/operations"),
     ("events", "/events"),
+    ("webhooks", "/webhooks"),
+    ("monitors", "/monitors"),
 )
 
 
@@ -308,11 +356,20 @@ def take(browser: Browser, system: System, folder: Path, only: list[str]) -> Non
     page.click("button:has-text('Approve and post')")
     state = context.storage_state()
     wanted = [one for one in pages(page, system) if not only or one[0] in only]
+    take_all(browser, system, state, wanted, folder)
+    if not only or set(only) & {name for name, _, _ in AFTER_A_DRIFT}:
+        drift(system, "wallet:cleo", 5_000)
+        wanted = [one for one in AFTER_A_DRIFT if not only or one[0] in only]
+        take_all(browser, system, state, wanted, folder)
+    context.close()
+
+
+def take_all(browser: Browser, system: System, state: Any, wanted: Sequence[Wanted], folder: Path) -> None:
+    """These pages in every form."""
     for form in FORMS:
         for name, address, prepare in wanted:
             with window(browser, system, form, None if name == "sign-in" else state) as shown:
                 picture(shown, address, prepare, form, folder / f"{name}-{form}.png")
-    context.close()
 
 
 def picture(page: Page, address: str, prepare: Prepare | None, form: str, path: Path) -> None:
