@@ -12,12 +12,14 @@ from app.logs import configure_logging
 from app.process_tuning import tune_api_collection, wake_without_preempting
 from app.settings import settings_from
 from app.wiring.api import build_api
+from app.wiring.tracing import start_tracing
 
 settings = settings_from(os.environ)
 configure_logging("api", settings.log_format)
 if settings.supervised:
     die_with_parent()
 wake_without_preempting()
+atexit.register(start_tracing(settings, "api"))
 services = build_api(settings)
 api = create_application(services)
 atexit.register(services.stop)

@@ -27,6 +27,7 @@ ALWAYS = "requirements.txt"
 EMBEDDED = "requirements-embedded.txt"
 TESTS = "requirements-dev.txt"
 BENCH = "requirements-bench.txt"
+TRACING = "requirements-tracing.txt"
 
 WHEELHOUSE = "HOLDFAST_WHEELHOUSE"
 
@@ -74,6 +75,7 @@ def requirement_files(project: Path, *, for_tests: bool, for_bench: bool = False
     names += [EMBEDDED] if for_tests or for_bench or not external else []
     names += [TESTS] if for_tests else []
     names += [BENCH] if for_tests or for_bench else []
+    names += [TRACING] if for_tests or os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT") else []
     return [project / name for name in names]
 
 

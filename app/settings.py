@@ -51,6 +51,10 @@ class Settings:
     """HOLDFAST_AUDIT_RETENTION_DAYS: how long the audit is kept, in whole months; 0 is for ever."""
     log_format: str = "json"
     """HOLDFAST_LOG_FORMAT: `json`, one object a line, or `text`, for people."""
+    metrics_dir: str = ""
+    """PROMETHEUS_MULTIPROC_DIR: where the processes of a machine share what `/metrics` tells; `up` makes one."""
+    otlp_endpoint: str = ""
+    """OTEL_EXPORTER_OTLP_ENDPOINT: where traces go, by OTLP over HTTP; empty is nowhere."""
     data_dir: Path = Path(".holdfast")
     """HOLDFAST_DATA_DIR: where this machine keeps state beside the servers."""
     signing_key_file: Path = Path(".holdfast/signing-key")
@@ -92,6 +96,8 @@ def settings_from(environment: Mapping[str, str]) -> Settings:
         trusted_proxies=environment.get("HOLDFAST_TRUSTED_PROXIES") or "none",
         audit_retention_days=_whole(environment, "HOLDFAST_AUDIT_RETENTION_DAYS", 0, lowest=0),
         log_format=_one_of(environment, "HOLDFAST_LOG_FORMAT", ("json", "text")),
+        metrics_dir=environment.get("PROMETHEUS_MULTIPROC_DIR", ""),
+        otlp_endpoint=environment.get("OTEL_EXPORTER_OTLP_ENDPOINT", ""),
         data_dir=data_dir,
         signing_key_file=Path(environment.get("HOLDFAST_SIGNING_KEY_FILE") or data_dir / "signing-key"),
         heads_dir=Path(environment.get("HOLDFAST_HEADS_DIR") or data_dir / "heads"),

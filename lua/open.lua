@@ -4,7 +4,7 @@
 -- ARGV  1 directory version   2 last stream id that is known of this partition, or ''
 --       3 the identity with which the partition was closed, or '' if it never was
 --
--- Whoever opens has closed the partition before, and has made sure since that nothing old is left in it. If the cache
+-- The caller has closed the partition before, and has made sure since that nothing old is left in it. If the cache
 -- was emptied or replaced meanwhile, the identity differs, and the partition stays closed.
 --
 -- A payment id contains the stream id of its intent. So new stream ids must be greater than every known one, even if

@@ -1,6 +1,6 @@
 -- push: raise the directory version that callers of a partition must know.
 --
--- A closed partition stays closed. It keeps the version, so that whoever opens it cannot bring an older one back.
+-- A closed partition stays closed. It keeps the version, so that no opening can bring an older one back.
 --
 -- KEYS  1 directory   2 identity
 -- ARGV  1 directory version

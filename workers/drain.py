@@ -17,12 +17,14 @@ from threading import Event, Thread
 
 from app.cache.notifications import Heartbeats
 from app.domain.errors import Fault
+from app.ledger.metrics import SETTLED_BY_OUTCOME
 from app.logs import configure_logging
 from app.process_tuning import tune_drain_collection
 from app.services.posting.drain import Drain
 from app.services.posting.outbox import DrainReport
 from app.wakeup import DRAIN_QUEUE
 from app.wiring.cache import build_cache
+from app.wiring.tracing import start_tracing
 from app.wiring.workers import build_drain
 from workers.process import settings, work
 
@@ -187,6 +189,7 @@ class DrainSpell:
             self._mark()
             report = self._drain.round(partitions)
             self._progress.succeeded()
+            _count(report)
             if report.settled:
                 self._worked = time.monotonic()
             time.sleep(_pause_s(report))
@@ -197,6 +200,13 @@ class DrainSpell:
             self._marked = now
             with suppress(Fault):  # a cache without memory for a mark needs the drain more than any other
                 self._drain.cache.outbox.mark_awake()
+
+
+def _count(report: DrainReport) -> None:
+    """Count what a round has done, for `/metrics`."""
+    for outcome, counter in SETTLED_BY_OUTCOME.items():
+        if number := getattr(report, outcome):
+            counter.inc(number)
 
 
 def _pause_s(report: DrainReport) -> float:
@@ -211,6 +221,7 @@ def _pause_s(report: DrainReport) -> float:
 def main() -> None:
     """Drain until told to stop."""
     configure_logging("drain", settings().log_format)
+    stop_tracing = start_tracing(settings(), "drain")
     stopped, progress = Event(), DrainProgress()
     loop = Thread(target=DrainLoop(build_drain(settings()), progress, bell, stopped).run, name="drain", daemon=True)
     heartbeats = build_cache(settings(), "heartbeat").heartbeats
@@ -219,6 +230,7 @@ def main() -> None:
     work(DRAIN_QUEUE, stopped)
     bell.set()
     loop.join(STOP_S)
+    stop_tracing()
 
 
 if __name__ == "__main__":

@@ -214,7 +214,7 @@ def _stream(call: Call[Any], source: Source) -> Answer:
 
 
 class _Stream(Iterator[bytes]):
-    """The answers to one stream of payments, some lines at a time, as these arrive. Whoever sends them closes it."""
+    """The answers to one stream of payments, some lines at a time, as these arrive. Their sender closes it."""
 
     def __init__(self, call: Call[Any], source: Source) -> None:
         self._batches: Batches = call.here.batches

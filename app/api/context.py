@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -40,6 +40,8 @@ from app.services.statements.match_decisions import MatchDecisions
 from app.services.statements.matching import Matching
 
 if TYPE_CHECKING:
+    from prometheus_client.core import Metric
+
     from app.cache.cache import Cache
     from app.ledger.audit_reads import AuditReads
     from app.ledger.history import History
@@ -90,6 +92,8 @@ class ApiServices:
     feed: Feed
     endpoints: Endpoints
     monitors: Monitors
+    measured: Callable[[], Iterable[Metric]]
+    """What the processes have measured."""
     now: Callable[[], datetime]
     start: Callable[[], None]
     stop: Callable[[], None]

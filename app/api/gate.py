@@ -17,6 +17,7 @@ from app.api.client_address import FORWARDED_FOR
 from app.api.context import ApiServices
 from app.api.entity_binding import require_visible
 from app.api.json_body import JsonBody, malformed
+from app.api.metrics import note_answered
 from app.api.rate_limit_headers import take_request
 from app.api.request_ids import HEADER, request_id_from
 from app.api.request_refusals import (
@@ -31,6 +32,7 @@ from app.api.routes import Call, Route, Source
 from app.domain.access_refusals import whole_installation_only
 from app.domain.errors import Fault
 from app.domain.origin import LARGEST_BODY, Origin, set_origin
+from app.domain.spans import begin_call
 from app.services.access.api_keys import Caller
 
 log = logging.getLogger(__name__)
@@ -116,6 +118,7 @@ class Gate:
             method=request.method,
             path=f"{request.path}?{request.query}" if request.query else request.path,
         )
+        begin_call(origin, request.header("traceparent"))
         set_origin(origin)
         return origin
 
@@ -201,6 +204,7 @@ class Gate:
         code = None if answer.refusal is None else answer.refusal.code.value
         body = answer.body if is_kept and isinstance(answer.body, bytes) else b""
         self.here.recorder.note(origin, answer.status, code, body)
+        note_answered(origin, answer.status, time.monotonic_ns())
         return answer
 
     def _answer(self, admitted: Admitted, raw: bytes, stream: Source | None) -> Answer:

@@ -6,6 +6,7 @@ from typing import Any
 from app.cache import keys
 from app.cache.client import CacheClient, Call
 from app.cache.codec import parse_changed_at, parse_funds
+from app.cache.metrics import HYDRATIONS
 from app.domain.account_changes import LimitCode, LimitReply
 from app.domain.ledger_rows import LedgerBalance
 from app.domain.reservations import CachedBalance, InspectedAccount
@@ -40,6 +41,7 @@ class CachedAccounts:
             names = [keys.account(partition, row.account_id)]
             args = [*_ledger_arguments(row, directory_version), *_flat((open_holds or {}).get(row.account_id, {}))]
             calls.append((keys.HYDRATE, names, args))
+        HYDRATIONS.inc(len(calls))
         return [None if reply[0] == "BEHIND" else _cached_balance(reply) for reply in self._client.run(calls)]
 
     def rebuild(

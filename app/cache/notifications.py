@@ -2,8 +2,8 @@
 
 A process of the API has one subscriber, which hears of settlements and revocations and passes them on. A message
 reaches only who listens when it is sent. So the ids of revoked keys are kept in a set too, for as long as a process may
-trust a key without asking the ledger, and whoever begins to listen reads it. The drains' heartbeats are written by
-`lua/heartbeat.lua`, and readiness reads them.
+trust a key without asking the ledger, and a process that begins to listen reads it. The drains' heartbeats are written
+by `lua/heartbeat.lua`, and readiness reads them.
 """
 
 import logging

@@ -9,6 +9,7 @@ import msgspec
 from app.cache import keys
 from app.cache.client import CacheClient, Call
 from app.cache.codec import decode_intent
+from app.cache.metrics import note_settled
 from app.domain.ledger_rows import QueuedIntent
 from app.domain.payment import OutboxPosition
 from app.domain.settlement import AccountSettlement, Notice, PartitionSettlement
@@ -135,6 +136,7 @@ class Outbox:
         for parts in trips:
             announced = notices if parts is trips[-1] else []
             self._client.run([*map(_settle_call, parts[:-1]), _settle_call(parts[-1], announced)])
+        note_settled(settlements)
 
     def announce(self, notice: Notice) -> None:
         """Notify the waiters without settling."""

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from app.cache import keys
 from app.cache.client import CacheClient, Call, Command
 from app.cache.codec import encode_intent, encode_refusal, parse_decision, parse_record
+from app.cache.metrics import RESERVE_SECONDS
 from app.domain.payment import Intent, partition_of
 from app.domain.reservations import (
     Decision,
@@ -55,7 +56,8 @@ class Reservations:
         calls = self._reserve_calls(groups, directory_version, atomic=False, dry_run=False)
         claims = self._claims(groups)
         # The claims go first: a drain that sees an intent must also see the claim of its external id.
-        replies = self._client.run(calls, after=self._claim_commands(claims))
+        with RESERVE_SECONDS.time():
+            replies = self._client.run(calls, after=self._claim_commands(claims))
         decided = [reply for reply in map(_reserve_reply, replies[len(claims) :]) if not isinstance(reply, Failed)]
         return decided, _elsewhere(claims, replies)
 
@@ -66,7 +68,9 @@ class Reservations:
         nothing, and answer what would have happened."""
         self._client.require_fit()
         calls = self._reserve_calls(groups, directory_version, atomic=atomic, dry_run=dry_run)
-        return [_reserve_reply(reply) for reply in self._client.run(calls)]
+        with RESERVE_SECONDS.time():
+            replies = self._client.run(calls)
+        return [_reserve_reply(reply) for reply in replies]
 
     def claim(self, groups: Sequence[Group]) -> EarlierClaims:
         """Claim the payments' external ids; returns the claims that another partition made before."""

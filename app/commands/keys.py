@@ -1,7 +1,7 @@
 """`keys`: create, list, revoke and rotate API keys.
 
 Keys are made and revoked with the rights of the ledger's owner (HOLDFAST_OWNER_DATABASE_URL): the role that the API and
-the workers take on may only read them, so whoever gets hold of their connection makes no key.
+the workers take on may only read them, so somebody who gets hold of their connection makes no key.
 """
 
 import argparse

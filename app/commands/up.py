@@ -18,6 +18,7 @@ from app.commands.connection import require_port, wait_until_ready
 from app.embedded.attach import External, Running, address_of, announce, check_cache, check_database, exclusive, plain
 from app.embedded.private_files import write_private
 from app.embedded.servers import EmbeddedServers, ServerUrls, prepare_directory
+from app.metrics_directory import metrics_directory
 from app.settings import Settings, settings_from
 from app.supervisor import API, FIRST_DRAIN, Supervisor, processes
 
@@ -32,7 +33,10 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         with exclusive(data_dir) as has_dead_predecessor:
             require_port(arguments.host, arguments.port, wait=has_dead_predecessor)
-            with started(arguments, data_dir, interruption) as (supervisor, servers, urls):
+            with (
+                metrics_directory(data_dir),
+                started(arguments, data_dir, interruption) as (supervisor, servers, urls),
+            ):
                 wait_until_ready(arguments.host, arguments.port, supervisor)
                 seconds = time.monotonic() - began
                 supervisor.start()
@@ -131,6 +135,7 @@ def child_environment(urls: ServerUrls, data_dir: Path) -> dict[str, str]:
         "REDIS_URL": urls.redis_url,
         "HOLDFAST_DATA_DIR": str(data_dir),
         "HOLDFAST_SUPERVISED": "1",
+        "PROMETHEUS_MULTIPROC_DIR": str(data_dir / "metrics"),
         "PYTHONUNBUFFERED": "1",
     }
 

@@ -1,7 +1,7 @@
 """`users`: invite, list and disable the people who use the pages.
 
-Like API keys, users are made with the rights of the ledger's owner: whoever gets hold of the app's connection invites
-nobody.
+Like API keys, users are made with the rights of the ledger's owner: somebody who gets hold of the app's connection
+invites nobody.
 """
 
 import argparse

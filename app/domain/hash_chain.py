@@ -1,6 +1,6 @@
 """Ledger transactions and their entries, and the hash that chains the transactions of a partition.
 
-Posting writes rows: tuples, for there is one for each payment. Whoever reads or verifies the ledger gets a
+Posting writes rows: tuples, for there is one for each payment. What reads or verifies the ledger gets a
 `LedgerTransaction`. Both forms are hashed by the same function.
 """
 

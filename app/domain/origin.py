@@ -48,19 +48,35 @@ class Origin:
     has_change: bool = False
     """Whether something was changed on its behalf; the change may still be rolled back."""
     travelling: str | None = None
+    span: object | None = None
+    """Its span, where this process traces."""
+    traceparent: str | None = None
+    """The span as the header of that name tells it, where the trace is kept."""
 
     def as_text(self) -> str:
         """What an intent takes along; `parse_origin` reads it."""
         if self.travelling is None:
             operation = f"{self.method or ''} {self.route or ''}"
-            self.travelling = f"{self.received_at_ms}|{self.ip or ''}|{self.request_id}|{operation}"
+            trace = "" if self.traceparent is None else f"|{self.traceparent}"
+            self.travelling = f"{self.received_at_ms}|{self.ip or ''}|{self.request_id}|{operation}{trace}"
         return self.travelling
 
 
 def parse_origin(text: str) -> tuple[int, str, str, str]:
     """Received at (ms since 1970), IP address, request id, and `METHOD route`; the empty text for what is not known."""
-    received_at_ms, ip, request_id, operation = text.split("|", 3)  # in none of them
+    received_at_ms, ip, request_id, operation = text.split("|", 4)[:4]  # in none of them
     return int(received_at_ms), ip, request_id, operation
+
+
+def request_id_of(text: str) -> str:
+    """The request id in what an intent took along."""
+    return text.split("|", 3)[2]
+
+
+def traceparent_of(text: str) -> str | None:
+    """The span of the call, in what its intent took along; None where it is not traced."""
+    parts = text.split("|", 4)
+    return parts[4] if len(parts) > 4 else None
 
 
 _current: ContextVar[Origin | None] = ContextVar("origin", default=None)

@@ -1,4 +1,4 @@
-"""Signed heads: what a chain is at a moment, signed, so that whoever keeps one can convict a later change.
+"""Signed heads: what a chain is at a moment, signed, so that anybody who keeps one can convict a later change.
 
 Heads, public keys and evidence packets are documents of one kind: JSON objects with a `format`, and a `signature` over
 all of the document but the signature itself, in canonical form. `docs/evidence.md` specifies them.

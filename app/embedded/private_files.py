@@ -1,7 +1,7 @@
 """Files and directories that are ours alone: how they are made, and the check that they still are.
 
-Whoever can write to the data directory could plant passwords and programs there, and with them become the owner of the
-ledger. So a directory or secret that others can change or read is refused, with what to do about it.
+Somebody who can write to the data directory could plant passwords and programs there, and with them become the owner of
+the ledger. So a directory or secret that others can change or read is refused, with what to do about it.
 
 The passwords of the embedded servers are generated once for each data directory, and kept in such a file.
 """

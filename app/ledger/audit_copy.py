@@ -57,6 +57,11 @@ def calls_copy(
     return b"".join(parts)
 
 
+def origins_of(posted: Iterable[QueuedIntent]) -> list[str]:
+    """Where intents come from, as they brought it along."""
+    return [one.intent.origin for one in posted if one.intent.origin is not None]
+
+
 class _Rows:
     """Encodes the records of one batch; what many of them share is encoded once."""
 

@@ -17,6 +17,7 @@ from psycopg.pq import TransactionStatus
 
 from app.domain.errors import LedgerUnavailable, Misconfigured
 from app.ledger.server_states import Means, is_stale, state_of, translate
+from app.ledger.sql_comments import NamedCursor
 
 APP_ROLE = "holdfast_app"
 """The role that the migrations grant to. Every connection takes it on, so the grants bind the app itself."""
@@ -102,6 +103,7 @@ def connect(
     known = conninfo_to_dict(database_url)
     chosen = {name: value for name, value in _KEEPALIVES.items() if name not in known}
     arguments: dict[str, Any] = {"connect_timeout": CONNECT_TIMEOUT_S, "application_name": application_name, **chosen}
+    arguments["cursor_factory"] = NamedCursor
     connection = PatientConnection.connect(database_url, **arguments)
     try:
         _take_on_role(connection, limits)
@@ -118,8 +120,8 @@ def connect(
 def _take_on_role(connection: psycopg.Connection[Any], limits: SessionLimits) -> None:
     """Set role and limits, and make sure of the role.
 
-    Startup options would not do: a pooler may ignore them, and then the app would work as whoever logged in. Options
-    of the URL stay in force beside these.
+    Startup options would not do: a pooler may ignore them, and then the app would work as the user who logged in.
+    Options of the URL stay in force beside these.
     """
     settings = {"role": APP_ROLE, **limits.settings()}
     sets = [sql.SQL("SET {} = {}").format(sql.Identifier(name), sql.Literal(value)) for name, value in settings.items()]
@@ -142,7 +144,7 @@ class LedgerConnection:
     """One connection that its owner keeps. It opens on its first use, and opens again after it broke.
 
     `open_connection` opens it. With `checks_idle`, a connection that the server has closed since the last use is
-    replaced before the next one. Without, that use fails: whoever holds locks by its connection must hear that they
+    replaced before the next one. Without, that use fails: an owner who holds locks by it must hear that they
     are gone. It is not for several threads at once.
     """
 

@@ -9,6 +9,7 @@ import psycopg
 
 from app.domain.hash_chain import EntryRow, TransactionRow
 from app.domain.ledger_rows import PostingPlan
+from app.domain.spans import span
 from app.domain.timestamps import to_microseconds
 
 
@@ -130,7 +131,7 @@ def entries_copy(rows: Iterable[EntryRow]) -> bytes:
 
 def copy_in(connection: psycopg.Connection[Any], statement: str, data: bytes) -> None:
     """Run a COPY statement with this data."""
-    with connection.cursor() as cursor, cursor.copy(statement) as copy:
+    with span(statement.split("(")[0].strip()), connection.cursor() as cursor, cursor.copy(statement) as copy:
         copy.write(data)
 
 

@@ -127,6 +127,32 @@ UNION ALL
 SELECT 'account.change ' || c.subject, jsonb_build_object('told', c.facts, 'is_there', false)
 FROM changed c WHERE NOT EXISTS (SELECT FROM account a WHERE a.account_id = c.subject)
 """
+# What was posted, authorized and ended, and by whom, against the audit's records of it. What was recorded in a month
+# that the retention has dropped, or before there was an audit, has no record to be compared with.
+_RECORDED = """
+WITH kept (since) AS (
+    SELECT coalesce(max((response::jsonb ->> 'recorded_before')::timestamptz) + interval '1 minute',
+        (SELECT min(recorded_at) FROM audit_call))
+    FROM audit_call WHERE action = 'audit.month.drop'
+), done (payment_id, action, actor, done_at) AS (
+    SELECT payment_id, kind, actor, posted_at FROM ledger_transaction
+    UNION ALL SELECT payment_id,
+        CASE state WHEN 'authorized' THEN 'authorization' WHEN 'voided' THEN 'void' ELSE 'expiry' END, actor,
+        recorded_at
+    FROM hold_event WHERE state IN ('authorized', 'voided', 'expired')
+), told AS (
+    SELECT payment_id, action, count(*) AS records, min(coalesce(actor, 'key:' || key_id)) AS actor,
+        min(recorded_at) AS recorded_at
+    FROM audit_call
+    WHERE action IN ('payment', 'capture', 'authorization', 'void', 'expiry', 'journal', 'reversal', 'refund')
+    GROUP BY payment_id, action
+)
+SELECT action || ' ' || payment_id, jsonb_build_object('records', coalesce(t.records, 0),
+    'is_there', d.actor IS NOT NULL, 'actor', d.actor, 'told_actor', t.actor)
+FROM done d FULL JOIN told t USING (payment_id, action)
+WHERE (t.records IS DISTINCT FROM 1 OR d.actor IS DISTINCT FROM t.actor)
+    AND coalesce(d.done_at, t.recorded_at) >= (SELECT since FROM kept)
+"""
 _BREAK_HISTORY = """
 WITH last AS (
     SELECT DISTINCT ON (break_id) break_id, action, state, owner, reason_code, due_at FROM reconciliation_break_event
@@ -148,6 +174,7 @@ CROSS_CHECKS = (
     (BreakKind.RETURN_MISMATCH, _RETURNS),
     (BreakKind.AUDIT_MISMATCH, _MADE),
     (BreakKind.AUDIT_MISMATCH, _CHANGED),
+    (BreakKind.AUDIT_MISMATCH, _RECORDED),
     (BreakKind.BREAK_HISTORY, _BREAK_HISTORY),
 )
 """The kind of break, and the query that finds it."""

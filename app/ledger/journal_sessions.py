@@ -46,8 +46,8 @@ class JournalSession:
     def locked(self, names: Sequence[str]) -> Iterator[None]:
         """Hold advisory locks, taken in this order; ConcurrencyConflict if another session keeps one.
 
-        The locks belong to the session and not to a transaction, so whoever waited for one sees all that its holder
-        wrote.
+        The locks belong to the session and not to a transaction, so a session that waited for one sees all that its
+        holder wrote.
         """
         with patient_transaction(self._ledger, LONGEST_WAIT_S) as connection:
             for name in names:

@@ -26,8 +26,9 @@ from app.domain.ledger_rows import (
 )
 from app.domain.payment import Intent, Leg
 from app.domain.refusals import RefusalCode
+from app.domain.spans import batch_span
 from app.domain.timestamps import to_milliseconds
-from app.ledger.audit_copy import COPY_CALLS, calls_copy
+from app.ledger.audit_copy import COPY_CALLS, calls_copy, origins_of
 from app.ledger.audit_records import record_change
 from app.ledger.copy_format import (
     COPY_ENTRIES,
@@ -40,6 +41,8 @@ from app.ledger.copy_format import (
     numbers,
     transactions_copy,
 )
+from app.ledger.metrics import BATCH_PAYMENTS
+from app.ledger.sql_comments import named
 
 READ_BALANCES = """
 SELECT account_id, entity_id, currency_code, normal_sign, balance_minor, floor_minor, version, entry_count, updated_at
@@ -170,6 +173,13 @@ class Posting:
 
     def write(self, plan: PostingPlan) -> None:
         """Write the plan; BalanceMismatch if a balance is not as planned afterwards."""
+        BATCH_PAYMENTS.observe(len(plan.posted))
+        refused = [*(one.queued for one in plan.rejections), *(one.queued for one in plan.duplicates)]
+        origins = origins_of([*plan.posted, *refused])
+        with batch_span("post", origins):
+            self._write(plan, origins)
+
+    def _write(self, plan: PostingPlan, origins: Sequence[str]) -> None:
         if plan.balances:
             self._add_to_balances(plan)
             self._advance_heads(plan)  # first: the database takes only transactions that end at their chain's head
@@ -181,7 +191,7 @@ class Posting:
         duplicates = record_duplicates(self._connection, plan.duplicates)
         if plan.posted or plan.rejections or duplicates:
             calls = calls_copy(plan.posted, plan.rejections, duplicates, to_milliseconds(plan.posted_at))
-            copy_in(self._connection, COPY_CALLS, calls)
+            copy_in(self._connection, named(COPY_CALLS, origins), calls)
 
     def record_journal(self, action: Action, actor: str, entity_id: str, external_id: str, journal_id: str) -> None:
         """Record the call that has a journal, a reversal or a refund posted; its entries are in the ledger."""

@@ -9,7 +9,7 @@ import psycopg
 from app.domain.errors import RowsChanged
 from app.domain.ledger_rows import PostingPlan
 from app.domain.timestamps import to_milliseconds
-from app.ledger.audit_copy import COPY_CALLS, calls_copy
+from app.ledger.audit_copy import COPY_CALLS, calls_copy, origins_of
 from app.ledger.copy_format import (
     COPY_ENTRIES,
     COPY_TRANSACTIONS,
@@ -22,6 +22,7 @@ from app.ledger.copy_format import (
     numbers,
     transactions_copy,
 )
+from app.ledger.sql_comments import named
 
 _ADVANCE = """
 WITH advanced AS (
@@ -64,6 +65,9 @@ class PackedPlan:
     transactions: bytes
     entries: bytes
     calls: bytes
+    origins: list[str]
+    """Where its payments come from."""
+    payments: int
 
 
 def pack(plan: PostingPlan) -> PackedPlan:
@@ -75,6 +79,8 @@ def pack(plan: PostingPlan) -> PackedPlan:
         transactions_copy(plan.transactions),
         entries_copy(plan.entries),
         calls_copy(plan.posted, (), (), to_milliseconds(plan.posted_at)),
+        origins_of(plan.posted),
+        len(plan.transactions),
     )
 
 
@@ -106,6 +112,6 @@ def write_if_unchanged(connection: psycopg.Connection[Any], plan: PackedPlan) ->
         raise RowsChanged(f"{accounts} of {plan.accounts} accounts and {heads} of {plan.heads} heads agree")
     copy_in(connection, COPY_TRANSACTIONS, plan.transactions)
     copy_in(connection, COPY_ENTRIES, plan.entries)
-    copy_in(connection, COPY_CALLS, plan.calls)
+    copy_in(connection, named(COPY_CALLS, plan.origins), plan.calls)
     moment: datetime = now
     return moment

@@ -11,6 +11,7 @@ import psycopg
 from psycopg import IsolationLevel
 
 from app.domain.ledger_rows import ChainHead, LedgerBalance, PostingPlan
+from app.domain.spans import batch_span
 from app.ledger.conflicts import Conflicts
 from app.ledger.connections import (
     POSTING_IDLE_S,
@@ -22,10 +23,11 @@ from app.ledger.connections import (
 )
 from app.ledger.copy_format import array
 from app.ledger.locked_posting import READ_BALANCES, Posting
+from app.ledger.metrics import BATCH_PAYMENTS, LOCKED_SECONDS, OPTIMISTIC_SECONDS
 from app.ledger.optimistic_posting import PackedPlan, pack, write_if_unchanged
 
 LOCK_TIMEOUT_MS = 20
-"""How long a drain waits for a row. Whoever holds it will nearly always change it, and then this posting must start
+"""How long a drain waits for a row. Its holder will nearly always change it, and then this posting must start
 again anyway. So a drain passes over what is locked, and posts the rest."""
 
 NO_LIMIT = 0.0
@@ -172,7 +174,7 @@ class PostingSession:
     @contextmanager
     def posting(self, partitions: Sequence[int]) -> Iterator[Posting]:
         """A locked posting: a SERIALIZABLE transaction that has locked the heads of these partitions."""
-        with open_posting(self._ledger, self.conflicts, partitions) as posting:
+        with LOCKED_SECONDS.time(), open_posting(self._ledger, self.conflicts, partitions) as posting:
             yield posting
 
     def pack(self, plan: PostingPlan) -> PackedPlan:
@@ -185,7 +187,8 @@ class PostingSession:
         Nothing is written if it raises: RowsChanged if a row is not as remembered; ConcurrencyConflict if one is locked
         or changes meanwhile, or something is posted already; LedgerConstraintViolated if a constraint rejects it.
         """
-        with self._ledger.use() as connection:
+        BATCH_PAYMENTS.observe(plan.payments)
+        with OPTIMISTIC_SECONDS.time(), batch_span("post", plan.origins), self._ledger.use() as connection:
             try:
                 self._clock.hear(write_if_unchanged(connection, plan))
                 connection.commit()

@@ -50,6 +50,14 @@ class LedgerWebhooks:
         with translated(), self._engine.connect() as connection:
             return {endpoint_id: (waiting, given_up) for endpoint_id, waiting, given_up in connection.execute(query)}
 
+    def delays_s(self) -> dict[str, float]:
+        """How long the oldest event has waited for each endpoint, in seconds; dead ones do not wait."""
+        waited = func.extract("epoch", func.clock_timestamp() - func.min(webhook_waiting.c.first_at))
+        query = select(webhook_waiting.c.endpoint_id, waited).where(webhook_waiting.c.dead_at.is_(None))
+        with translated(), self._engine.connect() as connection:
+            rows = connection.execute(query.group_by(webhook_waiting.c.endpoint_id))
+            return {endpoint_id: float(seconds) for endpoint_id, seconds in rows}
+
     def attempts(self, endpoint_id: str, *, limit: int, before: int | None = None) -> list[LoggedAttempt]:
         """Up to `limit` attempts to deliver to an endpoint, the latest first, those before attempt `before`."""
         query = select(webhook_attempt).where(webhook_attempt.c.endpoint_id == endpoint_id)

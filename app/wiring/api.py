@@ -7,6 +7,7 @@ from functools import partial
 
 from app.api.client_address import ClientAddresses
 from app.api.context import ApiServices
+from app.api.metrics import AUDIT_WAITING, measured
 from app.cache.client import blocking_client
 from app.cache.notifications import Subscriber
 from app.ledger.account_changes import LedgerAccountChanges
@@ -81,7 +82,7 @@ def build_api(settings: Settings, *, sleep: Callable[[float], None] = time.sleep
     api_keys = LedgerApiKeys(engine)
     gatekeeper = Gatekeeper(api_keys, time.monotonic)
     records = LedgerAudit(settings.database_url)
-    recorder = CallRecorder(records, wall_clock_ms, time.monotonic_ns, cache.audit_tallies.add)
+    recorder = CallRecorder(records, wall_clock_ms, time.monotonic_ns, cache.audit_tallies.add, AUDIT_WAITING.set)
     subscription = blocking_client(settings.redis_url, decode_responses=True, name="holdfast-subscriber")
     now = partial(datetime.now, UTC)
     heads = head_signer(settings, rows_of(reports))
@@ -131,6 +132,7 @@ def build_api(settings: Settings, *, sleep: Callable[[float], None] = time.sleep
         feed=feed,
         endpoints=build_endpoints(settings, engine),
         monitors=build_monitors(engine),
+        measured=partial(measured, settings.metrics_dir),
         stop=partial(_stop, recorder, feed),
         start=partial(
             _start,

@@ -107,6 +107,8 @@ ONLY_IN = {
     "flask": {"app.api", "app.dashboard", "wsgi"},
     "lxml": {"app.statements"},
     "mt940": {"app.statements"},
+    "opentelemetry": {"app.tracing"},
+    "prometheus_client": {"app.api", "app.cache", "app.ledger", "workers"},
     "rq": {"app.wakeup", "app.wiring", "workers", "app.commands"},
 }
 
@@ -201,6 +203,7 @@ SHARED_NAMES = {
     "proof_history": {"app.domain", "app.ledger"},
     "proof_requests": {"app.domain", "app.ledger", "app.services"},
     "operations": {"app.dashboard", "app.ledger", "app.services"},
+    "metrics": {"app.api", "app.cache", "app.ledger"},
     "organisation": {"app.dashboard", "app.services"},
     "monitors": {"app.api", "app.domain", "app.ledger", "app.services"},
     "outbox": {"app.cache", "app.services"},

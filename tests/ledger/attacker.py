@@ -95,6 +95,17 @@ class Attacker:
         self.move_head(one)
         self.write_transactions(one)
         self.write_entries(one)
+        self.record(one)
+
+    def record(self, one: LedgerTransaction, **other: Any) -> None:
+        """The audit's record of it."""
+        told = {
+            "action": one.kind,
+            "payment_id": one.payment_id,
+            "actor": None,
+            "key_id": one.actor.removeprefix("key:"),
+        }
+        self.insert("audit_call", [{"called_at": one.posted_at, "entity_id": one.entity_id, **told, **other}])
 
     def insert(self, table: str, rows: list[dict[str, Any]]) -> None:
         """Insert all rows in one statement, as COPY does."""

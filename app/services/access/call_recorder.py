@@ -94,9 +94,12 @@ class CallRecorder:
         now_ms: Callable[[], int],
         monotonic_ns: Callable[[], int],
         tally: Callable[[int, int], None] = lambda _counted, _lost: None,
+        watch: Callable[[int], None] = lambda _waiting: None,
     ) -> None:
-        """`tally` adds to the metrics: calls that were only counted, and calls that are lost."""
+        """`tally` adds to the metrics: calls that were only counted, and calls that are lost. `watch` is told, after
+        each try to write, how many records wait."""
         self._ledger = ledger
+        self._watch = watch
         self._now_ms = now_ms
         self._monotonic_ns = monotonic_ns
         self._lock = Lock()
@@ -218,6 +221,7 @@ class CallRecorder:
             while self._batch or self._take():
                 if not self._write():
                     break
+            self._watch(len(self._batch) + len(self._notes))
             self._tell_metrics()
 
     def _tell_metrics(self) -> None:

@@ -85,7 +85,7 @@ class CacheFloors:
             log.error("the floor of account %s was not put back: %s", account_id, fault)
 
     def assign(self, account_id: str) -> None:
-        """Make the cache guard the ledger's floor, whoever changed it last; a cold account gets it when it is hydrated.
+        """Make the cache guard the ledger's floor, also one of somebody else's; a cold account gets it once hydrated.
 
         The floor is in force as of the next directory version: under the lock, no other change can commit that version.
         """

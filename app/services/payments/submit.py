@@ -17,6 +17,7 @@ from app.domain.payment_refusals import is_held_back, posting_retries_exhausted
 from app.domain.read_models import PostedPayment, RejectedPayment
 from app.domain.refusals import Refusal
 from app.domain.reservations import Decision, ReserveCode, ReserveItem, ReserveReply
+from app.domain.spans import span
 from app.services.payments.coalescing import PAYMENTS_PER_CALL, CoalescedReserve
 from app.services.payments.decide import Decider, NotReady
 from app.services.payments.durable_wait import Answer, DurableWait
@@ -70,7 +71,8 @@ class Payments:
         intent.origin = travelling_origin()
         partition = self._cache.partition_of(intent.guarded_account_id)
         item = ReserveItem(intent, request.expected_version)
-        reply, elsewhere = self.coalesced_reserve.reserve(partition, item, snapshot.version)
+        with span("reserve", partition=partition):
+            reply, elsewhere = self.coalesced_reserve.reserve(partition, item, snapshot.version)
         if not isinstance(reply, ReserveReply):
             raise NotReady(stale_partitions=(partition,))
         if reply.wake:
@@ -179,7 +181,8 @@ class Payments:
         """Wait until the ledger has answered, or `seconds` are over; a pending payment stays acknowledged."""
         if accepted.posted:
             return accepted
-        answer = self._durable_wait.wait(accepted.outbox_position, seconds)
+        with span("wait for the ledger"):
+            answer = self._durable_wait.wait(accepted.outbox_position, seconds)
         if answer is Answer.POSTED:
             return posted_as(accepted, accepted.outbox_position)
         if answer is Answer.EXHAUSTED:

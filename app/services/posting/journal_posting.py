@@ -3,7 +3,7 @@
 A journal touches accounts of several partitions, so no single script call can decide it. It takes four steps:
 
 1. Lock: advisory locks, first on the external id, then on the payment or journal that the order relates to. They are
-   taken before the snapshot of the posting transaction, so whoever waited for one sees what its holder posted.
+   taken before the snapshot of the posting transaction, so a session that waited for one sees what its holder posted.
 2. Hold: the cache holds the funds in every partition that guards one of the accounts, or in none.
 3. Write: one transaction posts the journal to the ledger.
 4. Settle: the cache gets the new balances and releases the holds.

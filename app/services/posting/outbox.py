@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from app.domain.authorizations import AuthorizationState
 from app.domain.ledger_rows import PostingPlan, QueuedIntent, by_partition, units
+from app.domain.origin import request_id_of
 from app.domain.payment import CONCLUSIONS, Kind, OutboxPosition
 from app.domain.payment_checks import refuse_reused
 from app.domain.refusals import Refusal
@@ -278,4 +279,10 @@ class DrainReport:
         self.rejected = len(plan.rejections) + sum(not posted for _, posted in plan.redelivered)
         self.duplicates = len(plan.duplicates)
         for rejection in plan.rejections:
-            log.error("payment %s rejected: %s", rejection.queued.outbox_position.payment_id, rejection.refusal.detail)
+            origin = rejection.queued.intent.origin
+            log.error(
+                "payment %s rejected: %s",
+                rejection.queued.outbox_position.payment_id,
+                rejection.refusal.detail,
+                extra={"request_id": request_id_of(origin)} if origin is not None else None,
+            )

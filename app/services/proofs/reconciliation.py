@@ -54,7 +54,7 @@ class Reconciler:
         self._pace = pace
         self._progress = progress
         self._proved: dict[int, int] = {}
-        """Up to where the last run of this process has looked: whoever can write to the database can move a cursor."""
+        """Up to where the last run of this process has looked: who can write to the database can move a cursor."""
 
     def run(self, *, full: bool, heal: bool = True, asked_by: str | None = None) -> ProofReport:
         """One run; its breaks are kept in the ledger. `open_breaks` counts all that are not settled yet.

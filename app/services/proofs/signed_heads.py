@@ -1,7 +1,7 @@
 """Signing heads: of chains that have grown, each minute, and of all chains on demand; and proving that heads agree.
 
 A head is signed only if its chain still begins with what the last signed head says. So a history that somebody rewrites
-gets no further head, and whoever keeps heads misses them.
+gets no further head, and those who keep heads miss them.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class HeadSigner:
     def introduce_unendorsed(self, new_key: SigningKey) -> PublicKey:
         """Introduce a key that none endorses, because the present one is lost; the ledger lets only its owner do so.
 
-        Whoever keeps heads must be told of its id, and can tell by the heads that the history is the same.
+        Those who keep heads must be told of its id, and can tell by the heads that the history is the same.
         """
         introduced = PublicKey(
             self._ledger.ledger_id(), new_key.key_id, new_key.public_key, self._ledger.now(), None

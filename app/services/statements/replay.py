@@ -59,7 +59,7 @@ class ReplayReport:
     repeated: int = 0
     refused: Counter[RefusalCode] = field(default_factory=Counter)
     in_ledger: set[str] = field(default_factory=set)
-    """The transaction ids of the file that are in the ledger, whoever posted them."""
+    """The transaction ids of the file that are in the ledger, no matter who posted them."""
     refused_for_content: list[tuple[int, Refusal]] = field(default_factory=list)
     """Movements refused for another reason than lack of funds, with their lines: somebody has to look at them."""
 

@@ -139,6 +139,26 @@ def test_a_flood_is_kept_in_part_and_counted_by_key_address_and_code() -> None:
     assert recorder.lost_calls == 0
 
 
+def test_ten_thousand_refused_calls_a_second_for_ten_seconds_leave_few_records_and_none_is_lost() -> None:
+    ledger, clock = Ledger(), Clock()
+    recorder = recorder_over(ledger, clock)
+    seconds, a_second, most_waiting = 10, 10_000, 0
+    for number in range(seconds * a_second):
+        if number % 10 == 0:
+            clock.ms += 1
+        recorder.note(call(clock, key_id=None, ip=f"192.0.2.{number % 3}"), 401, "unauthenticated", b"{}")
+        if clock.ms % 200 == 0:
+            before = len(ledger.written)
+            recorder.flush()
+            most_waiting = max(most_waiting, len(ledger.written) - before)
+    clock.ms += 1_000
+    recorder.flush()
+    assert sum(one.calls for one in ledger.written) == seconds * a_second
+    assert len(ledger.written) <= 3 * (KEPT_REFUSED + 1) * (seconds + 1)
+    assert most_waiting <= 3 * (KEPT_REFUSED + 1)
+    assert recorder.lost_calls == 0
+
+
 def test_a_flood_from_many_addresses_is_bounded_too() -> None:
     ledger, clock = Ledger(), Clock()
     recorder = recorder_over(ledger, clock)
