@@ -48,6 +48,7 @@ from app.ledger.schema import (
     ledger_setting,
     unfinished_change,
 )
+from app.ledger.snapshots import one_snapshot
 
 _OF_ACCOUNTS = audit_event.c.action == ACTION
 
@@ -248,7 +249,7 @@ class LedgerAccountChanges:
         """Of one moment: the directory version, and the floors of the `limit` accounts changed last, minor units."""
         subjects = select(audit_event.c.subject).where(_OF_ACCOUNTS).order_by(audit_event.c.audit_event_id.desc())
         version = select(ledger_setting.c.value).where(ledger_setting.c.name == "directory_version")
-        with translated(), self._engine.connect().execution_options(isolation_level="REPEATABLE READ") as connection:
+        with one_snapshot(self._engine) as connection:
             account_ids = connection.execute(subjects.limit(limit)).scalars().all()
             floors = select(account_balance.c.account_id, account_balance.c.floor_minor).where(
                 account_balance.c.account_id == any_of(account_ids)

@@ -14,6 +14,7 @@ from app.domain.read_models import LedgerMoment, TimeBasis
 from app.domain.trial_balance import TypeTotal
 from app.ledger.connections import translated
 from app.ledger.history import moment_of
+from app.ledger.snapshots import one_snapshot
 from app.ledger.trial_balance import KnownTotals, totals_as_of, totals_now
 
 _WANTED = """
@@ -84,7 +85,7 @@ class LedgerFinancialStatements:
         With `entities` only their accounts count.
         """
         which: dict[str, Any] = {"entity_id": entity_id, "currency_code": currency_code, "entities": entities}
-        with translated(), self._engine.connect().execution_options(isolation_level="REPEATABLE READ") as connection:
+        with one_snapshot(self._engine) as connection:
             moment = moment_of(connection)
             if period.end is None:
                 known, totals = totals_now(connection, moment, known, **which)

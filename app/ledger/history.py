@@ -48,6 +48,7 @@ from app.ledger.schema import (
     payment_duplicate,
     payment_rejection,
 )
+from app.ledger.snapshots import one_snapshot
 from app.ledger.transactions import returned
 
 _SIGNED = account_balance.c.normal_sign * account_balance.c.balance_minor
@@ -241,7 +242,7 @@ class History:
             .order_by(account_balance.c.account_id)
             .limit(limit)
         )
-        with translated(), self.engine.connect().execution_options(isolation_level="REPEATABLE READ") as connection:
+        with one_snapshot(self.engine) as connection:
             moment = moment or moment_of(connection)
             totals = connection.execute(totals_query).all()
             lines = connection.execute(lines_query).all()

@@ -25,6 +25,7 @@ from app.ledger.copy_format import array
 from app.ledger.locked_posting import READ_BALANCES, Posting
 from app.ledger.metrics import BATCH_PAYMENTS, LOCKED_SECONDS, OPTIMISTIC_SECONDS
 from app.ledger.optimistic_posting import PackedPlan, pack, write_if_unchanged
+from app.ledger.snapshots import lock_tables
 
 LOCK_TIMEOUT_MS = 20
 """How long a drain waits for a row. Its holder will nearly always change it, and then this posting must start
@@ -74,6 +75,7 @@ def open_posting(ledger: LedgerConnection, conflicts: Conflicts, partitions: Seq
     """A transaction that has locked the heads of these partitions."""
     with ledger.transaction() as connection:
         conflicts.snapshot = None
+        lock_tables(connection)
         rows = connection.execute(_LOCK_HEADS, (list(partitions),)).fetchall()
         conflicts.snapshot = rows[0][-1]
         yield Posting(connection, {row[0]: ChainHead(*row[:-1]) for row in rows})
@@ -190,6 +192,7 @@ class PostingSession:
         BATCH_PAYMENTS.observe(plan.payments)
         with OPTIMISTIC_SECONDS.time(), batch_span("post", plan.origins), self._ledger.use() as connection:
             try:
+                lock_tables(connection)
                 self._clock.hear(write_if_unchanged(connection, plan))
                 connection.commit()
             except BaseException:

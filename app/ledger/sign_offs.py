@@ -18,6 +18,7 @@ from app.ledger.audit_records import record_change
 from app.ledger.connections import translated
 from app.ledger.matching_run import lock_of
 from app.ledger.period_figures import covered_through, read_figures
+from app.ledger.snapshots import one_snapshot
 from app.ledger.statement_accounts import statement_account_in
 
 _SELECT = """
@@ -47,7 +48,7 @@ class LedgerSignOffs:
 
     def figures(self, account: StatementAccount, first_on: date, last_on: date) -> PeriodFigures:
         """What a period looks like now, signed off or not."""
-        with translated(), self._engine.connect().execution_options(isolation_level="REPEATABLE READ") as connection:
+        with one_snapshot(self._engine) as connection:
             former = _signed_before(_chain(connection, account.statement_account_id), first_on)
             return read_figures(connection, account, first_on, last_on, former)
 

@@ -17,6 +17,7 @@ from app.ledger.connections import translated
 from app.ledger.engine import any_of
 from app.ledger.history import credit_of, debit_of, moment_of, signed_at
 from app.ledger.schema import account, account_balance
+from app.ledger.snapshots import one_snapshot
 
 _TOTALS = text("""
 SELECT b.entity_id, b.currency_code, a.type, count(*), coalesce(sum(b.normal_sign * b.balance_minor)
@@ -93,7 +94,7 @@ class LedgerTrialBalance:
         self, known: KnownTotals | None, *, entity_id: str | None, currency_code: str | None, most: int
     ) -> tuple[KnownTotals, list[TypeTotal], list[TrialBalanceAccount]]:
         """The totals of now, which may be given back as `known` the next time; and as `at`, totals and accounts."""
-        with translated(), self._engine.connect().execution_options(isolation_level="REPEATABLE READ") as connection:
+        with one_snapshot(self._engine) as connection:
             moment = moment_of(connection)
             current, totals = totals_now(connection, moment, known, entity_id=entity_id, currency_code=currency_code)
             listed = [one for one in totals if one.debit_minor or one.credit_minor]
@@ -134,7 +135,7 @@ class LedgerTrialBalance:
         columns = [column for column in numbered.c if column.name != "number"]
         lines = select(*columns).where(numbered.c.number <= most)
         lines = lines.order_by(numbered.c.currency_code, numbered.c.type, numbered.c.account_id)
-        with translated(), self._engine.connect().execution_options(isolation_level="REPEATABLE READ") as connection:
+        with one_snapshot(self._engine) as connection:
             moment = moment_of(connection)
             total_rows = connection.execute(totals).all()
             line_rows = connection.execute(lines).all()
