@@ -14,7 +14,6 @@ from app.dashboard.downloads import csv_answer
 from app.dashboard.formats import read_moment
 from app.dashboard.frame import entity, for_print
 from app.dashboard.requests import Filters
-from app.domain.accounts import DEFAULT_ENTITY
 from app.domain.audit import KEY_ACTOR
 from app.domain.audit_reads import AuditEntry, AuditFilter, AuditPlace, Outcome, parse_audit_id
 from app.domain.csv_export import Value
@@ -109,7 +108,7 @@ def _about(wanted: AuditFilter, text: str) -> AuditFilter:
         return replace(wanted, payment_id=text)
     if here().api.audit.latest(AuditFilter(request_id=text), limit=1, before=None):
         return replace(wanted, request_id=text)
-    return replace(wanted, external_id=text, entity_id=entity() or DEFAULT_ENTITY)
+    return replace(wanted, external_id=text, entity_id=entity())  # None: the default entity, and refusals, of no entity
 
 
 def _place(text: str) -> AuditPlace:

@@ -101,7 +101,7 @@ def test_the_page_lists_calls_of_keys_and_people_the_newest_first(world: World) 
     [paid] = [row for row in rows if "POST /v1/payments" in row[1]]
     assert "a test" in paid[0], "the key by its name"
     assert paid[2] == "201"
-    assert paid[3] == f"order-1{BANK}"
+    assert paid[3] == f"order-1 {BANK}"
     world.services.recorder.flush()
     again = rows_of(browser.page("/audit"), 'id="calls"')
     assert again[1][1:4] == ["mira", "GET /audit", "200"]
@@ -145,6 +145,11 @@ def test_filters_narrow_by_person_answer_code_and_what_it_is_about(world: World)
     assert [call for call in calls("answer=refused") if "nobody" in call]
     assert not [call for call in calls("answer=done") if "nobody" in call]
     assert len(calls("code=account_not_found")) == 1
+    world.pay("wallet:ada", BANK, 900, external_id="too-much")
+    world.services.recorder.flush()
+    assert [row[3] for row in rows_of(browser.page("/audit?about=too-much"), 'id="calls"')[1:]] == [
+        "422 insufficient_funds"
+    ]
     assert "No call fits" in text_of(browser.page("/audit?answer=failed"))
     assert "is none of" in text_of(browser.page("/audit?answer=maybe"))
     assert "is not a day" in text_of(browser.page("/audit?from=yesterday"))

@@ -62,7 +62,7 @@ def test_the_heat_map_has_a_row_for_each_account_and_a_column_for_each_hour(worl
     assert (total[10], total[-1]) == ("150", "152")
     assert '<td data-level="2" class="exhausted">7</td>' in page
     assert '<td data-level="5">143</td>' in page
-    assert "gave up on wallet:ada" in text_of(page)
+    assert "1 gave up" in text_of(page)
     assert "212 ms" in text_of(page)
 
 

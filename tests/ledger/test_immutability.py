@@ -101,7 +101,7 @@ def test_every_table_that_the_app_may_only_append_to_guards_itself(world: World)
     insertable = {row[0] for row in world.rows(_PRIVILEGES, "INSERT")}
     updatable = {row[0] for row in world.rows(_PRIVILEGES, "UPDATE")}
     deletable = {row[0] for row in world.rows(_DELETABLE)}
-    assert deletable == {"unfinished_change", "sign_in_try"}, "state, and no record"
+    assert deletable == {"unfinished_change", "sign_in_try", "conflict_hour"}, "state, and no record"
     assert insertable - updatable - deletable == set(APPEND_ONLY)
     triggers = world.rows(
         """SELECT event_object_table, array_agg(event_manipulation::text ORDER BY 1)
