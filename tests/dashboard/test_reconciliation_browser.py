@@ -63,7 +63,8 @@ def drift_in_ledger(urls: ServerUrls, account_id: str, amount_minor: int) -> Non
 def run_over(page: Page, what: str) -> None:
     """Ask for a run on the page, and wait until it is done: the notice goes by itself."""
     page.goto("/reconciliation")
-    page.click(f"text=Run, {what} entries")
+    with page.expect_navigation():
+        page.click(f"text=Run, {what} entries")
     expect(page.locator("#under-way .notice")).to_have_count(0, timeout=PATIENCE_MS)
     page.reload()
 
