@@ -110,7 +110,7 @@ def furnish(system: System, movements: Path | None) -> None:
         system.call("/v1/accounts", {"account_id": account_id, "type": kind, "currency_code": code, "name": name})
     for number in range(40):
         wallet, amount = f"wallet:{WALLETS[number % 4]}", 20_000 + 1_750 * number
-        pay(system, "clearing:bank", wallet, amount, f"top-up-{number:03}", "Top-up")
+        pay(system, "bank:eur", wallet, amount, f"top-up-{number:03}", "Top-up")
     until(lambda: bool(system.call("/v1/accounts/wallet:ada/balance")["balance_minor"]))
     time.sleep(2)
     for number in range(120):
@@ -119,7 +119,7 @@ def furnish(system: System, movements: Path | None) -> None:
         pay(system, "wallet:ada", "merchant:orrery", 4_500 + 900 * number, f"hotel-{number}", "Hotel", capture="manual")
     pay(system, "bank:jpy", "merchant:hoshi", 184_000, "jpy-1", "Tickets", currency_code="JPY")
     if movements is not None:
-        system.run("replay", str(movements), "--currency", "CZK")
+        system.run("replay", str(movements), "--currency", "CZK")  # its bank is clearing:bank
     time.sleep(2)
     state_what_the_bank_says(system)
     system.run("reconcile", "--full")
@@ -140,7 +140,7 @@ def state_what_the_bank_says(system: System) -> None:
     file = system.data_dir / "november.sta"
     file.write_text(text)
     system.run("statements", "import", str(file), "--source", "bank", "--format", "mt940")
-    system.run("statements", "link", "--source", "bank", "--account", "clearing:bank")
+    system.run("statements", "link", "--source", "bank", "--account", "bank:eur")
     system.run("statements", "match", "--source", "bank")
 
 
@@ -155,7 +155,7 @@ def drift(system: System, account_id: str, amount_minor: int) -> None:
 
 
 ACCOUNTS = (
-    ("clearing:bank", "asset", "EUR", "Our account at the bank"),
+    ("bank:eur", "asset", "EUR", "Our account at the bank"),
     ("clearing:processor", "asset", "EUR", "What the processor owes us"),
     ("wallet:ada", "liability", "EUR", "Ada"),
     ("wallet:bea", "liability", "EUR", "Bea"),

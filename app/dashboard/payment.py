@@ -108,7 +108,7 @@ def _of_transaction(one: LedgerTransaction, packet: Packet | None, why_not: str)
     else:
         proposal = here().api.approval.ledger.by_journals([one.payment_id]).get(one.payment_id)
         first = [step.asked(one.accepted_at, one.actor, one.kind, packet)]
-        steps = first if proposal is None else step.approved(proposal, packet)
+        steps = first if proposal is None else step.approved(one.accepted_at, proposal, packet)
         steps += [step.controls(one.accepted_at, one, packet), *step.acknowledged(one.accepted_at, packet)]
     steps += [step.posted(one), step.sealed(one, packet, why_not), *step.given_back(one)]
     steps.append(step.proved(one.posted_at, standing_now(), packet))

@@ -65,14 +65,14 @@ def asked(at: datetime, actor: str, kind: str, packet: Packet | None) -> Step:
     return Step(at, f"Asked for by {name_of(actor)}", text, facts=facts)
 
 
-def approved(proposal: JournalProposal, packet: Packet | None) -> list[Step]:
+def approved(at: datetime, proposal: JournalProposal, packet: Packet | None) -> list[Step]:
     """The two people behind a journal."""
     entered = asked(proposal.entered_at, proposal.entered_by, "entered", None)
     who, number = name_of(proposal.decided_by or ""), {"Proposal": str(proposal.proposal_id)}
     return [
         replace(entered, title=f"Entered by {name_of(proposal.entered_by)}", text=f"“{proposal.content.reason}”"),
         replace(
-            asked(proposal.decided_at or proposal.entered_at, proposal.decided_by or "", "journal", packet),
+            asked(at, proposal.decided_by or "", "journal", packet),
             title=f"Approved by {who}",
             text="Another person than the one who entered it. The approval and the journal are one transaction.",
             more_title="Where it was entered",
@@ -138,9 +138,8 @@ def sealed(one: LedgerTransaction, packet: Packet | None, why_not: str) -> Step:
         return Step(one.posted_at, "Sealed in the chain", text, "attention", anchor="chain")
     chain, head = packet["chain"], packet["chain"]["head"]
     count = counted(len(chain["inclusion"]["hashes"]), "hash", "hashes")
-    text = (
-        f"{place}, and the signed head no longer fits. {count} lead from it to the head of {_told(head['signed_at'])}."
-    )
+    way = f"{count} lead from it to the head" if chain["inclusion"]["hashes"] else "It alone is what the head says"
+    text = f"{place}, and the signed head no longer fits. {way}, signed {_told(head['signed_at'])}."
     hashes = {
         "Predecessor": chain["previous_hash"],
         "This transaction": chain["hash"],
@@ -195,9 +194,9 @@ def proved(posted_at: datetime, standing: Standing, packet: Packet | None) -> St
     at = parse_time(runs[0]["finished_at"]) if runs else last.finished_at if last else None
     facts = {"Last full run" if run["mode"] == "full" else "First run": _run(run) for run in runs}
     if standing.ledger_breaks:
-        text = f"Run {number} covered it, but breaks of the ledger are open; see the overview."
+        text = "covered it, but breaks of the ledger are open; see the overview."
         return Step(at, "Reconciled with breaks", text, "wrong", facts=facts, run_id=number or None)
-    text = f"Run {number} covered it: the chain is whole, and cache and ledger agree."
+    text = "covered it: the chain is whole, and cache and ledger agree."
     return Step(at, "Reconciled", text, facts=facts, run_id=number or None)
 
 

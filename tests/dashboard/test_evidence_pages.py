@@ -45,8 +45,8 @@ def test_a_payment_tells_who_asked_what_was_checked_and_where_it_is_proved(world
         "wallet:ada 100.00 → 75.00 EUR, floor 0.00 now",
         "Outbox position",
         "2 entries in one transaction; debits equal credits.",
-        "lead from it to the head of",
-        "the chain is whole, and cache and ledger agree. Run 1",
+        "signed 20",
+        "Run 1 covered it: the chain is whole, and cache and ledger agree.",
         "order 7",
         "lines [1, 2]",
     ):
