@@ -29,6 +29,10 @@ PAGES = (
     "/search?q=alice",
     "/audit",
     "/operations",
+    "/events",
+    "/events?type=balance.updated&account_id=alice",
+    "/webhooks",
+    "/monitors",
     "/me",
 )
 
@@ -47,7 +51,7 @@ def viewer(world: World) -> Browser:
 def rules(world: World) -> list[str]:
     """Every address of the pages with something in its places."""
     places = {"account_id": "alice", "payment_id": "pay_0_1_0", "token": "x", "filename": "pages.css"}
-    places |= {"number": "1", "journal_id": "jrn_1", "key_id": "x"}
+    places |= {"number": "1", "journal_id": "jrn_1", "key_id": "x", "endpoint_id": "x"}
     found = [re.sub(r"<(?:\w+:)?(\w+)>", lambda m: places[m[1]], str(one)) for one in world.pages.url_map.iter_rules()]
     return sorted(set(found))
 
