@@ -160,14 +160,14 @@ def after_failure(one: Waiting, attempt: Attempt, now: datetime, jitter: float) 
 
 
 def free_to_go(waiting: Collection[Waiting], now: datetime, *, is_ordered: bool) -> list[Waiting]:
-    """What may be tried now, in order. In an ordered endpoint, of each account only the earliest that waits."""
+    """What may be tried now, in order. In an ordered endpoint, what is not due keeps the later of its accounts back."""
     free: list[Waiting] = []
     kept_back: set[str] = set()
     for one in sorted(waiting, key=lambda one: one.cursor):
-        is_first = not is_ordered or kept_back.isdisjoint(one.account_ids)
-        if is_first and one.next_at <= now:
+        if one.next_at <= now and (not is_ordered or kept_back.isdisjoint(one.account_ids)):
             free.append(one)
-        kept_back.update(one.account_ids)
+        else:
+            kept_back.update(one.account_ids)
     return free
 
 

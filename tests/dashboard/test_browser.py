@@ -40,6 +40,10 @@ PAGES = (
     "/account-changes/wallet:ada",
     "/keys",
     "/keys/new",
+    "/events",
+    "/webhooks",
+    "/webhooks/ENDPOINT",
+    "/monitors",
     "/me",
     "/v1/reference",
 )
@@ -72,6 +76,9 @@ def address(system: System) -> str:
 
 def placed(system: System, path: str) -> str:
     """A path with the id of a payment in its place."""
+    if "ENDPOINT" in path:
+        [found] = call(system, "/v1/webhooks")["data"]
+        return path.replace("ENDPOINT", found["endpoint_id"])
     if "PAYMENT" not in path:
         return path
     [found] = call(system, "/v1/payments?external_id=order-1")["data"]
@@ -85,6 +92,9 @@ def seed(system: System) -> None:
         call(system, "/v1/accounts", {"account_id": account_id, "type": kind, "currency_code": "EUR"})
     call(system, "/v1/payments", payment(BANK, "wallet:ada", 40_000, external_id="top-up-1", description="Top-up"))
     until(lambda: call(system, "/v1/accounts/wallet:ada/balance")["balance_minor"] == 40_000)
+    call(system, "/v1/webhooks", {"url": "https://localhost.example/hook", "name": "The shop"})
+    monitor = {"account_id": "wallet:ada", "measure": "available", "comparison": "below", "threshold_minor": 35_000}
+    call(system, "/v1/monitors", monitor)
     order = payment("wallet:ada", "merchant:lumen", 10_000, external_id="order-1", description="Order at Lumen")
     call(system, "/v1/payments", order)
     call(system, "/v1/payments", payment("wallet:ada", "merchant:lumen", 500, external_id="auth-1", capture="manual"))

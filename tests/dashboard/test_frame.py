@@ -29,6 +29,10 @@ PAGES = (
     "/search?q=alice",
     "/audit",
     "/operations",
+    "/events",
+    "/events?type=balance.updated&account_id=alice",
+    "/webhooks",
+    "/monitors",
     "/me",
 )
 

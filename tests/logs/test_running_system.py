@@ -83,7 +83,7 @@ def test_every_line_of_every_process_is_an_event(system: System) -> None:
     for event in logged:
         assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", event["time"]), event
         assert event["level"] in ("INFO", "WARNING", "ERROR", "CRITICAL"), event
-        assert event["process"] in ("api", "drain", "maintain", "schedule"), event
+        assert event["process"] in ("api", "deliver", "drain", "maintain", "schedule"), event
         assert event["pid"], event
         assert event["message"], event
     assert "unlucky" in {event.get("request_id") for event in events(system.data_dir / "logs" / "api.log")}

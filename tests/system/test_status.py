@@ -31,7 +31,16 @@ def test_a_running_system_tells_what_runs_and_whether_it_is_ready(system: System
         "queue",
         "workers",
     }
-    assert set(told["processes"]) == {"cache", "Postgres", "drain-1", "drain-2", "maintain", "schedule", "api"}
+    assert set(told["processes"]) == {
+        "cache",
+        "Postgres",
+        "drain-1",
+        "drain-2",
+        "maintain",
+        "deliver",
+        "schedule",
+        "api",
+    }
     assert told["ended"] == []
     text = status(system, code=0)
     assert text.startswith("Holdfast is ready, since 20")

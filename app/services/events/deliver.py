@@ -96,15 +96,15 @@ class EndpointWork:
         if not due:
             return False
         events = await asyncio.to_thread(self._events_of, due)
-        attempts = await asyncio.gather(
-            *(self._attempt(event, one.attempts + 1) for one, event in zip(due, events, strict=True))
-        )
-        delivered = [one for one, attempt in zip(due, attempts, strict=True) if attempt.is_delivered]
+        outcomes = await self._send([(event, one.attempts + 1) for one, event in zip(due, events, strict=True)], set())
+        tried = [(one, outcome) for one, outcome in zip(due, outcomes, strict=True) if outcome is not None]
+        delivered = [one for one, attempt in tried if attempt.is_delivered]
         failed = [
             after_failure(one, attempt, self._now(), self._jitter())
-            for one, attempt in zip(due, attempts, strict=True)
+            for one, attempt in tried
             if not attempt.is_delivered
         ]
+        attempts = [attempt for _, attempt in tried]
         await asyncio.to_thread(self._ledger.record, self.endpoint, attempts, delivered, failed, None)
         return True
 
@@ -122,10 +122,8 @@ class EndpointWork:
         page = await asyncio.to_thread(self._feed.page, self._cursor, EVENTS_A_ROUND, self.endpoint.wanted)
         if page.cursor == self._cursor:
             return False
-        if self.endpoint.is_ordered:
-            outcomes = await self._in_order(page.events, {account for one in waiting for account in one.account_ids})
-        else:
-            outcomes = await asyncio.gather(*(self._attempt(event, 1) for event in page.events))
+        ahead = {account for one in waiting for account in one.account_ids}
+        outcomes = await self._send([(event, 1) for event in page.events], ahead)
         left = [
             self._waiting(event, outcome)
             for event, outcome in zip(page.events, outcomes, strict=True)
@@ -144,14 +142,20 @@ class EndpointWork:
         )
         return one if attempt is None else after_failure(one, attempt, now, self._jitter())
 
-    async def _in_order(self, events: Sequence[Event], kept_back: set[str]) -> list[Attempt | None]:
-        """Send events so that those of an account follow each other; None for one that waits for an earlier one."""
+    async def _send(self, numbered: Sequence[tuple[Event, int]], kept_back: set[str]) -> Sequence[Attempt | None]:
+        """Send events, each with the number of its attempt; None for one that waits for an earlier one."""
+        if self.endpoint.is_ordered:
+            return await self._in_order(numbered, kept_back)
+        return await asyncio.gather(*(self._attempt(event, number) for event, number in numbered))
+
+    async def _in_order(self, numbered: Sequence[tuple[Event, int]], kept_back: set[str]) -> list[Attempt | None]:
+        """Send events so that those of an account follow each other, and none after one that failed."""
         latest: dict[str, Awaitable[bool]] = {}
         tasks: list[asyncio.Task[Attempt | None]] = []
-        for event in events:
+        for event, number in numbered:
             before = list({id(latest[one]): latest[one] for one in event.account_ids if one in latest}.values())
             if kept_back.isdisjoint(event.account_ids):
-                task = asyncio.create_task(self._after(before, event))
+                task = asyncio.create_task(self._after(before, event, number))
             else:
                 task = asyncio.create_task(_nothing())
             tasks.append(task)
@@ -159,10 +163,10 @@ class EndpointWork:
             latest.update(dict.fromkeys(event.account_ids, taken))
         return await asyncio.gather(*tasks)
 
-    async def _after(self, before: Sequence[Awaitable[bool]], event: Event) -> Attempt | None:
+    async def _after(self, before: Sequence[Awaitable[bool]], event: Event, number: int) -> Attempt | None:
         if not all(await asyncio.gather(*before)):
             return None
-        return await self._attempt(event, 1)
+        return await self._attempt(event, number)
 
     async def _attempt(self, event: Event, number: int) -> Attempt:
         """Send one event, and note how that went."""
