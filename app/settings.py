@@ -41,6 +41,10 @@ class Settings:
     """HOLDFAST_OIDC_CLIENT_ID: what the organisation knows the pages by."""
     oidc_client_secret: str = ""
     """HOLDFAST_OIDC_CLIENT_SECRET: how the pages prove it."""
+    stripe_key: str = ""
+    """HOLDFAST_STRIPE_KEY: a restricted key that reads balance transactions, for `statements fetch`."""
+    stripe_url: str = ""
+    """HOLDFAST_STRIPE_URL: where Stripe's API is; empty is Stripe's own address."""
     allow_unsafe_cache: bool = False
     """HOLDFAST_ALLOW_UNSAFE_CACHE=1: run on a cache without append-only file, or one that evicts."""
     journal_approval: ApprovalMode = ApprovalMode.NONE
@@ -91,6 +95,8 @@ def settings_from(environment: Mapping[str, str]) -> Settings:
         oidc_issuer=environment.get("HOLDFAST_OIDC_ISSUER", ""),
         oidc_client_id=environment.get("HOLDFAST_OIDC_CLIENT_ID", ""),
         oidc_client_secret=environment.get("HOLDFAST_OIDC_CLIENT_SECRET", ""),
+        stripe_key=environment.get("HOLDFAST_STRIPE_KEY", ""),
+        stripe_url=environment.get("HOLDFAST_STRIPE_URL", ""),
         allow_unsafe_cache=environment.get("HOLDFAST_ALLOW_UNSAFE_CACHE") == "1",
         journal_approval=ApprovalMode(_one_of(environment, "HOLDFAST_JOURNAL_APPROVAL", tuple(ApprovalMode))),
         trusted_proxies=environment.get("HOLDFAST_TRUSTED_PROXIES") or "none",

@@ -29,6 +29,9 @@ def statements(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="store a CSV file although its running balance contradicts its lines",
     )
+    fetch = actions.add_parser("fetch", help="fetch what is new from Stripe's API, with HOLDFAST_STRIPE_KEY")
+    fetch.add_argument("--source", default="stripe", metavar="NAME", help="saved if it is new (default %(default)s)")
+    fetch.add_argument("--since", type=day, metavar="DAY", help="default: two days before the newest line")
     sources = actions.add_parser("sources", help="list the sources, or save one; a change makes a new version")
     sources.add_argument("name", nargs="?", metavar="NAME", help="the source to save")
     sources.add_argument("--format", choices=formats, default="csv", help="of its files (default %(default)s)")

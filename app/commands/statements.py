@@ -4,8 +4,10 @@ import argparse
 import json
 import sys
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, time, timedelta
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 from tqdm import tqdm
@@ -23,6 +25,7 @@ from app.ledger.statements import LedgerStatements
 from app.services.statements.imports import ImportReport
 from app.services.statements.sources import save_source
 from app.settings import Settings
+from app.statements.stripe_fetch import fetch_stripe
 from app.wiring.statements import build_imports, build_statements
 
 ACTOR = "command line"
@@ -42,6 +45,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Runs the action."""
     actions = {
         "import": _import,
+        "fetch": _fetch,
         "sources": _sources,
         "status": _status,
         "list": _list,
@@ -66,6 +70,40 @@ def _import(arguments: argparse.Namespace, settings: Settings) -> int:
         print(f"{arguments.file}: {error}. Nothing was stored.", file=sys.stderr)
         return NOTHING
     return _tell(report, arguments.file)
+
+
+def _fetch(arguments: argparse.Namespace, settings: Settings) -> int:
+    """Fetch from Stripe into a file that is imported like any other; the same again adds nothing."""
+    ledger = build_statements(settings)
+    if not settings.stripe_key:
+        print("HOLDFAST_STRIPE_KEY is not set: a restricted key that may read balance transactions.", file=sys.stderr)
+        return NOTHING
+    try:
+        source = ledger.source(arguments.source)
+        if source is None:
+            source = save_source(ledger, StatementSource(arguments.source, StatementFormat.STRIPE), ACTOR)[0]
+        if source.format is not StatementFormat.STRIPE:
+            raise InvalidOptions(f"the source {source.name!r} is of the format {source.format}")
+        with TemporaryFile() as file:
+            since = _since(ledger, arguments)
+            number = fetch_stripe(file, settings.stripe_key, since, settings.stripe_url)
+            if not number:
+                print(f"Stripe has nothing new{f' since {rfc3339(since)}' if since else ''}.")
+                return DONE
+            file.seek(0)
+            name = f"stripe-api-{rfc3339(since) if since else 'all'}"
+            report = build_imports(settings).run(file, name, source, ACTOR)
+    except (InvalidOptions, UnreadableStatement) as error:
+        print(f"{error}. Nothing was stored.", file=sys.stderr)
+        return NOTHING
+    return _tell(report, Path(name))
+
+
+def _since(ledger: LedgerStatements, arguments: argparse.Namespace) -> datetime | None:
+    """From when on to fetch: days are UTC, as in Stripe's reports. Two days overlap, and what is known adds nothing."""
+    newest = ledger.newest_day(arguments.source)
+    first = arguments.since or (newest and newest - timedelta(days=2))
+    return None if first is None else datetime.combine(first, time(), UTC)
 
 
 def _source_for(arguments: argparse.Namespace, ledger: LedgerStatements) -> StatementSource:

@@ -9,10 +9,12 @@ from werkzeug.wrappers import Response
 
 from app.dashboard.context import here
 from app.dashboard.formats import read_day
-from app.dashboard.frame import actor, for_print, needs
+from app.dashboard.frame import actor, for_print, needs, person
 from app.dashboard.requests import Filters
+from app.domain.break_workflow import BreakChange, BreakState, ReasonCode
+from app.domain.match_reasons import Reason
 from app.domain.match_records import MatchState, NewMatch, StatementAccount
-from app.domain.refusals import Refusal
+from app.domain.refusals import Refusal, RefusalCode
 from app.domain.sign_off import SignOff, SignOffAction, first_broken
 from app.domain.users import Role
 
@@ -116,7 +118,41 @@ def _match_with_journal(account: StatementAccount, reason: str) -> Any:
     return here().api.match_decisions.match(wanted, actor(), journal_account_id=journal_account_id or "none")
 
 
-_DEEDS: dict[str, Callable[[StatementAccount, str], Any]] = {"match": _match, "journal": _match_with_journal}
+def _look_after(account: StatementAccount, reason: str) -> Any:
+    return _change(account, BreakChange({"owner": person().user_id}, reason))
+
+
+def _accept(account: StatementAccount, reason: str) -> Any:
+    return _change(account, BreakChange({"state": BreakState.ACCEPTED}, reason))
+
+
+def _change(account: StatementAccount, change: BreakChange) -> Any:
+    """Change the breaks of what is ticked; an accepted one has the suggested reason, unless it has another."""
+    outcome: Any = Refusal(RefusalCode.BREAK_INCOMPLETE, "Tick lines or entries that have a break.")
+    lines, entries = set(_ticked("line")), set(_ticked("entry"))
+    reads = here().api.match_decisions.reads
+    for one in reads.unmatched(account.statement_account_id, limit=LISTED_IN_PRINT):
+        is_ticked = one.line.statement_line_id in lines if one.line else one.entry and one.entry.entry_number in entries
+        if not is_ticked or one.break_id is None:
+            continue
+        fields = dict(change.fields)
+        if "state" in fields:
+            fields["reason_code"] = _REASON_CODES.get(one.reason, one.reason)
+        outcome = here().api.breaks.change(one.break_id, BreakChange(fields, change.comment), actor())
+        if isinstance(outcome, Refusal):
+            return outcome
+    return outcome
+
+
+_REASON_CODES = {Reason.AMOUNT_DIFFERS.value: ReasonCode.WRONG_AMOUNT.value}
+"""Reasons of matching that breaks call by another name."""
+
+_DEEDS: dict[str, Callable[[StatementAccount, str], Any]] = {
+    "match": _match,
+    "journal": _match_with_journal,
+    "own": _look_after,
+    "accept": _accept,
+}
 
 
 @pages.post("/statements/accounts/<int:statement_account_id>/matches/<int:match_id>")

@@ -107,7 +107,7 @@ def _reason(line: OpenLine, known: _Known, ledger_through: date | None) -> Unmat
         return Unmatched(Reason.REVERSED, line, like=_named(opposite))
     for word in words_of(line):
         entry = known.entries.get(word)
-        if entry is not None and entry.amount_minor * line.amount_minor > 0:
+        if entry is not None and entry.amount_minor != line.amount_minor and entry.amount_minor * line.amount_minor > 0:
             return Unmatched(Reason.AMOUNT_DIFFERS, line, entry)
     if line.amount_minor < 0 and _FEE.search(f"{line.kind} {line.text} {line.counterparty}".replace("-", " ")):
         return Unmatched(Reason.FEE, line)

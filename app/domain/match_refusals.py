@@ -71,6 +71,12 @@ def nothing_to_match() -> Refusal:
     return Refusal(RefusalCode.MATCH_DIFFERS, "A match has at least two lines or entries, or a journal that it posts.")
 
 
+def journal_waits(proposal_id: int) -> Refusal:
+    """A match whose journal a second person must approve first."""
+    detail = f"The journal waits for a second person as proposal {proposal_id}. Once approved, match the same again."
+    return Refusal(RefusalCode.APPROVAL_NEEDED, detail, {"proposal_id": str(proposal_id)})
+
+
 def sign_off_incomplete(missing: Sequence[str]) -> Refusal:
     """A period that cannot be signed off yet; `missing` says why, in sentences."""
     return Refusal(RefusalCode.SIGN_OFF_INCOMPLETE, " ".join(missing), {"missing": list(missing)})

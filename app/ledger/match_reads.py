@@ -133,6 +133,19 @@ class LedgerMatchReads:
             rows = connection.exec_driver_sql(query, {"ids": list(line_ids)}).all()
         return {row[0]: (row[1], row[2], row[3]) for row in rows}
 
+    def entry_of(self, account_id: str, external_id: str) -> tuple[str, int] | None:
+        """The journal that is posted under an external id, and its entry on an account; None if there is none."""
+        query = """
+            SELECT t.payment_id, e.entry_number FROM account a
+            JOIN ledger_transaction t ON t.entity_id = a.entity_id AND t.external_id = %(external_id)s
+            JOIN entry e ON e.partition = t.partition AND e.chain_seq = t.chain_seq AND e.account_id = a.account_id
+            WHERE a.account_id = %(account_id)s
+        """
+        named = {"account_id": account_id, "external_id": external_id}
+        with translated(), self._engine.connect() as connection:
+            row = connection.exec_driver_sql(query, named).first()
+        return None if row is None else (row[0], row[1])
+
     def events(self, match_id: int) -> list[MatchEvent]:
         """What people have decided on a match, in order."""
         query = """

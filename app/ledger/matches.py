@@ -201,7 +201,7 @@ def _insert(
     }
     for part in _PARTS:
         connection.exec_driver_sql(part, parts)
-    settle_matched(connection.exec_driver_sql, account)
+    settle_matched(connection.exec_driver_sql, account, actor)
     _note(connection, account, match_id, "matched", wanted.reason, actor)
     return match_id
 
@@ -223,7 +223,7 @@ def _change(connection: Connection, match_id: int, state: MatchState, reason: st
     if state is MatchState.UNDONE:
         for part in _FREE:
             connection.exec_driver_sql(part, {"match_id": match_id})
-        reopen_items(connection.exec_driver_sql, account, match_id)
+        reopen_items(connection.exec_driver_sql, account, match_id, actor)
     _note(connection, account, match_id, "confirmed" if state is MatchState.MATCHED else "undone", reason, actor)
     return None
 

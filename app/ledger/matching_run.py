@@ -190,7 +190,7 @@ class MatchingSession:
         self, unmatched: Sequence[Unmatched], covered_through: date | None, actor: str, report: RunReport
     ) -> None:
         """Keep what has no match, settle what has one now, and record the run."""
-        write_unmatched(self._connection, self._account, unmatched, covered_through, TIMING_DAYS, report)
+        write_unmatched(self._connection, self._account, unmatched, covered_through, TIMING_DAYS, actor, report)
         told = {
             "match_run_id": report.match_run_id,
             "statement_account_id": self._account.statement_account_id,

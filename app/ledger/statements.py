@@ -1,5 +1,6 @@
 """Statements in the ledger: saved sources, imported files, statements, their lines and what is wrong with them."""
 
+from datetime import date
 from typing import Any
 
 from sqlalchemy import Engine, Row, Select, func, insert, select
@@ -105,6 +106,13 @@ class LedgerStatements:
             query = query.where(columns.import_id == import_id)
         with translated(), self._engine.connect() as connection:
             return [_statement(row) for row in connection.execute(query)]
+
+    def newest_day(self, source_name: str) -> date | None:
+        """The day of the newest line of a source; None before the first."""
+        query = select(func.max(statement_line.c.booked_on)).where(statement_line.c.source_name == source_name)
+        with translated(), self._engine.connect() as connection:
+            found: date | None = connection.execute(query).scalar()
+        return found
 
     def latest(self, limit: int) -> list[StatementRecord]:
         """Up to `limit` statements, the last imported first."""

@@ -6,14 +6,16 @@ people say who looks after it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from datetime import date, timedelta
 from typing import Any
 
 import psycopg
 
+from app.domain.break_workflow import ReasonCode
 from app.domain.match_reasons import Unmatched
 from app.domain.match_records import RunReport, StatementAccount
+from app.ledger.unmatched_breaks import Execute, open_breaks, settle_breaks
 
 ENTRY_TWIN_DAYS = 1
 """An entry that stands twice is sent twice by somebody, within a day."""
@@ -99,14 +101,12 @@ _OPEN = """
 """
 
 
-Execute = Callable[[str, Mapping[str, Any]], Any]
-"""A connection's way to run a statement of the driver: `execute`, or `exec_driver_sql` of SQLAlchemy."""
-
-
-def settle_matched(execute: Execute, account: StatementAccount) -> int:
+def settle_matched(execute: Execute, account: StatementAccount, actor: str) -> int:
     """Settle what has a match now, with its break; returns how many items."""
     values = {"id": account.statement_account_id, "account_id": account.account_id}
-    return len(execute(_SETTLE, values).fetchall())
+    settled = [row[0] for row in execute(_SETTLE, values).fetchall()]
+    settle_breaks(execute, settled, actor, "matched", ReasonCode.MATCHED)
+    return len(settled)
 
 
 _REOPEN = """
@@ -124,9 +124,10 @@ _REOPEN = """
 """
 
 
-def reopen_items(execute: Execute, account: StatementAccount, match_id: int) -> None:
+def reopen_items(execute: Execute, account: StatementAccount, match_id: int, actor: str) -> None:
     """Keep the lines and entries of a match that was undone as unmatched; the next run looks for better reasons."""
     execute(_REOPEN, {"id": account.statement_account_id, "match_id": match_id})
+    open_breaks(execute, account, actor)
 
 
 def write_unmatched(
@@ -135,6 +136,7 @@ def write_unmatched(
     unmatched: Sequence[Unmatched],
     covered_through: date | None,
     timing_days: int,
+    actor: str,
     report: RunReport,
 ) -> None:
     """Bring what is kept as unmatched up to date, in the transaction of a run; the report counts it."""
@@ -147,7 +149,7 @@ def write_unmatched(
         "twin_days": ENTRY_TWIN_DAYS,
         "late": late,
     }
-    report.resolved_breaks = settle_matched(connection.execute, account)
+    report.resolved_breaks = settle_matched(connection.execute, account, actor)
     connection.execute(_FOUND)
     with connection.cursor() as cursor, cursor.copy("COPY pg_temp.found_item FROM STDIN") as copy:
         for one in unmatched:
@@ -155,9 +157,12 @@ def write_unmatched(
     connection.execute("ANALYZE pg_temp.found_item")
     connection.execute(_ENTRIES, values)
     connection.execute("ANALYZE pg_temp.found_item")
-    report.resolved_breaks += len(connection.execute(_GIVE_WAY, values).fetchall())
+    gone = [row[0] for row in connection.execute(_GIVE_WAY, values)]
+    settle_breaks(connection.execute, gone, actor, "one break with its line", ReasonCode.WRONG_AMOUNT)
+    report.resolved_breaks += len(gone)
     connection.execute(_CHANGE, values)
     report.new_breaks = connection.execute(_ADD, values).rowcount
+    open_breaks(connection.execute, account, actor)
     report.open_breaks = {reason: int(number) for reason, number in connection.execute(_OPEN, values)}
 
 

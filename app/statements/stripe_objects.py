@@ -149,7 +149,7 @@ class _Reading:
             line_id=_text(one, "id"),
             kind=kind,
             reference=source,
-            batch_id=source if kind == "payout" else "",
+            batch_id=source if kind == "payout" else _text(one, "payout"),
             text=_text(one, "description"),
         )
         return with_fee(line, fee, net)

@@ -78,6 +78,7 @@ def build_api(settings: Settings, *, sleep: Callable[[float], None] = time.sleep
     poster = build_poster(settings, cache, register, paying, sleep=sleep)
     refunds = Refunds(cache, register, paying.finder, paying.durable_wait, poster)
     journals = Journals(register, paying.directory, poster, refunds.posted_payment, settings.journal_approval)
+    approval = JournalApproval(LedgerJournalProposals(engine), journals, settings.journal_approval)
     reports = build_engine(settings, "reports")
     api_keys = LedgerApiKeys(engine)
     gatekeeper = Gatekeeper(api_keys, time.monotonic)
@@ -105,7 +106,7 @@ def build_api(settings: Settings, *, sleep: Callable[[float], None] = time.sleep
         authorizations=paying.authorizations,
         batches=Batches(paying.payments, paying.atomic_batches, Pacing(cache.outbox.backlog, sleep), sleep=sleep),
         journals=journals,
-        approval=JournalApproval(LedgerJournalProposals(engine), journals, settings.journal_approval),
+        approval=approval,
         refunds=refunds,
         history=History(reports),
         audit=AuditReads(reports),
@@ -115,7 +116,7 @@ def build_api(settings: Settings, *, sleep: Callable[[float], None] = time.sleep
         proof_requests=build_proof_requests(reports, cache, Bell(WakeUps(settings.queue_url).reconcile).ring),
         imports=build_imports(settings),
         matching=build_matching(settings),
-        match_decisions=build_match_decisions(engine, journals),
+        match_decisions=build_match_decisions(engine, journals, approval),
         sign_offs=LedgerSignOffs(reports),
         cache=cache,
         gatekeeper=gatekeeper,

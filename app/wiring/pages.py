@@ -58,17 +58,18 @@ def build_pages(settings: Settings, api: ApiServices) -> PageServices:
     accounts = Accounts(LedgerAccounts(engine, settings.partitions), assets)
     totals = RememberedTotals()
     trial_balances = TrialBalances(LedgerTrialBalance(engine), api.now, totals)
+    approval = JournalApproval(LedgerJournalProposals(engine), api.journals, settings.journal_approval)
     return PageServices(
         api=replace(
             api,
             accounts=accounts,
             assets=assets,
             history=History(engine),
-            approval=JournalApproval(LedgerJournalProposals(engine), api.journals, settings.journal_approval),
+            approval=approval,
             **_proofs(settings, engine, api),
             statements=LedgerStatements(engine),
             sign_offs=LedgerSignOffs(engine),
-            match_decisions=build_match_decisions(engine, api.journals),
+            match_decisions=build_match_decisions(engine, api.journals, approval),
             evidence=Evidence(LedgerEvidence(rows_of(engine)), head_signer(settings, rows_of(engine)), api.finder),
         ),
         sign_in=SignIn(users, LedgerSessions(engine), api.now),

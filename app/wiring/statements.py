@@ -13,6 +13,7 @@ from app.ledger.matching_run import LedgerMatching
 from app.ledger.statement_accounts import LedgerStatementAccounts
 from app.ledger.statement_import import LedgerStatementImport
 from app.ledger.statements import LedgerStatements
+from app.services.posting.journal_approval import JournalApproval
 from app.services.posting.journals import Journals
 from app.services.statements.imports import StatementImports
 from app.services.statements.match_decisions import MatchDecisions
@@ -51,10 +52,10 @@ def build_matching(settings: Settings) -> Matching:
     return Matching(accounts, LedgerMatching(opened))
 
 
-def build_match_decisions(engine: Engine, journals: Journals) -> MatchDecisions:
+def build_match_decisions(engine: Engine, journals: Journals, approval: JournalApproval) -> MatchDecisions:
     """What people decide about matches."""
     accounts = LedgerStatementAccounts(engine)
-    return MatchDecisions(accounts, LedgerMatches(engine), LedgerMatchReads(engine), journals)
+    return MatchDecisions(accounts, LedgerMatches(engine), LedgerMatchReads(engine), journals, approval)
 
 
 def build_imports(settings: Settings) -> StatementImports:

@@ -15,6 +15,7 @@ from app.api.responses import status_of
 from app.domain.rate_limits import LARGEST_BURST, MOST_PER_SECOND, RateLimit
 from app.domain.refusals import RefusalCode
 from app.services.access.api_keys import Scope
+from tests.api.statement_walk import LAST_ON, walk
 from tests.api.test_breaks import drift, worker
 from tests.api.test_statements import SOURCE, imported
 from tests.api.world import World
@@ -285,6 +286,7 @@ def sent_headers(world: World) -> set[tuple[str, str]]:
     use("revoke_key", "DELETE", f"/v1/keys/{key_id}")
     use("save_statement_source", "POST", "/v1/statement-sources", SOURCE)
     imported(world, mt940(":61:251230C1,00NMSC"))
+    walked = walk(world, use)
     ids = {"account_id": "b", "payment_id": paid, "refund_id": refunded, "journal_id": posted["journal_id"]}
     ids |= {
         "proposal_id": proposal_id,
@@ -301,6 +303,8 @@ def sent_headers(world: World) -> set[tuple[str, str]]:
     use("change_break", "PATCH", f"/v1/breaks/{ids['break_id']}", {"comment": "x"})
     token = use("preview_repair", "GET", f"/v1/breaks/{ids['break_id']}/repair")["token"]
     use("repair_break", "POST", f"/v1/breaks/{ids['break_id']}/repair", {"reason": "r", "token": token})
+    ids |= walked.ids
+    queries["get_period"] = f"?last_on={LAST_ON}"
     for route in all_routes():
         if route.method == "GET" and route.scope is not None:
             use(route.name, "GET", route.path.format_map(ids) + queries.get(route.name, ""))

@@ -109,6 +109,7 @@ ONLY_IN = {
     "mt940": {"app.statements"},
     "opentelemetry": {"app.tracing"},
     "prometheus_client": {"app.api", "app.cache", "app.ledger", "workers"},
+    "stripe": {"app.statements"},
     "rq": {"app.wakeup", "app.wiring", "workers", "app.commands"},
 }
 

@@ -1,7 +1,8 @@
 """What people decide about matches: match, confirm, undo, split, and post the journal that a match implies.
 
 A journal is posted first, under an id that is made of what is matched, and then matched. If something comes in between,
-the same decision again finds the journal and goes on.
+the same decision again finds the journal and goes on. Where journals need a second person, the decision enters the
+journal, and is made again once somebody has approved it.
 """
 
 from __future__ import annotations
@@ -12,15 +13,23 @@ from datetime import UTC, date, datetime, time, timedelta
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
+from app.domain.journal_proposals import needs_approval
 from app.domain.journals import JournalLine, JournalRequest
 from app.domain.match_records import BY_HAND, MatchRecord, MatchState, NewMatch, StatementAccount
-from app.domain.match_refusals import match_not_found, nothing_to_match, statement_account_not_found, wrong_state
+from app.domain.match_refusals import (
+    journal_waits,
+    match_not_found,
+    nothing_to_match,
+    statement_account_not_found,
+    wrong_state,
+)
 from app.domain.refusals import Refusal
 
 if TYPE_CHECKING:
     from app.ledger.match_reads import LedgerMatchReads
     from app.ledger.matches import LedgerMatches
     from app.ledger.statement_accounts import LedgerStatementAccounts
+    from app.services.posting.journal_approval import JournalApproval
     from app.services.posting.journals import Journals
 
 WITH_JOURNAL = "By hand, with a journal"
@@ -35,11 +44,13 @@ class MatchDecisions:
         matches: LedgerMatches,
         reads: LedgerMatchReads,
         journals: Journals,
+        approval: JournalApproval,
     ) -> None:
         self._accounts = accounts
         self._matches = matches
         self.reads = reads
         self._journals = journals
+        self._approval = approval
 
     def match(
         self, wanted: NewMatch, actor: str, *, journal_account_id: str = "", accepts_difference: bool = False
@@ -122,17 +133,28 @@ class MatchDecisions:
         """What is to be matched together with the entry of a posted journal."""
         if not difference_minor:
             return nothing_to_match()
-        posted = self._journals.post(_journal(account, wanted, difference_minor, last_on, journal_account_id), actor)
-        if isinstance(posted, Refusal):
-            return posted
-        transaction = posted.transaction
-        [number] = [one.entry_number for one in transaction.entries if one.account_id == account.account_id]
+        request = _journal(account, wanted, difference_minor, last_on, journal_account_id)
+        refusal = self._posted(account, request, actor)
+        found = self.reads.entry_of(account.account_id, request.external_id)
+        if found is None:
+            return refusal or nothing_to_match()
+        journal_id, number = found
         return replace(
             wanted,
             entry_numbers=[*wanted.entry_numbers, number],
             rule=WITH_JOURNAL if wanted.rule == BY_HAND else wanted.rule,
-            journal_id=transaction.payment_id,
+            journal_id=journal_id,
         )
+
+    def _posted(self, account: StatementAccount, request: JournalRequest, actor: str) -> Refusal | None:
+        """Post a journal that is not posted yet, or enter it for a second person; why it is not in the ledger now."""
+        if self.reads.entry_of(account.account_id, request.external_id) is not None:
+            return None
+        if needs_approval(self._approval.mode, actor):
+            proposal = self._approval.propose(request, actor)
+            return proposal if isinstance(proposal, Refusal) else journal_waits(proposal.proposal_id)
+        posted = self._journals.post(request, actor)
+        return posted if isinstance(posted, Refusal) else None
 
     def _record(self, outcome: int | Refusal) -> MatchRecord | Refusal:
         return outcome if isinstance(outcome, Refusal) else self._found(outcome)

@@ -9,19 +9,25 @@ from functools import cached_property
 from typing import Any
 
 from app.domain.accounts import AccountType
+from app.domain.break_workflow import BreakChange, BreakState
+from app.domain.journal_proposals import ApprovalMode
 from app.domain.match_records import RunReport, StatementAccount, UnmatchedItem
 from app.domain.refusals import Refusal
 from app.domain.statement_source import StatementFormat, StatementSource
+from app.ledger.journal_proposals import LedgerJournalProposals
 from app.ledger.match_reads import LedgerMatchReads
 from app.ledger.sign_offs import LedgerSignOffs
 from app.ledger.statements import LedgerStatements
 from app.ledger.transactions import LedgerTransactions
 from app.services.payments.refunds import Refunds
+from app.services.posting.journal_approval import JournalApproval
 from app.services.posting.journals import Journals
+from app.services.proofs.breaks import Breaks
 from app.services.statements.imports import ImportReport
 from app.services.statements.match_decisions import MatchDecisions
 from app.services.statements.matching import Matching
 from app.services.statements.sources import save_source
+from app.wiring.proofs import build_breaks
 from app.wiring.services import build_poster
 from app.wiring.statements import build_imports, build_match_decisions, build_matching
 from tests.builders import payment
@@ -60,7 +66,26 @@ class Desk:
 
     @cached_property
     def decisions(self) -> MatchDecisions:
-        return build_match_decisions(self.world.engine, self.journals)
+        return self.new_decisions(ApprovalMode.NONE)
+
+    def new_decisions(self, mode: ApprovalMode) -> MatchDecisions:
+        """Decisions where journals need a second person, or not."""
+        return build_match_decisions(self.world.engine, self.journals, self.new_approval(mode))
+
+    def new_approval(self, mode: ApprovalMode) -> JournalApproval:
+        return JournalApproval(LedgerJournalProposals(self.world.engine), self.journals, mode)
+
+    @cached_property
+    def breaks(self) -> Breaks:
+        return build_breaks(self.world.engine)
+
+    def accept_all(self) -> None:
+        """Have somebody answer for everything without a match."""
+        for one in self.unmatched():
+            assert one.break_id is not None
+            reason = "wrong_amount" if one.reason == "amount_differs" else one.reason
+            change = BreakChange({"state": BreakState.ACCEPTED, "reason_code": reason}, "seen to")
+            assert not isinstance(self.breaks.change(one.break_id, change, "user:ann"), Refusal)
 
     def open_accounts(self) -> None:
         """The bank's account with its opening balance, customers, and an account for fees."""

@@ -1,15 +1,20 @@
 """What people decide about matches, and what the rules do beyond references."""
 
 from collections.abc import Iterator
-from datetime import date
+from datetime import UTC, date, datetime
 from typing import Any
 
 import psycopg
 import pytest
 
+from app.domain.journal_proposals import ApprovalMode
 from app.domain.match_records import BY_HAND, MatchRecord, MatchState, NewMatch
 from app.domain.matching_rules import read_rules
 from app.domain.refusals import Refusal, RefusalCode
+from app.domain.users import Role
+from app.ledger.engine import owner_engine
+from app.ledger.users import LedgerUsers
+from app.services.access.users import invite
 from tests.services.statements.desk import BANK, FEES, Desk
 from tests.statements.month import OPENING_MINOR, Month, Movement, Stated, right_month
 from tests.world import World
@@ -195,6 +200,27 @@ def test_a_break_is_settled_when_the_missing_payment_comes(desk: Desk) -> None:
     report = desk.match()
     assert (report.matched, report.resolved_breaks) == (1, 1)
     assert desk.unmatched() == []
+    settled = "SELECT state, reason_code, kind FROM reconciliation_break WHERE source = 'outside'"
+    assert desk.world.rows(settled) == [("resolved", "matched", "only_on_statement")]
+
+
+def test_where_journals_need_a_second_person_the_match_waits_for_it(desk: Desk) -> None:
+    prepared(desk, [], [line("F", -1_250, text="Account charges")], [])
+    fee = wanted(desk, "Account charges", reason="charges of January")
+    decisions, approval = desk.new_decisions(ApprovalMode.PEOPLE), desk.new_approval(ApprovalMode.PEOPLE)
+    waits = decisions.match(fee, "user:ann", journal_account_id=FEES)
+    assert refused(waits) is RefusalCode.APPROVAL_NEEDED
+    assert refused(decisions.match(fee, "user:ann", journal_account_id=FEES)) is RefusalCode.APPROVAL_NEEDED
+    assert isinstance(waits, Refusal)
+    assert desk.world.booked(FEES) == 0
+    users = LedgerUsers(owner_engine(desk.world.settings.owner_database_url))
+    invite(users, "bob", Role.CONTROLLER, "tests", datetime.now(UTC))
+    approver = users.get("bob")
+    assert approver is not None
+    posted = approval.approve(int(str(waits.figures["proposal_id"])), approver)
+    assert not isinstance(posted, Refusal), posted
+    assert done(decisions.match(fee, "user:ann", journal_account_id=FEES)).journal_id == posted.transaction.payment_id
+    assert desk.world.booked(FEES) == 1_250
 
 
 @pytest.mark.parametrize(

@@ -60,6 +60,18 @@ def test_both_sides_add_up_by_day_and_the_bridge_explains_the_difference(desk: D
     )
 
 
+def test_a_month_with_errors_is_signed_once_somebody_answers_for_each(desk: Desk) -> None:
+    number = matched(desk, planted_month(), "mt940")
+    kinds = "SELECT kind, count(*) FROM reconciliation_break WHERE source = 'outside' GROUP BY 1 ORDER BY 1"
+    assert desk.world.rows(kinds) == [("amount_differs", 3), ("only_in_ledger", 7), ("only_on_statement", 10)]
+    desk.accept_all()
+    assert desk.match().new_breaks == 0
+    assert desk.sign_offs.next_period(desk.account(), LAST).missing() == []
+    summary = signed(desk.sign_offs.sign(number, LAST, "", "user:cleo")).figures()
+    assert {one["state"] for one in summary["outstanding"]} == {"accepted"}
+    assert len(summary["outstanding"]) == summary["only_bank_count"] + summary["only_ledger_count"] == 23
+
+
 def test_a_signed_month_is_frozen_and_a_new_version_names_the_old_one(desk: Desk) -> None:
     month = right_month()
     month.lines.append(Stated("F", date(2026, 1, 20), -1_250, "", "Account charges"))
