@@ -5,14 +5,17 @@ A table that is rewritten, by ALTER TABLE or CLUSTER, looks empty to a transacti
 exist. LOCK TABLE takes no snapshot; so what follows it sees every row, and rewriting waits until the transaction ends.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
-
-import psycopg
-from sqlalchemy import Connection, Engine
+from typing import TYPE_CHECKING, Any
 
 from app.ledger.connections import translated
+
+if TYPE_CHECKING:
+    import psycopg
+    from sqlalchemy import Connection, Engine
 
 LOCK_TABLES = """
 LOCK TABLE account, account_balance, entry, hold, ledger_transaction, partition, payment_rejection, payment_return

@@ -1,6 +1,7 @@
 """What a request says and what it has the servers do, so that two of them can be compared."""
 
 import json
+import re
 from typing import Any
 
 import psycopg
@@ -22,7 +23,7 @@ class Work:
         execute = psycopg.Cursor.execute
 
         def noted(cursor: Any, query: Any, *args: Any, **more: Any) -> Any:
-            self._statements.append(str(query))
+            self._statements.append(re.sub(r" /\*request_id=.*?\*/", "", str(query)))
             return execute(cursor, query, *args, **more)
 
         monkeypatch.setattr(psycopg.Cursor, "execute", noted)

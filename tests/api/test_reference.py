@@ -328,7 +328,7 @@ def a_break(world: World) -> dict[str, str]:
     drift(world, "a")
     request_id = world.post("/v1/reconciliation-runs", {"mode": "full"}).get_json()["request_id"]
     assert worker(world).run_once() == 1
-    [one] = world.get("/v1/breaks").get_json()["data"]
+    [one] = world.get("/v1/breaks?source=inside").get_json()["data"]
     return {"break_id": one["break_id"], "run_id": one["first_run_id"], "request_id": request_id}
 
 
