@@ -41,9 +41,13 @@ _HEADLINES = {
     BreakKind.CHAIN_TIME: "Transaction {about} is dated before the one before it, or in the future",
 }
 
-_OF_CACHE = (
-    "The ledger is right, as far as open breaks tell; only the cache differs. A payment might be acknowledged or "
-    "refused on a wrong balance. The ledger would reject what is not covered, so no money leaves that is not there."
+_OF_CACHE = "The ledger is right, as far as open breaks tell; only the cache differs."
+_BESIDE_LEDGER = (
+    "The ledger itself has an open break, so it does not decide which of the two is right. Settle that first."
+)
+_AT_RISK = (
+    "A payment might be acknowledged or refused on a wrong balance. The ledger would reject what is not covered, so no "
+    "money leaves that is not there."
 )
 _OF_LEDGER = (
     "The ledger contradicts itself: it was changed past the program, or restored in part. Nothing is rebuilt from it "
@@ -107,15 +111,19 @@ def _kind_of(one: BreakRecord) -> BreakKind | None:
         return None
 
 
-def meaning(one: BreakRecord) -> list[str]:
-    """What the break means, in paragraphs: what is wrong, and whether money is at risk."""
+def meaning(one: BreakRecord, *, in_doubt: bool) -> list[str]:
+    """What the break means, in paragraphs: what is wrong, and whether money is at risk.
+
+    `in_doubt` says that a break of the ledger itself is open.
+    """
     if one.source is BreakSource.OUTSIDE:
         return [_OF_STATEMENTS]
     kind = _kind_of(one)
     own = None if kind is None else _MEANINGS.get(kind)
     if kind is BreakKind.CACHE_LOST:
         return [_MEANINGS[kind]]
-    return [text for text in (own, _OF_CACHE if one.is_of_cache else _OF_LEDGER) if text]
+    general = f"{_BESIDE_LEDGER if in_doubt else _OF_CACHE} {_AT_RISK}" if one.is_of_cache else _OF_LEDGER
+    return [text for text in (own, general) if text]
 
 
 def side_names(one: BreakRecord) -> tuple[str, str]:
