@@ -34,7 +34,7 @@ from app.wiring.cache import build_cache
 
 PROJECT = Path(__file__).resolve().parents[1]
 PASSWORD = "correct horse battery"  # noqa: S105 - of people that live for a minute
-PATIENCE_S = 120.0
+PATIENCE_S = 600.0
 
 FORMS: dict[str, dict[str, Any]] = {
     "light": {"viewport": {"width": 1280, "height": 900}, "color_scheme": "light"},
@@ -61,7 +61,10 @@ class System:
             env={**environment, "HOLDFAST_JOURNAL_APPROVAL": "people"},
             stdout=subprocess.DEVNULL,
         )
-        until(lambda: self._is_ready() and (data_dir / "admin-link").exists())
+
+    def wait_ready(self) -> None:
+        """Wait until it answers and has invited its admin."""
+        until(lambda: self._is_ready() and (self.data_dir / "admin-link").exists())
 
     def _is_ready(self) -> bool:
         with suppress(OSError):
@@ -228,6 +231,7 @@ def journals(browser: Browser, system: System) -> None:
     link = system.run("users", "invite", "jane", "--role", "accountant").strip()
     context = browser.new_context(base_url=system.address)
     page = context.new_page()
+    page.set_default_timeout(PATIENCE_S * 1000)
     take_up(page, link)
     for reason, legs in JOURNALS:
         enter(page, reason, legs)
@@ -341,7 +345,9 @@ def window(browser: Browser, system: System, form: str, state: Any) -> Iterator[
     """A window of this form, in which the admin is signed in."""
     context = browser.new_context(base_url=system.address, storage_state=state, **FORMS[form])
     try:
-        yield context.new_page()
+        page = context.new_page()
+        page.set_default_timeout(PATIENCE_S * 1000)
+        yield page
     finally:
         context.close()
 
@@ -350,6 +356,7 @@ def take(browser: Browser, system: System, folder: Path, only: list[str]) -> Non
     """All pictures."""
     context = browser.new_context(base_url=system.address)
     page = context.new_page()
+    page.set_default_timeout(PATIENCE_S * 1000)
     sign_in_first(page, system)
     journals(browser, system)
     page.goto("/journals/proposals/1")
@@ -399,6 +406,7 @@ def main(argv: list[str]) -> int:
     with tempfile.TemporaryDirectory() as temporary, sync_playwright() as playwright:
         system = System(Path(temporary) / "data")
         try:
+            system.wait_ready()
             furnish(system, given.movements)
             browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
             take(browser, system, given.folder, given.only)
