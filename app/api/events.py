@@ -90,6 +90,8 @@ def _wait_s(text: str) -> float:
     return float(text)
 
 
+_ONE_TYPE = f"({'|'.join(one.replace('.', '[.]') for one in EVENT_TYPES)})"
+_TYPES_PATTERN = f"^{_ONE_TYPE}(,{_ONE_TYPE})*$"
 _REFUSES = (Code.INVALID_CURSOR,)
 AFTER: Parameter[Cursor | None] = Parameter(
     "after",
@@ -101,7 +103,11 @@ AFTER: Parameter[Cursor | None] = Parameter(
     refuses=_REFUSES,
 )
 TYPES: Parameter[frozenset[EventType] | None] = Parameter(
-    "types", _types, None, {"type": "string"}, f"Only these, with commas: {', '.join(EVENT_TYPES)}."
+    "types",
+    _types,
+    None,
+    {"type": "string", "pattern": _TYPES_PATTERN},
+    f"Only these, with commas: {', '.join(EVENT_TYPES)}.",
 )
 WAIT: Parameter[float] = Parameter(
     "wait",

@@ -1,11 +1,11 @@
 """The bodies of webhooks: what makes and changes an endpoint, and how it, its log and its dead letters are shown."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from app.api.events import EVENT_TYPES
-from app.api.fields import Count, Id, Moment, Name, one_of
+from app.api.fields import Count, Id, Moment, Name, Rules, at_least_one, one_of
 from app.domain.timestamps import rfc3339
 from app.domain.webhook_urls import LONGEST_URL
 from app.domain.webhooks import Endpoint, EndpointState, LoggedAttempt, Waiting
@@ -39,6 +39,8 @@ class WebhookChange(Struct, forbid_unknown_fields=True):
     name: Name | UnsetType = UNSET
     types: Types | UnsetType | None = UNSET
     state: SettableState | UnsetType = UNSET
+
+    rules: ClassVar[Rules] = at_least_one(("url", "name", "types", "state"))
 
 
 class NewSecret(Struct, forbid_unknown_fields=True):

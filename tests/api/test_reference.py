@@ -18,6 +18,7 @@ from app.services.access.api_keys import Scope
 from tests.api.statement_walk import LAST_ON, walk
 from tests.api.test_breaks import drift, worker
 from tests.api.test_statements import SOURCE, imported
+from tests.api.told import use_webhooks_and_monitors
 from tests.api.world import World
 from tests.statements.reading import mt940
 
@@ -297,7 +298,7 @@ def sent_headers(world: World) -> set[tuple[str, str]]:
     }
     named = "?external_id=e"
     queries = {"find_payment": named, "find_evidence": named, "head_consistency": of_head(world, paid)}
-    ids |= a_break(world)
+    ids |= a_break(world) | use_webhooks_and_monitors(world, use, "b")
     use("withdraw_proposal", "POST", f"/v1/journal-proposals/{proposal_id}/withdrawal")
     use("ask_run", "POST", "/v1/reconciliation-runs", {"mode": "full"})
     use("change_break", "PATCH", f"/v1/breaks/{ids['break_id']}", {"comment": "x"})

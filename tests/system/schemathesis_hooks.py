@@ -22,6 +22,7 @@ BEYOND_ANY_SCHEMA = {
     "expected_version": "says the same as If-Match",
     "metadata": "has a size and a depth",
     "options": "of a source of statements depend on its format",
+    "url": "leads to a public address, which only a look-up tells",
     "to_size": "is not before from_size, and is signed",
     "effective_at": "has an offset that leads into the years 1 to 9999",
     "expires_at": "has one too",
@@ -73,6 +74,8 @@ def is_positive(case: schemathesis.Case) -> bool:
 @schemathesis.hook
 def before_call(context: schemathesis.HookContext, case: schemathesis.Case, kwargs: dict[str, Any]) -> None:
     """Three of four valid requests are about what exists, so that they meet the rules behind the look-up."""
+    if case.operation.path == "/v1/events" and case.query and is_positive(case):
+        case.query.pop("wait", None)  # it would only take its time
     chance = crc32(repr((case.path_parameters, case.body)).encode())
     if not is_positive(case) or chance % 4 == 0:
         return

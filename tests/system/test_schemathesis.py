@@ -81,6 +81,11 @@ cache = {{ enabled = false }}
 checks.positive_data_acceptance.expected-statuses = {json.dumps(ALLOWED)}
 checks.negative_data_rejection.expected-statuses = {json.dumps(REFUSED)}
 
+# It ends only with its client.
+[[operations]]
+include-path = "/v1/events/stream"
+enabled = false
+
 # A malformed payment of a batch is refused in its place, in an answer of 200.
 [[operations]]
 include-path = "/v1/payments/batch"
