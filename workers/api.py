@@ -29,7 +29,7 @@ def pages() -> Any:
     from app.wiring.pages import build_pages
 
     services = build_pages(settings, api)
-    services.fresh_totals.start()
+    services.fresh_figures.start()
     return create_pages(services)
 
 

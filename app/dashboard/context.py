@@ -17,7 +17,8 @@ from app.services.events.feed import Feed
 from app.services.posting.activity import Activity
 from app.services.posting.operations import Operations
 from app.services.proofs.financial_statements import FinancialStatements
-from app.services.proofs.trial_balance import FreshTotals, TrialBalances
+from app.services.proofs.fresh_figures import FreshFigures
+from app.services.proofs.trial_balance import TrialBalances
 
 if TYPE_CHECKING:
     from app.domain.proof_history import Standing
@@ -38,7 +39,7 @@ class PageServices:
     sign_in: SignIn
     lists: LedgerAccountLists
     trial_balances: TrialBalances
-    fresh_totals: FreshTotals
+    fresh_figures: FreshFigures
     register: LedgerTransactions
     templates: LedgerJournalTemplates
     journal_chain: int

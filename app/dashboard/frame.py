@@ -151,7 +151,7 @@ def admit() -> AnyResponse | None:
     view = current_app.view_functions.get(request.endpoint or "")
     if request.endpoint == "static" or view is None:
         return None
-    here().fresh_totals.note_look()
+    here().fresh_figures.note_look()
     token = request.cookies.get(SESSION_COOKIE)
     g.session = here().sign_in.session(token) if token else None
     is_public = getattr(view, "is_public", False)

@@ -38,7 +38,8 @@ from app.services.posting.journal_approval import JournalApproval
 from app.services.posting.operations import Operations
 from app.services.proofs.evidence import Evidence
 from app.services.proofs.financial_statements import FinancialStatements
-from app.services.proofs.trial_balance import FreshTotals, RememberedTotals, TrialBalances
+from app.services.proofs.fresh_figures import FreshFigures
+from app.services.proofs.trial_balance import RememberedTotals, TrialBalances
 from app.settings import Settings
 from app.wakeup import Bell, WakeUps
 from app.wiring.events import build_event_feed
@@ -56,6 +57,7 @@ def build_pages(settings: Settings, api: ApiServices) -> PageServices:
     assets = build_assets(engine)
     users = LedgerUsers(engine)
     accounts = Accounts(LedgerAccounts(engine, settings.partitions), assets)
+    activity = Activity(LedgerActivity(engine), api.cache, api.now)
     totals = RememberedTotals()
     trial_balances = TrialBalances(LedgerTrialBalance(engine), api.now, totals)
     approval = JournalApproval(LedgerJournalProposals(engine), api.journals, settings.journal_approval)
@@ -75,7 +77,7 @@ def build_pages(settings: Settings, api: ApiServices) -> PageServices:
         sign_in=SignIn(users, LedgerSessions(engine), api.now),
         lists=LedgerAccountLists(engine),
         trial_balances=trial_balances,
-        fresh_totals=FreshTotals(trial_balances, monotonic),
+        fresh_figures=FreshFigures([trial_balances.freshen, activity.last_hour, activity.last_days], monotonic),
         register=LedgerTransactions(engine),
         templates=LedgerJournalTemplates(engine),
         journal_chain=settings.partitions,
@@ -83,7 +85,7 @@ def build_pages(settings: Settings, api: ApiServices) -> PageServices:
         webhooks=LedgerWebhooks(engine),
         monitors=LedgerMonitors(engine),
         payment_search=LedgerPaymentSearch(engine),
-        activity=Activity(LedgerActivity(engine), api.cache, api.now),
+        activity=activity,
         operations=Operations(LedgerOperations(engine), api.cache, api.now),
         financial_statements=FinancialStatements(LedgerFinancialStatements(engine), api.now, totals),
         standing=lambda: _standing(LedgerProofHistory(engine)),

@@ -5,29 +5,19 @@ Totals over a million accounts take a second; bringing them up to date takes mil
 
 from __future__ import annotations
 
-import logging
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from threading import Event, Lock, Thread
+from threading import Lock
 from typing import TYPE_CHECKING
 
-from app.domain.errors import Fault
 from app.domain.read_models import AsOf, LedgerMoment, TimeBasis
 from app.domain.trial_balance import CurrencyBalance, by_currency
 
 if TYPE_CHECKING:
     from app.ledger.trial_balance import KnownTotals, LedgerTrialBalance
-
-log = logging.getLogger(__name__)
-
-FRESHENED_EVERY_S = 5.0
-"""What is posted meanwhile, even under full load, is read in a tenth of a second."""
-
-RESTS_AFTER_S = 600.0
-"""After this time without a look at any page."""
 
 LASTS = timedelta(minutes=10)
 """How long totals are brought up to date before all balances are read again."""
@@ -125,42 +115,3 @@ class TrialBalances:
         base = self._remembered.base(self._now_is(), RENEWED_AFTER)
         known, _, _ = self._ledger.now(base, entity_id=None, currency_code=None, most=0)
         self._remembered.keep(known, base, self._now_is())
-
-
-class FreshTotals:
-    """Keeps the totals of now at hand, in a thread: made when the first page is opened, brought up to date after that.
-
-    So nobody waits for them, not even the first to look. It rests while nobody looks at any page.
-    """
-
-    def __init__(self, trial_balances: TrialBalances, monotonic: Callable[[], float]) -> None:
-        self._trial_balances = trial_balances
-        self._monotonic = monotonic
-        self._looked_at = monotonic()
-        self._asked = Event()
-        self._never = Event()
-        """Nobody sets it: the thread ends with its process."""
-
-    def note_look(self) -> None:
-        """Note that somebody looks at a page."""
-        self._looked_at = self._monotonic()
-        self._asked.set()
-
-    def start(self) -> None:
-        """Begin, in a thread that ends with the process."""
-        Thread(target=self._run, name="totals", daemon=True).start()
-
-    def _run(self) -> None:
-        while True:
-            self.run_once()
-            if self._monotonic() - self._looked_at > RESTS_AFTER_S:
-                self._asked.wait()
-            self._asked.clear()
-            self._never.wait(FRESHENED_EVERY_S)
-
-    def run_once(self) -> None:
-        """Bring the totals up to date. If the ledger does not answer, the next look will."""
-        try:
-            self._trial_balances.freshen()
-        except Fault as fault:
-            log.info("totals are not brought up to date: %s", fault)

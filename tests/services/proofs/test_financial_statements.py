@@ -12,7 +12,8 @@ from app.domain.read_models import AsOf, TimeBasis
 from app.ledger.financial_statements import LedgerFinancialStatements
 from app.ledger.trial_balance import LedgerTrialBalance
 from app.services.proofs.financial_statements import FinancialStatements
-from app.services.proofs.trial_balance import FreshTotals, TrialBalances
+from app.services.proofs.fresh_figures import FreshFigures
+from app.services.proofs.trial_balance import TrialBalances
 from tests.world import World
 
 
@@ -78,14 +79,12 @@ def test_a_past_period_is_kept_by_posted_time_and_read_again_by_effective_time(w
 def test_totals_are_kept_fresh_and_a_ledger_that_is_away_harms_nobody(world: World) -> None:
     world.account("alice", balance_minor=500)
     balances = TrialBalances(LedgerTrialBalance(world.engine), lambda: datetime.now(UTC))
-    fresh = FreshTotals(balances, lambda: 0.0)
+
+    def away() -> None:
+        raise LedgerUnavailable("away")
+
+    fresh = FreshFigures([away, balances.freshen], lambda: 0.0)
     fresh.note_look()
     fresh.run_once()
     [found] = balances.read(entity_id=None, currency_code=None, as_of=None, most=1)
     assert (found.debit_minor, found.difference_minor) == (500, 0)
-
-    class Away:
-        def freshen(self) -> None:
-            raise LedgerUnavailable("away")
-
-    FreshTotals(Away(), lambda: 0.0).run_once()  # type: ignore[arg-type]
