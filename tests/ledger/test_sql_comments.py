@@ -1,6 +1,6 @@
 """The request id in statements: where it stands, and where it would do harm."""
 
-from app.domain.origin import Origin, acting_for
+from app.domain.origin import Origin, acting_for, set_origin
 from app.ledger.connections import connect
 from app.ledger.sql_comments import MOST_NAMED, named
 from tests.world import World
@@ -15,6 +15,7 @@ def origin(request_id: str) -> str:
 def test_a_statement_of_a_request_names_it_and_others_name_none(world: World) -> None:
     with world.engine.connect() as connection, acting_for(Origin("shop-17.a_b")):
         named_query = connection.exec_driver_sql(f"{ACTIVITY} AND %(x)s = 1", {"x": 1}).scalar_one()
+    set_origin(None)
     with world.engine.connect() as connection:
         plain = connection.exec_driver_sql(ACTIVITY).scalar_one()
     assert named_query.endswith("/*request_id='shop-17.a_b'*/")
