@@ -29,9 +29,9 @@ at most {LARGEST_METADATA:,}, and {DEEPEST_METADATA} levels. A NUL character is 
 Values in `metadata` come back as they were sent. A number with a fraction or an exponent that a double does not hold
 exactly, or from 2^53 on, is refused: send it as a string. `1E5` comes back as `100000.0`.
 
-**Clients.** `clients/python` is ours for Python. openapi-python-client makes another, and openapi-typescript, with
-openapi-fetch, one for TypeScript; `tests/system/clients` has a program with each. The answers of an operation name the
-codes of its refusals in `x-codes`.
+**Clients.** `clients/python` and `clients/typescript` are ours. openapi-python-client makes another for Python, and
+openapi-typescript, with openapi-fetch, one for TypeScript; `tests/system/clients` has a program with each. The answers
+of an operation name the codes of its refusals in `x-codes`.
 
 **Money.** Amounts are whole numbers of minor units, written without a fraction (`1.0` is refused); the names of their
 fields end in `_minor`. The largest is

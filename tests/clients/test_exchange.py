@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from holdfast_client import OutcomeUnknown, Refused, Unavailable, UnexpectedAnswer, requests
+from holdfast_client import OutcomeUnknown, Refused, Unavailable, UnexpectedAnswer, key_requests, requests
 from holdfast_client.exchange import Answer, NoAnswer, Pause, Policy, Request, Send, exchange, retry_after_s
 from holdfast_client.models import AcknowledgedPayment
 from holdfast_client.refusals import ExternalIdReused, InsufficientFunds, OptimisticLockConflict, Unauthenticated
@@ -164,7 +164,7 @@ def test_nobody_has_to_wonder_about_a_lost_read() -> None:
 
 
 def test_a_key_is_not_made_twice_for_a_lost_answer() -> None:
-    made = requests.create_key("k", ["read"])
+    made = key_requests.create_key("k", ["read"])
     assert isinstance(Played(made, LOST).error, OutcomeUnknown)
     played = Played(made, problem("server_busy", 503, True), LOST)
     assert len(played.sent) == 2

@@ -9,12 +9,22 @@ from datetime import UTC, datetime, timedelta, timezone
 import anyio
 import httpx
 import pytest
-from holdfast_client import AsyncClient, Client, NewPayment, OutcomeUnknown, SplitPart, Unavailable, requests
+from holdfast_client import (
+    AsyncClient,
+    Client,
+    NewPayment,
+    OutcomeUnknown,
+    SplitPart,
+    Unavailable,
+    event_requests,
+    key_requests,
+    requests,
+)
 from holdfast_client.batches import LARGEST_GROUP, decided, groups, line_of
-from holdfast_client.client import VERSION
 from holdfast_client.codec import plain, read
 from holdfast_client.exchange import BY_CODE, Answer, Policy, Send
 from holdfast_client.models import Account, TrialBalance
+from holdfast_client.transport import VERSION
 
 from app.api.responses import catalogue
 from app.command_line import PROJECT
@@ -41,9 +51,10 @@ def test_the_package_and_the_client_tell_the_same_version() -> None:
 def test_both_clients_have_every_operation() -> None:
     described = {
         name
-        for name, one in vars(requests).items()
-        if inspect.isfunction(one) and one.__module__ == requests.__name__ and not name.startswith("_")
-    } - {"id_of"}
+        for module in (requests, event_requests, key_requests)
+        for name, one in vars(module).items()
+        if inspect.isfunction(one) and one.__module__ == module.__name__ and not name.startswith("_")
+    } - {"id_of", "stream_of_events"}
     for kind in (Client, AsyncClient):
         assert {name for name in described if hasattr(kind, name)} == described
         for name in described:

@@ -1,7 +1,14 @@
 """`holdfast-client` against the running system: its README as it stands, and what a checkout depends on."""
 
+import json
+import queue
 import re
-from collections.abc import AsyncIterator, Iterator
+import threading
+from base64 import b64encode
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import suppress
+from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -10,11 +17,17 @@ import anyio
 import httpx
 import pytest
 from holdfast_client import AsyncClient, Client, NewJournalEntry, NewPayment
+from holdfast_client.codec import plain
 from holdfast_client.refusals import AccountNotFound, ExternalIdReused, HoldAlreadyCaptured, InsufficientFunds
+from standardwebhooks import Webhook
 
 from app.command_line import PROJECT
 from app.embedded.child_process import free_port
+from tests.patience import COMMAND_S, PATIENCE_S, until
 from tests.system.harness import System
+
+PATIENT = {"deadline_s": COMMAND_S, "attempt_s": PATIENCE_S}
+"""Deadlines on a machine that many tests keep busy."""
 
 README = PROJECT / "clients" / "python" / "README.md"
 
@@ -27,7 +40,7 @@ def blocks(path: Path) -> list[str]:
 @pytest.fixture
 def holdfast(system: System) -> Iterator[Client]:
     """The client, with the account of the bank."""
-    with Client(f"http://127.0.0.1:{system.port}", system.key) as client:
+    with Client(f"http://127.0.0.1:{system.port}", system.key, **PATIENT) as client:
         client.create_account("clearing:bank", "asset", "EUR")
         yield client
 
@@ -41,9 +54,19 @@ def accounts(holdfast: Client, funds_minor: int) -> tuple[str, str]:
     return wallet, shop
 
 
+class Enough(Exception):
+    """Ends what would follow events for ever."""
+
+
+def ended_by_enough(keep_up: Callable[[Client, str], None], url: str, key: str) -> None:
+    """Follow events until one is enough, with a client of its own."""
+    with Client(url, key, **PATIENT) as client, suppress(Enough):
+        keep_up(client, "end")
+
+
 def test_the_readme_runs_as_it_stands(system: System, holdfast: Client, capsys: pytest.CaptureFixture[str]) -> None:
     url = f"http://127.0.0.1:{system.port}"
-    ten_lines, errors, beginning, entries, stream, report, awaiting = [
+    ten_lines, errors, beginning, entries, stream, report, events, webhook, awaiting = [
         block.replace("http://127.0.0.1:8080", url) for block in blocks(README)
     ]
     assert len([line for line in ten_lines.splitlines() if line and not line.startswith("#")]) <= 10
@@ -70,8 +93,35 @@ def test_the_readme_runs_as_it_stands(system: System, holdfast: Client, capsys: 
     assert room["authorize"](nobody, "order-6", "wallet:ada", 1) == ("we are still checking", None)
     nobody.close()
 
-    exec(compile(awaiting, str(README), "exec"), room)
+    saved = queue.SimpleQueue[str]()
+
+    def save(payment_id: str, *_: str) -> None:
+        saved.put(payment_id)
+        if threading.current_thread() is not threading.main_thread():
+            raise Enough
+
+    room["save"] = save
+    for block in (events, webhook, awaiting):
+        exec(compile(block, str(README), "exec"), room)
+    following = threading.Thread(target=ended_by_enough, args=(room["keep_up"], url, system.key))
+    following.start()
+    secret = "whsec_" + b64encode(bytes(24)).decode()
+    assert room["receive"](b"{}", {}, secret) == 400
     assert anyio.run(room["check_out"], url, system.key) >= 2
+    event = next(holdfast.follow_events(None, types=["payment.posted"], account_id="wallet:ada"))
+    body = json.dumps(plain(event))
+    sent_at = datetime.now(UTC)
+    headers = {"webhook-id": event.id, "webhook-timestamp": str(int(sent_at.timestamp()))}
+    headers["webhook-signature"] = Webhook(secret).sign(event.id, sent_at, body)
+    assert room["receive"](body.encode(), headers, secret) == 204
+    assert saved.get(timeout=PATIENCE_S).startswith("pay_")
+
+    def has_followed() -> bool:  # its stream begins at some moment
+        holdfast.pay("clearing:bank", "wallet:ada", 1, "EUR", wait_s=20)
+        following.join(1.0)
+        return not following.is_alive()
+
+    until(has_followed)
 
 
 def test_an_account_a_payment_an_authorization_a_refund_and_a_trial_balance(holdfast: Client) -> None:
@@ -145,7 +195,7 @@ def test_accounts_journals_and_keys(holdfast: Client) -> None:
 
 
 def test_a_stream_answers_each_payment_in_its_order_and_a_second_one_moves_nothing(holdfast: Client) -> None:
-    wallet, shop = accounts(holdfast, 1_500)
+    wallet, shop = accounts(holdfast, 500)
     name = uuid4()
     asked = [
         NewPayment(
@@ -155,11 +205,11 @@ def test_a_stream_answers_each_payment_in_its_order_and_a_second_one_moves_nothi
             amount_minor=1,
             currency_code="EUR",
         )
-        for number in range(2_000)
+        for number in range(600)
     ]
     first = list(holdfast.pay_stream(asked))
     assert [one.asked for one in first] == asked
-    assert len([one for one in first if one.payment is not None]) == 1_500
+    assert len([one for one in first if one.payment is not None]) == 500
     assert {one.error.code for one in first if one.error is not None} == {"insufficient_funds"}
     again = list(holdfast.pay_stream(iter(asked)))
     assert all(one.replayed for one in again)
@@ -176,7 +226,7 @@ def test_the_asynchronous_client_does_the_same(system: System, holdfast: Client)
             yield NewPayment(source_account_id=wallet, destination_account_id=shop, amount_minor=1, currency_code="EUR")
 
     async def check_out() -> None:
-        async with AsyncClient(f"http://127.0.0.1:{system.port}/v1", system.key) as client:
+        async with AsyncClient(f"http://127.0.0.1:{system.port}/v1", system.key, **PATIENT) as client:
             held = await client.authorize(wallet, shop, 300, "EUR")
             await client.capture(held)
             await client.refund(held, 100)
@@ -212,10 +262,44 @@ def test_lost_answers_move_nothing_twice(system: System, holdfast: Client) -> No
     wallet, shop = accounts(holdfast, 1_000)
     network = Losing(2)
     with httpx.Client(transport=network) as http:
-        client = Client(f"http://127.0.0.1:{system.port}", system.key, http=http)
+        client = Client(f"http://127.0.0.1:{system.port}", system.key, http=http, **PATIENT)
         held = client.authorize(wallet, shop, 100, "EUR")
         for call in (lambda: client.capture(held), lambda: client.refund(held, 40, external_id=str(uuid4()))):
             network.losses = 1
             call()
     balance = holdfast.get_balance(wallet)
     assert (balance.balance_minor, balance.held_minor) == (1_000 - 100 + 40, 0)
+
+
+def test_events_are_read_followed_and_streamed_without_a_gap(system: System, holdfast: Client) -> None:
+    wallet, shop = accounts(holdfast, 1_000)
+    beginning = holdfast.read_events("end").next
+    paid = [holdfast.pay(wallet, shop, 10, "EUR", wait_s=20).payment_id for _ in range(3)]
+    wanted = {"types": ["payment.posted"], "account_id": wallet}
+    followed = islice(holdfast.follow_events(beginning, types=["payment.posted"], account_id=wallet), 3)
+    assert [one.data["payment_id"] for one in followed] == paid
+    streamed = holdfast.stream_events(beginning, types=["payment.posted"], account_id=wallet)
+    first = [next(streamed), next(streamed)]
+    assert [one.data["payment_id"] for one in first] == paid[:2]
+    rest = next(holdfast.follow_events(first[-1].sequence, types=["payment.posted"], account_id=wallet))
+    assert rest.data["payment_id"] == paid[2]
+    streamed.close()  # type: ignore[attr-defined]
+
+    async def follow() -> list[str]:
+        async with AsyncClient(f"http://127.0.0.1:{system.port}", system.key, **PATIENT) as client:
+            found = []
+            async for one in client.stream_events(beginning, **wanted):  # type: ignore[arg-type]
+                found.append(one.data["payment_id"])
+                if len(found) == 3:
+                    return found
+        return found
+
+    assert anyio.run(follow) == paid
+
+
+def test_webhooks_are_set_up(holdfast: Client) -> None:
+    made = holdfast.create_webhook("https://shop.example/holdfast", types=["payment.posted"], ordered=True)
+    assert made.secret.startswith("whsec_")
+    assert made.endpoint_id in {one.endpoint_id for one in holdfast.list_webhooks()}
+    assert list(holdfast.list_dead_letters(made.endpoint_id)) == []
+    assert holdfast.delete_webhook(made.endpoint_id).state == "deleted"

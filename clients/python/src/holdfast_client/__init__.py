@@ -1,8 +1,9 @@
 """The client of Holdfast: see README.md for a checkout in ten lines."""
 
 from holdfast_client import models, refusals
+from holdfast_client.async_client import AsyncClient
 from holdfast_client.batches import Decided
-from holdfast_client.client import AsyncClient, Client
+from holdfast_client.client import Client
 from holdfast_client.errors import (
     HoldfastError,
     InvalidWebhook,
@@ -13,7 +14,8 @@ from holdfast_client.errors import (
 )
 from holdfast_client.ids import new_external_id
 from holdfast_client.models import NewJournalEntry, NewPayment, SplitPart
-from holdfast_client.requests import UNSET
+from holdfast_client.request_parts import UNSET
+from holdfast_client.webhooks import verify_webhook
 
 __all__ = [
     "UNSET",
@@ -32,4 +34,5 @@ __all__ = [
     "models",
     "new_external_id",
     "refusals",
+    "verify_webhook",
 ]

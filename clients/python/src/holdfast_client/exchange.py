@@ -66,6 +66,8 @@ class Request(Generic[T]):
     headers: Mapping[str, str] = field(default_factory=dict)
     content: bytes | None = None
     wait_s: float | None = None
+    slow_s: float = 0.0
+    """How long the server may take by agreement, beside what an attempt may take."""
     repeatable: bool = True
     external_id: str | None = None
 
@@ -140,7 +142,7 @@ def _sent(request: Request[Any], left_s: float, policy: Policy) -> Send:
     """One attempt. A server that is asked to wait for its ledger answers early enough to be heard."""
     left_s = max(left_s, 0.001)
     if request.wait_s is None:
-        return Send(request, request.headers, min(policy.attempt_s, left_s))
+        return Send(request, request.headers, min(policy.attempt_s + request.slow_s, left_s))
     wait_s = int(max(0.0, min(request.wait_s, LONGEST_WAIT_S, left_s - 1)))
     return Send(request, {**request.headers, "Prefer": f"wait={wait_s}"}, min(policy.attempt_s + wait_s, left_s))
 
@@ -177,6 +179,15 @@ def _as(kind: type[HoldfastError], error: HoldfastError) -> HoldfastError:
     made.external_id, made.request_id = error.external_id, error.request_id
     made.__cause__ = error
     return made
+
+
+def after_a_break(outcome: Answer | NoAnswer, broken_for_s: float, policy: Policy) -> Pause:
+    """How long a stream pauses before it connects again; raises HoldfastError when that makes no sense any more."""
+    error = error_of(outcome)
+    pause_s = max(retry_after_s(outcome), pause_before(3).seconds)
+    if not error.retryable or broken_for_s + pause_s >= policy.deadline_s:
+        raise _as(Unavailable, error) if isinstance(error, OutcomeUnknown) else error
+    return Pause(pause_s)
 
 
 def error_of(outcome: Answer | NoAnswer) -> HoldfastError:

@@ -7,35 +7,29 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
-from enum import Enum
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Literal
 
 from holdfast_client import models
 from holdfast_client.codec import plain, read
 from holdfast_client.exchange import Answer, Request, path
 from holdfast_client.ids import new_external_id
-
-T = TypeVar("T")
-
-
-class Unset(Enum):
-    """Stays as it is, where None would be a value."""
-
-    UNSET = "unset"
-
-
-UNSET = Unset.UNSET
-
-
-@dataclass(frozen=True, slots=True)
-class Page(Generic[T]):
-    """A part of a list; `next` is the cursor of the next part."""
-
-    data: list[T]
-    next: str | None
-
+from holdfast_client.request_parts import (
+    JSON,
+    UNSET,
+    Page,
+    Unset,
+    as_anything,
+    as_object,
+    assigned,
+    encoded,
+    getting,
+    given,
+    listing,
+    posting,
+    query_of,
+    reader,
+)
 
 # Accounts
 
@@ -51,21 +45,21 @@ def create_account(
     metadata: Mapping[str, Any] | None = None,
 ) -> Request[models.Account]:
     """Create an account; the same again answers it. `overdraft_limit_minor` None is no floor."""
-    body = _given(
+    body = given(
         account_id=account_id, type=type, currency_code=currency_code, entity_id=entity_id, name=name, metadata=metadata
     )
-    body |= _set(overdraft_limit_minor=overdraft_limit_minor)
-    return _post("/v1/accounts", body, models.Account)
+    body |= assigned(overdraft_limit_minor=overdraft_limit_minor)
+    return posting("/v1/accounts", body, models.Account)
 
 
 def get_account(account_id: str) -> Request[models.Account]:
     """Read an account."""
-    return _get(path("/v1/accounts/{account_id}", account_id=account_id), models.Account)
+    return getting(path("/v1/accounts/{account_id}", account_id=account_id), models.Account)
 
 
 def list_accounts(*, entity_id: str | None = None, currency_code: str | None = None) -> Request[Page[models.Account]]:
     """All accounts."""
-    return _list("/v1/accounts", models.Account, entity_id=entity_id, currency_code=currency_code)
+    return listing("/v1/accounts", models.Account, entity_id=entity_id, currency_code=currency_code)
 
 
 def change_account(
@@ -79,39 +73,39 @@ def change_account(
     force: bool = False,
 ) -> Request[models.Account]:
     """Change an account; in force for the very next payment. A new limit or status needs a reason."""
-    body = _set(status=status, overdraft_limit_minor=overdraft_limit_minor, name=name, metadata=metadata)
-    body |= _given(reason=reason, force=force or None)
-    return _post(path("/v1/accounts/{account_id}", account_id=account_id), body, models.Account, method="PATCH")
+    body = assigned(status=status, overdraft_limit_minor=overdraft_limit_minor, name=name, metadata=metadata)
+    body |= given(reason=reason, force=force or None)
+    return posting(path("/v1/accounts/{account_id}", account_id=account_id), body, models.Account, method="PATCH")
 
 
 def get_balance(account_id: str) -> Request[models.Balance]:
     """The balance of an account, what of it is held, and what is available."""
-    return _get(path("/v1/accounts/{account_id}/balance", account_id=account_id), models.Balance)
+    return getting(path("/v1/accounts/{account_id}/balance", account_id=account_id), models.Balance)
 
 
 def get_balance_at(account_id: str, at: datetime, *, by: models.TimeBasis | None = None) -> Request[models.BalanceAt]:
     """The balance in the ledger at an instant."""
-    return _get(path("/v1/accounts/{account_id}/balance", account_id=account_id), models.BalanceAt, at=at, by=by)
+    return getting(path("/v1/accounts/{account_id}/balance", account_id=account_id), models.BalanceAt, at=at, by=by)
 
 
 def list_entries(account_id: str) -> Request[Page[models.Entry]]:
     """The entries of an account, the oldest first."""
-    return _list(path("/v1/accounts/{account_id}/entries", account_id=account_id), models.Entry)
+    return listing(path("/v1/accounts/{account_id}/entries", account_id=account_id), models.Entry)
 
 
 def list_changes(account_id: str) -> Request[Page[models.AccountChange]]:
     """The changes of an account: who, when, why, before and after."""
-    return _list(path("/v1/accounts/{account_id}/changes", account_id=account_id), models.AccountChange)
+    return listing(path("/v1/accounts/{account_id}/changes", account_id=account_id), models.AccountChange)
 
 
 def register_asset(currency_code: str, minor_units: int, name: str) -> Request[models.Asset]:
     """Register an asset of your own, such as points; the same again answers it."""
-    return _post("/v1/assets", _given(currency_code=currency_code, minor_units=minor_units, name=name), models.Asset)
+    return posting("/v1/assets", given(currency_code=currency_code, minor_units=minor_units, name=name), models.Asset)
 
 
 def list_assets() -> Request[Page[models.Asset]]:
     """The registered assets."""
-    return _list("/v1/assets", models.Asset)
+    return listing("/v1/assets", models.Asset)
 
 
 # Payments
@@ -134,7 +128,7 @@ def pay(
     wanted = _payment(
         source_account_id, destination_account_id, amount_minor, currency_code, external_id, description, metadata
     )
-    return _submitted(wanted | _given(effective_at=effective_at, expected_version=expected_version), wait_s)
+    return _submitted(wanted | given(effective_at=effective_at, expected_version=expected_version), wait_s)
 
 
 def authorize(
@@ -152,7 +146,7 @@ def authorize(
     wanted = _payment(
         source_account_id, destination_account_id, amount_minor, currency_code, external_id, description, metadata
     )
-    return _submitted(wanted | _given(capture="manual", expires_in_s=expires_in_s), None)
+    return _submitted(wanted | given(capture="manual", expires_in_s=expires_in_s), None)
 
 
 def capture(
@@ -160,12 +154,12 @@ def capture(
 ) -> Request[models.Payment]:
     """Take what was authorized, all or part, once; the rest is released."""
     where = path("/v1/payments/{payment_id}/capture", payment_id=id_of(payment))
-    return _post(where, _given(amount_minor=amount_minor), models.Payment, wait_s=wait_s)
+    return posting(where, given(amount_minor=amount_minor), models.Payment, wait_s=wait_s)
 
 
 def void(payment: PaymentOrId, *, wait_s: float | None = None) -> Request[models.Payment]:
     """Release what was authorized."""
-    return _post(path("/v1/payments/{payment_id}/void", payment_id=id_of(payment)), {}, models.Payment, wait_s=wait_s)
+    return posting(path("/v1/payments/{payment_id}/void", payment_id=id_of(payment)), {}, models.Payment, wait_s=wait_s)
 
 
 def refund(
@@ -173,13 +167,13 @@ def refund(
 ) -> Request[models.Refund]:
     """Give a payment back, all that remains of it or a part."""
     where = path("/v1/payments/{payment_id}/refunds", payment_id=id_of(payment))
-    body = _given(external_id=external_id or new_external_id(), amount_minor=amount_minor, reason=reason)
-    return _post(where, body, models.Refund)
+    body = given(external_id=external_id or new_external_id(), amount_minor=amount_minor, reason=reason)
+    return posting(where, body, models.Refund)
 
 
 def get_payment(payment: PaymentOrId) -> Request[models.Payment]:
     """A payment as it stands now."""
-    return _get(path("/v1/payments/{payment_id}", payment_id=id_of(payment)), models.Payment)
+    return getting(path("/v1/payments/{payment_id}", payment_id=id_of(payment)), models.Payment)
 
 
 def find_payment(external_id: str, *, entity_id: str | None = None) -> Request[models.Payment | None]:
@@ -189,17 +183,17 @@ def find_payment(external_id: str, *, entity_id: str | None = None) -> Request[m
         found = json.loads(answer.content)["data"]
         return read(models.Payment, found[0]) if found else None
 
-    return Request("GET", "/v1/payments", first, _query(external_id=external_id, entity_id=entity_id))
+    return Request("GET", "/v1/payments", first, query_of(external_id=external_id, entity_id=entity_id))
 
 
 def list_refunds(payment: PaymentOrId) -> Request[Page[models.Refund]]:
     """The refunds of a payment, the oldest first."""
-    return _list(path("/v1/payments/{payment_id}/refunds", payment_id=id_of(payment)), models.Refund)
+    return listing(path("/v1/payments/{payment_id}/refunds", payment_id=id_of(payment)), models.Refund)
 
 
 def get_evidence(payment: PaymentOrId) -> Request[dict[str, Any]]:
     """The signed evidence of a payment, as it was sent: keep it, or have `tools/verify_evidence.py` check it."""
-    return Request("GET", path("/v1/payments/{payment_id}/evidence", payment_id=id_of(payment)), _object)
+    return Request("GET", path("/v1/payments/{payment_id}/evidence", payment_id=id_of(payment)), as_object)
 
 
 def pay_batch(payments: Sequence[models.NewPayment], *, atomic: bool = False) -> Request[list[models.BatchItem]]:
@@ -209,7 +203,7 @@ def pay_batch(payments: Sequence[models.NewPayment], *, atomic: bool = False) ->
         return [read(models.BatchItem, one) for one in json.loads(answer.content)["data"]]
 
     body = {"payments": plain(payments), "atomic": atomic}
-    return Request("POST", "/v1/payments/batch", items, content=_encoded(body), headers=JSON)
+    return Request("POST", "/v1/payments/batch", items, content=encoded(body), headers=JSON)
 
 
 # Journals and reports
@@ -225,7 +219,7 @@ def post_journal(
     relates_to_payment_id: str | None = None,
 ) -> Request[models.Journal]:
     """Post entries together; debits and credits are equal in each currency."""
-    body = _given(
+    body = given(
         external_id=external_id or new_external_id(),
         entries=list(entries),
         reason=reason,
@@ -233,18 +227,18 @@ def post_journal(
         metadata=metadata,
         relates_to_payment_id=relates_to_payment_id,
     )
-    return _post("/v1/journals", body, models.Journal)
+    return posting("/v1/journals", body, models.Journal)
 
 
 def get_journal(journal_id: str) -> Request[models.Journal]:
     """A journal or a reversal."""
-    return _get(path("/v1/journals/{journal_id}", journal_id=journal_id), models.Journal)
+    return getting(path("/v1/journals/{journal_id}", journal_id=journal_id), models.Journal)
 
 
 def reverse_journal(journal_id: str, reason: str, *, external_id: str | None = None) -> Request[models.Journal]:
     """Reverse a journal, once."""
     where = path("/v1/journals/{journal_id}/reversal", journal_id=journal_id)
-    return _post(where, _given(external_id=external_id or new_external_id(), reason=reason), models.Journal)
+    return posting(where, given(external_id=external_id or new_external_id(), reason=reason), models.Journal)
 
 
 def trial_balance(
@@ -257,51 +251,16 @@ def trial_balance(
     limit: int | None = None,
 ) -> Request[models.TrialBalance]:
     """The totals of all accounts, and one page of them; `after` takes `next` of the page before."""
-    asked = _query(entity_id=entity_id, currency_code=currency_code, as_of=as_of, by=by, after=after, limit=limit)
-    return Request("GET", "/v1/reports/trial-balance", _reader(models.TrialBalance), asked)
+    asked = query_of(entity_id=entity_id, currency_code=currency_code, as_of=as_of, by=by, after=after, limit=limit)
+    return Request("GET", "/v1/reports/trial-balance", reader(models.TrialBalance), asked)
 
 
-# Keys and the rest
-
-
-def create_key(
-    name: str,
-    scopes: Sequence[str],
-    *,
-    entities: Sequence[str] | None = None,
-    expires_at: datetime | None = None,
-    rate_limit: models.RateLimit | None = None,
-) -> Request[models.IssuedKey]:
-    """Make an API key. Not repeated after a lost answer: its secret is told once."""
-    body = _given(
-        name=name,
-        scopes=list(scopes),
-        entities=None if entities is None else list(entities),
-        expires_at=expires_at,
-        rate_limit=rate_limit,
-    )
-    return _post("/v1/keys", body, models.IssuedKey, repeatable=False)
-
-
-def list_keys() -> Request[Page[models.Key]]:
-    """The API keys, without their secrets."""
-    return _list("/v1/keys", models.Key)
-
-
-def rotate_key(key_id: str, *, overlap_hours: int | None = None) -> Request[models.IssuedKey]:
-    """Make the successor of a key. Not repeated after a lost answer."""
-    where = path("/v1/keys/{key_id}/rotate", key_id=key_id)
-    return _post(where, _given(overlap_hours=overlap_hours), models.IssuedKey, repeatable=False)
-
-
-def revoke_key(key_id: str) -> Request[models.Key]:
-    """End a key."""
-    return Request("DELETE", path("/v1/keys/{key_id}", key_id=key_id), _reader(models.Key))
+# The rest
 
 
 def readiness() -> Request[models.Ready]:
     """Whether payments are taken."""
-    return _get("/readyz", models.Ready)
+    return getting("/readyz", models.Ready)
 
 
 def ask(
@@ -313,17 +272,22 @@ def ask(
     repeatable: bool = False,
 ) -> Request[Any]:
     """Anything else of the API: JSON in, JSON out. `repeatable`: a repeat counts once."""
-    content = None if body is None else _encoded(body)
+    content = None if body is None else encoded(body)
     headers = {} if body is None else JSON
     return Request(
-        method, where, _anything, _query(**(query or {})), headers, content, repeatable=repeatable or method == "GET"
+        method,
+        where,
+        as_anything,
+        query_of(**(query or {})),
+        headers,
+        content,
+        repeatable=repeatable or method == "GET",
     )
 
 
 # Pieces
 
 PaymentOrId = models.AcknowledgedPayment | models.Payment | str
-JSON = {"Content-Type": "application/json"}
 
 
 def id_of(payment: PaymentOrId) -> str:
@@ -344,7 +308,7 @@ def _payment(
     metadata: Mapping[str, Any] | None,
 ) -> dict[str, Any]:
     split = {"destination_account_id": destination} if isinstance(destination, str) else {"destinations": destination}
-    return _given(
+    return given(
         external_id=external_id or new_external_id(),
         source_account_id=source_account_id,
         amount_minor=amount_minor,
@@ -356,73 +320,4 @@ def _payment(
 
 
 def _submitted(body: dict[str, Any], wait_s: float | None) -> Request[models.AcknowledgedPayment]:
-    return _post("/v1/payments", body, models.AcknowledgedPayment, wait_s=wait_s)
-
-
-def _given(**members: Any) -> dict[str, Any]:
-    return {name: plain(value) for name, value in members.items() if value is not None}
-
-
-def _set(**members: Any) -> dict[str, Any]:
-    return {name: value for name, value in members.items() if value is not UNSET}
-
-
-def _query(**parameters: Any) -> dict[str, str]:
-    return {
-        name: str(value).lower() if isinstance(value, bool) else str(plain(value))
-        for name, value in parameters.items()
-        if value is not None
-    }
-
-
-def _encoded(body: Any) -> bytes:
-    return json.dumps(body, ensure_ascii=False, allow_nan=False).encode()
-
-
-def _get(where: str, kind: type[T], **query: Any) -> Request[T]:
-    return Request("GET", where, _reader(kind), _query(**query))
-
-
-def _list(where: str, kind: type[T], **query: Any) -> Request[Page[T]]:
-    def page(answer: Answer) -> Page[T]:
-        body = json.loads(answer.content)
-        return Page([read(kind, one) for one in body["data"]], body["next"])
-
-    return Request("GET", where, page, _query(**query, limit=LARGEST_PAGE))
-
-
-LARGEST_PAGE = 1_000
-
-
-def _post(
-    where: str,
-    body: dict[str, Any],
-    kind: type[T],
-    *,
-    method: str = "POST",
-    wait_s: float | None = None,
-    repeatable: bool = True,
-) -> Request[T]:
-    return Request(
-        method,
-        where,
-        _reader(kind),
-        headers=JSON,
-        content=_encoded(body),
-        wait_s=wait_s,
-        repeatable=repeatable,
-        external_id=body.get("external_id"),
-    )
-
-
-def _reader(kind: type[T]) -> Any:
-    return lambda answer: read(kind, json.loads(answer.content))
-
-
-def _object(answer: Answer) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(answer.content)
-    return found
-
-
-def _anything(answer: Answer) -> Any:
-    return json.loads(answer.content) if answer.content else None
+    return posting("/v1/payments", body, models.AcknowledgedPayment, wait_s=wait_s)

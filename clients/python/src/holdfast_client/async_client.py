@@ -1,0 +1,210 @@
+"""The client for code that awaits: the same table, and how it waits."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import time
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from dataclasses import replace
+from types import TracebackType
+from typing import Concatenate, ParamSpec, Self, TypeVar
+
+import anyio
+import httpx
+
+from holdfast_client import batches, event_requests, key_requests, requests
+from holdfast_client.batches import Decided
+from holdfast_client.event_streams import SILENCE_S, EventLines, poll_s
+from holdfast_client.exchange import (
+    Answer,
+    NoAnswer,
+    Pause,
+    Policy,
+    Request,
+    Send,
+    Step,
+    Steps,
+    after_a_break,
+    exchange,
+)
+from holdfast_client.models import Event, NewPayment
+from holdfast_client.request_parts import Page
+from holdfast_client.transport import UNBOUND, Where, no_answer
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class _Asynchronous:
+    """The same for code that awaits, on asyncio or Trio."""
+
+    def __init__(
+        self,
+        base_url: str,
+        key: str,
+        *,
+        deadline_s: float = 30.0,
+        attempt_s: float = 10.0,
+        http: httpx.AsyncClient | None = None,
+    ) -> None:
+        """`deadline_s` bounds a call with all its repeats, `attempt_s` each of them. `http` is yours to close."""
+        self._where = Where(base_url, key)
+        self._policy = Policy(deadline_s, attempt_s)
+        self._is_own = http is None
+        self._http = http or httpx.AsyncClient(timeout=UNBOUND)
+
+    def with_deadline(self, deadline_s: float) -> Self:
+        """The same client, with the same connections, for calls that may take longer or less long."""
+        made = type(self)(self._where.base_url, self._where.key, http=self._http)
+        made._policy = replace(self._policy, deadline_s=deadline_s)
+        return made
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        if self._is_own:
+            await self._http.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
+        await self.aclose()
+
+    async def send(self, request: Request[T]) -> T:
+        """Ask, and repeat as long as it makes sense."""
+        return await self._run(exchange(request, self._policy))
+
+    async def _run(self, steps: Steps[T]) -> T:
+        try:
+            step = next(steps)
+            while True:
+                step = steps.send(await self._do(step))
+        except StopIteration as end:
+            result: T = end.value
+            return result
+
+    async def _do(self, step: Step) -> Answer | NoAnswer | None:
+        if isinstance(step, Pause):
+            await anyio.sleep(step.seconds)
+            return None
+        try:
+            with anyio.fail_after(step.timeout_s):
+                response = await self._http.send(self._where.request(step), follow_redirects=False)
+                return Answer(response.status_code, response.headers, response.content)
+        except TimeoutError:
+            return NoAnswer("no answer came in time", is_sent=True)
+        except (httpx.TransportError, httpx.DecodingError) as error:
+            return no_answer(error)
+
+
+def _acall(describe: Callable[P, Request[T]]) -> Callable[Concatenate[_Asynchronous, P], Awaitable[T]]:
+    @functools.wraps(describe)
+    async def method(self: _Asynchronous, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return await self.send(describe(*args, **kwargs))
+
+    return method
+
+
+def _awalk(describe: Callable[P, Request[Page[T]]]) -> Callable[Concatenate[_Asynchronous, P], AsyncIterator[T]]:
+    @functools.wraps(describe)
+    async def method(self: _Asynchronous, /, *args: P.args, **kwargs: P.kwargs) -> AsyncIterator[T]:
+        request = describe(*args, **kwargs)
+        while True:
+            page = await self.send(request)
+            for one in page.data:
+                yield one
+            if page.next is None:
+                return
+            request = request.after(page.next)
+
+    return method
+
+
+class AsyncClient(_Asynchronous):
+    """Holdfast, for code that awaits."""
+
+    create_account = _acall(requests.create_account)
+    get_account = _acall(requests.get_account)
+    list_accounts = _awalk(requests.list_accounts)
+    change_account = _acall(requests.change_account)
+    get_balance = _acall(requests.get_balance)
+    get_balance_at = _acall(requests.get_balance_at)
+    list_entries = _awalk(requests.list_entries)
+    list_changes = _awalk(requests.list_changes)
+    register_asset = _acall(requests.register_asset)
+    list_assets = _awalk(requests.list_assets)
+    pay = _acall(requests.pay)
+    authorize = _acall(requests.authorize)
+    capture = _acall(requests.capture)
+    void = _acall(requests.void)
+    refund = _acall(requests.refund)
+    get_payment = _acall(requests.get_payment)
+    find_payment = _acall(requests.find_payment)
+    list_refunds = _awalk(requests.list_refunds)
+    get_evidence = _acall(requests.get_evidence)
+    pay_batch = _acall(requests.pay_batch)
+    post_journal = _acall(requests.post_journal)
+    get_journal = _acall(requests.get_journal)
+    reverse_journal = _acall(requests.reverse_journal)
+    trial_balance = _acall(requests.trial_balance)
+    create_key = _acall(key_requests.create_key)
+    list_keys = _awalk(key_requests.list_keys)
+    rotate_key = _acall(key_requests.rotate_key)
+    revoke_key = _acall(key_requests.revoke_key)
+    read_events = _acall(event_requests.read_events)
+    create_webhook = _acall(event_requests.create_webhook)
+    list_webhooks = _awalk(event_requests.list_webhooks)
+    delete_webhook = _acall(event_requests.delete_webhook)
+    list_dead_letters = _awalk(event_requests.list_dead_letters)
+    resend_dead_letters = _acall(event_requests.resend_dead_letters)
+    readiness = _acall(requests.readiness)
+    ask = _acall(requests.ask)
+
+    async def pay_stream(self, payments: AsyncIterable[NewPayment] | Iterable[NewPayment]) -> AsyncIterator[Decided]:
+        """Any number of payments, each answered by itself in their order; they are read as they are sent."""
+        async for group in batches.groups_as_they_come(payments):
+            for one in await self._run(batches.decided(group, self._policy)):
+                yield one
+
+    async def follow_events(
+        self, after: str | None = "end", *, types: Sequence[str] = (), account_id: str | None = None
+    ) -> AsyncIterator[Event]:
+        """Events for ever, by long polls. Keep the `sequence` of the last one, and begin after it next time.
+
+        `after` None is the first event that there is, "end" is from now on.
+        """
+        while True:
+            page = await self.read_events(
+                after, types=types, account_id=account_id, wait_s=poll_s(self._policy.deadline_s)
+            )
+            for one in page.data:
+                yield one
+            after = page.next
+
+    async def stream_events(
+        self, after: str | None = None, *, types: Sequence[str] = (), account_id: str | None = None
+    ) -> AsyncIterator[Event]:
+        """Events for ever, as a stream that goes on by itself after a break; from now on without `after`."""
+        lines, broken_since = EventLines(after), time.monotonic()
+        while True:
+            request = event_requests.stream_of_events(lines.cursor, types, account_id)
+            outcome: Answer | NoAnswer = NoAnswer("the stream has ended", is_sent=True)
+            is_whole = False
+            try:
+                response = await self._http.send(
+                    self._where.request(Send(request, request.headers, SILENCE_S)), stream=True, follow_redirects=False
+                )
+                async with contextlib.aclosing(response):
+                    if response.status_code != 200:
+                        outcome = Answer(response.status_code, response.headers, await response.aread())
+                    else:
+                        async for line in response.aiter_lines():
+                            is_whole = True
+                            for one in lines.add(line):
+                                yield one
+            except httpx.TransportError as error:
+                outcome = no_answer(error)
+            lines.broken()
+            broken_since = time.monotonic() if is_whole else broken_since
+            await anyio.sleep(after_a_break(outcome, time.monotonic() - broken_since, self._policy).seconds)

@@ -1,0 +1,152 @@
+"""The client's events without a server: lines of a stream, and webhooks against the library of Standard Webhooks."""
+
+import json
+from base64 import b64encode
+from collections.abc import Iterator
+from contextlib import suppress
+from datetime import UTC, datetime
+
+import httpx
+import pytest
+from holdfast_client import Client, InvalidWebhook, Unavailable, verify_webhook
+from holdfast_client.event_streams import EventLines, poll_s
+from holdfast_client.models import Event
+from holdfast_client.refusals import Unauthenticated
+from standardwebhooks import Webhook
+
+SECRET = "whsec_" + b64encode(bytes(range(24))).decode()
+OTHER = "whsec_" + b64encode(bytes(24)).decode()
+NOW = datetime(2026, 11, 20, 16, 31, tzinfo=UTC)
+
+
+def event(number: int) -> dict[str, object]:
+    """An event as it is sent."""
+    return {
+        "specversion": "1.0",
+        "id": f"evt_{number}",
+        "source": "/holdfast/ledger",
+        "type": "payment.posted",
+        "subject": "pay_1",
+        "time": "2026-11-20T16:31:10.160Z",
+        "datacontenttype": "application/json",
+        "sequence": f"{number}.0.0",
+        "data": {"version": 1},
+        "of_a_newer_server": True,
+    }
+
+
+def told(lines: EventLines, text: str) -> list[Event]:
+    """The events in these lines."""
+    return [one for line in text.split("\n") for one in lines.add(line)]
+
+
+def test_a_stream_is_read_line_by_line_and_its_cursor_moves_without_events_too() -> None:
+    lines = EventLines("0.0.0")
+    text = (
+        f"retry: 250\n\nid: 1.0.0\nevent: payment.posted\ndata: {json.dumps(event(1))}\n\nid: 5.0.0\n: nothing yet\n\n"
+    )
+    assert [one.id for one in told(lines, text)] == ["evt_1"]
+    assert (lines.cursor, lines.retry_s) == ("5.0.0", 0.25)
+
+
+def test_half_an_event_is_told_again_after_a_break() -> None:
+    lines = EventLines("1.0.0")
+    assert told(lines, 'id: 2.0.0\ndata: {"id":') == []
+    lines.broken()
+    assert lines.cursor == "1.0.0"
+    assert [one.id for one in told(lines, f"id: 2.0.0\ndata: {json.dumps(event(2))}\n\n")] == ["evt_2"]
+
+
+def streams(*bodies: bytes) -> tuple[httpx.Client, list[str | None]]:
+    """A server that sends these streams, one a connection, and then refuses the key; and where each was to go on."""
+    asked: list[str | None] = []
+    waiting: Iterator[bytes] = iter(bodies)
+
+    def server(request: httpx.Request) -> httpx.Response:
+        asked.append(request.headers.get("last-event-id"))
+        body = next(waiting, None)
+        if body is None:
+            problem = {
+                "type": "",
+                "title": "",
+                "status": 401,
+                "code": "unauthenticated",
+                "detail": "",
+                "retryable": False,
+            }
+            return httpx.Response(401, json=problem, headers={"content-type": "application/problem+json"})
+        return httpx.Response(200, content=body)
+
+    return httpx.Client(transport=httpx.MockTransport(server)), asked
+
+
+def test_a_broken_stream_goes_on_after_the_last_event_and_tells_none_twice() -> None:
+    whole = "".join(f"id: {number}.0.0\ndata: {json.dumps(event(number))}\n\n" for number in (1, 2)).encode()
+    http, asked = streams(whole + b"id: 3.0.0\ndata: {", f"id: 3.0.0\ndata: {json.dumps(event(3))}\n\n".encode())
+    found = []
+    with http, suppress(Unauthenticated):
+        for one in Client("http://x", "k", http=http).stream_events("0.0.0"):
+            found.append(one.id)
+    assert found == ["evt_1", "evt_2", "evt_3"]
+    assert asked == ["0.0.0", "2.0.0", "3.0.0"]
+
+
+def test_a_stream_gives_up_after_its_deadline_without_a_server() -> None:
+    def away(request: httpx.Request) -> httpx.Response:
+        raise httpx.ConnectError("refused", request=request)
+
+    with httpx.Client(transport=httpx.MockTransport(away)) as http, pytest.raises(Unavailable):
+        next(Client("http://x", "k", deadline_s=0.2, http=http).stream_events())
+
+
+def test_a_poll_waits_less_than_the_deadline() -> None:
+    assert (poll_s(30.0), poll_s(600.0), poll_s(1.0)) == (15, 20, 0)
+
+
+# Webhooks
+
+
+def sent(body: str, secret: str = SECRET, message_id: str = "evt_1") -> dict[str, str]:
+    """Headers as the library of Standard Webhooks makes them."""
+    signature = Webhook(secret).sign(message_id, NOW, body)
+    timestamp = str(int(NOW.timestamp()))
+    return {"Webhook-Id": message_id, "Webhook-Timestamp": timestamp, "Webhook-Signature": signature}
+
+
+BODY = json.dumps(event(1))
+
+
+def test_a_webhook_that_the_standards_library_signs_is_taken() -> None:
+    for body in (BODY, BODY.encode()):
+        assert verify_webhook(body, sent(BODY), SECRET, now=NOW.timestamp()).id == "evt_1"
+
+
+def test_one_of_several_secrets_and_signatures_is_enough() -> None:
+    headers = sent(BODY)
+    headers["Webhook-Signature"] = f"v1a,xyz {sent(BODY, OTHER)['Webhook-Signature']} {headers['Webhook-Signature']}"
+    assert verify_webhook(BODY, headers, [SECRET], now=NOW.timestamp()).id == "evt_1"
+    assert verify_webhook(BODY, sent(BODY, OTHER), [SECRET, OTHER], now=NOW.timestamp()).id == "evt_1"
+
+
+@pytest.mark.parametrize(
+    ("body", "changed", "late_s"),
+    [
+        (BODY + " ", {}, 0),
+        (BODY, {"Webhook-Id": "evt_2"}, 0),
+        (BODY, {"Webhook-Timestamp": "1"}, 0),
+        (BODY, {"Webhook-Timestamp": "soon"}, 0),
+        (BODY, {"Webhook-Signature": "v1,AAAA"}, 0),
+        (BODY, {"Webhook-Signature": "ü"}, 0),
+        (BODY, {}, 301),
+        (BODY, {}, -301),
+    ],
+)
+def test_what_was_changed_or_comes_late_is_refused(body: str, changed: dict[str, str], late_s: int) -> None:
+    with pytest.raises(InvalidWebhook):
+        verify_webhook(body, sent(BODY) | changed, SECRET, now=NOW.timestamp() + late_s)
+
+
+def test_a_webhook_without_signature_or_of_another_secret_is_refused() -> None:
+    for headers in ({}, sent(BODY, OTHER)):
+        with pytest.raises(InvalidWebhook):
+            verify_webhook(BODY, headers, SECRET, now=NOW.timestamp())
