@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar, TypeVar
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from app.api.fields import Description, Moment, Rules, Total, at_least_one, one_of
+from app.api.fields import Moment, Reason, Rules, Total, at_least_one, one_of
 from app.api.json_body import NO_NUL, malformed
 from app.api.parameters import AFTER_NUMBER, ENTITY, LIMIT, any_text, in_utc
 from app.api.reconciliation import ProofRequestBody, request_body
@@ -151,7 +151,7 @@ class ChangeOfBreak(Struct, forbid_unknown_fields=True):
     )
     reason_code: Annotated[str, one_of(_GIVEN_REASONS)] | UnsetType | None = UNSET
     due_at: Moment | UnsetType = UNSET
-    comment: Description = ""
+    comment: Reason | UnsetType = UNSET
 
 
 @routes.add(
@@ -227,9 +227,10 @@ def _wanted(body: ChangeOfBreak) -> BreakChange:
         fields["state"] = _word("state", BreakState)(fields["state"])
     if "due_at" in fields:
         fields["due_at"] = in_utc(fields["due_at"], "due_at")
-    if not fields and not body.comment:
+    comment = "" if body.comment is UNSET else body.comment
+    if not fields and not comment:
         raise malformed("Name what is to change: state, owner, reason_code, due_at or comment.")
-    return BreakChange(fields, body.comment)
+    return BreakChange(fields, comment)
 
 
 def _members(call: Call[Any], one: BreakRecord) -> dict[str, Any]:

@@ -62,6 +62,9 @@ Metadata = Annotated[
     dict[str, Any], Meta(description=f"Yours: at most {LARGEST_METADATA:,} bytes as JSON; comes back as it was sent")
 ]
 
+NUMBER = "^[0-9]{1,18}$"
+"""How a number of ours looks as an id."""
+
 Moment = Annotated[str, _told(**MOMENT_SCHEMA)]
 """A time of a body, as text: `in_utc` reads it. A decoder that makes a time of it would round what should be cut."""
 
@@ -118,3 +121,8 @@ def each_needs(names: Sequence[str], needed: str, kind: str) -> Rules:
 def _has(name: str, kind: str | bool) -> dict[str, Any]:
     value = {"type": kind} if isinstance(kind, str) else {"const": kind}
     return {"required": [name], "properties": {name: value}}
+
+
+def number_of(text: str) -> int | None:
+    """The number that an id of a path or a body is; None for what cannot be one."""
+    return int(text) if text.isascii() and text.isdecimal() and len(text) <= 18 else None

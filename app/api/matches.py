@@ -5,14 +5,14 @@ from typing import Annotated, Any
 
 from msgspec import Meta, Struct
 
-from app.api.fields import Id, Reason
+from app.api.fields import NUMBER, Id, Reason, number_of
 from app.api.json_body import malformed
 from app.api.match_views import STATES, MatchBody, UnmatchedBody, match_body, unmatched_body
 from app.api.parameters import AFTER_NUMBER, LIMIT
 from app.api.responses import Answer, Refused, json_answer, page_answer, problem
 from app.api.route_refusals import MOVEMENT
 from app.api.routes import Body, Call, Parameter, Routes
-from app.api.statement_accounts import day_of, number_of, statement_account_of
+from app.api.statement_accounts import day_of, statement_account_of
 from app.domain.match_records import MatchRecord, MatchState, NewMatch
 from app.domain.match_refusals import match_not_found
 from app.domain.refusals import Refusal
@@ -24,8 +24,8 @@ routes = Routes()
 MOST_PARTS = 1_000
 """Lines or entries of a match that somebody makes by hand."""
 
-LineIds = Annotated[list[str], Meta(max_length=MOST_PARTS)]
-EntryNumbers = Annotated[list[int], Meta(max_length=MOST_PARTS)]
+LineIds = Annotated[list[Annotated[str, Meta(pattern=NUMBER)]], Meta(max_length=MOST_PARTS)]
+EntryNumbers = Annotated[list[Annotated[int, Meta(ge=1, le=2**63 - 1)]], Meta(max_length=MOST_PARTS)]
 
 _DECISIONS = frozenset({Code.NOT_FOUND, Code.MATCH_CONFLICT, Code.PERIOD_SIGNED_OFF})
 _WITH_JOURNAL = MOVEMENT | {Code.JOURNAL_UNBALANCED, Code.ACCOUNTS_EQUAL, Code.APPROVAL_NEEDED}
@@ -147,7 +147,7 @@ def make_match(call: Call[NewMatchBody]) -> Answer:
     if isinstance(account, Refusal):
         return problem(account)
     body = call.body
-    wanted = NewMatch(account.statement_account_id, _line_ids(body.line_ids), _numbers(body.entry_numbers), body.reason)
+    wanted = NewMatch(account.statement_account_id, _line_ids(body.line_ids), body.entry_numbers, body.reason)
     outcome = call.here.match_decisions.match(
         wanted,
         call.actor,
@@ -215,7 +215,7 @@ def undo_match(call: Call[MatchDecision]) -> Answer:
 def split_match(call: Call[MatchPart]) -> Answer:
     """A part of a match."""
     body = call.body
-    lines, entries = _line_ids(body.line_ids), _numbers(body.entry_numbers)
+    lines, entries = _line_ids(body.line_ids), body.entry_numbers
     return _answer(call.here.match_decisions.split(_match_id(call), lines, entries, body.reason, call.actor))
 
 
@@ -248,12 +248,6 @@ def _line_ids(texts: list[str]) -> list[int]:
     if None in numbers:
         raise malformed("line_ids must be ids of statement lines.", field="line_ids")
     return [one for one in numbers if one is not None]
-
-
-def _numbers(numbers: list[int]) -> list[int]:
-    if not all(0 < one < 2**63 for one in numbers):
-        raise malformed("entry_numbers must be numbers of entries.", field="entry_numbers")
-    return numbers
 
 
 def _answer(outcome: MatchRecord | Refusal, status: int = 200) -> Answer:

@@ -25,9 +25,7 @@ from app.api.fields import (
 )
 from app.api.json_body import checked_metadata
 from app.api.parameters import in_utc, not_in_future
-from app.api.responses import Refused
 from app.domain.payment import PaymentRequest
-from app.domain.payment_refusals import needs_one_destination
 from app.domain.read_models import Durability
 from app.domain.refusals import RefusalCode
 from app.domain.splits import MOST_DESTINATIONS, SHARE_PATTERN, Destination
@@ -223,8 +221,6 @@ def requested(
 
 
 def _destinations(body: NewPayment) -> tuple[Destination, ...]:
-    if body.destinations is not None and body.destination_account_id is not None:
-        raise Refused(needs_one_destination())  # also where the list is empty
     return tuple(
         Destination(part.account_id, part.amount_minor, part.share, part.remainder) for part in body.destinations or ()
     )

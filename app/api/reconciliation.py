@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Struct
 
-from app.api.fields import Count, Moment, Total, one_of
+from app.api.fields import Count, Moment, Total, number_of, one_of
 from app.api.parameters import AFTER_NUMBER, ENTITY, LIMIT
 from app.api.responses import Answer, Refused, json_answer, page_answer, problem
 from app.api.routes import Body, Call, Routes
@@ -164,11 +164,6 @@ def break_ageing(call: Call[None]) -> Answer:
     """The whole report: a line an account with open breaks."""
     lines = call.here.breaks.ageing(call.here.now(), call[ENTITY])
     return json_answer({"data": [_ageing(line) for line in lines], "next": None})
-
-
-def number_of(text: str) -> int | None:
-    """The number that a path names; None where it is none."""
-    return int(text) if text.isascii() and text.isdecimal() and len(text) <= 18 else None
 
 
 def request_body(request: ProofRequest) -> ProofRequestBody:

@@ -5,11 +5,11 @@ from typing import Annotated, Any
 
 from msgspec import Meta, Struct
 
-from app.api.fields import Count, Moment, Reason, Total, one_of
+from app.api.fields import Count, Moment, Reason, Total, number_of, one_of
 from app.api.json_body import NO_NUL
 from app.api.responses import Answer, Refused, json_answer, problem
 from app.api.routes import Body, Call, Parameter, Routes
-from app.api.statement_accounts import Day, day_of, number_of, statement_account_of
+from app.api.statement_accounts import Day, day_of, statement_account_of
 from app.domain.match_refusals import sign_off_not_found
 from app.domain.refusals import Refusal
 from app.domain.refusals import RefusalCode as Code

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from msgspec import Meta, Struct, field
 
-from app.api.fields import Count, CurrencyCode, Id, Moment
+from app.api.fields import Count, CurrencyCode, Id, Moment, number_of
 from app.api.json_body import malformed
 from app.api.responses import Answer, json_answer, problem
 from app.api.route_refusals import NO_ACCOUNT
@@ -172,11 +172,6 @@ def statement_account_of(call: Call[Any]) -> StatementAccount | Refusal:
     number = number_of(text)
     found = None if number is None else call.here.matching.accounts.get(number)
     return found or statement_account_not_found(text)
-
-
-def number_of(text: str) -> int | None:
-    """An id of ours from a path; None for what cannot be one."""
-    return int(text) if text.isascii() and text.isdecimal() and len(text) <= 18 else None
 
 
 def day_of(text: str | None, name: str) -> date | None:

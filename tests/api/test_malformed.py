@@ -327,12 +327,6 @@ def test_a_refused_value_is_answered_with_those_that_are_allowed(
     assert [problem["field"]] == list(change)
 
 
-def test_an_empty_split_beside_a_destination_is_refused(shared_world: World) -> None:
-    both = payment("alice", BANK, 1, destinations=[])
-    problem = assert_problem(shared_world.post("/v1/payments", both), 400, "malformed_request")
-    assert problem["field"] == "destinations"
-
-
 def test_a_journal_at_the_end_of_the_calendar_is_refused(shared_world: World) -> None:
     entries = [
         {"account_id": one, "direction": side, "amount_minor": 1} for one, side in ((BANK, "debit"), ("x", "credit"))

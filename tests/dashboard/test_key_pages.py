@@ -1,5 +1,6 @@
 """Keys on the pages: made, rotated and revoked by an admin who types the password again, which the ledger checks."""
 
+import json
 import re
 from datetime import UTC, datetime, timedelta
 from html import unescape
@@ -63,7 +64,10 @@ def test_a_key_is_made_with_its_rights_and_shown_once(world: World, root: Browse
     events = world.sql("SELECT action, subject FROM audit_event WHERE actor = 'user:root' AND action ~ '^key'")
     assert events == [("key.create", key_id_of(key))]
     calls = world.sql("SELECT route, request FROM audit_call WHERE action = 'key.create' AND actor = 'user:root'")
-    assert calls == [("/keys/new", None)], "what was typed is not kept: it held the password"
+    [(route, request)] = calls
+    typed = json.loads(request)
+    assert (route, typed["name"], typed["rate"]) == ("/keys/new", "checkout", "50")
+    assert PASSWORD not in request, "the password that was typed is not kept"
 
 
 def test_a_key_ends_when_it_says(world: World, root: Browser) -> None:

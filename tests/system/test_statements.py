@@ -18,7 +18,7 @@ def file(tmp_path: Path) -> Path:
 
 def test_a_file_is_imported_once_and_read_over_the_api(system: System, client: Client, file: Path) -> None:
     first = system.run("statements", "import", str(file), "--source", "sta", "--format", "mt940", check=0).stdout
-    assert "opening 100.00 + 1 lines of 1.00 = closing 101.00 EUR: proven" in first
+    assert "opening 100.00 + 1 line of 1.00 = closing 101.00 EUR: proven" in first
     assert "1 added + 0 known" in first
     assert "was imported before" in system.run("statements", "import", str(file), "--source", "sta", check=0).stdout
     assert "proven" in system.run("statements", "list", "--source", "sta", check=0).stdout

@@ -51,10 +51,9 @@ def test_a_report_of_the_past_is_kept_until_something_could_change_it(world: Wor
     balances = trial_balances(world)
     world.account("alice", balance_minor=500)
     past = AsOf(datetime.now(UTC) - timedelta(days=1), basis)
-    assert [one.debit_minor for one in read(balances, as_of=past)] == [0]
+    assert read(balances, as_of=past) == [], "there was no account yet"
     world.account("bob")
     world.accepted(world.bank(), "bob", 200, effective_at=past.at - timedelta(days=1))
     world.drain()
-    [after] = read(balances, as_of=past)
-    assert after.debit_minor == (200 if basis is TimeBasis.EFFECTIVE else 0)
-    assert after.account_count == 3
+    after = [(one.debit_minor, one.account_count) for one in read(balances, as_of=past)]
+    assert after == ([(200, 2)] if basis is TimeBasis.EFFECTIVE else [])

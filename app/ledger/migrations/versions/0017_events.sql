@@ -117,7 +117,7 @@ CREATE FUNCTION notice_accounts() RETURNS trigger LANGUAGE plpgsql SECURITY DEFI
 BEGIN
     INSERT INTO public.event_notice (kind, source_id, noted_at, account_id, changes_floor, floor_before_minor)
     SELECT 'account', i.audit_event_id::text, i.recorded_at, i.subject,
-        i.action = 'account.change' AND i.detail -> 'before' ? 'overdraft_limit_minor',
+        i.action = 'account.change' AND coalesce(i.detail -> 'before' ? 'overdraft_limit_minor', false),
         -(i.detail -> 'before' ->> 'overdraft_limit_minor')::bigint
     FROM inserted i WHERE i.action IN ('account.create', 'account.change') ORDER BY i.audit_event_id;
     RETURN NULL;
