@@ -71,7 +71,7 @@ def test_a_month_goes_from_the_file_to_the_signature_and_to_a_new_version(world:
     assert {"fee", "missing there"} == {row[2] for row in rows_of(shown, "only-line")[1:-1]} | {
         row[2] for row in rows_of(shown, "only-entry")[1:-1]
     }
-    assert "1 suggestions are undecided." in text_of(shown)
+    assert "1 suggestion is undecided." in text_of(shown)
     decision = re.search(r'action="([^"]+/matches/\d+)', shown)
     assert decision is not None
     assert ann.send(page, decision[1], deed="confirm").status_code == 303
@@ -84,7 +84,7 @@ def test_a_month_goes_from_the_file_to_the_signature_and_to_a_new_version(world:
     assert posted.status_code == 303, text_of(posted.text)
     world.drained()
 
-    assert "1 outstanding items have no owner." in text_of(ann.page(page))
+    assert "1 outstanding item has no owner." in text_of(ann.page(page))
     missing = ticked(ann.page(page), ">c<")
     assert ann.send(page, f"{page}/match", deed="own", entry=missing, reason="asked the bank").status_code == 303
     assert "ann" in rows_of(ann.page(page), "only-entry")[1]

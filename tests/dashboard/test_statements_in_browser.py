@@ -99,7 +99,7 @@ def test_a_month_is_signed_off_a_late_change_is_refused_and_a_new_version_is_mad
         page.fill("#reason", "the bank is asked")
         page.click("text=Look after the chosen")
         sign(page)
-        page.click("summary:has-text('matches of the period')")
+        page.click("summary:has-text('of the period')")
         undo = page.locator(".match").filter(has_text="By reference").first
         undo.locator("input[name=reason]").fill("a late change")
         undo.locator("button:text('Unmatch')").click()

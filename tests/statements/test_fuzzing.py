@@ -72,6 +72,7 @@ def test_a_damaged_file_is_refused_or_read_and_its_sums_are_what_its_lines_say(
 @given(line=st.integers(0, len(SHORT.lines) - 1), digit=st.integers(0, 9))
 def test_a_wrong_digit_in_an_amount_is_never_proven(name: str, line: int, digit: int) -> None:
     format, content, options = WHOLE[name]
+    line = max(line, 1) if format == "csv" else line  # what was before the first row, no balance of a CSV file says
     amount = abs(SHORT.lines[line].amount_minor)
     mark = b"." if name == "camt" else b","
     written = b"%d%b%02d" % (amount // 100, mark, amount % 100)
