@@ -62,8 +62,8 @@ class Outstanding:
 
     @property
     def needs_owner(self) -> bool:
-        """Whether nobody answers for it yet."""
-        return self.settled_on is None and self.state != "accepted" and not self.owner
+        """Whether nobody answers for it yet; what is suggested waits for a decision, not for an owner."""
+        return self.settled_on is None and self.state not in ("accepted", "suggested") and not self.owner
 
 
 @dataclass(slots=True)
@@ -162,9 +162,10 @@ class PeriodFigures:
         if self.unexplained_minor:
             found.append(f"{self.unexplained_minor} minor units are not explained.")
         if self.suggestion_count:
-            found.append(f"{self.suggestion_count} suggestions are undecided.")
+            is_one = self.suggestion_count == 1
+            found.append(f"{self.suggestion_count} {'suggestion is' if is_one else 'suggestions are'} undecided.")
         if unowned := sum(one.needs_owner for one in self.outstanding):
-            found.append(f"{unowned} outstanding items have no owner.")
+            found.append(f"{unowned} outstanding {'item has' if unowned == 1 else 'items have'} no owner.")
         return found
 
     def needs_remark(self) -> bool:

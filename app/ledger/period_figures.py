@@ -190,7 +190,8 @@ def _outstanding(reader: _Reader, side: str, query: str) -> tuple[list[Outstandi
     [(count, amount_minor)] = reader.rows(total)
     rows = reader.rows(f"{query} ORDER BY day, id LIMIT {MOST_OUTSTANDING}")
     found = []
-    for id, day, amount, text, reason, state, owner, settled_on, match_state in rows:
+    for id, day, amount, text, reason, break_state, owner, settled_on, match_state in rows:
         later = settled_on if match_state == "matched" else None
+        state = match_state if match_state == "suggested" else break_state
         found.append(Outstanding(side, str(id), day, amount, text, reason, state, owner, later))
     return found, count, int(amount_minor)
