@@ -46,7 +46,7 @@ def breaks_arguments(parser: argparse.ArgumentParser) -> None:
     change.add_argument("--owner", metavar="USER", help="who looks after it; `nobody` takes the owner away")
     change.add_argument("--reason", choices=[one.value for one in ReasonCode], help="why there is a difference")
     change.add_argument("--due", metavar="TIME", help="until when, as RFC 3339")
-    change.add_argument("--comment", type=reason, default="", metavar="TEXT", help="what you have found or done")
+    change.add_argument("--comment", type=reason, metavar="TEXT", help="what you have found or done")
     actions.add_parser("ageing", help="open breaks by account, currency and age")
     runs = actions.add_parser("runs", help="the latest runs of the reconciliation")
     runs.add_argument("--limit", type=count, default=20, metavar="N", help="how many (default %(default)s)")

@@ -128,7 +128,7 @@ def _change(arguments: argparse.Namespace, settings: Settings) -> int:
             return _refuse(f"--due {error}.")
     if not fields and not arguments.comment:
         return _refuse("Name what is to change: --state, --owner, --reason, --due or --comment.")
-    outcome = _breaks(settings).change(arguments.break_id, BreakChange(fields, arguments.comment), ACTOR)
+    outcome = _breaks(settings).change(arguments.break_id, BreakChange(fields, arguments.comment or ""), ACTOR)
     if isinstance(outcome, Refusal):
         return _refuse(outcome.detail)
     print(_line(outcome.record, _money(settings), datetime.now(UTC)))
