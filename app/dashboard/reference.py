@@ -190,8 +190,10 @@ def _examples(body: Schema | None, answers: Mapping[str, Schema]) -> Iterator[Ex
     for title, content in [*asked, *((status, one.get("content", {})) for status, one in answers.items())]:
         for one in content.values():
             for name, example in one.get("examples", {}).items():
-                more = f", {example.get('summary', name)}"
-                yield Example(f"{title}{more}", json.dumps(example["value"], indent=2, ensure_ascii=False))
+                yield Example(
+                    f"{title}: {example.get('summary', name)}",
+                    json.dumps(example["value"], indent=2, ensure_ascii=False),
+                )
 
 
 def _kind(name: str, schema: Schema) -> Kind:

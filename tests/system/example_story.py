@@ -366,7 +366,7 @@ def told(system: System) -> list[dict[str, Any]]:
 
 
 NOT_ALIKE = {
-    *("payment_evidence", "list_audit", "ready", "list_events"),
+    *("payment_evidence", "list_audit", "ready", "list_events", "list_keys"),
     *("create_webhook", "list_webhooks", "get_webhook", "rotate_webhook_secret", "delete_webhook"),
     *("create_monitor", "list_monitors", "get_monitor", "end_monitor"),
 }
@@ -378,6 +378,7 @@ MASKS = [
     (re.compile(r"hf_[0-9a-f]{12}_[\w-]+"), "hf_*"),
     (re.compile(r"\b[0-9a-f]{12}\b"), "<key>"),
     (re.compile(r'"change_id": \d+'), '"change_id": 0'),
+    (re.compile(r'"(endpoint|monitor|proposal)_id": "[^"]+"'), r'"\1_id": "*"'),
 ]
 
 

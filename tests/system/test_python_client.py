@@ -121,7 +121,7 @@ def test_the_readme_runs_as_it_stands(system: System, holdfast: Client, capsys: 
         following.join(1.0)
         return not following.is_alive()
 
-    until(has_followed)
+    until(has_followed, within_s=COMMAND_S)
 
 
 def test_an_account_a_payment_an_authorization_a_refund_and_a_trial_balance(holdfast: Client) -> None:

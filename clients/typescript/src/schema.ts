@@ -3691,7 +3691,7 @@ export interface components {
             types?: ("account.changed" | "account.opened" | "balance.updated" | "journal.posted" | "journal.reversed" | "monitor.crossed" | "payment.authorized" | "payment.captured" | "payment.expired" | "payment.posted" | "payment.refunded" | "payment.rejected" | "payment.voided" | "reconciliation.break_opened" | "reconciliation.break_resolved")[] | null;
             /** @enum {string} */
             state?: "disabled" | "enabled";
-        };
+        } & (unknown | unknown | unknown | unknown);
     };
     responses: {
         /** @description Refused: `malformed_request` */
@@ -5318,12 +5318,16 @@ export interface operations {
             query?: {
                 /** @description The cursor from `next`, or the `sequence` of an event; without it, the first event. `end` is after all that is committed now. */
                 after?: string;
-                /** @description Only these, with commas: payment.posted, payment.rejected, payment.authorized, payment.captured, payment.voided, payment.expired, payment.refunded, journal.posted, journal.reversed, balance.updated, account.opened, account.changed, reconciliation.break_opened, reconciliation.break_resolved, monitor.crossed. */
+                /**
+                 * @description Only these, with commas: payment.posted, payment.rejected, payment.authorized, payment.captured, payment.voided, payment.expired, payment.refunded, journal.posted, journal.reversed, balance.updated, account.opened, account.changed, reconciliation.break_opened, reconciliation.break_resolved, monitor.crossed.
+                 * @example payment.posted
+                 */
                 types?: string;
                 /** @description What is about this account. */
                 account_id?: string;
                 /** @description Seconds to wait for an event where there is none. */
                 wait?: number;
+                /** @example 1 */
                 limit?: number;
             };
             header?: never;
@@ -5637,6 +5641,7 @@ export interface operations {
     list_proposals: {
         parameters: {
             query?: {
+                /** @example 1 */
                 limit?: number;
                 /** @description The cursor from `next`. */
                 after?: string;
@@ -5785,6 +5790,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
+                /** @example 2 */
                 proposal_id: string;
             };
             cookie?: never;
@@ -5842,6 +5848,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
+                /** @example 2 */
                 proposal_id: string;
             };
             cookie?: never;
@@ -6266,6 +6273,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
+                /** @example jrn_4 */
                 journal_id: string;
             };
             cookie?: never;
@@ -6466,7 +6474,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
-                /** @example 94d8c2b9cc51 */
+                /** @example d4476277e091 */
                 key_id: string;
             };
             cookie?: never;
@@ -6524,7 +6532,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
-                /** @example 94d8c2b9cc51 */
+                /** @example d4476277e091 */
                 key_id: string;
             };
             cookie?: never;
@@ -6582,7 +6590,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
-                /** @example 94d8c2b9cc51 */
+                /** @example d4476277e091 */
                 key_id: string;
             };
             cookie?: never;
@@ -7048,7 +7056,10 @@ export interface operations {
                 limit?: number;
                 /** @description The cursor from `next`. */
                 after?: string;
-                /** @description What is about this account. */
+                /**
+                 * @description What is about this account.
+                 * @example merchant:shop
+                 */
                 account_id?: string;
             };
             header?: never;
@@ -7184,6 +7195,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
+                /** @example mon_7a87d5ad1ede5bcc */
                 monitor_id: string;
             };
             cookie?: never;
@@ -7241,6 +7253,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
+                /** @example mon_7a87d5ad1ede5bcc */
                 monitor_id: string;
             };
             cookie?: never;
@@ -7583,7 +7596,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
-                /** @example pay_12_1795821367200_0 */
+                /** @example pay_12_1795824867998_0 */
                 payment_id: string;
             };
             cookie?: never;
@@ -7644,7 +7657,7 @@ export interface operations {
                 Prefer?: string;
             };
             path: {
-                /** @example pay_12_1795821367200_0 */
+                /** @example pay_12_1795824867998_0 */
                 payment_id: string;
             };
             cookie?: never;
@@ -7744,7 +7757,7 @@ export interface operations {
             };
             header?: never;
             path: {
-                /** @example pay_7_1795821364430_0 */
+                /** @example pay_7_1795824867438_0 */
                 payment_id: string;
             };
             cookie?: never;
@@ -7806,7 +7819,7 @@ export interface operations {
             };
             header?: never;
             path: {
-                /** @example pay_12_1795821367200_0 */
+                /** @example pay_12_1795824867998_0 */
                 payment_id: string;
             };
             cookie?: never;
@@ -7881,7 +7894,7 @@ export interface operations {
             };
             header?: never;
             path: {
-                /** @example pay_12_1795821367200_0 */
+                /** @example pay_12_1795824867998_0 */
                 payment_id: string;
             };
             cookie?: never;
@@ -7988,7 +8001,7 @@ export interface operations {
                 Prefer?: string;
             };
             path: {
-                /** @example pay_12_1795821368485_0 */
+                /** @example pay_12_1795824868225_0 */
                 payment_id: string;
             };
             cookie?: never;
@@ -10064,6 +10077,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
+                /** @example whe_af8b89f5fe704ab1 */
                 endpoint_id: string;
             };
             cookie?: never;
@@ -10121,6 +10135,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
+                /** @example whe_af8b89f5fe704ab1 */
                 endpoint_id: string;
             };
             cookie?: never;
@@ -10244,6 +10259,7 @@ export interface operations {
             };
             header?: never;
             path: {
+                /** @example whe_af8b89f5fe704ab1 */
                 endpoint_id: string;
             };
             cookie?: never;
@@ -10452,6 +10468,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
+                /** @example whe_af8b89f5fe704ab1 */
                 endpoint_id: string;
             };
             cookie?: never;
