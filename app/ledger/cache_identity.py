@@ -28,7 +28,7 @@ from app.ledger.reconciliation import settled_payments
 PATIENCE_S = 2.0
 """How long one process waits for another that opens the cache. A request that waits longer is told to come again."""
 
-_OPENING_LOCK = 477_018
+_OPENING_LOCK = 477_022
 """The number of the advisory lock that a process holds while it opens the cache. The lock ends with its session."""
 
 _REMEMBERED = """

@@ -46,7 +46,7 @@ _IS_FULL_DUE = """
 SELECT EXISTS (SELECT FROM ledger_transaction) AND NOT EXISTS (SELECT FROM reconciliation_run
     WHERE mode = 'full' AND coalesce(finished_at, heard_at, started_at) > clock_timestamp() - %(every)s::interval)
 """
-_LOCK = "SELECT pg_advisory_xact_lock(477019, 0)"
+_LOCK = "SELECT pg_advisory_xact_lock(477021, 0)"
 
 Begin = Callable[[], AbstractContextManager[Execute]]
 

@@ -40,7 +40,7 @@ def jane(system: System, chromium: Chromium, accountant: Any) -> Iterator[Page]:
     """A page without scripts in which the accountant is signed in."""
     with opened(system, chromium, accountant, java_script_enabled=False) as (page, reports):
         yield page
-        assert reports == []
+        assert [one for one in reports if "422" not in one] == [], "a form that is refused is answered so"
 
 
 @pytest.fixture
