@@ -46,6 +46,8 @@ def _page(account: StatementAccount, refusal: str | None = None) -> str:
     period = api.sign_offs.next_period(account, through)
     listed = LISTED_IN_PRINT if for_print() else LISTED
     chain = api.sign_offs.chain(number)
+    is_signed = account.signed_through is not None and through <= account.signed_through
+    matched_from = account.starts_on if is_signed else period.first_on
     return render_template(
         "matching.html",
         account=account,
@@ -58,7 +60,7 @@ def _page(account: StatementAccount, refusal: str | None = None) -> str:
         run=reads.last_run(account),
         suggested=reads.matches(number, state=MatchState.SUGGESTED, limit=listed),
         matched=reads.matches(
-            number, state=MatchState.MATCHED, first_on=period.first_on, last_on=through, limit=listed, newest_first=True
+            number, state=MatchState.MATCHED, first_on=matched_from, last_on=through, limit=listed, newest_first=True
         ),
         only_bank=reads.unmatched(number, of_lines=True, limit=listed),
         only_ledger=reads.unmatched(number, of_lines=False, limit=listed),
