@@ -21,6 +21,7 @@ from app.domain.breaks import ProofReport
 from app.embedded.child_process import free_port
 from app.embedded.servers import EmbeddedServers, ServerUrls
 from app.ledger.migrate import upgrade
+from app.metrics_directory import metrics_directory
 from app.settings import Settings, settings_from
 from app.supervisor import Service, Supervisor, processes
 from app.wiring.workers import build_reconciler
@@ -55,12 +56,14 @@ class System:
         self._directory = directory
         self._arguments = argparse.Namespace(host=HOST, port=free_port(), workers=drains, api_workers=API_PROCESSES)
         self._servers = EmbeddedServers(directory)
+        self._metrics = metrics_directory(directory)
         self.address = HOST, self._arguments.port
         self.key = ""
 
     def __enter__(self) -> Self:
         """Starts the servers, the schema, and all processes."""
         self._servers.__enter__()
+        self._metrics.__enter__()
         try:
             own = {name: value for name, value in os.environ.items() if not name.startswith("HOLDFAST_")}
             self.environment = {**own, **child_environment(self._servers.urls, self._directory)}
@@ -88,6 +91,7 @@ class System:
             self.database.close()
         if hasattr(self, "supervisor"):
             self.supervisor.stop()
+        self._metrics.__exit__(None, None, None)
         self._servers.stop()
 
     @property
