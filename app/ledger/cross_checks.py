@@ -128,7 +128,8 @@ SELECT 'account.change ' || c.subject, jsonb_build_object('told', c.facts, 'is_t
 FROM changed c WHERE NOT EXISTS (SELECT FROM account a WHERE a.account_id = c.subject)
 """
 # What was posted, authorized and ended, and by whom, against the audit's records of it. What was recorded in a month
-# that the retention has dropped, or before there was an audit, has no record to be compared with.
+# that the retention has dropped, or before there was an audit, has no record to be compared with. An authorization that
+# ended because its capture was rejected is told by the record of the rejection.
 _RECORDED = """
 WITH kept (since) AS (
     SELECT coalesce(max((response::jsonb ->> 'recorded_before')::timestamptz) + interval '1 minute',
@@ -139,7 +140,8 @@ WITH kept (since) AS (
     UNION ALL SELECT payment_id,
         CASE state WHEN 'authorized' THEN 'authorization' WHEN 'voided' THEN 'void' ELSE 'expiry' END, actor,
         recorded_at
-    FROM hold_event WHERE state IN ('authorized', 'voided', 'expired')
+    FROM hold_event e WHERE state IN ('authorized', 'voided', 'expired')
+        AND NOT EXISTS (SELECT FROM payment_rejection r WHERE r.payment_id = e.intent_id)
 ), told AS (
     SELECT payment_id, action, count(*) AS records, min(coalesce(actor, 'key:' || key_id)) AS actor,
         min(recorded_at) AS recorded_at

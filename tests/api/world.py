@@ -209,7 +209,8 @@ class World:
     def assert_proven(self) -> None:
         """With nothing left to post, cache and ledger must agree in every way that the proofs know."""
         self.drained()
-        assert breaks_of(self.settings) == []
+        found = breaks_of(self.settings)
+        assert not found, found
 
     def assert_balances_shown(self) -> None:
         """Every account shows the ledger's balance, and nothing is held."""

@@ -24,6 +24,11 @@ WRITTEN = [
     "account_balance",
     "account",
     "audit_event WHERE action NOT LIKE 'key.%'",
+    "audit_call WHERE action IS NULL OR action NOT LIKE 'key.%'",
+    "event_notice",
+    "event_log",
+    "event_held",
+    "event_floor",
     "conflict_count",
     "reconciliation_break_event",
     "reconciliation_break",
@@ -49,6 +54,7 @@ def api(application: World) -> World:
         for table in WRITTEN:
             connection.execute(f"DELETE FROM {table}".encode())
         connection.execute("UPDATE partition SET chain_seq = 0, last_position = '', chain_hash = %s", [GENESIS_HASH])
+        connection.execute("UPDATE event_chain SET chain_seq = 0")
         connection.execute("UPDATE ledger_setting SET value = value + 1 WHERE name = 'directory_version'")
     application.services.directory.refresh()
     application.funded("alice", 1_000)

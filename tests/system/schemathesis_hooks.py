@@ -24,6 +24,8 @@ BEYOND_ANY_SCHEMA = {
     "options": "of a source of statements depend on its format",
     "url": "leads to a public address, which only a look-up tells",
     "to_size": "is not before from_size, and is signed",
+    "starts_on": "is a day of the calendar",
+    "last_on": "is one too",
     "effective_at": "has an offset that leads into the years 1 to 9999",
     "expires_at": "has one too",
 }

@@ -113,7 +113,7 @@ def test_every_command_is_in_the_readme_and_every_one_there_exists() -> None:
 
 def test_every_setting_is_in_the_readme_with_its_default() -> None:
     source = (PROJECT / "app" / "settings.py").read_text()
-    wanted = set(re.findall(r'"((?:HOLDFAST_\w+)|DATABASE_URL|REDIS_URL)"', source))
+    wanted = set(re.findall(r'"((?:HOLDFAST_\w+)|DATABASE_URL|REDIS_URL|OTEL_\w+|PROMETHEUS_\w+)"', source))
     text = README.read_text()
     assert wanted
     assert wanted == set(re.findall(r"^\| `([A-Z_]+)` \|", text, re.MULTILINE))
