@@ -144,6 +144,6 @@ def forge_a_hold(audited: Audited) -> None:
     assert running is not None
     client = redis.Redis.from_url(running.redis_url, decode_responses=True)
     name = keys.account(partition_of("carol", DEFAULT_PARTITIONS), "carol")
-    until(lambda: hot_state.parts(client, name).get("balance") == "1")
+    until(lambda: audited.call("GET", "/v1/accounts/carol/balance")[1]["balance_minor"] == 1)  # which hydrates it
     client.hset(name, "5-5", "7")
     hot_state.add(client, name, held=7)
