@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from app.api.context import ApiServices
 from app.api.entity_binding import visible_account
-from app.api.fields import MOMENT_SCHEMA, Moment, one_of
+from app.api.fields import MOMENT_SCHEMA, Moment, number_of, one_of
 from app.api.json_body import NO_NUL, malformed
 from app.api.parameters import LIMIT, any_text, instant
 from app.api.payment_views import payment_body
@@ -84,9 +84,10 @@ def _place(text: str) -> AuditPlace:
 
 
 def _status(text: str) -> int:
-    if not (text.isascii() and text.isdecimal() and len(text) == 3):
+    found = number_of(text, 3)
+    if found is None or len(text) < 3:
         raise malformed("status must be an HTTP status, such as 201.", field="status")
-    return int(text)
+    return found
 
 
 def _network(text: str) -> str:

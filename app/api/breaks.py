@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar, TypeVar
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from app.api.fields import Moment, Reason, Rules, Total, at_least_one, one_of
+from app.api.fields import Moment, Reason, Rules, Total, at_least_one, number_of, one_of
 from app.api.json_body import NO_NUL, malformed
 from app.api.parameters import AFTER_NUMBER, ENTITY, LIMIT, any_text, in_utc
 from app.api.reconciliation import ProofRequestBody, request_body
@@ -214,10 +214,10 @@ def change_break(call: Call[ChangeOfBreak]) -> Answer:
 
 def break_id_of(call: Call[Any]) -> int:
     """The break that a path names; Refused if it cannot be one."""
-    text = call.path["break_id"]
-    if not (text.isascii() and text.isdecimal() and len(text) <= 18):
-        raise Refused(break_not_found(text))
-    return int(text)
+    number = number_of(call.path["break_id"])
+    if number is None:
+        raise Refused(break_not_found(call.path["break_id"]))
+    return number
 
 
 def _wanted(body: ChangeOfBreak) -> BreakChange:

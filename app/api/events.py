@@ -7,7 +7,7 @@ import msgspec
 from msgspec import Struct
 
 from app.api.entity_binding import visible_account
-from app.api.fields import Moment, one_of
+from app.api.fields import Moment, number_of, one_of
 from app.api.json_body import malformed
 from app.api.parameters import ACCOUNT, LIMIT
 from app.api.request_refusals import invalid_cursor, too_many_streams
@@ -85,9 +85,10 @@ def _types(text: str) -> frozenset[EventType]:
 
 
 def _wait_s(text: str) -> float:
-    if not (text.isascii() and text.isdecimal() and len(text) <= 2 and int(text) <= LONGEST_WAIT_S):
+    found = number_of(text, 2)
+    if found is None or found > LONGEST_WAIT_S:
         raise malformed(f"wait must be a number of seconds up to {LONGEST_WAIT_S}.", field="wait")
-    return float(text)
+    return float(found)
 
 
 _ONE_TYPE = f"({'|'.join(one.replace('.', '[.]') for one in EVENT_TYPES)})"

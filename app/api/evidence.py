@@ -8,6 +8,7 @@ from msgspec import UNSET
 
 from app.api.entity_binding import entity_of, visible_entity
 from app.api.evidence_schema import ConsistencyBody, EvidencePacket, SignedHeadBody
+from app.api.fields import number_of
 from app.api.json_body import malformed
 from app.api.parameters import EXTERNAL_ID, OF_ENTITY
 from app.api.responses import Answer, json_answer, problem
@@ -28,9 +29,10 @@ UNDER_CONSTRUCTION = "The tree that proves the history is still being built, as 
 
 def _whole(name: str) -> Callable[[str], int]:
     def read(text: str) -> int:
-        if not (text.isascii() and text.isdecimal() and len(text) <= 18):
+        found = number_of(text)
+        if found is None:
             raise malformed(f"{name} must be a whole number, as in a signed head.", field=name)
-        return int(text)
+        return found
 
     return read
 

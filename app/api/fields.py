@@ -123,6 +123,6 @@ def _has(name: str, kind: str | bool) -> dict[str, Any]:
     return {"required": [name], "properties": {name: value}}
 
 
-def number_of(text: str) -> int | None:
-    """The number that an id of a path or a body is; None for what cannot be one."""
-    return int(text) if text.isascii() and text.isdecimal() and len(text) <= 18 else None
+def number_of(text: str, digits: int = 18) -> int | None:
+    """The whole number that a text is, such as an id of a path; None for what is none, or has more digits."""
+    return int(text) if text.isascii() and text.isdecimal() and len(text) <= digits else None

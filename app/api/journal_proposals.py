@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from msgspec import Struct
 
 from app.api.entity_binding import require_visible_payment
-from app.api.fields import Amount, Direction, Moment, direction_of, one_of
+from app.api.fields import Amount, Direction, Moment, direction_of, number_of, one_of
 from app.api.journals import OF_NEW_JOURNAL, OF_REVERSAL, NewJournal, NewReversal, journal_request
 from app.api.parameters import AFTER_NUMBER, LIMIT, LOCATION
 from app.api.responses import Answer, json_answer, page_answer, problem
@@ -137,11 +137,10 @@ def withdraw_proposal(call: Call[None]) -> Answer:
 
 def _visible(call: Call[Any]) -> JournalProposal | Refusal:
     """The proposal that the path names, if the key may see its entity."""
-    number = call.path["proposal_id"]
-    is_number = number.isascii() and number.isdecimal() and len(number) <= 18
-    found = call.here.approval.ledger.get(int(number)) if is_number else None
+    number = number_of(call.path["proposal_id"])
+    found = None if number is None else call.here.approval.ledger.get(number)
     is_there = found is not None and (call.entities is None or found.content.entity_id in call.entities)
-    return found if found is not None and is_there else proposal_not_found(number)
+    return found if found is not None and is_there else proposal_not_found(call.path["proposal_id"])
 
 
 def _proposed(outcome: JournalProposal | Refusal) -> Answer:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
-from app.api.fields import CODE_PATTERN, ID_SCHEMA, MOMENT_SCHEMA
+from app.api.fields import CODE_PATTERN, ID_SCHEMA, MOMENT_SCHEMA, NUMBER, number_of
 from app.api.json_body import NO_NUL, malformed
 from app.api.request_ids import HEADER
 from app.api.request_refusals import invalid_cursor
@@ -20,7 +20,6 @@ from app.domain.timestamps import parse_time
 LONGEST_PAGE = 1_000
 DEFAULT_PAGE = 100
 
-CURSOR_DIGITS = 18
 """What a count in the ledger can have."""
 
 LONGEST_WAIT_S = 30.0
@@ -50,19 +49,17 @@ def _currency_code(text: str) -> str:
 
 
 def _page_limit(text: str) -> int:
-    if not _is_number(text, 4) or not 1 <= int(text) <= LONGEST_PAGE:
+    found = number_of(text, 4)
+    if found is None or not 1 <= found <= LONGEST_PAGE:
         raise malformed(f"limit must be a number from 1 to {LONGEST_PAGE}.", field="limit")
-    return int(text)
+    return found
 
 
 def _after_number(text: str) -> int:
-    if not _is_number(text, CURSOR_DIGITS):
+    found = number_of(text)
+    if found is None:
         raise Refused(invalid_cursor("after", "be a cursor from `next`"))
-    return int(text)
-
-
-def _is_number(text: str, digits: int) -> bool:
-    return text.isascii() and text.isdecimal() and len(text) <= digits
+    return found
 
 
 def _true_or_false(name: str) -> Callable[[str], bool]:
@@ -131,7 +128,7 @@ AFTER_NUMBER: Parameter[int] = Parameter(
     "after",
     _after_number,
     0,
-    {"type": "string", "pattern": f"^[0-9]{{1,{CURSOR_DIGITS}}}$"},
+    {"type": "string", "pattern": NUMBER},
     "The cursor from `next`.",
     refuses=(RefusalCode.INVALID_CURSOR,),
 )

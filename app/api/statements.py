@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from msgspec import Meta, Struct
 
-from app.api.fields import Moment, one_of
+from app.api.fields import Moment, number_of, one_of
 from app.api.json_body import malformed
 from app.api.parameters import AFTER_NUMBER, LIMIT
 from app.api.request_refusals import statement_not_found
@@ -200,9 +200,8 @@ def list_statement_lines(call: Call[None]) -> Answer:
 
 
 def _found(call: Call[None]) -> StatementRecord | None:
-    text = call.path["statement_id"]
-    is_id = text.isascii() and text.isdecimal() and len(text) <= 18
-    return call.here.statements.statement(int(text)) if is_id else None
+    number = number_of(call.path["statement_id"])
+    return None if number is None else call.here.statements.statement(number)
 
 
 def _source_body(source: StatementSource) -> StatementSourceBody:

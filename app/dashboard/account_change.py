@@ -7,6 +7,7 @@ from typing import Any
 from flask import Blueprint, abort, flash, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
+from app.api.fields import number_of
 from app.dashboard.context import here
 from app.dashboard.formats import money, read_money
 from app.dashboard.frame import actor, needs
@@ -93,9 +94,8 @@ def change(account_id: str) -> Page:
         return _shown(account, wish), 422
     if request.form.get("do") != "change":
         return _shown(account, wish, changed)
-    version = request.form.get("version", "")
-    expected = int(version) if version.isascii() and version.isdigit() and len(version) < 19 else -1
-    patch = AccountPatch(changed, wish.reason, wish.force, expected)
+    version = number_of(request.form.get("version", ""))
+    patch = AccountPatch(changed, wish.reason, wish.force, -1 if version is None else version)
     outcome = here().api.changes.change(account_id, patch, actor())
     if isinstance(outcome, Refusal):
         account = _account(account_id)

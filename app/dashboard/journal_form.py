@@ -12,6 +12,7 @@ from typing import Any
 
 from flask import request
 
+from app.api.fields import number_of
 from app.dashboard.context import here
 from app.dashboard.formats import money, read_moment, read_money
 from app.domain.accounts import AccountFacts, normal_sign
@@ -93,10 +94,11 @@ class JournalForm:
         if len(self.legs) < MOST_ENTRIES:
             self.legs.append(Leg())
 
-    def remove_leg(self, number: str) -> None:
+    def remove_leg(self, text: str) -> None:
         """One row less; the first is number 1."""
-        if number.isascii() and number.isdigit() and 1 <= int(number) <= len(self.legs):
-            del self.legs[int(number) - 1]
+        number = number_of(text) or 0
+        if 1 <= number <= len(self.legs):
+            del self.legs[number - 1]
 
     def read(self) -> JournalRequest | None:
         """Read what was typed; None if it is no journal yet, and then the errors say why."""

@@ -7,6 +7,7 @@ from typing import Any
 from flask import Blueprint, abort, flash, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
+from app.api.fields import number_of
 from app.dashboard import journal_form
 from app.dashboard.context import here
 from app.dashboard.frame import actor, may, needs, person
@@ -235,9 +236,9 @@ def _as_controller() -> Any:
     return here().api.approval
 
 
-def _proposal(number: str) -> JournalProposal:
-    is_number = number.isascii() and number.isdigit() and len(number) < 19
-    found = here().api.approval.ledger.get(int(number)) if is_number else None
+def _proposal(text: str) -> JournalProposal:
+    number = number_of(text)
+    found = None if number is None else here().api.approval.ledger.get(number)
     return abort(404) if found is None else found
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from flask import Blueprint, abort, flash, redirect, render_template, request, session, url_for
 from werkzeug.wrappers import Response
 
+from app.api.fields import number_of
 from app.dashboard.context import here
 from app.dashboard.formats import read_moment
 from app.dashboard.frame import needs, person
@@ -98,7 +99,7 @@ class KeyForm:
 
 
 def _within(text: str, most: int) -> bool:
-    return text.isascii() and text.isdigit() and len(text) < 9 and 1 <= int(text) <= most
+    return 1 <= (number_of(text, 8) or 0) <= most
 
 
 # Reading
@@ -195,8 +196,8 @@ def _issued(made: IssuedKey, former: StoredKey | None = None) -> str:
 def change(key_id: str) -> Page:
     """Rotate a key, or revoke it."""
     key = _key(key_id)
-    wish, hours = request.form.get("do"), request.form.get("overlap", "")
-    overlap = int(hours) if hours.isascii() and hours.isdigit() and len(hours) < 9 else -1
+    wish, hours = request.form.get("do"), number_of(request.form.get("overlap", ""), 8)
+    overlap = -1 if hours is None else hours
     if wish == "rotate" and not 0 <= overlap <= LONGEST_OVERLAP_H:
         return _shown(key, Told(f"It may stay valid for 0 to {LONGEST_OVERLAP_H} hours.", "")), 422
     by = _proven()

@@ -7,6 +7,7 @@ from typing import Any
 from flask import Blueprint, abort, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
+from app.api.fields import number_of
 from app.dashboard.context import here
 from app.dashboard.formats import read_day
 from app.dashboard.frame import actor, for_print, needs, person
@@ -206,7 +207,7 @@ def reopen(statement_account_id: int) -> Page:
 
 def _ticked(name: str) -> list[int]:
     """The ids that were ticked."""
-    return [int(one) for one in request.form.getlist(name) if one.isascii() and one.isdecimal() and len(one) < 19]
+    return [number for one in request.form.getlist(name) if (number := number_of(one)) is not None]
 
 
 def _answer(account: StatementAccount, outcome: object, anchor: str | None = None) -> Page:

@@ -6,6 +6,8 @@ from typing import TypeVar
 
 from flask import request
 
+from app.api.fields import number_of
+
 T = TypeVar("T")
 Choice = TypeVar("Choice", bound=StrEnum)
 
@@ -48,6 +50,7 @@ def _one_of(text: str, kind: type[Choice]) -> Choice:
 
 
 def _number(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and len(text) < 19):
+    found = number_of(text)
+    if found is None:
         raise ValueError(f"{text!r} is not a whole number.")
-    return int(text)
+    return found

@@ -3,6 +3,7 @@
 from flask import Blueprint, abort, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
+from app.api.fields import number_of
 from app.dashboard.context import here
 from app.dashboard.formats import read_day
 from app.dashboard.frame import actor, for_print, needs
@@ -83,10 +84,10 @@ def _source(name: str, format: str) -> StatementSource:
 def link_account() -> Page:
     """Say which account of the ledger a statement's account is."""
     places = here().api.matching.accounts.unlinked()
-    number = request.form.get("place", "")
-    if not number.isdecimal() or int(number) >= len(places):
+    number = number_of(request.form.get("place", ""))
+    if number is None or number >= len(places):
         abort(400)
-    source_name, account_ref, currency_code = places[int(number)]
+    source_name, account_ref, currency_code = places[number]
     try:
         starts_on = read_day(request.form["starts_on"]) if request.form.get("starts_on") else None
     except ValueError as error:

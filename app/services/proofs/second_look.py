@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from app.domain.breaks import Break, BreakKind, ChainRange
+from app.domain.breaks import OF_THE_CACHE, Break, BreakKind, ChainRange
 
 if TYPE_CHECKING:
     from app.domain.found_breaks import OpenSubject
@@ -22,17 +22,7 @@ MOST_OPEN = 500
 BY_EVERY_RUN = frozenset({BreakKind.TRIAL_BALANCE, BreakKind.CURSOR_AHEAD, BreakKind.INTENT_WITHOUT_HOLD})
 """What every run looks at as a whole."""
 
-OF_CACHED_ACCOUNTS = frozenset(
-    {
-        BreakKind.CACHE_BEHIND,
-        BreakKind.CACHE_BALANCE,
-        BreakKind.CACHE_AHEAD,
-        BreakKind.CACHE_FLOOR,
-        BreakKind.HELD_NOT_SUM,
-        BreakKind.HOLD_WITHOUT_INTENT,
-        BreakKind.AUTHORIZATION_WITHOUT_HOLD,
-    }
-)
+OF_CACHED_ACCOUNTS = OF_THE_CACHE - BY_EVERY_RUN - {BreakKind.CACHE_LOST}
 OF_LEDGER_ACCOUNTS = frozenset(
     {
         BreakKind.BALANCE_NOT_SUM,
