@@ -94,8 +94,6 @@ class MatchJournal(Struct, forbid_unknown_fields=True):
 def list_matches(call: Call[None]) -> Answer:
     """One page of matches."""
     account = statement_account_of(call)
-    if isinstance(account, Refusal):
-        return problem(account)
     limit = call[LIMIT]
     found = call.here.match_decisions.reads.matches(
         account.statement_account_id,
@@ -122,8 +120,6 @@ def list_matches(call: Call[None]) -> Answer:
 def list_unmatched(call: Call[None]) -> Answer:
     """One page of what has no match."""
     account = statement_account_of(call)
-    if isinstance(account, Refusal):
-        return problem(account)
     limit, after = call[LIMIT], call[AFTER_NUMBER]
     reads = call.here.match_decisions.reads
     found = reads.unmatched(account.statement_account_id, through=call[THROUGH], limit=limit, after=after)
@@ -144,8 +140,6 @@ def list_unmatched(call: Call[None]) -> Answer:
 def make_match(call: Call[NewMatchBody]) -> Answer:
     """A match by hand."""
     account = statement_account_of(call)
-    if isinstance(account, Refusal):
-        return problem(account)
     body = call.body
     wanted = NewMatch(account.statement_account_id, _line_ids(body.line_ids), body.entry_numbers, body.reason)
     outcome = call.here.match_decisions.match(

@@ -105,8 +105,6 @@ class SignOffBody(Struct):
 def get_period(call: Call[None]) -> Answer:
     """The figures of the next period."""
     account = statement_account_of(call)
-    if isinstance(account, Refusal):
-        return problem(account)
     last_on = call[LAST_DAY]
     assert last_on is not None
     return json_answer(_period(call.here.sign_offs.next_period(account, last_on)))
@@ -125,8 +123,6 @@ def get_period(call: Call[None]) -> Answer:
 def list_sign_offs(call: Call[None]) -> Answer:
     """The whole chain: an account has one for each month, say."""
     account = statement_account_of(call)
-    if isinstance(account, Refusal):
-        return problem(account)
     chain = call.here.sign_offs.chain(account.statement_account_id)
     return json_answer({"data": [_body(one) for one in chain], "next": None})
 
@@ -144,8 +140,6 @@ def list_sign_offs(call: Call[None]) -> Answer:
 def sign_off(call: Call[NewSignOff]) -> Answer:
     """Sign."""
     account = statement_account_of(call)
-    if isinstance(account, Refusal):
-        return problem(account)
     last_on = day_of(call.body.last_on, "last_on")
     assert last_on is not None
     signed = call.here.sign_offs.sign(account.statement_account_id, last_on, call.body.remark, call.actor)
@@ -165,8 +159,6 @@ def sign_off(call: Call[NewSignOff]) -> Answer:
 def reopen_sign_off(call: Call[Reopening]) -> Answer:
     """Reopen."""
     account = statement_account_of(call)
-    if isinstance(account, Refusal):
-        return problem(account)
     number = number_of(call.path["sign_off_id"])
     if number is None:
         raise Refused(sign_off_not_found(call.path["sign_off_id"]))

@@ -7,7 +7,7 @@ from msgspec import Meta, Struct, field
 
 from app.api.fields import Count, CurrencyCode, Id, Moment, number_of
 from app.api.json_body import malformed
-from app.api.responses import Answer, json_answer, problem
+from app.api.responses import Answer, Refused, json_answer, problem
 from app.api.route_refusals import NO_ACCOUNT
 from app.api.routes import Body, Call, Routes
 from app.domain.match_records import RunReport, StatementAccount
@@ -139,8 +139,7 @@ def list_statement_accounts(call: Call[None]) -> Answer:
 )
 def get_statement_account(call: Call[None]) -> Answer:
     """One of them."""
-    found = statement_account_of(call)
-    return problem(found) if isinstance(found, Refusal) else json_answer(_body(found))
+    return json_answer(_body(statement_account_of(call)))
 
 
 @routes.add(
@@ -156,8 +155,6 @@ def get_statement_account(call: Call[None]) -> Answer:
 def run_matching(call: Call[NewMatchRun]) -> Answer:
     """A run, or a trial."""
     account = statement_account_of(call)
-    if isinstance(account, Refusal):
-        return problem(account)
     try:
         trial_rules = None if call.body.rule_list is None else read_rules(call.body.rule_list)
     except InvalidRules as error:
@@ -166,12 +163,13 @@ def run_matching(call: Call[NewMatchRun]) -> Answer:
     return json_answer(_run_body(report), 201 if report.match_run_id else 200)
 
 
-def statement_account_of(call: Call[Any]) -> StatementAccount | Refusal:
-    """The account that a path names."""
-    text = call.path["statement_account_id"]
-    number = number_of(text)
+def statement_account_of(call: Call[Any]) -> StatementAccount:
+    """The account that a path names; Refused if there is none."""
+    number = number_of(call.path["statement_account_id"])
     found = None if number is None else call.here.matching.accounts.get(number)
-    return found or statement_account_not_found(text)
+    if found is None:
+        raise Refused(statement_account_not_found(call.path["statement_account_id"]))
+    return found
 
 
 def day_of(text: str | None, name: str) -> date | None:

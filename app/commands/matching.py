@@ -16,7 +16,7 @@ from app.commands.amounts import as_money
 from app.domain.match_records import RunReport, StatementAccount, UnmatchedItem
 from app.domain.matching_rules import InvalidRules, Rule, read_rules
 from app.domain.refusals import Refusal
-from app.domain.sign_off import PeriodFigures, SignOff, first_broken
+from app.domain.sign_off import PeriodFigures, SignOff, first_broken, last_signed
 from app.domain.timestamps import rfc3339
 from app.ledger.match_reads import LedgerMatchReads
 from app.ledger.sign_offs import LedgerSignOffs
@@ -215,11 +215,9 @@ def reopen(arguments: argparse.Namespace, settings: Settings) -> int:
     """Open the last signed period again, with a reason; its next version names it."""
     matching, ledger = build_matching(settings), LedgerSignOffs(build_engine(settings, "statements"))
     for account in _chosen(matching, arguments):
-        chain = ledger.chain(account.statement_account_id)
-        last = next((one for one in reversed(chain) if one.signed_through == account.signed_through), None)
-        if last is None or account.signed_through is None:
+        signed = last_signed(ledger.chain(account.statement_account_id), account.signed_through)
+        if signed is None:
             continue
-        signed = next(one for one in reversed(chain) if one.last_on == account.signed_through and one.signed_through)
         opened = ledger.reopen(account.statement_account_id, signed.sign_off_id, arguments.reason, ACTOR)
         if isinstance(opened, Refusal):
             print(opened.detail, file=sys.stderr)

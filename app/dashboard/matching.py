@@ -16,7 +16,7 @@ from app.domain.break_workflow import BreakChange, BreakState, ReasonCode
 from app.domain.match_reasons import Reason
 from app.domain.match_records import MatchState, NewMatch, StatementAccount
 from app.domain.refusals import Refusal, RefusalCode
-from app.domain.sign_off import SignOff, SignOffAction, first_broken
+from app.domain.sign_off import first_broken, last_signed
 from app.domain.users import Role
 
 pages = Blueprint("matching", __name__)
@@ -66,7 +66,7 @@ def _page(account: StatementAccount, refusal: str | None = None) -> str:
         only_bank=reads.unmatched(number, of_lines=True, limit=listed),
         only_ledger=reads.unmatched(number, of_lines=False, limit=listed),
         chain=chain,
-        last_signed=_last_signed(account, chain),
+        last_signed=last_signed(chain, account.signed_through),
         broken=first_broken(chain),
     )
 
@@ -74,16 +74,7 @@ def _page(account: StatementAccount, refusal: str | None = None) -> str:
 def _default_through(account: StatementAccount) -> date:
     """The last day that statements tell of; the first day of all where they tell of none that is open."""
     covered: date | None = here().api.sign_offs.covered_through(account)
-    first: date = here().api.sign_offs.first_open_day(account)
-    return first if covered is None or covered < first else covered
-
-
-def _last_signed(account: StatementAccount, chain: list[SignOff]) -> SignOff | None:
-    """The version that stands of the last signed period."""
-    if account.signed_through is None:
-        return None
-    signed = (one for one in reversed(chain) if one.action is SignOffAction.SIGNED)
-    return next((one for one in signed if one.last_on == account.signed_through), None)
+    return account.first_open_day if covered is None else max(covered, account.first_open_day)
 
 
 # Deeds
@@ -198,7 +189,7 @@ def reopen(statement_account_id: int) -> Page:
     account, reason = _account(statement_account_id), request.form.get("reason", "").strip()
     if not reason:
         return _page(account, "Say why the period is opened again; the reason is kept. Nothing was done."), 422
-    last = _last_signed(account, here().api.sign_offs.chain(statement_account_id))
+    last = last_signed(here().api.sign_offs.chain(statement_account_id), account.signed_through)
     if last is None:
         return _page(account, "Nothing is signed off."), 422
     opened = here().api.sign_offs.reopen(statement_account_id, last.sign_off_id, reason, actor())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from enum import StrEnum
 
 from app.domain.match_items import OpenEntry, OpenLine
@@ -50,6 +50,11 @@ class StatementAccount:
     created_by: str
     created_at: datetime
     signed_through: date | None = None
+
+    @property
+    def first_open_day(self) -> date:
+        """The first day that is not signed off."""
+        return self.starts_on if self.signed_through is None else self.signed_through + timedelta(days=1)
 
     def rules(self) -> tuple[Rule, ...]:
         """The saved rules; raises InvalidRules."""

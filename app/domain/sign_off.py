@@ -240,6 +240,12 @@ def canonical(summary: Mapping[str, Any]) -> str:
     return json.dumps(summary, ensure_ascii=True, sort_keys=True, separators=(",", ":"), default=str)
 
 
+def last_signed(chain: Sequence[SignOff], signed_through: date | None) -> SignOff | None:
+    """The version that stands of the period that ends with the last signed day; None if nothing is signed."""
+    signed = (one for one in reversed(chain) if one.action is SignOffAction.SIGNED)
+    return next((one for one in signed if one.last_on == signed_through), None)
+
+
 def first_broken(chain: Sequence[SignOff]) -> SignOff | None:
     """The first record that does not match its hash, or does not follow the one before it."""
     former = b""

@@ -219,6 +219,21 @@ def _was_spoken_to(connection: psycopg.Connection[Any]) -> bool:
 
 
 @contextmanager
+def locked_transaction(
+    open_connection: Callable[[], psycopg.Connection[Any]], lock: str
+) -> Iterator[psycopg.Connection[Any]]:
+    """A transaction on a connection of its own, alone under the name `lock`; psycopg.Rollback ends it quietly."""
+    with translated():
+        connection = open_connection()
+        try:
+            with connection.transaction():
+                connection.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [lock])
+                yield connection
+        finally:
+            connection.close()
+
+
+@contextmanager
 def translated() -> Iterator[None]:
     """Raise the project's faults in place of the driver's errors, also where SQLAlchemy has wrapped them.
 

@@ -28,8 +28,7 @@ from app.domain.origin import note_recorded
 from app.domain.refusals import Refusal
 from app.ledger.audit_records import record_change
 from app.ledger.connections import translated
-from app.ledger.matching_run import lock_of
-from app.ledger.statement_accounts import statement_account_in
+from app.ledger.statement_accounts import locked_statement_account
 from app.ledger.unmatched_items import reopen_items, settle_matched
 
 _LINES = """
@@ -94,19 +93,11 @@ class LedgerMatches:
 
     def confirm(self, match_id: int, reason: str, actor: str) -> Refusal | None:
         """Make a match of a suggestion."""
-        with translated(), self._engine.begin() as connection:
-            refusal = _change(connection, match_id, MatchState.MATCHED, reason, actor)
-        if refusal is None:
-            note_recorded()
-        return refusal
+        return self._decide(match_id, MatchState.MATCHED, reason, actor)
 
     def undo(self, match_id: int, reason: str, actor: str) -> Refusal | None:
         """Undo a match or a suggestion: its lines and entries are free again."""
-        with translated(), self._engine.begin() as connection:
-            refusal = _change(connection, match_id, MatchState.UNDONE, reason, actor)
-        if refusal is None:
-            note_recorded()
-        return refusal
+        return self._decide(match_id, MatchState.UNDONE, reason, actor)
 
     def replace(
         self, match_id: int, wanted: NewMatch, actor: str, *, accepts_difference: bool = False
@@ -122,11 +113,12 @@ class LedgerMatches:
             note_recorded()
         return outcome
 
-
-def _locked(connection: Connection, statement_account_id: int) -> StatementAccount | None:
-    lock = {"lock": lock_of(statement_account_id)}
-    connection.exec_driver_sql("SELECT pg_advisory_xact_lock(hashtextextended(%(lock)s, 0))", lock)
-    return statement_account_in(connection, statement_account_id)
+    def _decide(self, match_id: int, state: MatchState, reason: str, actor: str) -> Refusal | None:
+        with translated(), self._engine.begin() as connection:
+            refusal = _change(connection, match_id, state, reason, actor)
+        if refusal is None:
+            note_recorded()
+        return refusal
 
 
 def _make(connection: Connection, wanted: NewMatch, actor: str, *, accepts_difference: bool) -> int | Refusal:
@@ -139,7 +131,7 @@ def _make(connection: Connection, wanted: NewMatch, actor: str, *, accepts_diffe
 
 def _sides(connection: Connection, wanted: NewMatch) -> tuple[StatementAccount, list[Part], list[Part]] | Refusal:
     """The account, under its lock, with the lines and entries, all of which are open."""
-    account = _locked(connection, wanted.statement_account_id)
+    account = locked_statement_account(connection, wanted.statement_account_id)
     if account is None:
         return statement_account_not_found(wanted.statement_account_id)
     lines = _parts(connection, _LINES, wanted.line_ids, {"id": account.statement_account_id})
@@ -209,7 +201,7 @@ def _insert(
 def _change(connection: Connection, match_id: int, state: MatchState, reason: str, actor: str) -> Refusal | None:
     query = "SELECT statement_account_id, settled_on FROM statement_match WHERE match_id = %(match_id)s"
     found = connection.exec_driver_sql(query, {"match_id": match_id}).first()
-    account = None if found is None else _locked(connection, found[0])
+    account = None if found is None else locked_statement_account(connection, found[0])
     if found is None or account is None:
         return match_not_found(match_id)
     query = "SELECT state FROM statement_match WHERE match_id = %(match_id)s FOR UPDATE"

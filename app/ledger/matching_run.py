@@ -21,7 +21,8 @@ from app.domain.match_reasons import TIMING_DAYS, TWIN_DAYS, Unmatched
 from app.domain.match_records import MatchState, RunReport, StatementAccount
 from app.domain.matching_rules import LONGEST_WINDOW_DAYS
 from app.ledger.audit_records import record_change
-from app.ledger.connections import translated
+from app.ledger.connections import locked_transaction
+from app.ledger.statement_accounts import lock_of
 from app.ledger.unmatched_items import write_unmatched
 
 _LINES = """
@@ -69,11 +70,6 @@ _COPY_LINES = "COPY public.match_line (match_id, statement_line_id) FROM STDIN"
 _COPY_ENTRIES = "COPY public.match_entry (match_id, account_id, entry_number) FROM STDIN"
 
 
-def lock_of(statement_account_id: int) -> str:
-    """What runs and decisions on one account wait for."""
-    return f"statement account {statement_account_id}"
-
-
 class LedgerMatching:
     """Opens the transaction of a run."""
 
@@ -83,18 +79,11 @@ class LedgerMatching:
     @contextmanager
     def begin(self, account: StatementAccount) -> Iterator[MatchingSession]:
         """A session that is committed at the end, unless it is discarded or an error leaves it."""
-        with translated():
-            connection = self._open()
-            try:
-                with connection.transaction():
-                    lock = lock_of(account.statement_account_id)
-                    connection.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [lock])
-                    session = MatchingSession(connection, account)
-                    yield session
-                    if session.is_discarded:
-                        raise psycopg.Rollback
-            finally:
-                connection.close()
+        with locked_transaction(self._open, lock_of(account.statement_account_id)) as connection:
+            session = MatchingSession(connection, account)
+            yield session
+            if session.is_discarded:
+                raise psycopg.Rollback
 
 
 class MatchingSession:

@@ -16,10 +16,9 @@ from app.domain.refusals import Refusal
 from app.domain.sign_off import PeriodFigures, SignOff, SignOffAction, canonical
 from app.ledger.audit_records import record_change
 from app.ledger.connections import translated
-from app.ledger.matching_run import lock_of
 from app.ledger.period_figures import covered_through, read_figures
 from app.ledger.snapshots import one_snapshot
-from app.ledger.statement_accounts import statement_account_in
+from app.ledger.statement_accounts import locked_statement_account
 
 _SELECT = """
     SELECT statement_account_id, number, action, first_on, last_on, version, former_id, signed_through, summary, reason,
@@ -52,10 +51,6 @@ class LedgerSignOffs:
             former = _signed_before(_chain(connection, account.statement_account_id), first_on)
             return read_figures(connection, account, first_on, last_on, former)
 
-    def first_open_day(self, account: StatementAccount) -> date:
-        """The first day that is not signed off."""
-        return next_day(account)
-
     def covered_through(self, account: StatementAccount) -> date | None:
         """The last day that statements of an account tell of."""
         with translated(), self._engine.connect() as connection:
@@ -63,16 +58,16 @@ class LedgerSignOffs:
 
     def next_period(self, account: StatementAccount, last_on: date) -> PeriodFigures:
         """What the next period to sign off looks like, through a day."""
-        return self.figures(account, next_day(account), last_on)
+        return self.figures(account, account.first_open_day, last_on)
 
     def sign(self, statement_account_id: int, last_on: date, remark: str, actor: str) -> SignOff | Refusal:
         """Sign off everything from the end of what is signed through a day."""
         with translated(), self._engine.begin() as connection:
-            account = _locked(connection, statement_account_id)
+            account = locked_statement_account(connection, statement_account_id)
             if account is None:
                 return statement_account_not_found(statement_account_id)
             chain = _chain(connection, statement_account_id)
-            first_on = next_day(account)
+            first_on = account.first_open_day
             former = _signed_before(chain, first_on)
             figures = read_figures(connection, account, first_on, last_on, former)
             if (refusal := _refuse(figures, remark)) is not None:
@@ -100,7 +95,7 @@ class LedgerSignOffs:
     def reopen(self, statement_account_id: int, sign_off_id: int, reason: str, actor: str) -> SignOff | Refusal:
         """Open the last signed period again, for a new version of it."""
         with translated(), self._engine.begin() as connection:
-            account = _locked(connection, statement_account_id)
+            account = locked_statement_account(connection, statement_account_id)
             if account is None:
                 return statement_account_not_found(statement_account_id)
             chain = _chain(connection, statement_account_id)
@@ -128,11 +123,6 @@ class LedgerSignOffs:
         return stored
 
 
-def next_day(account: StatementAccount) -> date:
-    """The first day that is not signed off."""
-    return account.starts_on if account.signed_through is None else account.signed_through + timedelta(days=1)
-
-
 def _refuse(figures: PeriodFigures, remark: str) -> Refusal | None:
     missing = figures.missing()
     if figures.last_on < figures.first_on:
@@ -140,12 +130,6 @@ def _refuse(figures: PeriodFigures, remark: str) -> Refusal | None:
     elif figures.needs_remark() and not remark:
         missing.append("The bank states no balance; say in a remark what the opening balance rests on.")
     return sign_off_incomplete(missing) if missing else None
-
-
-def _locked(connection: Connection, statement_account_id: int) -> StatementAccount | None:
-    lock = {"lock": lock_of(statement_account_id)}
-    connection.exec_driver_sql("SELECT pg_advisory_xact_lock(hashtextextended(%(lock)s, 0))", lock)
-    return statement_account_in(connection, statement_account_id)
 
 
 def _chain(connection: Connection, statement_account_id: int) -> list[SignOff]:

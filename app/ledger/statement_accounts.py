@@ -49,6 +49,18 @@ def statement_account_in(connection: Connection, statement_account_id: int) -> S
     return None if row is None else StatementAccount(*row)
 
 
+def lock_of(statement_account_id: int) -> str:
+    """What runs and decisions on one account wait for."""
+    return f"statement account {statement_account_id}"
+
+
+def locked_statement_account(connection: Connection, statement_account_id: int) -> StatementAccount | None:
+    """The same, as it stands once no run and no other decision is at work on it; until the transaction ends."""
+    lock = {"lock": lock_of(statement_account_id)}
+    connection.exec_driver_sql("SELECT pg_advisory_xact_lock(hashtextextended(%(lock)s, 0))", lock)
+    return statement_account_in(connection, statement_account_id)
+
+
 class LedgerStatementAccounts:
     """Saves and reads the setups."""
 

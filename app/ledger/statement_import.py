@@ -21,7 +21,7 @@ from app.domain.statement_proof import StatementBreak, StatementBreakKind, State
 from app.domain.statement_records import Judged, StagedLine, StatementFile, StoredImport
 from app.domain.statement_source import StatementSource
 from app.ledger.audit_records import record_change
-from app.ledger.connections import translated
+from app.ledger.connections import locked_transaction
 
 MOST_BREAKS = 1_000
 """Breaks of one kind recorded for one file; their number is told in full."""
@@ -117,18 +117,11 @@ class LedgerStatementImport:
     @contextmanager
     def begin(self, source_name: str) -> Iterator[ImportSession]:
         """A session that is committed at the end, unless it is discarded or an error leaves it."""
-        with translated():
-            connection = self._open()
-            try:
-                with connection.transaction():
-                    lock = f"statement source {source_name}"
-                    connection.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [lock])
-                    session = ImportSession(connection)
-                    yield session
-                    if session.is_discarded:
-                        raise psycopg.Rollback
-            finally:
-                connection.close()
+        with locked_transaction(self._open, f"statement source {source_name}") as connection:
+            session = ImportSession(connection)
+            yield session
+            if session.is_discarded:
+                raise psycopg.Rollback
 
 
 class ImportSession:
