@@ -1,12 +1,13 @@
 """The values of command line arguments: each function reads one kind, and says what is wrong with any other text.
 
-Only the standard library is needed, and nothing is created.
+Beside them, what commands with several actions share. Only the standard library is needed, and nothing is created.
 """
 
 import argparse
 import os
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 LONGEST_KEY_NAME = 200
 
@@ -158,3 +159,9 @@ def day(text: str) -> date:
 def currency_code(text: str) -> str:
     """The code of a currency, in capitals."""
     return text.strip().upper()
+
+
+def accept_data_dir(actions: "argparse._SubParsersAction[Any]") -> None:
+    """Accept --data-dir after the action too, where people type it; the parser above has the default."""
+    for action in actions.choices.values():
+        action.add_argument("--data-dir", type=data_directory, default=argparse.SUPPRESS, help=argparse.SUPPRESS)

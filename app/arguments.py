@@ -8,9 +8,10 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from app.argument_values import (
+    accept_data_dir,
     count,
     data_directory,
     entity_id,
@@ -23,11 +24,11 @@ from app.argument_values import (
     user_name,
     what_verify_would_pass_over,
 )
-from app.bench_arguments import add_bench_options
-from app.proof_arguments import breaks_arguments, reconcile_arguments
+from app.bench_arguments import bench_options
+from app.proof_arguments import breaks_options, reconcile_options
 from app.report_arguments import reports_options
-from app.statement_arguments import statements
-from app.webhook_arguments import add_webhook_actions
+from app.statement_arguments import statements_options
+from app.webhook_arguments import webhooks_options
 
 COMMANDS = {
     "up": "start everything: servers, API and workers (the default)",
@@ -176,7 +177,7 @@ def _heads(parser: Parser) -> None:
         "--unendorsed", action="store_true", help="the present key is lost; only the owner of the ledger may do so"
     )
     actions.add_parser("keys", help="list the public keys of this ledger")
-    _accept_data_dir(actions)
+    accept_data_dir(actions)
 
 
 def _keys(parser: Parser) -> None:
@@ -218,13 +219,7 @@ def _keys(parser: Parser) -> None:
     )
     for action in (revoke, rotate):
         action.add_argument("key_id", help="the id that `keys list` shows")
-    _accept_data_dir(actions)
-
-
-def _accept_data_dir(actions: "argparse._SubParsersAction[Any]") -> None:
-    """Accept --data-dir after the action too, where people type it; the parser above has the default."""
-    for action in actions.choices.values():
-        action.add_argument("--data-dir", type=data_directory, default=argparse.SUPPRESS, help=argparse.SUPPRESS)
+    accept_data_dir(actions)
 
 
 def _users(parser: Parser) -> None:
@@ -240,8 +235,7 @@ def _users(parser: Parser) -> None:
     actions.add_parser("list", help="list all users")
     disable = actions.add_parser("disable", help="end a user's sessions and let them in no more")
     disable.add_argument("name", type=user_name, help="the name that `users list` shows")
-    for action in actions.choices.values():
-        action.add_argument("--data-dir", type=data_directory, default=argparse.SUPPRESS, help=argparse.SUPPRESS)
+    accept_data_dir(actions)
 
 
 def _replay(parser: Parser) -> None:
@@ -264,23 +258,19 @@ def _replay(parser: Parser) -> None:
     parser.add_argument("--currency", default="CZK", metavar="CODE", help="currency of the file (default %(default)s)")
 
 
-def _webhooks(parser: Parser) -> None:
-    _accept_data_dir(add_webhook_actions(parser))
-
-
 _OPTIONS: dict[str, Callable[[Parser], None]] = {
     "up": _up,
     "status": _status,
     "test": _test,
-    "reconcile": reconcile_arguments,
-    "breaks": breaks_arguments,
+    "reconcile": reconcile_options,
+    "breaks": breaks_options,
     "verify": _verify,
     "heads": _heads,
     "keys": _keys,
     "users": _users,
     "replay": _replay,
-    "statements": statements,
-    "webhooks": _webhooks,
-    "bench": add_bench_options,
+    "statements": statements_options,
+    "webhooks": webhooks_options,
+    "bench": bench_options,
     "reports": reports_options,
 }

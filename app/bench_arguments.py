@@ -6,7 +6,7 @@ from pathlib import Path
 from app.argument_values import count, counts, existing_file, seconds
 
 
-def add_bench_options(parser: argparse.ArgumentParser) -> None:
+def bench_options(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
     parser.add_argument("scenarios", nargs="*", metavar="scenario", help="default: all but growth; `list` names them")
     parser.add_argument(

@@ -2,10 +2,10 @@
 
 import argparse
 
-from app.argument_values import count, data_directory, reason
+from app.argument_values import accept_data_dir, count, reason
 
 
-def reconcile_arguments(parser: argparse.ArgumentParser) -> None:
+def reconcile_options(parser: argparse.ArgumentParser) -> None:
     """What `reconcile` takes."""
     parser.add_argument("--full", action="store_true", help="check everything, not only what is new")
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
@@ -25,7 +25,7 @@ def reconcile_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def breaks_arguments(parser: argparse.ArgumentParser) -> None:
+def breaks_options(parser: argparse.ArgumentParser) -> None:
     """What `breaks` takes."""
     from app.domain.break_workflow import BreakState, ReasonCode
     from app.domain.found_breaks import BreakSource
@@ -57,5 +57,4 @@ def breaks_arguments(parser: argparse.ArgumentParser) -> None:
     repair.add_argument("--token", metavar="TOKEN", help="that of the preview that you have seen")
     for action in (show, change, repair):
         action.add_argument("break_id", type=count, metavar="BREAK", help="the number that `breaks list` shows")
-    for action in actions.choices.values():
-        action.add_argument("--data-dir", type=data_directory, default=argparse.SUPPRESS, help=argparse.SUPPRESS)
+    accept_data_dir(actions)

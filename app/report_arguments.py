@@ -3,7 +3,7 @@
 import argparse
 from datetime import UTC, datetime, timedelta
 
-from app.argument_values import data_directory
+from app.argument_values import accept_data_dir
 from app.domain.timestamps import parse_time
 
 
@@ -32,7 +32,7 @@ def reports_options(parser: argparse.ArgumentParser) -> None:
         action.add_argument("--entity", metavar="ENTITY", help="of this entity only (default: all)")
         action.add_argument("--currency", metavar="CODE", help="in this currency only (default: all)")
         action.add_argument("--csv", action="store_true", help="print CSV, every account of it")
-        action.add_argument("--data-dir", type=data_directory, default=argparse.SUPPRESS, help=argparse.SUPPRESS)
+    accept_data_dir(actions)
 
 
 def _beginning(text: str) -> datetime:

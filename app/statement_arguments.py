@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from app.argument_values import currency_code, data_directory, day, existing_file, reason
+from app.argument_values import accept_data_dir, currency_code, day, existing_file, reason
 
 EXIT_CODES = (
     "Exit codes: 0 when all is well; 1 when somebody has to look, because a line was refused, an id is used again with "
@@ -12,7 +12,7 @@ EXIT_CODES = (
 )
 
 
-def statements(parser: argparse.ArgumentParser) -> None:
+def statements_options(parser: argparse.ArgumentParser) -> None:
     """Add the actions and their options."""
     from app.domain.statement_source import StatementFormat
 
@@ -40,8 +40,7 @@ def statements(parser: argparse.ArgumentParser) -> None:
     listed = actions.add_parser("list", help="all statements with their sums and proofs")
     listed.add_argument("--source", metavar="NAME", help="of this source only")
     _matching(actions)
-    for action in actions.choices.values():
-        action.add_argument("--data-dir", type=data_directory, default=argparse.SUPPRESS, help=argparse.SUPPRESS)
+    accept_data_dir(actions)
 
 
 def _matching(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -2,11 +2,11 @@
 
 import argparse
 
-from app.argument_values import entity_id, overlap_hours
+from app.argument_values import accept_data_dir, entity_id, overlap_hours
 
 
-def add_webhook_actions(parser: argparse.ArgumentParser) -> "argparse._SubParsersAction[argparse.ArgumentParser]":
-    """Add the actions with their options; returns them."""
+def webhooks_options(parser: argparse.ArgumentParser) -> None:
+    """What `webhooks` takes."""
     from app.domain.events import EventType
     from app.services.events.endpoints import DEFAULT_OVERLAP_H
 
@@ -42,4 +42,4 @@ def add_webhook_actions(parser: argparse.ArgumentParser) -> "argparse._SubParser
     for action in (rotate, enable, disable, delete, dead, resend):
         action.add_argument("endpoint_id", metavar="ENDPOINT", help="the id that `webhooks list` shows")
     resend.add_argument("event_id", nargs="*", metavar="EVENT", help="an id that `webhooks dead` shows")
-    return actions
+    accept_data_dir(actions)

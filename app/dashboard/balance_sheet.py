@@ -8,8 +8,7 @@ from werkzeug.wrappers import Response
 from app.dashboard.context import here
 from app.dashboard.downloads import csv_answer
 from app.dashboard.formats import exact_money
-from app.dashboard.frame import entity
-from app.dashboard.periods import asked_period
+from app.dashboard.periods import asked_statements
 from app.dashboard.requests import Filters
 from app.domain.csv_export import Value
 from app.domain.financial_statements import CurrencyStatements
@@ -24,11 +23,7 @@ LINES = ("asset", "liability", "equity", "brought_forward", "result", "differenc
 def page() -> str | Response:
     """The report, and the same as CSV; the accounts behind it are those of the trial balance."""
     filters = Filters()
-    asked = asked_period(filters)
-    currency_code = filters.text("currency_code") or None
-    found = []
-    if not filters.errors:
-        found = here().financial_statements.read(asked.period, entity_id=entity(), currency_code=currency_code)
+    asked, currency_code, found = asked_statements(filters)
     if filters.text("format") == "csv" and not filters.errors:
         return csv_answer(f"balance-sheet-{asked.name}", HEAD, _rows(found))
     return render_template(

@@ -13,10 +13,7 @@ from flask import current_app
 
 from app.api.context import ApiServices
 from app.services.access.sign_in import SignIn
-from app.services.events.feed import Feed
 from app.services.posting.activity import Activity
-from app.services.posting.operations import Operations
-from app.services.proofs.financial_statements import FinancialStatements
 from app.services.proofs.fresh_figures import FreshFigures
 from app.services.proofs.trial_balance import TrialBalances
 
@@ -44,13 +41,10 @@ class PageServices:
     templates: LedgerJournalTemplates
     journal_chain: int
     """The chain that journals are in."""
-    feed: Feed
     webhooks: LedgerWebhooks
     monitors: LedgerMonitors
     payment_search: LedgerPaymentSearch
     activity: Activity
-    operations: Operations
-    financial_statements: FinancialStatements
     standing: Callable[[], Standing]
     """Where the proofs stand now."""
     organisation: Organisation | None

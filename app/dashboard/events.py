@@ -56,7 +56,7 @@ def page() -> str:
 
 def _events(wanted: Wanted, after: Cursor | None, limit: int) -> tuple[list[Event], str | None]:
     """Events after a place in their order, and where to go on; or without one, the latest first."""
-    feed = here().feed
+    feed = here().api.feed
     if after is not None:
         found = feed.page(after, limit, wanted)
         return found.events, None if found.is_end else str(found.cursor)

@@ -8,8 +8,8 @@ from werkzeug.wrappers import Response
 from app.dashboard.context import here
 from app.dashboard.downloads import csv_answer
 from app.dashboard.formats import exact_money
-from app.dashboard.frame import entity, for_print
-from app.dashboard.periods import asked_period
+from app.dashboard.frame import for_print
+from app.dashboard.periods import asked_statements
 from app.dashboard.requests import Filters
 from app.domain.csv_export import Value
 from app.domain.financial_statements import CurrencyStatements
@@ -26,11 +26,7 @@ HEAD = ("account_id", "entity_id", "type", "currency_code", "opening", "movement
 def page() -> str | Response:
     """The report; `format=csv` is every account of it."""
     filters = Filters()
-    asked = asked_period(filters)
-    currency_code = filters.text("currency_code") or None
-    found = []
-    if not filters.errors:
-        found = here().financial_statements.read(asked.period, entity_id=entity(), currency_code=currency_code)
+    asked, currency_code, found = asked_statements(filters)
     if filters.text("format") == "csv" and not filters.errors:
         return csv_answer(f"income-statement-{asked.name}", HEAD, _rows(found))
     return render_template(

@@ -34,18 +34,18 @@ def page() -> str | Response:
     day = _midnight(filters.read("day", read_moment) or today)
     begins_with = filters.text("account_id")
     most = HOTTEST_IN_PRINT if for_print() else HOTTEST
-    heat = here().operations.heat(day, what, begins_with, most)
+    heat = here().api.operations.heat(day, what, begins_with, most)
     if filters.text("format") == "csv" and not filters.errors:
         return csv_answer(f"conflicts-{day:%Y-%m-%d}", HEAD, _rows(heat))
-    cache = here().operations.cache()
-    partitions = here().operations.partitions(cache)
+    cache = here().api.operations.cache()
+    partitions = here().api.operations.partitions(cache)
     return render_template(
         "operations.html",
         readiness=_readiness(),
         cache=cache,
         oldest_s=max(cache.oldest_s.values(), default=None) if cache else None,
         partitions=partitions,
-        sessions=here().operations.sessions(),
+        sessions=here().api.operations.sessions(),
         heat=heat,
         day=day,
         is_today=day == today,

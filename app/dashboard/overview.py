@@ -46,7 +46,7 @@ def _figures(hour: Sequence[Piece]) -> dict[str, object]:
     complete = hour[:-1]
     measured = [piece for piece in hour if piece.median_s is not None]
     midnight = here().now().replace(hour=0, minute=0, second=0, microsecond=0)
-    today = here().operations.heat(midnight, Heat.RETRIES, "", 0)
+    today = here().api.operations.heat(midnight, Heat.RETRIES, "", 0)
     return {
         "per_second": complete[-1].per_second,
         "most_per_second": max(piece.per_second for piece in complete),

@@ -5,8 +5,9 @@ from datetime import datetime
 
 from app.dashboard.context import here
 from app.dashboard.formats import read_moment
+from app.dashboard.frame import entity
 from app.dashboard.requests import Filters
-from app.domain.financial_statements import Period
+from app.domain.financial_statements import CurrencyStatements, Period
 from app.domain.read_models import TimeBasis
 
 THE_BEGINNING = "the beginning"
@@ -28,7 +29,16 @@ class AskedPeriod:
         return f"{ends_at:%Y-%m-%d}"
 
 
-def asked_period(filters: Filters) -> AskedPeriod:
+def asked_statements(filters: Filters) -> tuple[AskedPeriod, str | None, list[CurrencyStatements]]:
+    """The period and the currency that the address asks for, and their statements; none if something is unreadable."""
+    asked, currency_code = _asked_period(filters), filters.text("currency_code") or None
+    if filters.errors:
+        return asked, currency_code, []
+    reports = here().api.financial_statements
+    return asked, currency_code, reports.read(asked.period, entity_id=entity(), currency_code=currency_code)
+
+
+def _asked_period(filters: Filters) -> AskedPeriod:
     """The period that the address asks for; what is wrong with it stands in the filters' errors."""
     this_year = here().now().replace(month=1, day=1, hour=0, minute=0, second=0, microsecond=0)
     begins = filters.text("from")

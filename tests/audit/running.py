@@ -5,6 +5,7 @@ import http.client
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -55,3 +56,15 @@ class Audited:
         command = [sys.executable, "-m", "app", "heads", "export", str(path), "--data-dir", str(self.system.data_dir)]
         subprocess.run(command, cwd=PROJECT, check=True, capture_output=True, timeout=COMMAND_S)
         return path
+
+
+@contextlib.contextmanager
+def audited_system(directory: Path, **settings: str) -> Iterator[Audited]:
+    """A system that runs, with accounts, and is stopped at the end."""
+    system = System(directory, **settings)
+    try:
+        audited = Audited(system.wait_ready())
+        audited.prepare()
+        yield audited
+    finally:
+        system.stop()

@@ -17,7 +17,7 @@ import pytest
 
 from app.services.access.call_recorder import FLUSH_S, KEPT_REFUSED
 from tests.api.world import BANK, payment
-from tests.audit.running import Audited
+from tests.audit.running import Audited, audited_system
 from tests.embedded.test_up import System
 from tests.evidence.world import Auditor
 from tests.patience import PATIENCE_S, until
@@ -34,13 +34,8 @@ MOST_GROWTH_BYTES = 256 * 1024 * 1024
 
 @pytest.fixture
 def audited(tmp_path: Path) -> Iterator[Audited]:
-    system = System(tmp_path / "data")
-    try:
-        audited = Audited(system.wait_ready())
-        audited.prepare()
+    with audited_system(tmp_path / "data") as audited:
         yield audited
-    finally:
-        system.stop()
 
 
 def kill(audited: Audited) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.api.conftest import fresh_world
-from tests.dashboard.world import World
+from tests.dashboard.world import Browser, World
 from tests.databases import Databases
 
 
@@ -21,3 +21,9 @@ def shared_world(databases: Databases) -> Iterator[World]:
     """One world for all tests of a module that take it. Do not mix it with `world`."""
     with fresh_world(databases, World) as world:
         yield world
+
+
+@pytest.fixture(scope="module")
+def viewer(world: World) -> Browser:
+    """A browser in which a viewer is signed in: for modules whose tests read one world."""
+    return world.signed_in()

@@ -27,11 +27,6 @@ def world(shared_world: World) -> World:
     return world
 
 
-@pytest.fixture(scope="module")
-def viewer(world: World) -> Browser:
-    return world.signed_in()
-
-
 def path(world: World) -> str:
     [(found,)] = world.sql("SELECT payment_id FROM ledger_transaction WHERE external_id = 'order-1'")
     return f"/payments/{found}"

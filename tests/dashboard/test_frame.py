@@ -43,11 +43,6 @@ def world(shared_world: World) -> World:
     return shared_world
 
 
-@pytest.fixture(scope="module")
-def viewer(world: World) -> Browser:
-    return world.signed_in(Role.VIEWER)
-
-
 def rules(world: World) -> list[str]:
     """Every address of the pages with something in its places."""
     places = {"account_id": "alice", "payment_id": "pay_0_1_0", "token": "x", "filename": "pages.css"}

@@ -25,11 +25,6 @@ def world(shared_world: World) -> World:
     return world
 
 
-@pytest.fixture(scope="module")
-def viewer(world: World) -> Browser:
-    return world.signed_in()
-
-
 def yesterday(world: World) -> str:
     [(day,)] = world.sql("SELECT to_char(date_trunc('day', now()) - interval '1 day', 'YYYY-MM-DD')")
     return str(day)

@@ -47,11 +47,6 @@ def world(shared_world: World) -> World:
     return world
 
 
-@pytest.fixture(scope="module")
-def viewer(world: World) -> Browser:
-    return world.signed_in()
-
-
 def payment_id(world: World, external_id: str) -> str:
     [(found,)] = world.sql("SELECT payment_id FROM ledger_transaction WHERE external_id = %s", external_id)
     return str(found)

@@ -5,27 +5,18 @@ from datetime import timedelta
 
 import pytest
 
-from app.cache import keys
 from app.domain.found_breaks import BreakSource, EvidenceKind, EvidenceLink, FoundBreak
 from app.domain.users import Role
 from app.ledger.break_records import open_break
 from app.ledger.engine import owner_engine
-from app.wiring.cache import build_cache
-from app.wiring.proofs import build_requested_proofs
 from app.wiring.workers import build_reconciler
-from tests import hot_state
+from tests.api.test_breaks import drift, worker
 from tests.dashboard.world import Browser, World, rows_of, text_of
 
 
 def work(world: World) -> None:
     """The maintenance worker does what was asked for."""
-    build_requested_proofs(world.settings, build_reconciler(world.settings)).run_once()
-
-
-def drift(world: World, account_id: str = "alice", **differences: int) -> None:
-    world.balance(account_id)  # what is not in the cache cannot be wrong there
-    partition = build_cache(world.settings).partition_of(account_id)
-    hot_state.add(world.cache, keys.account(partition, account_id), **(differences or {"balance": 1_250}))
+    worker(world).run_once()
 
 
 def found(world: World) -> str:

@@ -29,11 +29,6 @@ def world(shared_world: World) -> World:
     return world
 
 
-@pytest.fixture(scope="module")
-def viewer(world: World) -> Browser:
-    return world.signed_in()
-
-
 def test_the_balance_sheet_balances_in_each_currency_and_is_proved(viewer: Browser) -> None:
     page = viewer.page("/reports/balance-sheet")
     assets = rows_of(page, 'id="bs-EUR"')

@@ -21,9 +21,8 @@ from app.embedded.attach import announced
 from app.embedded.child_process import free_port
 from tests import hot_state
 from tests.api.world import BANK, payment
-from tests.audit.running import Audited
+from tests.audit.running import Audited, audited_system
 from tests.deploy.test_files import ALERTS, DEPLOY
-from tests.embedded.test_up import System
 from tests.patience import PATIENCE_S, until
 
 CLIENTS = 4
@@ -31,13 +30,8 @@ CLIENTS = 4
 
 @pytest.fixture
 def audited(tmp_path: Path) -> Iterator[Audited]:
-    system = System(tmp_path / "data")
-    try:
-        audited = Audited(system.wait_ready())
-        audited.prepare()
+    with audited_system(tmp_path / "data") as audited:
         yield audited
-    finally:
-        system.stop()
 
 
 class Prometheus:

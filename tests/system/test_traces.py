@@ -13,8 +13,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 from app.command_line import PROJECT
 from tests.api.world import BANK, payment
-from tests.audit.running import Audited
-from tests.embedded.test_up import System
+from tests.audit.running import Audited, audited_system
 from tests.patience import COMMAND_S, until
 
 TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
@@ -80,13 +79,8 @@ def receiver() -> Iterator[Receiver]:
 @pytest.fixture(scope="module")
 def traced(receiver: Receiver, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Audited]:
     told = {"OTEL_EXPORTER_OTLP_ENDPOINT": receiver.endpoint, "OTEL_BSP_SCHEDULE_DELAY": "100"}
-    system = System(tmp_path_factory.mktemp("traced") / "data", **told)
-    try:
-        audited = Audited(system.wait_ready())
-        audited.prepare()
+    with audited_system(tmp_path_factory.mktemp("traced") / "data", **told) as audited:
         yield audited
-    finally:
-        system.stop()
 
 
 def test_one_payment_is_a_trace_through_api_drain_and_ledger(traced: Audited, receiver: Receiver) -> None:
