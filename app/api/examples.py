@@ -1,7 +1,7 @@
 """Examples in the OpenAPI document: requests as they were really sent, and the answers to them.
 
 `app/api/examples.json` is a recording: one story, in its order, on an empty installation. A test tells the story to the
-running system again and compares; `python3 -m tests.system.example_story` makes the recording anew.
+running system again and compares; `python3 -m tests.system.example_story` records it again.
 """
 
 from __future__ import annotations

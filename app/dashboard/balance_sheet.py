@@ -21,7 +21,7 @@ LINES = ("asset", "liability", "equity", "brought_forward", "result", "differenc
 
 @pages.get("/reports/balance-sheet")
 def page() -> str | Response:
-    """The report, and the same as CSV; the accounts behind it are those of the trial balance."""
+    """The report; `format=csv` is the same as a file. The trial balance lists its accounts."""
     filters = Filters()
     asked, currency_code, found = asked_statements(filters)
     if filters.text("format") == "csv" and not filters.errors:

@@ -62,7 +62,7 @@ def page(payment_id: str) -> str:
 
 @pages.get("/payments/<payment_id>/evidence.json")
 def evidence(payment_id: str) -> Response:
-    """The evidence packet as a file, for whoever checks it without Holdfast."""
+    """The evidence packet as a file, for an auditor who checks it without Holdfast."""
     packet = here().api.evidence.of_any(payment_id)
     if packet is None:
         abort(404)

@@ -39,7 +39,7 @@ def no_administrating_person() -> Refusal:
     return Refusal(
         RefusalCode.FORBIDDEN,
         "The ledger does not take you for an administrator of keys. Your role was changed, or your password was set by "
-        "an earlier version: have yourself invited again, and set it anew.",
+        "an earlier version: ask for a new invitation, and set it again.",
     )
 
 

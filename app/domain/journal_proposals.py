@@ -1,7 +1,7 @@
 """Journals that wait for a second person: what was entered, and what was decided of it.
 
-Whoever enters a journal cannot approve it. An approval posts it; until then nothing of it is in the ledger's accounts,
-and it holds no funds. A proposal is decided once.
+The person who enters a journal cannot approve it. An approval posts it; until then nothing of it is in the ledger's
+accounts, and it holds no funds. A proposal is decided once.
 """
 
 from collections.abc import Mapping, Sequence
@@ -121,7 +121,7 @@ def refuse_decision(proposal: JournalProposal) -> Refusal | None:
 
 
 def refuse_approval(proposal: JournalProposal, person: User) -> Refusal | None:
-    """Refuse whoever may not approve or return a proposal: the one who entered it, and people without the role."""
+    """Refuse a person who may not approve or return a proposal: the one who entered it, or one without the role."""
     if person.actor == proposal.entered_by or not person.role.may_act_as(Role.CONTROLLER):
         return second_person_needed(proposal.proposal_id, proposal.entered_by)
     return refuse_decision(proposal)

@@ -169,7 +169,7 @@ class PeriodFigures:
         return found
 
     def needs_remark(self) -> bool:
-        """Whether whoever signs must say why they rely on the opening balance."""
+        """Whether the signature needs a remark that says what the opening balance rests on."""
         return self.opening is Opening.ASSUMED and self.former_bank_closing_minor is None
 
     def as_json(self) -> dict[str, Any]:

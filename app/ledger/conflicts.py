@@ -27,7 +27,7 @@ SELECT account_id, %(retries)s, %(exhausted)s FROM unnest(%(accounts)s::text[]) 
 ON CONFLICT (account_id) DO UPDATE
 SET retries = c.retries + excluded.retries, exhausted = c.exhausted + excluded.exhausted, last_at = clock_timestamp()
 """
-# Old hours are deleted on the way; whoever finds another at it leaves them.
+# Old hours are deleted on the way. Rows that another drain is deleting are left to it.
 _COUNT_HOUR = """
 WITH forgotten AS (
     DELETE FROM conflict_hour WHERE (hour, account_id) IN (

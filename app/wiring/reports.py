@@ -14,7 +14,7 @@ from app.settings import Settings
 from app.wiring.services import build_assets, build_engine
 
 NO_LIMIT_S = 0.0
-"""A report of long ago, over many entries, takes as long as it takes; nobody waits in front of a browser."""
+"""A report of long ago adds up many entries and may take minutes; no browser waits for a command."""
 
 
 @dataclass(slots=True, frozen=True)

@@ -1,7 +1,6 @@
-"""Keeping figures of pages at hand: made when the first page is opened, brought up to date after that, in a thread.
+"""Keeping the figures of pages at hand: a thread makes them when the first page is opened, and keeps them up to date.
 
-So nobody waits for totals over a million accounts, not even the first to look. The thread rests while nobody looks at
-any page.
+So no page waits for totals over a million accounts, not even the first one. The thread rests while no page is opened.
 """
 
 import logging
@@ -16,7 +15,7 @@ FRESHENED_EVERY_S = 5.0
 """What is posted meanwhile, even under full load, is read in a tenth of a second."""
 
 RESTS_AFTER_S = 600.0
-"""After this time without a look at any page."""
+"""After this time without a page."""
 
 
 class FreshFigures:

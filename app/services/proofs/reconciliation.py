@@ -54,12 +54,12 @@ class Reconciler:
         self._pace = pace
         self._progress = progress
         self._proved: dict[int, int] = {}
-        """Up to where the last run of this process has looked: who can write to the database can move a cursor."""
+        """Up to where the last run of this process has looked: anybody who can write to the database can move it."""
 
     def run(self, *, full: bool, heal: bool = True, asked_by: str | None = None) -> ProofReport:
         """One run; its breaks are kept in the ledger. `open_breaks` counts all that are not settled yet.
 
-        Accounts whose cache has stayed behind the ledger are rebuilt, unless the run must not `heal` them. A run that
+        Accounts that lag behind the ledger in the cache are rebuilt, unless the run must not `heal` them. A run that
         nobody asked for was due.
         """
         started = self._monotonic()
@@ -169,7 +169,7 @@ class Reconciler:
                     yield Break(BreakKind.CACHE_BEHIND, one.account_id, figures, one.account_id)
 
     def _heal(self, run_id: int, report: ProofReport) -> None:
-        """Rebuild accounts that have stayed behind, unless more is wrong with them or the ledger is in doubt."""
+        """Rebuild accounts that lag behind, unless more is wrong with them or the ledger is in doubt."""
         wrong = {one.subject for one in report.breaks if one.kind is not BreakKind.CACHE_BEHIND}
         behind = [one for one in report.breaks if one.kind is BreakKind.CACHE_BEHIND and one.subject not in wrong]
         in_doubt = any(one.kind not in OF_THE_CACHE for one in report.breaks)

@@ -1,7 +1,7 @@
 """Repairing: rebuilding accounts in the cache from the ledger, under load, where the cache differs.
 
 A repair is explicit and recorded: somebody asks for it and says why, and the ledger keeps that before anything is
-changed. A reconciliation rebuilds by itself the accounts that stayed behind the ledger. Either way an account goes from
+changed. A reconciliation rebuilds by itself the accounts that lag behind the ledger. Either way an account goes from
 wrong to right in one script call, and what is reserved meanwhile is kept.
 """
 

@@ -4,5 +4,5 @@ from uuid import uuid4
 
 
 def new_external_id() -> str:
-    """A new one. Whoever may have to repeat a request after a crash keeps it first, or uses the id of an order."""
+    """A new one. To repeat a request after a crash, store it before you send, or use the id of an order."""
     return str(uuid4())
