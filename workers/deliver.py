@@ -13,7 +13,7 @@ from threading import Event, Thread
 
 from app.domain.errors import Fault
 from app.logs import configure_logging
-from app.settings import settings_from
+from app.settings import Settings, settings_from
 from app.wiring.events import build_deliverer, build_delivery_lock, build_monitor_follower
 
 log = logging.getLogger(__name__)
@@ -50,9 +50,8 @@ class LastingDuty:
             self._fails = False
 
 
-async def deliver(stopped: Event) -> None:
+async def deliver(settings: Settings, stopped: Event) -> None:
     """Deliver until told to stop."""
-    settings = settings_from(os.environ)
     ended = asyncio.Event()
     loop = asyncio.get_running_loop()
     Thread(target=lambda: (stopped.wait(), loop.call_soon_threadsafe(ended.set)), daemon=True).start()
@@ -74,7 +73,7 @@ def main() -> None:
     follower = LastingDuty("monitors", build_monitor_follower(settings).run_once, FOLLOW_S)
     following = Thread(target=follower.run, args=(stopped,), name="monitors", daemon=True)
     following.start()
-    asyncio.run(deliver(stopped))
+    asyncio.run(deliver(settings, stopped))
     following.join(FOLLOW_S)
 
 

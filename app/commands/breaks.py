@@ -11,8 +11,7 @@ from functools import cache
 from typing import Any
 
 from app.commands.amounts import as_money
-from app.commands.connection import connected
-from app.commands.keys import ACTOR
+from app.commands.connection import ACTOR, connected
 from app.domain.break_workflow import BreakChange, BreakFilter, BreakRecord, BreakState
 from app.domain.found_breaks import BreakSource
 from app.domain.proof_history import ProofRun

@@ -19,6 +19,9 @@ from app.embedded.child_process import EmbeddedServerError, tail
 from app.settings import Settings, settings_from
 from app.supervisor import Supervisor, api_service
 
+ACTOR = "command line"
+"""Who is on record for what a command changes."""
+
 READY_SECONDS = 60.0
 PREDECESSOR_SECONDS = 10.0  # the API of a system that was killed finishes its last requests
 _POLL_SECONDS = 0.02

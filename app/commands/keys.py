@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 
 from psycopg.errors import InsufficientPrivilege
 
-from app.commands.connection import connected
+from app.commands.connection import ACTOR, connected
 from app.domain.api_keys import KeyOutcome, NewKey
 from app.domain.rate_limits import RateLimit
 from app.domain.refusals import Refusal
@@ -22,8 +22,6 @@ from app.services.access.api_keys import Scope, create_key
 from app.services.access.key_administration import KeyAdministration
 from app.settings import Settings
 from app.wiring.cache import build_cache
-
-ACTOR = "command line"
 
 
 def run(arguments: argparse.Namespace) -> int:

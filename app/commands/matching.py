@@ -13,6 +13,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from app.commands.amounts import as_money
+from app.commands.connection import ACTOR
 from app.domain.match_records import RunReport, StatementAccount, UnmatchedItem
 from app.domain.matching_rules import InvalidRules, Rule, read_rules
 from app.domain.refusals import Refusal
@@ -26,7 +27,6 @@ from app.settings import Settings
 from app.wiring.services import build_assets, build_engine
 from app.wiring.statements import build_matching
 
-ACTOR = "command line"
 MOST_SHOWN = 50
 PAGE = 500
 

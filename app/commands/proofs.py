@@ -14,8 +14,7 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
-from app.commands.connection import connected
-from app.commands.keys import ACTOR
+from app.commands.connection import ACTOR, connected
 from app.domain.breaks import Head, ProofReport
 from app.domain.errors import SigningKeyUnusable
 from app.domain.signed_heads import HEAD_FORMAT, KEY_FORMAT

@@ -6,28 +6,31 @@ differ, or a statement says something else than the trial balance.
 
 import argparse
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 
 from app.commands.connection import connected
 from app.domain.csv_export import Value, csv_lines
 from app.domain.financial_statements import CurrencyStatements, Period
-from app.domain.read_models import AsOf, ReportCursor, TimeBasis, TrialBalanceLine
+from app.domain.read_models import AsOf, TimeBasis
+from app.domain.report_rows import (
+    INCOME_HEAD,
+    SHEET_HEAD,
+    SHEET_LINES,
+    TRIAL_HEAD,
+    income_rows,
+    sheet_rows,
+    trial_row,
+)
 from app.domain.timestamps import rfc3339
 from app.domain.trial_balance import CurrencyBalance
+from app.services.proofs.trial_balance import every_line
 from app.settings import Settings
 from app.wiring.reports import Reports, build_reports
 
 MOST_LISTED = 20
 """Accounts of each type that are printed for people; CSV has all."""
-
-PIECE = 1_000
-
-TRIAL_HEAD = ("account_id", "entity_id", "type", "currency_code", "debit", "credit")
-SHEET_HEAD = ("currency_code", "line", "amount")
-SHEET_LINES = ("asset", "liability", "equity", "brought_forward", "result", "difference")
-INCOME_HEAD = ("account_id", "entity_id", "type", "currency_code", "opening", "movement", "closing")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -82,34 +85,15 @@ def _trial_balance(arguments: argparse.Namespace, printer: _Printer) -> int:
         entity_id=arguments.entity, currency_code=arguments.currency, as_of=as_of, most=MOST_LISTED
     )
     if arguments.csv:
-        _print_csv(TRIAL_HEAD, _trial_rows(arguments, as_of, printer))
+        lines = every_line(
+            printer.reports.history, entity_id=arguments.entity, currency_code=arguments.currency, as_of=as_of
+        )
+        _print_csv(TRIAL_HEAD, (trial_row(line, printer.exact) for line in lines))
     else:
         _head("Trial balance", arguments)
         for one in balances:
             _tell_trial(one, printer)
     return int(any(one.difference_minor for one in balances))
-
-
-def _trial_rows(arguments: argparse.Namespace, as_of: AsOf | None, printer: _Printer) -> Iterator[tuple[Value, ...]]:
-    cursor = None
-    while True:
-        _, lines, moment = printer.reports.history.trial_balance(
-            entity_id=arguments.entity,
-            currency_code=arguments.currency,
-            limit=PIECE,
-            as_of=as_of,
-            cursor=cursor,
-        )
-        yield from (_trial_row(line, printer) for line in lines)
-        if len(lines) < PIECE:
-            return
-        cursor = ReportCursor(lines[-1].account_id, moment)
-
-
-def _trial_row(line: TrialBalanceLine, printer: _Printer) -> tuple[Value, ...]:
-    code = line.currency_code
-    sides = [printer.exact(minor, code) if minor else None for minor in (line.debit_minor, line.credit_minor)]
-    return (line.account_id, line.entity_id, line.type, code, *sides)
 
 
 def _tell_trial(one: CurrencyBalance, printer: _Printer) -> None:
@@ -140,10 +124,8 @@ def _read(arguments: argparse.Namespace, printer: _Printer) -> list[CurrencyStat
 
 def _balance_sheet(arguments: argparse.Namespace, printer: _Printer) -> int:
     found = _read(arguments, printer)
-    lines = [(one, line, getattr(one, f"{line}_minor")) for one in found for line in SHEET_LINES]
     if arguments.csv:
-        rows = [(one.currency_code, line, printer.exact(minor, one.currency_code)) for one, line, minor in lines]
-        _print_csv(SHEET_HEAD, rows)
+        _print_csv(SHEET_HEAD, sheet_rows(found, printer.exact))
         return _exit_code(found)
     _head("Balance sheet", arguments)
     for one in found:
@@ -160,20 +142,12 @@ def _balance_sheet(arguments: argparse.Namespace, printer: _Printer) -> int:
 def _income(arguments: argparse.Namespace, printer: _Printer) -> int:
     found = _read(arguments, printer)
     if arguments.csv:
-        _print_csv(INCOME_HEAD, _income_rows(found, printer))
+        _print_csv(INCOME_HEAD, income_rows(found, printer.exact))
         return _exit_code(found)
     _head("Income statement", arguments)
     for one in found:
         _tell_income(one, printer)
     return _exit_code(found)
-
-
-def _income_rows(found: Iterable[CurrencyStatements], printer: _Printer) -> Iterator[tuple[Value, ...]]:
-    for statement in found:
-        code = statement.currency_code
-        for one in statement.accounts:
-            amounts = (one.opening_minor, one.movement_minor, one.closing_minor)
-            yield (one.account_id, one.entity_id, one.type, code, *(printer.exact(each, code) for each in amounts))
 
 
 def _tell_income(one: CurrencyStatements, printer: _Printer) -> None:

@@ -14,7 +14,8 @@ from tqdm import tqdm
 
 from app.commands import matching
 from app.commands.amounts import as_money
-from app.commands.connection import connected
+from app.commands.connection import ACTOR, connected
+from app.commands.matching import DONE, LOOK, NOTHING
 from app.domain.statement import Balance, UnreadableStatement
 from app.domain.statement_proof import StatementBreak, StatementTally
 from app.domain.statement_records import StatementRecord
@@ -28,7 +29,6 @@ from app.settings import Settings
 from app.statements.stripe_fetch import fetch_stripe
 from app.wiring.statements import build_imports, build_statements
 
-ACTOR = "command line"
 MOST_SHOWN = 20
 """Breaks shown one by one; their number is told in full."""
 
@@ -36,9 +36,6 @@ MOST_STATEMENTS = 50
 """Statements shown one by one: a file may hold those of thousands of accounts."""
 
 PAGE = 500
-
-DONE, LOOK, NOTHING = 0, 1, 2
-"""Exit codes: all is well; somebody has to look; nothing was stored."""
 
 
 def run(arguments: argparse.Namespace) -> int:

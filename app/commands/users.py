@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 from psycopg.errors import InsufficientPrivilege
 
-from app.commands.connection import connected
+from app.commands.connection import ACTOR, connected
 from app.domain.timestamps import rfc3339
 from app.domain.users import Role
 from app.embedded.attach import announced
@@ -18,7 +18,6 @@ from app.ledger.engine import owner_engine
 from app.ledger.users import LedgerUsers
 from app.services.access.users import invite
 
-ACTOR = "command line"
 FIRST_ADMIN = "admin"
 
 

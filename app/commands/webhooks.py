@@ -4,7 +4,7 @@ import argparse
 import sys
 from datetime import timedelta
 
-from app.commands.connection import connected
+from app.commands.connection import ACTOR, connected
 from app.domain.events import EventType
 from app.domain.timestamps import rfc3339
 from app.domain.webhooks import Endpoint, EndpointState, NewEndpoint
@@ -12,7 +12,6 @@ from app.services.events.endpoints import Endpoints, UnusableUrl
 from app.wiring.events import build_endpoints
 from app.wiring.services import build_engine
 
-ACTOR = "command line"
 LISTED = 1_000
 PAGE = 500
 

@@ -1,7 +1,5 @@
 """The income statement: revenue less expenses of a period, proved against the trial balance."""
 
-from collections.abc import Iterator
-
 from flask import Blueprint, render_template
 from werkzeug.wrappers import Response
 
@@ -11,15 +9,13 @@ from app.dashboard.formats import exact_money
 from app.dashboard.frame import for_print
 from app.dashboard.periods import asked_statements
 from app.dashboard.requests import Filters
-from app.domain.csv_export import Value
-from app.domain.financial_statements import CurrencyStatements
+from app.domain.report_rows import INCOME_HEAD, income_rows
 
 pages = Blueprint("income_statement", __name__)
 
 LISTED = 20
 """Accounts of each type that the page lists; the rest is one line."""
 LISTED_IN_PRINT = 500
-HEAD = ("account_id", "entity_id", "type", "currency_code", "opening", "movement", "closing")
 
 
 @pages.get("/reports/income-statement")
@@ -28,7 +24,7 @@ def page() -> str | Response:
     filters = Filters()
     asked, currency_code, found = asked_statements(filters)
     if filters.text("format") == "csv" and not filters.errors:
-        return csv_answer(f"income-statement-{asked.name}", HEAD, _rows(found))
+        return csv_answer(f"income-statement-{asked.name}", INCOME_HEAD, income_rows(found, exact_money))
     return render_template(
         "income_statement.html",
         statements=[one for one in found if one.accounts],
@@ -38,11 +34,3 @@ def page() -> str | Response:
         most=LISTED_IN_PRINT if for_print() else LISTED,
         filters=filters,
     )
-
-
-def _rows(found: list[CurrencyStatements]) -> Iterator[tuple[Value, ...]]:
-    for statement in found:
-        code = statement.currency_code
-        for one in statement.accounts:
-            amounts = (one.opening_minor, one.movement_minor, one.closing_minor)
-            yield (one.account_id, one.entity_id, one.type, code, *(exact_money(each, code) for each in amounts))

@@ -16,7 +16,7 @@ from app.domain.webhooks import Attempt, Endpoint, EndpointState, Secrets, Waiti
 from app.ledger.audit_records import record_change
 from app.ledger.connections import LedgerConnection, SessionLimits, connect, translated
 from app.ledger.webhook_schema import webhook_attempt, webhook_endpoint, webhook_secret, webhook_waiting
-from app.ledger.webhooks import endpoint_from, waiting_from
+from app.ledger.webhooks import endpoint_from, waiting_in
 
 _TRY_TO_DELIVER = "SELECT pg_try_advisory_lock(477019, 0)"
 _STILL_DELIVERS = "SELECT 1"
@@ -72,11 +72,8 @@ class LedgerDeliveries:
 
     def waiting(self, endpoint_id: str, limit: int) -> list[Waiting]:
         """The first events that wait for an endpoint, in order; the dead are not among them."""
-        columns = webhook_waiting.c
-        query = select(webhook_waiting).where(columns.endpoint_id == endpoint_id, columns.dead_at.is_(None))
-        query = query.order_by(columns.position, columns.part, columns.slot).limit(limit)
         with translated(), self._engine.connect() as connection:
-            return [waiting_from(row) for row in connection.execute(query)]
+            return waiting_in(connection, endpoint_id, limit)
 
     def record(
         self,

@@ -69,13 +69,8 @@ class LedgerWebhooks:
 
     def waiting(self, endpoint_id: str, *, limit: int, after: Cursor | None = None, dead: bool = True) -> list[Waiting]:
         """Up to `limit` events that an endpoint has not taken, in order: the dead, or those that are tried again."""
-        columns = webhook_waiting.c
-        query = select(webhook_waiting).where(columns.endpoint_id == endpoint_id, columns.dead_at.is_not(None) == dead)
-        if after is not None:
-            query = query.where(func.row(columns.position, columns.part, columns.slot) > func.row(*after))
-        query = query.order_by(columns.position, columns.part, columns.slot).limit(limit)
         with translated(), self._engine.connect() as connection:
-            return [waiting_from(row) for row in connection.execute(query)]
+            return waiting_in(connection, endpoint_id, limit, after=after, dead=dead)
 
     # Writing
 
@@ -181,8 +176,20 @@ def endpoint_from(row: Row[Any]) -> Endpoint:
     )
 
 
-def waiting_from(row: Row[Any]) -> Waiting:
-    """What waits, from a row of its table."""
+def waiting_in(
+    connection: Connection, endpoint_id: str, limit: int, *, after: Cursor | None = None, dead: bool = False
+) -> list[Waiting]:
+    """The first events that wait for an endpoint, in order: those that are tried again, or the dead."""
+    columns = webhook_waiting.c
+    is_dead = columns.dead_at.is_not(None) if dead else columns.dead_at.is_(None)
+    query = select(webhook_waiting).where(columns.endpoint_id == endpoint_id, is_dead)
+    if after is not None:
+        query = query.where(func.row(columns.position, columns.part, columns.slot) > func.row(*after))
+    query = query.order_by(columns.position, columns.part, columns.slot).limit(limit)
+    return [_waiting(row) for row in connection.execute(query)]
+
+
+def _waiting(row: Row[Any]) -> Waiting:
     return Waiting(
         row.endpoint_id,
         Cursor(row.position, row.part, row.slot),

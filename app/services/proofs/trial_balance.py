@@ -6,18 +6,22 @@ Totals over a million accounts take a second; bringing them up to date takes mil
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from threading import Lock
 from typing import TYPE_CHECKING
 
-from app.domain.read_models import AsOf, LedgerMoment, TimeBasis
+from app.domain.read_models import AsOf, LedgerMoment, ReportCursor, TimeBasis, TrialBalanceLine
 from app.domain.trial_balance import CurrencyBalance, by_currency
 
 if TYPE_CHECKING:
+    from app.ledger.history import History
     from app.ledger.trial_balance import KnownTotals, LedgerTrialBalance
+
+PIECE = 1_000
+"""Accounts that one query of a walk through all of them reads."""
 
 LASTS = timedelta(minutes=10)
 """How long totals are brought up to date before all balances are read again."""
@@ -115,3 +119,18 @@ class TrialBalances:
         base = self._remembered.base(self._now_is(), RENEWED_AFTER)
         known, _, _ = self._ledger.now(base, entity_id=None, currency_code=None, most=0)
         self._remembered.keep(known, base, self._now_is())
+
+
+def every_line(
+    history: History, *, entity_id: str | None, currency_code: str | None, as_of: AsOf | None
+) -> Iterator[TrialBalanceLine]:
+    """Every account of the trial balance, all from one moment of the ledger."""
+    cursor = None
+    while True:
+        _, lines, moment = history.trial_balance(
+            entity_id=entity_id, currency_code=currency_code, limit=PIECE, as_of=as_of, cursor=cursor
+        )
+        yield from lines
+        if len(lines) < PIECE:
+            return
+        cursor = ReportCursor(lines[-1].account_id, moment)
