@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from app.domain.payment import stream_id_order
+from app.domain.payment import parse_payment_id, stream_id_order
 from app.domain.timestamps import credible_milliseconds, from_milliseconds, rfc3339, to_milliseconds
 
 NAMED_IN_BREAK = 1_000
@@ -197,16 +197,25 @@ def _time_of(milliseconds: int) -> str:
     return rfc3339(from_milliseconds(milliseconds))
 
 
-def with_payments(figures: Mapping[str, Any], payments: Mapping[str, str]) -> dict[str, Any]:
+def with_payments(figures: Mapping[str, Any], payments: Mapping[str, str], clock: datetime) -> dict[str, Any]:
     """Figures that also name these acknowledged payments as lost: each is counted, and the first ones are listed.
 
-    What was to end an authorization is listed with it, by the id of its own intent, which no client knows.
+    What was to end an authorization is listed with it, by the id of its own intent, which no client knows. The span of
+    the loss grows to cover them: who opened the cache may not have known of the last ones. `clock` is the ledger's.
     """
+    now_ms = to_milliseconds(clock)
+    times = [_time_of(one.accepted_at_ms(now_ms)) for one in map(parse_payment_id, payments) if one is not None]
+    span: dict[str, str] = {}
+    if times:
+        span["lost_until"] = max([*times, figures.get("lost_until") or ""])
+    if times and figures.get("lost_after"):
+        span["lost_after"] = min(*times, figures["lost_after"])
     listed, ended = list(figures.get("payment_ids", ())), figures.get("ended_authorizations", {})
     new = sorted(payments.keys() - set(listed))
     named = [*listed, *new][:NAMED_IN_BREAK]
     return {
         **figures,
+        **span,
         "payment_ids": named,
         "ended_authorizations": ended | {one: payments[one] for one in named if payments.get(one)},
         "lost_payments": figures.get("lost_payments", 0) + len(new),

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from functools import partial
 from typing import Any
 
@@ -159,12 +160,12 @@ class LedgerCacheIdentity:
         """Which of these payments the ledger has answered."""
         return settled_payments(self._ledger, payment_ids) if payment_ids else set()
 
-    def name_lost(self, generation: int, payments: Mapping[str, str]) -> None:
+    def name_lost(self, generation: int, payments: Mapping[str, str], clock: datetime) -> None:
         """Name acknowledged payments as lost when the cache was opened as this generation.
 
-        Each has the authorization that it was to end, or an empty text.
+        Each has the authorization that it was to end, or an empty text. `clock` is the ledger's, about now.
         """
-        self._change(generation, lambda figures: with_payments(figures, payments))
+        self._change(generation, lambda figures: with_payments(figures, payments, clock))
 
     def unname(self, generation: int, payment_ids: Collection[str]) -> None:
         """Take back that payments are lost: a drain that had read them before has posted them since."""

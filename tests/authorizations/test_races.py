@@ -1,6 +1,7 @@
 """Sixteen at once on one authorization: exactly one end wins, and cache and ledger agree on which."""
 
 import os
+import time
 from collections import Counter
 from threading import Barrier, Thread
 
@@ -132,7 +133,7 @@ def test_exactly_one_of_sixteen_ends_at_once_wins(world: World) -> None:
 
 def test_ends_race_with_the_drain_and_the_loss_of_the_account(world: World) -> None:
     clients = [_Client(world, number) for number in range(CLIENTS)]
-    drains = [world.new_drain() for _ in range(2)]
+    drains = [world.new_drain(clock=time.monotonic) for _ in range(2)]
     captured_in_all = 0
     for round_number in range(ROUNDS // 2):
         accepted = world.accepted("alice", "bob", AMOUNT, manual_capture=True, expires_in_s=3_600)

@@ -91,10 +91,22 @@ def test_a_partition_goes_on_after_every_stream_id_that_anybody_can_have_given(k
 
 
 def test_payments_are_named_once_listed_up_to_a_bound_and_all_counted() -> None:
-    figures = with_payments(with_payments({}, {"a": "", "b": "authorized-1"}), {"b": "authorized-1", "c": ""})
+    first = with_payments({}, {"a": "", "b": "authorized-1"}, NOON)
+    figures = with_payments(first, {"b": "authorized-1", "c": ""}, NOON)
     assert (figures["payment_ids"], figures["lost_payments"]) == (["a", "b", "c"], 3)
     assert figures["ended_authorizations"] == {"b": "authorized-1"}
     without = without_payments(figures, ["b"])
-    assert without == {"payment_ids": ["a", "c"], "ended_authorizations": {}, "lost_payments": 2}
-    many = with_payments({}, {f"{number:05}": "" for number in range(1_500)})
+    assert without == {**figures, "payment_ids": ["a", "c"], "ended_authorizations": {}, "lost_payments": 2}
+    many = with_payments({}, {f"{number:05}": "" for number in range(1_500)}, NOON)
     assert (len(many["payment_ids"]), many["lost_payments"]) == (1_000, 1_500)
+
+
+def test_the_span_of_a_loss_covers_what_other_processes_had_acknowledged() -> None:
+    """Who opens the cache knows what was seen up to a second ago; another process has acknowledged more since."""
+    seen = {"lost_after": "1970-01-01T00:00:01.999Z", "lost_until": "1970-01-01T00:00:02.000Z"}
+    later = with_payments(seen, {"pay_0_4500_0": "", "pay_1_3000_0": ""}, NOON)
+    assert (later["lost_after"], later["lost_until"]) == (seen["lost_after"], "1970-01-01T00:00:04.500Z")
+    earlier = with_payments(seen, {"pay_2_1500_0": ""}, NOON)
+    assert (earlier["lost_after"], earlier["lost_until"]) == ("1970-01-01T00:00:01.500Z", seen["lost_until"])
+    ahead = with_payments(seen, {f"pay_0_{to_milliseconds(NOON) + 86_400_000}_0": ""}, NOON)
+    assert ahead["lost_until"] == "2026-01-31T12:00:00.000Z"

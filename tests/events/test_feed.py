@@ -1,6 +1,7 @@
 """The feed: every event once, in order, derived from what the ledger holds, whatever commits late."""
 
 import random
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -232,27 +233,34 @@ def test_a_batch_that_commits_late_keeps_its_chains_order(world: World) -> None:
     assert_complete(world, read(feed))
 
 
+WITHOUT_POSITION = """
+SELECT kind || source_id FROM event_notice
+UNION ALL SELECT partition::text FROM partition p JOIN event_chain c USING (partition) WHERE p.chain_seq > c.chain_seq
+"""
+
+
 def test_readers_at_work_meet_each_event_once_while_everything_commits(world: World) -> None:
     """Drains, openings and authorizations at once; readers with pages of any size follow, and give positions too."""
     accounts = [account_in(number % 4, f"w{number}") for number in range(6)]
     for one in accounts:
         world.account(one, balance_minor=10_000)
     stopped = Flag()
+    all_have_positions = Flag()
     dice = random.Random(17)
 
     def follow(size: int) -> list[str]:
         feed, after, met = feed_of(world), BEGINNING, []
         while True:
-            was_stopped = stopped.is_set()
+            is_last = all_have_positions.is_set()
             head = feed.sequence()
             page = feed.page(after, size)
             met += [one.event_id for one in page.events]
             after = page.cursor
-            if was_stopped and page.is_end and after.position == head:
+            if is_last and page.is_end and after.position == head:
                 return met
 
     def drain() -> None:
-        worker = world.new_drain()
+        worker = world.new_drain(clock=time.monotonic)
         while not stopped.is_set():
             worker.run_once()
 
@@ -273,6 +281,8 @@ def test_readers_at_work_meet_each_event_once_while_everything_commits(world: Wo
         stopped.set()
         for one in drains:
             one.result()
+        until(lambda: world.rows(WITHOUT_POSITION) == [])  # a reader gives none while another one does
+        all_have_positions.set()
         met = [one.result() for one in readers]
     assert met[0] == met[1] == met[2]
     events = read(feed_of(world))

@@ -35,8 +35,9 @@ from app.domain.errors import CacheUnavailable, Fault
 from app.domain.payment import OutboxPosition
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from app.cache.cache import Cache
-    from app.domain.payment import OutboxPosition
     from app.ledger.cache_identity import LedgerCacheIdentity
 
 
@@ -131,7 +132,7 @@ class CacheIdentity:
         try:
             acknowledged = self.acknowledged.highest()
             remembered, found = self._seen()
-            self._follow(remembered.generation)
+            self._follow(remembered)
             if judge(remembered, found, acknowledged).is_well:
                 return remembered, found
             self._open_again()
@@ -156,18 +157,19 @@ class CacheIdentity:
             beats = self._cache.partition_states.beat(list(changed))
             self._ledger.note(changed, beats, self._server)
 
-    def _follow(self, generation: int) -> None:
+    def _follow(self, remembered: RememberedCache) -> None:
         """Name what this process had acknowledged and the cache has lost, if another process has opened it since."""
+        generation = remembered.generation
         if self._named:
             self._unname(generation)
         if self._generation is not None and generation != self._generation:
-            self._name_lost(generation)
+            self._name_lost(generation, remembered.clock)
         self._generation = generation
 
-    def _name_lost(self, generation: int) -> None:
+    def _name_lost(self, generation: int, clock: datetime) -> None:
         lost = self._lost()
         if lost:
-            self._ledger.name_lost(generation, lost)
+            self._ledger.name_lost(generation, lost, clock)
             log.error("the cache has lost %d payments that this process had acknowledged", len(lost))
         self._named = set(lost)
 
@@ -204,7 +206,7 @@ class CacheIdentity:
             remembered, found = self._seen()
             judgement = judge(remembered, found, acknowledged)
             if remembered.generation != self._generation:
-                self._follow(remembered.generation)
+                self._follow(remembered)
             if judgement.is_well:
                 return  # another process has opened them meanwhile
             known = self._last_known(remembered, found, judgement)
@@ -239,7 +241,7 @@ class CacheIdentity:
         self._ledger.begin_opening(identity, generation, list(remembered.partitions), figures)
         self._generation = generation
         if judgement.lost:
-            self._name_lost(generation)
+            self._name_lost(generation, remembered.clock)
 
     def _forget_accounts(self, judgement: CacheJudgement) -> None:
         for partition, account_ids in self._cache.inspection.cached_accounts(FORGET_PER_TRIP):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -116,7 +117,7 @@ def going_on(world: World, wallets: list[str], traffic: Traffic) -> Iterator[Non
     """Two processes that pay and look, a drain, and the scheduler's look."""
     processes = [world.new_payment_services(world.new_cache()) for _ in range(2)]
     watched: list[CacheIdentity] = [one.identity for one in processes]
-    drain = world.new_drain()
+    drain = world.new_drain(clock=time.monotonic)
     with ThreadPoolExecutor(2 * PAYERS_PER_PROCESS + 5) as threads:
         running = [
             threads.submit(pay, one.payments, wallets, traffic, 10 * number + payer)
