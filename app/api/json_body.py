@@ -87,7 +87,7 @@ class JsonBody(Generic[T]):
         each key once, because unknown keys were refused. That costs a microsecond; a search costs ten."""
         if b"\\" in raw or (raw.count(b"{") > 1 and not self._in_parts):
             return True
-        return any(raw.count(name) > 1 for name in self._names)
+        return max(map(raw.count, self._names), default=0) > 1
 
 
 def require_shallow(raw: bytes) -> None:
@@ -97,13 +97,15 @@ def require_shallow(raw: bytes) -> None:
 
 
 _STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
-_NOT_A_BRACKET = re.compile(rb"[^\[\]{}]+")
+_NO_BRACKETS = bytes(one for one in range(256) if one not in b"[]{}")
 
 
 def _depth(raw: bytes) -> int:
     """How deep arrays and objects are nested, whatever else is wrong with the document."""
+    # Without escapes, every second piece between quotes is a string. A search for strings takes ten times as long.
+    outside = _STRING.sub(b"", raw) if b"\\" in raw else b"".join(raw.split(b'"')[::2])
     deepest = depth = 0
-    for bracket in _NOT_A_BRACKET.sub(b"", _STRING.sub(b"", raw)):
+    for bracket in outside.translate(None, _NO_BRACKETS):
         depth += 1 if bracket in b"[{" else -1
         deepest = max(deepest, depth)
     return deepest

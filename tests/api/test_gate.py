@@ -169,10 +169,18 @@ def test_deep_json_is_refused_before_a_decoder_recurses_into_it(shared_world: Wo
     assert "nested deeper" in assert_problem(response, 400, "malformed_request")["detail"]
 
 
-def test_brackets_in_a_text_are_not_nesting(world: World) -> None:
+@pytest.mark.parametrize("text", ["[{" * 400, "[{" * 400 + '"\\', '\\"' + "[{" * 400])
+def test_brackets_in_a_text_are_not_nesting(world: World, text: str) -> None:
     world.account(BANK, "asset")
     world.account("alice")
-    assert world.pay(BANK, "alice", 1, description="[{" * 400 + '"\\').status_code == 201
+    assert world.pay(BANK, "alice", 1, description=text).status_code == 201
+
+
+@pytest.mark.parametrize("text", ["[{", '[{"', '"[{\\'])
+def test_texts_before_it_hide_no_nesting(shared_world: World, text: str) -> None:
+    deep = json.dumps({"description": text, "metadata": None}).encode()
+    response = shared_world.post("/v1/payments", deep.replace(b"null", b"[" * (DEEPEST + 1) + b"]" * (DEEPEST + 1)))
+    assert "nested deeper" in assert_problem(response, 400, "malformed_request")["detail"]
 
 
 REPEATED = [
