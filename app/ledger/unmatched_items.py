@@ -35,7 +35,7 @@ _FOUND = """
     ) ON COMMIT DROP
 """
 # What no rule has taken, in the days that statements cover. A twin is an entry of the same amount with the same account
-# on the other side, the day before or after.
+# on the other side, the day before or after. Joins in place of subqueries: a subquery in a CASE runs for each row.
 _ENTRIES = """
     INSERT INTO pg_temp.found_item (entry_number, booked_on, amount_minor, reason, resembles)
     WITH left_over AS (
@@ -56,17 +56,17 @@ _ENTRIES = """
         FROM countered c WINDOW w AS (PARTITION BY c.counter, c.amount_minor ORDER BY c.day, c.entry_number)
     )
     SELECT l.entry_number, l.day, l.amount_minor,
-        CASE WHEN p.since_former <= %(twin_days)s
-                OR (p.until_next <= %(twin_days)s
-                    AND NOT EXISTS (SELECT FROM left_over n WHERE n.entry_number = p.next))
+        CASE WHEN p.since_former <= %(twin_days)s OR (p.until_next <= %(twin_days)s AND n.entry_number IS NULL)
                 THEN 'duplicate'
-            WHEN l.kind IN ('reversal', 'refund') OR EXISTS (
-                SELECT FROM left_over r WHERE r.relates_to = l.payment_id AND r.kind IN ('reversal', 'refund'))
-                THEN 'reversed'
+            WHEN l.kind IN ('reversal', 'refund') OR r.relates_to IS NOT NULL THEN 'reversed'
             WHEN l.day > %(late)s THEN 'timing' ELSE 'missing_there' END,
         CASE WHEN p.since_former <= %(twin_days)s THEN 'entry ' || p.former
             WHEN l.kind IN ('reversal', 'refund') THEN coalesce(l.relates_to, '') ELSE '' END
-    FROM left_over l LEFT JOIN placed p ON p.entry_number = l.entry_number
+    FROM left_over l
+    LEFT JOIN placed p ON p.entry_number = l.entry_number
+    LEFT JOIN left_over n ON n.entry_number = p.next
+    LEFT JOIN (SELECT DISTINCT relates_to FROM left_over WHERE kind IN ('reversal', 'refund')) r
+        ON r.relates_to = l.payment_id
 """
 _GIVE_WAY = """
     UPDATE public.unmatched_item u SET is_open = false, settled_at = clock_timestamp()
@@ -75,13 +75,14 @@ _GIVE_WAY = """
         AND f.statement_line_id IS NOT NULL AND f.entry_number = u.entry_number
     RETURNING u.unmatched_item_id
 """
+# Lines and entries apart: joined on either at once, each row would be compared with every other.
+_SAME_LINE = "u.statement_line_id = f.statement_line_id"
+_SAME_ENTRY = "f.statement_line_id IS NULL AND u.statement_line_id IS NULL AND u.entry_number = f.entry_number"
 _CHANGE = """
     UPDATE public.unmatched_item u
     SET entry_number = f.entry_number, other_minor = f.other_minor, reason = f.reason, resembles = f.resembles
     FROM pg_temp.found_item f
-    WHERE u.is_open AND u.statement_account_id = %(id)s
-        AND (u.statement_line_id = f.statement_line_id
-            OR (f.statement_line_id IS NULL AND u.statement_line_id IS NULL AND u.entry_number = f.entry_number))
+    WHERE u.is_open AND u.statement_account_id = %(id)s AND {same}
         AND (u.entry_number, u.reason, u.resembles) IS DISTINCT FROM (f.entry_number, f.reason, f.resembles)
 """
 _ADD = """
@@ -90,11 +91,11 @@ _ADD = """
     SELECT %(id)s, f.statement_line_id, f.entry_number, f.booked_on, f.amount_minor, f.other_minor, f.reason,
         f.resembles
     FROM pg_temp.found_item f
-    WHERE NOT EXISTS (SELECT FROM public.unmatched_item u WHERE u.is_open AND u.statement_account_id = %(id)s
-        AND CASE WHEN f.statement_line_id IS NULL THEN u.entry_number = f.entry_number
-            ELSE u.statement_line_id = f.statement_line_id END)
+    LEFT JOIN public.unmatched_item u ON u.is_open AND u.statement_account_id = %(id)s AND {same}
+    WHERE u.unmatched_item_id IS NULL AND (f.statement_line_id IS NULL) = {is_entry}
     ORDER BY f.booked_on, f.statement_line_id, f.entry_number
 """
+_BOTH = ({"same": _SAME_LINE, "is_entry": "false"}, {"same": _SAME_ENTRY, "is_entry": "true"})
 _OPEN = """
     SELECT reason, count(*) FROM public.unmatched_item WHERE is_open AND statement_account_id = %(id)s
     GROUP BY reason ORDER BY reason
@@ -160,8 +161,9 @@ def write_unmatched(
     gone = [row[0] for row in connection.execute(_GIVE_WAY, values)]
     settle_breaks(connection.execute, gone, actor, "one break with its line", ReasonCode.WRONG_AMOUNT)
     report.resolved_breaks += len(gone)
-    connection.execute(_CHANGE, values)
-    report.new_breaks = connection.execute(_ADD, values).rowcount
+    for same in _BOTH:
+        connection.execute(_CHANGE.format(**same), values)
+    report.new_breaks = sum(connection.execute(_ADD.format(**same), values).rowcount for same in _BOTH)
     open_breaks(connection.execute, account, actor)
     report.open_breaks = {reason: int(number) for reason, number in connection.execute(_OPEN, values)}
 
