@@ -28,6 +28,16 @@ def count(text: str) -> int:
     return number
 
 
+def amount_minor(text: str) -> int:
+    """An amount of money, of either sign."""
+    from app.domain.money import MAX_MINOR
+
+    value = _whole(text)
+    if value is None or abs(value) > MAX_MINOR:
+        raise argparse.ArgumentTypeError(f"must be a whole number of minor units up to {MAX_MINOR}, not {text!r}")
+    return value
+
+
 def counts(text: str) -> tuple[int, ...]:
     """Several counts."""
     return tuple(count(one) for one in text.split(","))

@@ -28,7 +28,7 @@ from app.bench_arguments import bench_options
 from app.proof_arguments import breaks_options, reconcile_options
 from app.report_arguments import reports_options
 from app.statement_arguments import statements_options
-from app.webhook_arguments import webhooks_options
+from app.webhook_arguments import monitors_options, webhooks_options
 
 COMMANDS = {
     "up": "start everything: servers, API and workers (the default)",
@@ -45,6 +45,7 @@ COMMANDS = {
     "statements": "import what processors and banks state, and tell whether it adds up",
     "reports": "print the trial balance, balance sheet or income statement; exit code 1 when it is not proved",
     "webhooks": "tell other systems of events: endpoints, their secrets, and what could not be delivered",
+    "monitors": "watch the balances of accounts: conditions whose crossings are events",
     "reference": "write docs/API.md and docs/openapi.json from the routes",
     "bench": "measure throughput and latency",
 }
@@ -271,6 +272,7 @@ _OPTIONS: dict[str, Callable[[Parser], None]] = {
     "replay": _replay,
     "statements": statements_options,
     "webhooks": webhooks_options,
+    "monitors": monitors_options,
     "bench": bench_options,
     "reports": reports_options,
 }

@@ -71,6 +71,8 @@ class Settings:
     """HOLDFAST_FULL_RECONCILE_HOURS: how often everything is reconciled, and not only what is new; 0 is never."""
     allow_private_webhooks: bool = False
     """HOLDFAST_ALLOW_PRIVATE_WEBHOOKS=1: webhooks may go to private addresses, and over http."""
+    webhook_ca_file: str = ""
+    """HOLDFAST_WEBHOOK_CA_FILE: certificates in PEM of authorities that webhooks trust besides the public ones."""
     supervised: bool = False
     """HOLDFAST_SUPERVISED=1: this process is a child of `python3 -m app up` and ends with it."""
 
@@ -110,6 +112,7 @@ def settings_from(environment: Mapping[str, str]) -> Settings:
         heads_every_s=_whole(environment, "HOLDFAST_HEADS_EVERY_S", 60, lowest=1),
         full_reconcile_hours=_whole(environment, "HOLDFAST_FULL_RECONCILE_HOURS", 24, lowest=0),
         allow_private_webhooks=environment.get("HOLDFAST_ALLOW_PRIVATE_WEBHOOKS") == "1",
+        webhook_ca_file=environment.get("HOLDFAST_WEBHOOK_CA_FILE", ""),
         supervised=environment.get("HOLDFAST_SUPERVISED") == "1",
     )
 

@@ -1,8 +1,8 @@
-"""What can be typed after `python3 -m app webhooks`."""
+"""What can be typed after `python3 -m app webhooks` and `python3 -m app monitors`."""
 
 import argparse
 
-from app.argument_values import accept_data_dir, entity_id, overlap_hours
+from app.argument_values import accept_data_dir, amount_minor, entity_id, overlap_hours
 
 
 def webhooks_options(parser: argparse.ArgumentParser) -> None:
@@ -42,4 +42,24 @@ def webhooks_options(parser: argparse.ArgumentParser) -> None:
     for action in (rotate, enable, disable, delete, dead, resend):
         action.add_argument("endpoint_id", metavar="ENDPOINT", help="the id that `webhooks list` shows")
     resend.add_argument("event_id", nargs="*", metavar="EVENT", help="an id that `webhooks dead` shows")
+    accept_data_dir(actions)
+
+
+def monitors_options(parser: argparse.ArgumentParser) -> None:
+    """What `monitors` takes."""
+    from app.domain.monitors import Comparison, Measure
+
+    actions = parser.add_subparsers(dest="action", required=True)
+    create = actions.add_parser("create", help="tell each time that a condition on an account turns; prints its id")
+    create.add_argument("account_id", metavar="ACCOUNT", help="the account")
+    create.add_argument("measure", choices=[one.value for one in Measure], help="what to look at")
+    create.add_argument("comparison", choices=[one.value for one in Comparison], help="when the condition holds")
+    create.add_argument("threshold_minor", type=amount_minor, metavar="THRESHOLD", help="in minor units: 5000 is 50.00")
+    create.add_argument("--name", default="", help="what it is for")
+    listed = actions.add_parser("list", help="list the monitors that have not ended, and whether they hold")
+    listed.add_argument("--account", metavar="ACCOUNT", help="those of this account only")
+    show = actions.add_parser("show", help="show one monitor, also one that has ended")
+    end = actions.add_parser("end", help="end a monitor, for good")
+    for action in (show, end):
+        action.add_argument("monitor_id", metavar="MONITOR", help="the id that `monitors list` shows")
     accept_data_dir(actions)

@@ -6,13 +6,16 @@ answer of the name server can lead it elsewhere. The certificate is still that o
 
 import asyncio
 import socket
+import ssl
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from urllib.parse import SplitResult, urlsplit
 
 import httpx
 from standardwebhooks.webhooks import Webhook
 
+from app.domain.errors import Misconfigured
 from app.domain.webhook_urls import is_public, refuse_url
 from app.domain.webhooks import MOST_ANSWER_BYTES, Sent
 
@@ -32,11 +35,25 @@ def signatures(event_id: str, moment: datetime, body: str, secrets: Sequence[str
     return " ".join(Webhook(secret).sign(event_id, moment, body) for secret in secrets)
 
 
+def trusting(ca_file: str) -> ssl.SSLContext:
+    """Believes certificates of the public authorities, and of those in a file if one is named; raises Misconfigured."""
+    context = httpx.create_ssl_context(trust_env=False)
+    if ca_file:
+        try:
+            context.load_verify_locations(cafile=ca_file)
+        except OSError as error:
+            why = "it has no certificate" if isinstance(error, ssl.SSLError) else error.strerror
+            told = f"HOLDFAST_WEBHOOK_CA_FILE must be a file of certificates in PEM; {ca_file}: {why}."
+            raise Misconfigured(told) from error
+    return context
+
+
 class WebhookSender:
     """Sends, over a pool of connections for each host."""
 
-    def __init__(self, *, allow_private: bool) -> None:
+    def __init__(self, *, allow_private: bool, ca_file: str = "") -> None:
         self._allow_private = allow_private
+        self._trust = trusting(ca_file)
         self._clients: dict[str, httpx.AsyncClient] = {}
 
     async def send(self, url: str, event_id: str, body: str, secrets: Sequence[str]) -> Sent:
@@ -49,7 +66,7 @@ class WebhookSender:
         except NotAllowed as error:
             return Sent(None, str(error))
         except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
-            return Sent(None, f"{type(error).__name__}: {error}"[:MOST_ANSWER_BYTES])
+            return Sent(None, _in_words(error, url)[:MOST_ANSWER_BYTES])
 
     async def _post(self, url: str, event_id: str, body: str, secrets: Sequence[str]) -> Sent:
         if reason := refuse_url(url, allow_private=self._allow_private):
@@ -99,6 +116,7 @@ class WebhookSender:
             client = self._clients[parts.netloc] = httpx.AsyncClient(
                 follow_redirects=False,
                 trust_env=False,  # a proxy would look names up by itself
+                verify=self._trust,
                 timeout=httpx.Timeout(ANSWER_S, connect=CONNECT_S),
                 limits=httpx.Limits(max_keepalive_connections=16, keepalive_expiry=30.0),
             )
@@ -108,6 +126,16 @@ class WebhookSender:
         """Close all connections."""
         for client in self._clients.values():
             await client.aclose()
+
+
+def _in_words(error: BaseException, url: str) -> str:
+    """What went wrong before there was an answer."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return f"the certificate of {urlsplit(url).hostname} is refused: {cause.verify_message}"
+        cause = cause.__cause__ or cause.__context__
+    return f"{type(error).__name__}: {error}"
 
 
 async def _start_of(response: httpx.Response) -> str:
@@ -121,5 +149,11 @@ async def _start_of(response: httpx.Response) -> str:
 
 
 def _retry_after_s(response: httpx.Response) -> float:
+    """How long the endpoint asks to wait: seconds, or until a date (RFC 9110)."""
     text = response.headers.get("retry-after", "")
-    return float(text) if text.isascii() and text.isdecimal() and len(text) < 7 else 0.0
+    if text.isascii() and text.isdecimal() and len(text) < 7:
+        return float(text)
+    try:
+        return max(0.0, (parsedate_to_datetime(text) - datetime.now(UTC)).total_seconds())
+    except (ValueError, TypeError):
+        return 0.0

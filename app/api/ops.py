@@ -32,7 +32,7 @@ class CheckBody(Struct):
 class Ready(Struct):
     """Whether payments can be accepted, and what an acknowledgement survives.
 
-    `status` is `degraded` if only a check fails without which payments are posted more slowly.
+    `status` is `degraded` if only a check fails without which payments are posted more slowly, or webhooks told later.
     `backlog` is how many intents wait for the ledger, null while the cache does not answer.
     """
 

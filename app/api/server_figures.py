@@ -102,14 +102,17 @@ class ServerFigures(Collector):
         yield from self._of_webhooks()
 
     def _of_webhooks(self) -> Iterator[Metric]:
-        """What waits for webhook endpoints, and since when."""
+        """What webhook endpoints have not taken, and since when."""
         ledger = self._here.endpoints.ledger
-        waiting = GaugeMetricFamily("holdfast_webhook_events", "Undelivered events", labels=["endpoint_id", "state"])
-        for endpoint_id, (alive, dead) in ledger.counts().items():
-            waiting.add_metric([endpoint_id, "waiting"], alive)
-            waiting.add_metric([endpoint_id, "dead"], dead)
-        yield waiting
+        counts, lags = ledger.counts(), ledger.lags()
+        events = GaugeMetricFamily("holdfast_webhook_events", "Undelivered events", labels=["endpoint_id", "state"])
         lag = GaugeMetricFamily("holdfast_webhook_lag_seconds", "Age of the oldest of them", labels=["endpoint_id"])
-        for endpoint_id, seconds in ledger.delays_s().items():
-            lag.add_metric([endpoint_id], seconds)
+        for endpoint_id in sorted(counts.keys() | lags.keys()):
+            waiting, dead = counts.get(endpoint_id, (0, 0))
+            events.add_metric([endpoint_id, "waiting"], waiting)
+            events.add_metric([endpoint_id, "dead"], dead)
+        for endpoint_id, one in lags.items():
+            events.add_metric([endpoint_id, "unread"], one.unread)
+            lag.add_metric([endpoint_id], one.seconds)
+        yield events
         yield lag

@@ -8,11 +8,11 @@ from app.commands.connection import ACTOR, connected
 from app.domain.events import EventType
 from app.domain.timestamps import rfc3339
 from app.domain.webhooks import Endpoint, EndpointState, NewEndpoint
+from app.domain.wording import counted
 from app.services.events.endpoints import Endpoints, UnusableUrl
 from app.wiring.events import build_endpoints
 from app.wiring.services import build_engine
 
-LISTED = 1_000
 PAGE = 500
 
 
@@ -30,6 +30,9 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _create(arguments: argparse.Namespace, endpoints: Endpoints) -> int:
+    if arguments.account is not None and not endpoints.ledger.has_account(arguments.account):
+        print(f"There is no account {arguments.account!r}.", file=sys.stderr)
+        return 1
     types = None if arguments.type is None else [EventType(one) for one in dict.fromkeys(arguments.type)]
     new = NewEndpoint(
         arguments.url,
@@ -46,17 +49,22 @@ def _create(arguments: argparse.Namespace, endpoints: Endpoints) -> int:
 
 
 def _list(_: argparse.Namespace, endpoints: Endpoints) -> int:
-    counts = endpoints.ledger.counts()
-    for one in endpoints.ledger.page(limit=LISTED, after=None):
-        waiting, dead = counts.get(one.endpoint_id, (0, 0))
-        print("  ".join(_columns(one, waiting, dead)))
+    counts, lags = endpoints.ledger.counts(), endpoints.ledger.lags()
+    after = None
+    while found := endpoints.ledger.page(limit=PAGE, after=after):
+        for one in found:
+            waiting, dead = counts.get(one.endpoint_id, (0, 0))
+            unread = lags[one.endpoint_id].unread if one.endpoint_id in lags else 0
+            print("  ".join(_columns(one, unread, waiting, dead)))
+        after = found[-1].endpoint_id
     return 0
 
 
-def _columns(one: Endpoint, waiting: int, dead: int) -> list[str]:
+def _columns(one: Endpoint, unread: int, waiting: int, dead: int) -> list[str]:
     types = "everything" if one.types is None else ",".join(kind.value for kind in one.types)
     details = [
         "in order" if one.is_ordered else "",
+        f"{unread} unread" if unread else "",
         f"{waiting} tried again" if waiting else "",
         f"{dead} given up" if dead else "",
     ]
@@ -98,8 +106,8 @@ def _dead(arguments: argparse.Namespace, endpoints: Endpoints) -> int:
     after = None
     while found := endpoints.ledger.waiting(arguments.endpoint_id, limit=PAGE, after=after):
         for one in found:
-            given_up = rfc3339(one.dead_at or one.first_at)
-            print("  ".join((one.event_id, one.event_type, given_up, f"{one.attempts} attempts", one.last_failure)))
+            tried = rfc3339(one.dead_at or one.first_at), counted(one.attempts, "attempt")
+            print("  ".join((one.event_id, one.event_type, *tried, one.last_failure)))
         after = found[-1].cursor
     return 0
 
@@ -108,7 +116,7 @@ def _resend(arguments: argparse.Namespace, endpoints: Endpoints) -> int:
     count = endpoints.resend(arguments.endpoint_id, arguments.event_id or None, ACTOR, None)
     if count is None:
         return _missing(arguments)
-    print(f"{count} dead letters are sent again.")
+    print(f"{counted(count, 'dead letter is', 'dead letters are')} sent again.")
     return 0
 
 

@@ -1,5 +1,6 @@
 """Events and webhooks: what the ledger has told, to whom it was delivered, what could not be, and the monitors."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from flask import Blueprint, abort, redirect, render_template, request, url_for
@@ -10,7 +11,7 @@ from app.dashboard.frame import actor, entity, for_print, needs
 from app.dashboard.requests import Filters
 from app.domain.events import BEGINNING, Cursor, Event, EventType, Wanted, after_all_of, parse_cursor
 from app.domain.users import Role
-from app.domain.webhooks import Endpoint, EndpointState
+from app.domain.webhooks import Endpoint, EndpointState, Lag
 
 pages = Blueprint("events", __name__)
 
@@ -76,28 +77,40 @@ def _events(wanted: Wanted, after: Cursor | None, limit: int) -> tuple[list[Even
 
 @dataclass(slots=True, frozen=True)
 class ListedEndpoint:
-    """An endpoint with how many events wait for it, and how many are dead."""
+    """An endpoint with how many events wait for it, how many are dead, and what nobody has read for it yet."""
 
     endpoint: Endpoint
     waiting: int
     dead: int
+    lag: Lag | None
+
+    @property
+    def unread(self) -> int:
+        """Transactions and changes that are still to be looked at for it."""
+        return 0 if self.lag is None else self.lag.unread
+
+    @property
+    def is_left_unread(self) -> bool:
+        """Whether nobody reads events for it."""
+        return self.lag is not None and self.lag.is_left_unread
 
     @property
     def mark(self) -> str:
         """How serious its state is."""
         if self.endpoint.state is not EndpointState.ENABLED:
             return "none"
-        return "wrong" if self.dead else "attention" if self.waiting else "ok"
+        return "wrong" if self.dead or self.is_left_unread else "attention" if self.waiting else "ok"
+
+
+def _listed(endpoints: Sequence[Endpoint]) -> list[ListedEndpoint]:
+    counts, lags = here().webhooks.counts(), here().webhooks.lags()
+    return [ListedEndpoint(one, *counts.get(one.endpoint_id, (0, 0)), lags.get(one.endpoint_id)) for one in endpoints]
 
 
 @pages.get("/webhooks")
 def webhooks() -> str:
     """The endpoints, and how each is doing."""
-    ledger = here().webhooks
-    counts = ledger.counts()
-    found = ledger.page(limit=MOST_ENDPOINTS, after=None)
-    listed = [ListedEndpoint(one, *counts.get(one.endpoint_id, (0, 0))) for one in found]
-    return render_template("webhooks.html", listed=listed)
+    return render_template("webhooks.html", listed=_listed(here().webhooks.page(limit=MOST_ENDPOINTS, after=None)))
 
 
 @pages.get("/webhooks/<endpoint_id>")
@@ -113,7 +126,7 @@ def webhook(endpoint_id: str) -> str:
     return render_template(
         "webhook.html",
         endpoint=endpoint,
-        counts=ledger.counts().get(endpoint_id, (0, 0)),
+        listed=_listed([endpoint])[0],
         dead=ledger.waiting(endpoint_id, limit=limit),
         waiting=ledger.waiting(endpoint_id, limit=limit, dead=False),
         attempts=attempts[:limit],

@@ -14,6 +14,9 @@ FIRST_PAUSE_S = 1.0
 LONGEST_PAUSE_S = 3_600.0
 """Between two attempts: each pause is twice the one before, give or take a half."""
 
+LEFT_UNREAD_S = 120.0
+"""Nobody tells an endpoint if events stay unread for this long: twice a round in which it hangs each time."""
+
 SECRET_PREFIX = "whsec_"  # noqa: S105 - how every secret begins, and none itself
 
 MOST_ANSWER_BYTES = 500
@@ -123,6 +126,24 @@ class Attempt:
     def failure(self) -> str:
         """What went wrong, in a few words."""
         return f"{self.status} {self.answer[:200]}".strip() if self.status is not None else self.answer[:200]
+
+
+@dataclass(slots=True, frozen=True)
+class Lag:
+    """What an endpoint has not taken yet: the age of the oldest, in seconds, and how much of it nobody has read for it.
+
+    `unread` counts transactions and changes that belong to none, wanted or not; of more than some thousands it is an
+    estimate. `waits` says whether something was tried, and is tried again.
+    """
+
+    seconds: float
+    unread: int
+    waits: bool
+
+    @property
+    def is_left_unread(self) -> bool:
+        """Whether nobody reads events for it; one that does not take them is its owner's to mend."""
+        return self.seconds > LEFT_UNREAD_S and not self.waits
 
 
 @dataclass(slots=True, frozen=True)

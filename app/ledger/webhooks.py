@@ -4,19 +4,70 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Engine, Row, Text, func, insert, literal, select, update
+from sqlalchemy import ColumnElement, Connection, Engine, Row, Text, func, insert, literal, select, text, update
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from app.domain.audit import Action
 from app.domain.events import Cursor, EventType, parse_cursor
 from app.domain.origin import note_recorded
-from app.domain.webhooks import Attempt, Endpoint, EndpointState, LoggedAttempt, NewEndpoint, Waiting
+from app.domain.webhooks import Attempt, Endpoint, EndpointState, Lag, LoggedAttempt, NewEndpoint, Waiting
 from app.ledger.audit_records import record_change
 from app.ledger.connections import translated
 from app.ledger.engine import any_of
+from app.ledger.schema import account
 from app.ledger.webhook_schema import webhook_attempt, webhook_endpoint, webhook_secret, webhook_waiting
 
 _IS_THERE = webhook_endpoint.c.state != EndpointState.DELETED.value
+
+COUNTED_POSITIONS = 10_000
+"""Positions after an endpoint's cursor that are counted one by one, in some milliseconds; beyond, it is an estimate."""
+
+# One statement, so of one moment. `fresh` is what is committed and has no position yet: readers of events give
+# positions, and while nobody reads, only this grows. Of what gets positions together, accounts come first whenever they
+# were opened, so the time of the first row of another kind is looked at too. When a position was given says nothing of
+# when its events happened; that is in the rows that it names.
+_LAGS = text("""
+WITH fresh AS (
+    SELECT p.chain_seq - c.chain_seq AS events, t.posted_at AS at
+    FROM partition p JOIN event_chain c USING (partition)
+    JOIN ledger_transaction t ON t.partition = c.partition AND t.chain_seq = c.chain_seq + 1
+    WHERE p.chain_seq > c.chain_seq
+    UNION ALL SELECT count(*), min(noted_at) FROM event_notice
+), fresh_sum AS (SELECT sum(events) AS events, min(at) AS at FROM fresh),
+place AS MATERIALIZED (
+    SELECT e.endpoint_id, n.next, n.told,
+        (SELECT w.position FROM webhook_waiting w WHERE w.endpoint_id = e.endpoint_id AND w.dead_at IS NULL
+            ORDER BY w.position, w.part, w.slot LIMIT 1) AS waiting,
+        (SELECT l.position FROM event_log l WHERE l.position >= n.next AND l.kind <> 'account'
+            ORDER BY l.position LIMIT 1) AS moved
+    FROM webhook_endpoint e CROSS JOIN LATERAL (
+        SELECT CASE WHEN e.part = 4611686018427387904 THEN e.position + 1 ELSE e.position END AS next,
+            CASE WHEN e.part = 4611686018427387904 THEN 0 ELSE e.part END AS told
+    ) n WHERE e.state = 'enabled'
+)
+SELECT p.endpoint_id,
+    greatest(0, coalesce(extract(epoch FROM clock_timestamp() - least(oldest.at, f.at)), 0))::float,
+    (coalesce(ceil(unread.events * (h.position - p.next + 1) / unread.positions), 0) + f.events)::bigint,
+    p.waiting IS NOT NULL
+FROM place p CROSS JOIN fresh_sum f CROSS JOIN event_head h
+CROSS JOIN LATERAL (
+    SELECT sum(coalesce(c.last_seq - c.first_seq + 1, 1)) - p.told AS events, nullif(count(*), 0) AS positions
+    FROM (SELECT l.first_seq, l.last_seq FROM event_log l WHERE l.position >= p.next ORDER BY l.position LIMIT :most) c
+) unread
+CROSS JOIN LATERAL (
+    SELECT min(CASE l.kind
+        WHEN 'chain' THEN (SELECT t.posted_at FROM ledger_transaction t
+            WHERE t.partition = l.partition AND t.chain_seq = l.first_seq)
+        WHEN 'account' THEN (SELECT a.recorded_at FROM audit_event a WHERE a.audit_event_id = l.source_id::bigint)
+        WHEN 'hold' THEN (SELECT v.recorded_at FROM hold_event v WHERE v.hold_event_id = l.source_id::bigint)
+        WHEN 'rejection' THEN (SELECT r.rejected_at FROM payment_rejection r WHERE r.payment_id = l.source_id)
+        WHEN 'break' THEN (SELECT b.recorded_at FROM reconciliation_break_event b
+            WHERE b.event_id = l.source_id::bigint)
+        WHEN 'monitor' THEN (SELECT m.crossed_at FROM monitor_crossing m WHERE m.crossing_id = l.source_id::bigint)
+    END) AS at
+    FROM event_log l WHERE l.position = ANY (ARRAY[p.waiting, p.next, p.moved])
+) oldest
+""")
 
 
 class LedgerWebhooks:
@@ -41,22 +92,24 @@ class LedgerWebhooks:
         with translated(), self._engine.connect() as connection:
             return [endpoint_from(row) for row in connection.execute(query)]
 
+    def has_account(self, account_id: str) -> bool:
+        """Whether there is such an account that an endpoint may be told about."""
+        with translated(), self._engine.connect() as connection:
+            query = select(account.c.account_id).where(account.c.account_id == account_id)
+            return connection.execute(query).first() is not None
+
     def counts(self) -> dict[str, tuple[int, int]]:
         """How many events wait for each endpoint, and how many are dead; endpoints without any are left out."""
         dead = webhook_waiting.c.dead_at.is_not(None)
-        query = select(webhook_waiting.c.endpoint_id, func.count().filter(~dead), func.count().filter(dead)).group_by(
-            webhook_waiting.c.endpoint_id
-        )
+        query = select(webhook_waiting.c.endpoint_id, func.count().filter(~dead), func.count().filter(dead))
+        query = query.join(webhook_endpoint).where(_IS_THERE).group_by(webhook_waiting.c.endpoint_id)
         with translated(), self._engine.connect() as connection:
             return {endpoint_id: (waiting, given_up) for endpoint_id, waiting, given_up in connection.execute(query)}
 
-    def delays_s(self) -> dict[str, float]:
-        """How long the oldest event has waited for each endpoint, in seconds; dead ones do not wait."""
-        waited = func.extract("epoch", func.clock_timestamp() - func.min(webhook_waiting.c.first_at))
-        query = select(webhook_waiting.c.endpoint_id, waited).where(webhook_waiting.c.dead_at.is_(None))
+    def lags(self) -> dict[str, Lag]:
+        """How far each enabled endpoint is behind. It asks the ledger only, so it is true while nobody delivers."""
         with translated(), self._engine.connect() as connection:
-            rows = connection.execute(query.group_by(webhook_waiting.c.endpoint_id))
-            return {endpoint_id: float(seconds) for endpoint_id, seconds in rows}
+            return {row[0]: Lag(*row[1:]) for row in connection.execute(_LAGS, {"most": COUNTED_POSITIONS})}
 
     def attempts(self, endpoint_id: str, *, limit: int, before: int | None = None) -> list[LoggedAttempt]:
         """Up to `limit` attempts to deliver to an endpoint, the latest first, those before attempt `before`."""

@@ -39,7 +39,7 @@ def build_deliverer(settings: Settings) -> Deliverer:
     """What tells webhook endpoints."""
     engine = build_engine(settings, "deliver")
     ledger, feed = LedgerDeliveries(engine), build_event_feed(engine)
-    sender = WebhookSender(allow_private=settings.allow_private_webhooks)
+    sender = WebhookSender(allow_private=settings.allow_private_webhooks, ca_file=settings.webhook_ca_file)
     new_work = partial(
         EndpointWork, ledger=ledger, feed=feed, sender=sender, now=partial(datetime.now, UTC), jitter=random.random
     )

@@ -22,6 +22,7 @@ from app.ledger.history import History
 from app.ledger.journal_sessions import JournalSessions
 from app.ledger.migrate import is_current
 from app.ledger.transactions import LedgerAuthorizations, LedgerTransactions
+from app.ledger.webhooks import LedgerWebhooks
 from app.services.accounts.accounts import Accounts
 from app.services.accounts.assets import Assets
 from app.services.accounts.changes import AccountChanges
@@ -175,6 +176,7 @@ def build_readiness(
         partial(is_current, engine),
         partial(look_at_server, engine),
         WakeUps(settings.queue_url).ping,
+        LedgerWebhooks(engine).lags,
         monotonic=time.monotonic,
         allow_unsafe_cache=settings.allow_unsafe_cache,
     )

@@ -116,6 +116,7 @@ def test_a_lost_cache_shows_in_readiness_and_not_in_liveness(shop: World) -> Non
     assert {name: check["ok"] for name, check in body["checks"].items()} == {
         "cache": False, "cache_identity": False, "cache_memory": True, "ledger": True, "migrations": True,
         "workers": False, "posting": True, "clocks": True, "queue": False,
+        "webhooks": True,
     }  # fmt: skip
 
 

@@ -14,6 +14,7 @@ from app.ledger.webhook_deliveries import LedgerDeliveries
 from app.services.events.deliver import EndpointWork
 from app.webhook_sender import WebhookSender
 from app.wiring.services import build_engine
+from tests.api.world import BANK
 from tests.dashboard.world import World, text_of
 from tests.events.receiver import Receiver, receiving
 
@@ -74,6 +75,26 @@ def test_events_are_listed_the_latest_first_and_after_a_place(world: World, endp
     first = text_of(viewer.page("/events?after=0"))
     assert "in order from a place in the feed" in first
     assert "is no place in the feed" in text_of(viewer.page("/events?after=x"))
+
+
+def test_what_nobody_reads_is_not_called_delivered(world: World) -> None:
+    world.settings = world.with_settings(allow_private_webhooks=True).settings
+    world.funded("alice", 50_000)
+    made = world.services.endpoints.create(NewEndpoint("http://127.0.0.1:1/x", "The shop"), "key:test")
+    viewer = world.signed_in(Role.VIEWER)
+    pages = ("/webhooks", f"/webhooks/{made.endpoint.endpoint_id}")
+    assert all("Everything is delivered" in text_of(viewer.page(path)) for path in pages)
+    world.pay(BANK, "alice", 1)
+    world.drained()
+    assert all("1 about to be told" in text_of(viewer.page(path)) for path in pages)
+    world.sql(
+        "SET session_replication_role = replica;"
+        " UPDATE ledger_transaction SET posted_at = posted_at - interval '1 hour'"
+    )
+    for path in pages:
+        page = text_of(viewer.page(path))
+        assert "is the deliverer at work?" in page
+        assert "1 unread" in page
 
 
 def test_a_dead_letter_is_shown_and_sent_again(world: World, endpoint: str) -> None:

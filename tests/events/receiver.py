@@ -1,6 +1,7 @@
 """A receiver of webhooks on this machine, which answers as a test tells it."""
 
 import json
+import ssl
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -24,7 +25,9 @@ class Receiver:
     """What has arrived, in order, with the statuses that were answered."""
 
     port: int = 0
+    origin: str = "http://127.0.0.1"
     answer: Answer = takes_all
+    retry_after: str = ""
     secrets: list[str] = field(default_factory=list)
     arrived: list[tuple[dict[str, Any], int]] = field(default_factory=list)
     forged: list[str] = field(default_factory=list)
@@ -32,7 +35,7 @@ class Receiver:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}/hook"
+        return f"{self.origin}:{self.port}/hook"
 
     @property
     def taken(self) -> list[dict[str, Any]]:
@@ -80,8 +83,8 @@ def _verifies(secret: str, headers: Any, body: bytes) -> bool:
 
 
 @contextmanager
-def receiving(port: int = 0) -> Iterator[Receiver]:
-    """A receiver for as long as the test needs it."""
+def receiving(port: int = 0, tls: ssl.SSLContext | None = None) -> Iterator[Receiver]:
+    """A receiver for as long as the test needs it; with `tls` it takes https only."""
     receiver = Receiver()
 
     class Handler(BaseHTTPRequestHandler):
@@ -93,6 +96,8 @@ def receiving(port: int = 0) -> Iterator[Receiver]:
             answer = b"" if status == 204 else b"not now"
             self.send_response(status)
             self.send_header("Content-Length", str(len(answer)))
+            if receiver.retry_after:
+                self.send_header("Retry-After", receiver.retry_after)
             self.end_headers()
             with suppress(OSError):  # the deliverer was killed meanwhile
                 self.wfile.write(answer)
@@ -102,6 +107,8 @@ def receiving(port: int = 0) -> Iterator[Receiver]:
 
     server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
     server.daemon_threads = True
+    if tls is not None:
+        server.socket = tls.wrap_socket(server.socket, server_side=True)
     receiver.port = server.server_address[1]
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
     thread.start()

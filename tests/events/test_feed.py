@@ -15,6 +15,7 @@ from app.domain.account_changes import AccountPatch
 from app.domain.events import BEGINNING, EventType, Wanted, after_all_of, parse_cursor
 from app.ledger.account_changes import LedgerAccountChanges
 from app.services.payments.outcomes import Accepted
+from tests import hot_state
 from tests.builders import account_in
 from tests.events.world import assert_complete, feed_of, read, told
 from tests.patience import until
@@ -99,10 +100,14 @@ def test_a_rejection_and_changes_of_an_account_are_told(world: World) -> None:
     changes = LedgerAccountChanges(world.engine)
     with changes.changing("bob") as change:
         change.write({"name": "Bob"}, AccountPatch({"name": "Bob"}, "a wish"), "key:test")
-    world.accepted("alice", "bob", 5)
-    world.tamper("UPDATE account SET status = 'closed' WHERE account_id = 'bob'")
-    world.drain()
+    world.warm("alice")
+    hot_state.put(world.client, world.account_key("alice"), balance=5_000)
+    refused = world.accepted("alice", "bob", 4_000).outbox_position.payment_id
+    assert world.drain().rejected == 1
     events = read(feed, end)
+    assert ("payment.rejected", refused) in told(events)
+    [rejected] = [one for one in events if one.type is EventType.PAYMENT_REJECTED]
+    assert (rejected.data["code"], rejected.data["amount_minor"]) == ("insufficient_funds", 4_000)
     assert ("account.changed", "bob") in told(events)
     [changed] = [one for one in events if one.type is EventType.ACCOUNT_CHANGED]
     assert changed.data["after"] == {"name": "Bob"}

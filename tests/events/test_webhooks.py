@@ -1,8 +1,8 @@
 """Webhooks: signed, at least once, in order where that is asked for, tried again, given up, sent again."""
 
 import asyncio
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 
 import pytest
 
@@ -19,72 +19,15 @@ from app.domain.webhooks import (
     free_to_go,
     pause_s,
 )
-from app.ledger.engine import rows_of
-from app.ledger.events import EventFeed
-from app.ledger.webhook_deliveries import LedgerDeliveries
 from app.ledger.webhooks import LedgerWebhooks
-from app.services.events.deliver import DOWN_AFTER, EVENTS_A_ROUND, EndpointWork
-from app.services.events.endpoints import Endpoints, IssuedEndpoint, UnusableUrl
+from app.services.events.deliver import DOWN_AFTER, EVENTS_A_ROUND
+from app.services.events.endpoints import Endpoints, UnusableUrl
 from app.webhook_sender import WebhookSender
+from tests.events.desk import Desk
 from tests.events.receiver import Receiver, receiving
 from tests.events.world import EVERYTHING, read
-from tests.world import World
 
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
-
-
-class Desk:
-    """Endpoints of a world, and what delivers to them round by round."""
-
-    def __init__(self, world: World) -> None:
-        self.world = world
-        self.feed = EventFeed(rows_of(world.engine))
-        self.endpoints = Endpoints(LedgerWebhooks(world.engine), self.feed, allow_private=True)
-        self.deliveries = LedgerDeliveries(world.engine)
-        self.now = datetime.now(UTC)
-
-    def made(self, receiver: Receiver, **more: object) -> IssuedEndpoint:
-        issued = self.endpoints.create(NewEndpoint(receiver.url, **more), "key:test")  # type: ignore[arg-type]
-        receiver.secrets.append(issued.secret)
-        return issued
-
-    def rounds(self, issued: IssuedEndpoint, count: int = 1, *, later: timedelta = timedelta()) -> EndpointWork:
-        """Work for an endpoint as a new process does; `later` is how far the clock is ahead."""
-        return asyncio.run(self._rounds(issued, count, later))
-
-    async def _rounds(self, issued: IssuedEndpoint, count: int, later: timedelta) -> EndpointWork:
-        self.feed.sequence()
-        [endpoint] = [one for one in self.deliveries.endpoints() if one.endpoint_id == issued.endpoint.endpoint_id]
-        sender = WebhookSender(allow_private=True)
-        work = EndpointWork(
-            endpoint, self.deliveries, self.feed, sender, lambda: datetime.now(UTC) + later, lambda: 0.5
-        )
-        work.secrets = self.deliveries.secrets().get(endpoint.endpoint_id, ())
-        for _ in range(count):
-            await work.round()
-        await sender.close()
-        return work
-
-    def pay(self, count: int = 1) -> None:
-        for _ in range(count):
-            self.world.accepted("alice", "bob", 1)
-        self.world.drain()
-
-    def events_after(self, issued: IssuedEndpoint) -> list[str]:
-        return [one.event_id for one in read(self.feed, issued.endpoint.cursor, EVERYTHING)]
-
-
-@pytest.fixture
-def desk(world: World) -> Desk:
-    world.account("alice", balance_minor=1_000)
-    world.account("bob")
-    return Desk(world)
-
-
-@pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    with receiving() as receiver:
-        yield receiver
 
 
 def test_an_endpoint_is_told_of_everything_from_now_on_signed(desk: Desk, receiver: Receiver) -> None:
@@ -130,6 +73,18 @@ def test_what_fails_is_tried_again_and_then_taken(desk: Desk, receiver: Receiver
     assert desk.endpoints.ledger.counts() == {}
     numbers = [one.attempt.number for one in desk.endpoints.ledger.attempts(issued.endpoint.endpoint_id, limit=9)]
     assert numbers == [2, 1]
+
+
+@pytest.mark.parametrize("asks_for", ["seconds", "date", "nonsense"])
+def test_an_endpoint_is_not_asked_again_before_it_wants_to_be(desk: Desk, receiver: Receiver, asks_for: str) -> None:
+    later = datetime.now(UTC) + timedelta(minutes=20)
+    receiver.retry_after = {"seconds": "1200", "date": format_datetime(later, usegmt=True)}.get(asks_for, "soon")
+    issued = desk.made(receiver, types=[EventType.PAYMENT_POSTED])
+    receiver.answer = lambda *_: 503
+    desk.pay()
+    desk.rounds(issued)
+    [waiting] = desk.endpoints.ledger.waiting(issued.endpoint.endpoint_id, limit=9, dead=False)
+    assert (waiting.next_at >= later - timedelta(seconds=2)) is (asks_for != "nonsense")
 
 
 def test_after_three_days_it_is_dead_and_is_sent_again_by_hand(desk: Desk, receiver: Receiver) -> None:

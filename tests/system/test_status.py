@@ -29,6 +29,7 @@ def test_a_running_system_tells_what_runs_and_whether_it_is_ready(system: System
         "migrations",
         "posting",
         "queue",
+        "webhooks",
         "workers",
     }
     assert set(told["processes"]) == {

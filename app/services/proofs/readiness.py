@@ -6,7 +6,7 @@ rounds succeed. Nothing turns red that heals by itself within a second or two.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, TypeVar
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 from app.domain.errors import CacheUnavailable, Fault, LedgerUnavailable, Misconfigured, OutcomeUnknown
 from app.domain.read_models import Durability
 from app.domain.timestamps import CLOCK_BOUND_S
+from app.domain.webhooks import Lag
 
 if TYPE_CHECKING:
     from app.cache.cache import Cache
@@ -108,6 +109,7 @@ class ReadinessProbe:
         schema_is_current: Callable[[], bool],
         ledger_server: Callable[[], LedgerServer],
         ping_queue: Callable[[], None],
+        webhook_lags: Callable[[], Mapping[str, Lag]],
         *,
         monotonic: Callable[[], float],
         allow_unsafe_cache: bool,
@@ -118,6 +120,7 @@ class ReadinessProbe:
         self._schema_is_current = schema_is_current
         self._ledger_server = ledger_server
         self._ping_queue = ping_queue
+        self._webhook_lags = webhook_lags
         self._allow_unsafe_cache = allow_unsafe_cache
         self._monotonic = monotonic
         self._oldest = OldestIntent(monotonic)
@@ -162,6 +165,7 @@ class ReadinessProbe:
         result.checks["posting"] = _checked(lambda: self._look_at_posting(cache))
         result.checks["clocks"] = _checked(lambda: _look_at_clocks(cache, ledger))
         result.checks["queue"] = _checked(self._look_at_queue, required=False)
+        result.checks["webhooks"] = _checked(lambda: self._look_at_webhooks(ledger), required=False)
         if not isinstance(cache, Fault):
             self._learned_at = float("-inf")
             result.backlog = self._backlog()
@@ -244,6 +248,20 @@ class ReadinessProbe:
                 f"reconciliation pauses ({fault})"
             ) from fault
         return "answers"
+
+    def _look_at_webhooks(self, ledger: LedgerServer | Fault) -> str:
+        """Events are read for every endpoint."""
+        if isinstance(ledger, Fault):
+            return "unknown"
+        lags = self._webhook_lags().items()
+        unread = [(one.seconds, endpoint_id) for endpoint_id, one in lags if one.is_left_unread]
+        if unread:
+            seconds, endpoint_id = max(unread)
+            raise Misconfigured(
+                f"for {seconds:.0f} s nobody has read the events that {endpoint_id} is to be told: "
+                "start `python3 -m workers.deliver`, or look for one that hangs; or the endpoint is too slow"
+            )
+        return "no events stay unread"
 
 
 def _look_at_clocks(cache: CacheServer | Fault, ledger: LedgerServer | Fault) -> str:

@@ -8,6 +8,7 @@ import pytest
 from app.cache.server_states import CacheServer
 from app.domain.errors import CacheUnavailable
 from app.domain.timestamps import CLOCK_BOUND_S
+from app.domain.webhooks import LEFT_UNREAD_S, Lag
 from app.ledger.engine import LedgerServer
 from app.services.proofs.readiness import HEARD_S, STALLED_S, OldestIntent, Readiness, ReadinessProbe
 from tests.services.faults import Overridden
@@ -26,7 +27,9 @@ def healthy(world: World) -> World:
     return world
 
 
-def look(world: World, *, ledger: LedgerServer = LEDGER, queue: Any = None, **cache_calls: Any) -> Readiness:
+def look(
+    world: World, *, ledger: LedgerServer = LEDGER, queue: Any = None, lags: Any = None, **cache_calls: Any
+) -> Readiness:
     probe = ReadinessProbe(
         Overridden(world.cache, **cache_calls),
         lambda: 1,
@@ -34,6 +37,7 @@ def look(world: World, *, ledger: LedgerServer = LEDGER, queue: Any = None, **ca
         lambda: True,
         lambda: ledger,
         queue or (lambda: None),
+        lambda: lags or {},
         monotonic=StepClock(),
         allow_unsafe_cache=False,
     )
@@ -87,6 +91,17 @@ def test_a_queue_that_is_away_only_degrades(healthy: World) -> None:
 
     readiness = look(healthy, queue=away)
     assert (readiness.status, readiness.ready, red(readiness).keys()) == ("degraded", True, {"queue"})
+
+
+def test_webhooks_whose_events_nobody_reads_only_degrade(healthy: World) -> None:
+    old = LEFT_UNREAD_S + 1
+    lags = {"whe_1": Lag(3.0, 5, waits=False), "whe_2": Lag(old, 5, waits=False)}
+    readiness = look(healthy, lags=lags)
+    assert (readiness.status, readiness.ready, red(readiness).keys()) == ("degraded", True, {"webhooks"})
+    assert "whe_2" in red(readiness)["webhooks"]
+    assert "workers.deliver" in red(readiness)["webhooks"]
+    refusing = look(healthy, lags={"whe_1": Lag(old, 5, waits=True)})
+    assert refusing.status == "ready", "it is told, and does not take it: that is not this installation's fault"
 
 
 def test_a_drain_that_is_silent_is_not_counted(healthy: World) -> None:

@@ -1252,8 +1252,8 @@ class ProposedEntry:
 class Ready:
     """Whether payments can be accepted, and what an acknowledgement survives.
 
-    `status` is `degraded` if only a check fails without which payments are posted more slowly. `backlog` is how many
-    intents wait for the ledger, null while the cache does not answer.
+    `status` is `degraded` if only a check fails without which payments are posted more slowly, or webhooks told later.
+    `backlog` is how many intents wait for the ledger, null while the cache does not answer.
     """
 
     status: ReadinessStatus
