@@ -16,9 +16,13 @@ from holdfast_client import (
     OutcomeUnknown,
     SplitPart,
     Unavailable,
+    break_requests,
     event_requests,
+    journal_requests,
     key_requests,
+    report_requests,
     requests,
+    statement_requests,
 )
 from holdfast_client.batches import LARGEST_GROUP, decided, groups, line_of
 from holdfast_client.codec import plain, read
@@ -48,10 +52,34 @@ def test_the_package_and_the_client_tell_the_same_version() -> None:
     assert project["version"] == VERSION
 
 
+MODULES = (
+    requests,
+    journal_requests,
+    report_requests,
+    break_requests,
+    statement_requests,
+    key_requests,
+    event_requests,
+)
+"""Where operations are described."""
+
+WITHOUT_METHOD = {"/v1/openapi.json"}
+"""The document itself."""
+
+
+def test_every_route_of_the_document_is_described() -> None:
+    document = json.loads((PROJECT / "docs" / "openapi.json").read_text())
+    sources = "".join(inspect.getsource(module) for module in MODULES)
+    of = '"/v1/statement-accounts/{statement_account_id}" + '
+    sources += re.sub(r'_of\(statement_account_id, (?:path\()?"', of + '"', sources).replace('" + "', "")
+    routes = set(document["paths"]) - WITHOUT_METHOD
+    assert {one for one in routes if f'"{one}"' not in sources} == set()
+
+
 def test_both_clients_have_every_operation() -> None:
     described = {
         name
-        for module in (requests, event_requests, key_requests)
+        for module in MODULES
         for name, one in vars(module).items()
         if inspect.isfunction(one) and one.__module__ == module.__name__ and not name.startswith("_")
     } - {"id_of", "stream_of_events"}

@@ -3,6 +3,8 @@ import createClient, { type Client } from "openapi-fetch";
 import { type Kind, HoldfastError, persistent } from "./repeats.js";
 import type { components, paths } from "./schema.js";
 
+export { events, type Follow, type HoldfastEvent } from "./events.js";
+export { type GivenHeaders, InvalidWebhook, verifyWebhook } from "./webhooks.js";
 export { HoldfastError, type Kind };
 export type { components, paths };
 
@@ -16,7 +18,7 @@ export interface Options {
   key: string;
   /** How long a call may take with all its repeats; 30 seconds. */
   deadlineMs?: number;
-  /** How long one attempt may take; 10 seconds, and what `Prefer: wait` asks for besides. */
+  /** How long one attempt may take; 10 seconds, and what `Prefer: wait` or `wait` asks for besides. */
   attemptMs?: number;
   /** Another fetch than the global one. */
   fetch?: (request: Request) => Promise<Response>;

@@ -100,7 +100,8 @@ async function tried(
   leftMs: number,
   attemptMs: number,
 ): Promise<Tried> {
-  const waitS = Number(/\bwait=(\d+)/.exec(request.headers.get("prefer") ?? "")?.[1] ?? 0);
+  const asked = /\bwait=(\d+)/.exec(request.headers.get("prefer") ?? "")?.[1];
+  const waitS = Number(asked ?? new URL(request.url).searchParams.get("wait") ?? 0);
   const signal = AbortSignal.timeout(Math.min(leftMs, attemptMs + Math.min(waitS, 30) * 1_000));
   let response: Response;
   try {

@@ -3,10 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 from holdfast_client import models
 from holdfast_client.exchange import Request, path
-from holdfast_client.request_parts import Page, given, listing, posting, query_of, reader
+from holdfast_client.request_parts import (
+    UNSET,
+    Page,
+    Unset,
+    assigned,
+    deleting,
+    getting,
+    given,
+    listing,
+    posting,
+    query_of,
+    reader,
+)
 
 
 def read_events(
@@ -51,10 +64,38 @@ def list_webhooks() -> Request[Page[models.Webhook]]:
     return listing("/v1/webhooks", models.Webhook)
 
 
+def get_webhook(endpoint_id: str) -> Request[models.Webhook]:
+    """An endpoint."""
+    return getting(path("/v1/webhooks/{endpoint_id}", endpoint_id=endpoint_id), models.Webhook)
+
+
+def change_webhook(
+    endpoint_id: str,
+    *,
+    url: str | Unset = UNSET,
+    name: str | Unset = UNSET,
+    types: Sequence[str] | Unset | None = UNSET,
+    state: Literal["enabled", "disabled"] | Unset = UNSET,
+) -> Request[models.Webhook]:
+    """Change an endpoint, disable it, or enable it again; `types` None are all."""
+    body = assigned(url=url, name=name, types=list(types) if isinstance(types, Sequence) else types, state=state)
+    return posting(path("/v1/webhooks/{endpoint_id}", endpoint_id=endpoint_id), body, models.Webhook, method="PATCH")
+
+
+def rotate_webhook_secret(endpoint_id: str, *, overlap_hours: int | None = None) -> Request[models.IssuedWebhook]:
+    """Make a new secret; the former one signs too for a while. Not repeated after a lost answer."""
+    where = path("/v1/webhooks/{endpoint_id}/rotate", endpoint_id=endpoint_id)
+    return posting(where, given(overlap_hours=overlap_hours), models.IssuedWebhook, repeatable=False)
+
+
 def delete_webhook(endpoint_id: str) -> Request[models.Webhook]:
     """End an endpoint."""
-    where = path("/v1/webhooks/{endpoint_id}", endpoint_id=endpoint_id)
-    return Request("DELETE", where, reader(models.Webhook))
+    return deleting(path("/v1/webhooks/{endpoint_id}", endpoint_id=endpoint_id), models.Webhook)
+
+
+def list_deliveries(endpoint_id: str) -> Request[Page[models.Delivery]]:
+    """Every attempt to tell an endpoint, the latest first."""
+    return listing(path("/v1/webhooks/{endpoint_id}/deliveries", endpoint_id=endpoint_id), models.Delivery)
 
 
 def list_dead_letters(endpoint_id: str) -> Request[Page[models.DeadLetter]]:
@@ -66,3 +107,36 @@ def resend_dead_letters(endpoint_id: str, event_ids: Sequence[str] | None = None
     """Send dead letters again; all of them without `event_ids`."""
     where = path("/v1/webhooks/{endpoint_id}/resend", endpoint_id=endpoint_id)
     return posting(where, given(event_ids=None if event_ids is None else list(event_ids)), models.Resent)
+
+
+# Balance monitors
+
+
+def create_monitor(
+    account_id: str,
+    measure: Literal["available", "balance", "held"],
+    comparison: Literal["above", "below"],
+    threshold_minor: int,
+    *,
+    name: str | None = None,
+) -> Request[models.Monitor]:
+    """Have `monitor.crossed` tell each time that a condition turns. Not repeated: a repeat would make another one."""
+    body = given(
+        account_id=account_id, measure=measure, comparison=comparison, threshold_minor=threshold_minor, name=name
+    )
+    return posting("/v1/monitors", body, models.Monitor, repeatable=False)
+
+
+def list_monitors(*, account_id: str | None = None) -> Request[Page[models.Monitor]]:
+    """The monitors that have not ended."""
+    return listing("/v1/monitors", models.Monitor, account_id=account_id)
+
+
+def get_monitor(monitor_id: str) -> Request[models.Monitor]:
+    """A monitor, and whether its condition holds."""
+    return getting(path("/v1/monitors/{monitor_id}", monitor_id=monitor_id), models.Monitor)
+
+
+def end_monitor(monitor_id: str) -> Request[models.Monitor]:
+    """End a monitor."""
+    return deleting(path("/v1/monitors/{monitor_id}", monitor_id=monitor_id), models.Monitor)

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from holdfast_client import models
 from holdfast_client.exchange import Request, path
-from holdfast_client.request_parts import Page, given, listing, posting, reader
+from holdfast_client.request_parts import Page, deleting, getting, given, listing, posting
 
 
 def create_key(
@@ -34,6 +34,11 @@ def list_keys() -> Request[Page[models.Key]]:
     return listing("/v1/keys", models.Key)
 
 
+def get_key(key_id: str) -> Request[models.Key]:
+    """An API key, without its secret."""
+    return getting(path("/v1/keys/{key_id}", key_id=key_id), models.Key)
+
+
 def rotate_key(key_id: str, *, overlap_hours: int | None = None) -> Request[models.IssuedKey]:
     """Make the successor of a key. Not repeated after a lost answer."""
     where = path("/v1/keys/{key_id}/rotate", key_id=key_id)
@@ -42,4 +47,4 @@ def rotate_key(key_id: str, *, overlap_hours: int | None = None) -> Request[mode
 
 def revoke_key(key_id: str) -> Request[models.Key]:
     """End a key."""
-    return Request("DELETE", path("/v1/keys/{key_id}", key_id=key_id), reader(models.Key))
+    return deleting(path("/v1/keys/{key_id}", key_id=key_id), models.Key)

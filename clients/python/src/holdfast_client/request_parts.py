@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any, Generic, TypeVar
 
@@ -62,7 +62,7 @@ def getting(where: str, kind: type[T], **query: Any) -> Request[T]:
     return Request("GET", where, reader(kind), query_of(**query))
 
 
-def listing(where: str, kind: type[T], **query: Any) -> Request[Page[T]]:
+def listing(where: str, kind: type[T], /, **query: Any) -> Request[Page[T]]:
     """Read a list, in pages as large as they may be."""
 
     def page(answer: Answer) -> Page[T]:
@@ -70,6 +70,16 @@ def listing(where: str, kind: type[T], **query: Any) -> Request[Page[T]]:
         return Page([read(kind, one) for one in body["data"]], body["next"])
 
     return Request("GET", where, page, query_of(**query, limit=LARGEST_PAGE))
+
+
+def listing_whole(where: str, kind: type[T], /, **query: Any) -> Request[Page[T]]:
+    """Read a list that comes in one piece."""
+    return replace(listing(where, kind), query=query_of(**query))
+
+
+def deleting(where: str, kind: type[T]) -> Request[T]:
+    """End one thing, and read how it ended."""
+    return Request("DELETE", where, reader(kind))
 
 
 def posting(
@@ -103,6 +113,11 @@ def as_object(answer: Answer) -> dict[str, Any]:
     """A JSON object as it was sent."""
     found: dict[str, Any] = json.loads(answer.content)
     return found
+
+
+def as_text(answer: Answer) -> str:
+    """Text as it was sent."""
+    return answer.content.decode()
 
 
 def as_anything(answer: Answer) -> Any:

@@ -20,15 +20,15 @@ from holdfast_client.request_parts import (
     Page,
     Unset,
     as_anything,
-    as_object,
+    as_text,
     assigned,
     encoded,
     getting,
     given,
     listing,
+    listing_whole,
     posting,
     query_of,
-    reader,
 )
 
 # Accounts
@@ -101,6 +101,11 @@ def list_changes(account_id: str) -> Request[Page[models.AccountChange]]:
 def register_asset(currency_code: str, minor_units: int, name: str) -> Request[models.Asset]:
     """Register an asset of your own, such as points; the same again answers it."""
     return posting("/v1/assets", given(currency_code=currency_code, minor_units=minor_units, name=name), models.Asset)
+
+
+def get_asset(currency_code: str) -> Request[models.Asset]:
+    """An asset, or a currency of ISO 4217."""
+    return getting(path("/v1/assets/{currency_code}", currency_code=currency_code), models.Asset)
 
 
 def list_assets() -> Request[Page[models.Asset]]:
@@ -191,11 +196,6 @@ def list_refunds(payment: PaymentOrId) -> Request[Page[models.Refund]]:
     return listing(path("/v1/payments/{payment_id}/refunds", payment_id=id_of(payment)), models.Refund)
 
 
-def get_evidence(payment: PaymentOrId) -> Request[dict[str, Any]]:
-    """The signed evidence of a payment, as it was sent: keep it, or have `tools/verify_evidence.py` check it."""
-    return Request("GET", path("/v1/payments/{payment_id}/evidence", payment_id=id_of(payment)), as_object)
-
-
 def pay_batch(payments: Sequence[models.NewPayment], *, atomic: bool = False) -> Request[list[models.BatchItem]]:
     """Up to 5,000 payments, answered one by one in their order; `atomic`: all or none."""
 
@@ -206,61 +206,27 @@ def pay_batch(payments: Sequence[models.NewPayment], *, atomic: bool = False) ->
     return Request("POST", "/v1/payments/batch", items, content=encoded(body), headers=JSON)
 
 
-# Journals and reports
-
-
-def post_journal(
-    entries: Sequence[models.NewJournalEntry],
-    reason: str,
-    *,
-    external_id: str | None = None,
-    effective_at: datetime | None = None,
-    metadata: Mapping[str, Any] | None = None,
-    relates_to_payment_id: str | None = None,
-) -> Request[models.Journal]:
-    """Post entries together; debits and credits are equal in each currency."""
-    body = given(
-        external_id=external_id or new_external_id(),
-        entries=list(entries),
-        reason=reason,
-        effective_at=effective_at,
-        metadata=metadata,
-        relates_to_payment_id=relates_to_payment_id,
-    )
-    return posting("/v1/journals", body, models.Journal)
-
-
-def get_journal(journal_id: str) -> Request[models.Journal]:
-    """A journal or a reversal."""
-    return getting(path("/v1/journals/{journal_id}", journal_id=journal_id), models.Journal)
-
-
-def reverse_journal(journal_id: str, reason: str, *, external_id: str | None = None) -> Request[models.Journal]:
-    """Reverse a journal, once."""
-    where = path("/v1/journals/{journal_id}/reversal", journal_id=journal_id)
-    return posting(where, given(external_id=external_id or new_external_id(), reason=reason), models.Journal)
-
-
-def trial_balance(
-    *,
-    entity_id: str | None = None,
-    currency_code: str | None = None,
-    as_of: datetime | None = None,
-    by: models.TimeBasis | None = None,
-    after: str | None = None,
-    limit: int | None = None,
-) -> Request[models.TrialBalance]:
-    """The totals of all accounts, and one page of them; `after` takes `next` of the page before."""
-    asked = query_of(entity_id=entity_id, currency_code=currency_code, as_of=as_of, by=by, after=after, limit=limit)
-    return Request("GET", "/v1/reports/trial-balance", reader(models.TrialBalance), asked)
-
-
 # The rest
 
 
 def readiness() -> Request[models.Ready]:
     """Whether payments are taken."""
     return getting("/readyz", models.Ready)
+
+
+def liveness() -> Request[models.Alive]:
+    """Whether the process answers."""
+    return getting("/healthz", models.Alive)
+
+
+def metrics() -> Request[str]:
+    """The figures for Prometheus, in its text format."""
+    return Request("GET", "/metrics", as_text)
+
+
+def list_problems() -> Request[Page[models.ProblemKind]]:
+    """Every code of a refusal, in the order of precedence."""
+    return listing_whole("/v1/problems", models.ProblemKind)
 
 
 def ask(

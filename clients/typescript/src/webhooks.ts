@@ -1,0 +1,91 @@
+// Whether a webhook comes from Holdfast, as Standard Webhooks says, and what it tells. It needs Web Crypto and no package.
+import type { HoldfastEvent } from "./events.js";
+
+/** How old a message may be, so that one that was overheard cannot be sent again later; and how much clocks differ. */
+export const TOLERANCE_S = 300;
+
+/** A message that is not to be believed: answer 400. */
+export class InvalidWebhook extends Error {
+  override readonly name = "InvalidWebhook";
+}
+
+/** Headers as `fetch` has them, or as Node has them. */
+export type GivenHeaders = Headers | { readonly [name: string]: string | readonly string[] | undefined };
+
+/**
+ * The event of a webhook; throws InvalidWebhook. `body` exactly as it came, before anything parses it.
+ *
+ * Several secrets are those of a rotation: one must fit. An event may come twice: pass over an `id` that you have had.
+ */
+export async function verifyWebhook(
+  body: string | Uint8Array,
+  headers: GivenHeaders,
+  secrets: string | readonly string[],
+  { toleranceS = TOLERANCE_S, nowMs = Date.now() }: { toleranceS?: number; nowMs?: number } = {},
+): Promise<HoldfastEvent> {
+  const [id, sentAt, signatures] = ["id", "timestamp", "signature"].map((name) => header(headers, `webhook-${name}`));
+  if (!id || !signatures || !sentAt || !/^\d+$/.test(sentAt)) {
+    throw new InvalidWebhook("the headers webhook-id, webhook-timestamp and webhook-signature are needed");
+  }
+  const ageS = nowMs / 1_000 - Number(sentAt);
+  if (Math.abs(ageS) > toleranceS) throw new InvalidWebhook(`it was sent ${Math.round(ageS)} seconds ago`);
+  const content = typeof body === "string" ? new TextEncoder().encode(body) : body;
+  const signed = joined(new TextEncoder().encode(`${id}.${sentAt}.`), content);
+  if (!(await anyFits(signatures, typeof secrets === "string" ? [secrets] : secrets, signed))) {
+    throw new InvalidWebhook("no signature fits");
+  }
+  return eventIn(content);
+}
+
+/** Whether one of the signatures is made with one of the secrets. `verify` compares in constant time. */
+async function anyFits(signatures: string, secrets: readonly string[], signed: BufferSource): Promise<boolean> {
+  const algorithm = { name: "HMAC", hash: "SHA-256" };
+  const given = signatures.split(" ").filter((one) => one.startsWith("v1,"));
+  let fits = false;
+  for (const secret of secrets) {
+    const raw = bytesOf(secret.replace(/^whsec_/, ""));
+    if (raw === undefined || raw.length === 0) throw new TypeError("a secret is whsec_ and base64");
+    const key = await crypto.subtle.importKey("raw", raw, algorithm, false, ["verify"]);
+    for (const one of given) {
+      const signature = bytesOf(one.slice("v1,".length));
+      if (signature !== undefined && (await crypto.subtle.verify("HMAC", key, signature, signed))) fits = true;
+    }
+  }
+  return fits;
+}
+
+function eventIn(content: Uint8Array): HoldfastEvent {
+  let told: unknown;
+  try {
+    told = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(content));
+  } catch (error) {
+    throw new InvalidWebhook(`it tells no event: ${String(error)}`);
+  }
+  const event = told as Partial<HoldfastEvent> | null;
+  if (typeof event?.id !== "string" || typeof event.type !== "string" || typeof event.data !== "object") {
+    throw new InvalidWebhook("it tells no event");
+  }
+  return event as HoldfastEvent;
+}
+
+function header(headers: GivenHeaders, name: string): string | undefined {
+  if (headers instanceof Headers) return headers.get(name) ?? undefined;
+  const found = Object.entries(headers).find(([one]) => one.toLowerCase() === name)?.[1];
+  return typeof found === "string" || found === undefined ? found : found.join(" ");
+}
+
+/** Base64 as bytes; undefined for anything else. */
+function bytesOf(text: string): Uint8Array<ArrayBuffer> | undefined {
+  try {
+    return Uint8Array.from(atob(text), (one) => one.charCodeAt(0));
+  } catch {
+    return undefined;
+  }
+}
+
+function joined(first: Uint8Array, second: Uint8Array): Uint8Array<ArrayBuffer> {
+  const both = new Uint8Array(first.length + second.length);
+  both.set(first);
+  both.set(second, first.length);
+  return both;
+}
