@@ -6,7 +6,6 @@ from datetime import datetime
 from typing import Literal
 
 from holdfast_client import models
-from holdfast_client.codec import plain
 from holdfast_client.exchange import Request, path
 from holdfast_client.request_parts import UNSET, Page, Unset, assigned, getting, given, listing, listing_whole, posting
 
@@ -47,11 +46,10 @@ def change_break(
     state: Literal["open", "investigating", "resolved", "accepted"] | None = None,
     reason_code: str | None = None,
     owner: str | Unset | None = UNSET,
-    due_at: datetime | Unset | None = UNSET,
+    due_at: datetime | None = None,
 ) -> Request[models.BreakDetail]:
     """Comment on a break, give it an owner (None: nobody) or a date, or settle it. Not repeated with a comment."""
-    body = given(comment=comment, state=state, reason_code=reason_code)
-    body |= {name: plain(value) for name, value in assigned(owner=owner, due_at=due_at).items()}
+    body = given(comment=comment, state=state, reason_code=reason_code, due_at=due_at) | assigned(owner=owner)
     where = path("/v1/breaks/{break_id}", break_id=break_id)
     return posting(where, body, models.BreakDetail, method="PATCH", repeatable=comment is None)
 
