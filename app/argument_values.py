@@ -11,6 +11,9 @@ from typing import Any
 
 LONGEST_KEY_NAME = 200
 
+MOST = 2**63 - 1
+"""The largest number of an id in the ledger."""
+
 
 def port(text: str) -> int:
     """A port that a server can be told to use."""
@@ -21,9 +24,9 @@ def port(text: str) -> int:
 
 
 def count(text: str) -> int:
-    """At least one."""
+    """At least one, and no more than the ledger can count."""
     number = _whole(text)
-    if number is None or number < 1:
+    if number is None or not 1 <= number <= MOST:
         raise argparse.ArgumentTypeError(f"must be a whole number of at least 1, not {text!r}")
     return number
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 
-from app.argument_values import accept_data_dir, currency_code, day, existing_file, reason
+from app.argument_values import accept_data_dir, count, counts, currency_code, day, existing_file, reason
 
 EXIT_CODES = (
     "Exit codes: 0 when all is well; 1 when somebody has to look, because a line was refused, an id is used again with "
-    "another content, sums differ, or something has no match; 2 when nothing was stored."
+    "another content, sums differ, a suggestion is undecided, or something has no match and nobody has accepted it; 2 "
+    "when nothing was stored."
 )
 
 
@@ -46,13 +47,22 @@ def statements_options(parser: argparse.ArgumentParser) -> None:
 def _matching(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     link = actions.add_parser("link", help="say which account of the ledger a statement's account is; or list them")
     link.add_argument("--account", metavar="ACCOUNT_ID", help="the account of the ledger")
-    link.add_argument(
-        "--starts-on", type=day, metavar="DAY", help="matching begins here (default: the first day stated)"
-    )
-    link.add_argument("--rules", type=existing_file, metavar="FILE.json", help="a list of rules, tried in order")
+    first = "matching begins here (default: as before, at first the first day stated)"
+    link.add_argument("--starts-on", type=day, metavar="DAY", help=first)
+    rules = "a list of rules, tried in order (default: as before, at first the same amount, which only suggests)"
+    link.add_argument("--rules", type=existing_file, metavar="FILE.json", help=rules)
     match = actions.add_parser("match", help="match what is open by the saved rules", epilog=EXIT_CODES)
     match.add_argument("--trial", type=existing_file, metavar="FILE.json", help="try these rules and store nothing")
-    listed = actions.add_parser("unmatched", help="list what has no match, with suggested reasons")
+    by_hand = "match by hand: the numbers of lines, as statements unmatched names them, with commas between them"
+    match.add_argument("--lines", type=counts, default=(), metavar="LINES", help=by_hand)
+    match.add_argument("--entries", type=counts, default=(), metavar="ENTRIES", help="and of entries")
+    match.add_argument("--reason", type=reason, metavar="REASON", help="why; it is kept with what is matched by hand")
+    match.add_argument("--accept-difference", action="store_true", help="although both sides do not add up to the same")
+    listed = actions.add_parser("unmatched", help="list what has no match, with suggested reasons, and the suggestions")
+    for name, what in (("confirm", "make a match of a suggestion"), ("undo", "undo a match or a suggestion")):
+        decide = actions.add_parser(name, help=what)
+        decide.add_argument("match", type=count, metavar="MATCH_ID", help="as statements unmatched names it")
+        decide.add_argument("--reason", type=reason, required=True, metavar="REASON", help="why; it is kept")
     sign = actions.add_parser("sign-off", help="what is signed off; with --through, the next period and what bars it")
     sign.add_argument("--through", type=day, metavar="DAY", help="the last day of the period")
     sign.add_argument("--sign", action="store_true", help="sign it off: from then on it stays as it is")

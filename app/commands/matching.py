@@ -1,4 +1,4 @@
-"""`statements link`, `match`, `unmatched`, `sign-off` and `reopen`: matching with the ledger and signing off.
+"""`statements link`, `match`, `unmatched`, `confirm` and `undo`: matching with the ledger.
 
 A part of `app/commands/statements.py`, in a file of its own.
 """
@@ -6,52 +6,56 @@ A part of `app/commands/statements.py`, in a file of its own.
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
 from tqdm import tqdm
 
-from app.commands.amounts import as_money
 from app.commands.connection import ACTOR
-from app.domain.match_records import RunReport, StatementAccount, UnmatchedItem
+from app.commands.statement_accounts import (
+    DONE,
+    LOOK,
+    MOST_SHOWN,
+    NOTHING,
+    chosen,
+    money_of,
+    named,
+    names_of,
+    signed_through,
+    wanted,
+)
+from app.domain.match_records import (
+    MatchRecord,
+    MatchState,
+    NewMatch,
+    OutsideState,
+    RunReport,
+    StatementAccount,
+    UnmatchedItem,
+)
 from app.domain.matching_rules import InvalidRules, Rule, read_rules
 from app.domain.refusals import Refusal
-from app.domain.sign_off import PeriodFigures, SignOff, first_broken, last_signed
 from app.domain.timestamps import rfc3339
+from app.domain.wording import counted
 from app.ledger.match_reads import LedgerMatchReads
-from app.ledger.sign_offs import LedgerSignOffs
+from app.ledger.matches import LedgerMatches
 from app.services.accounts.assets import Assets
 from app.services.statements.matching import Matching
 from app.settings import Settings
 from app.wiring.services import build_assets, build_engine
 from app.wiring.statements import build_matching
 
-MOST_SHOWN = 50
 PAGE = 500
-
-DONE, LOOK, NOTHING = 0, 1, 2
-"""Exit codes: all is well; somebody has to look; nothing was done."""
 
 
 def link(arguments: argparse.Namespace, settings: Settings) -> int:
     """Say which account of the ledger a statement's account is; without arguments, list what is linked and what not."""
     matching = build_matching(settings)
-    if arguments.source is None:
+    if arguments.source is None and arguments.account is None:
         return _list_links(matching)
     try:
-        if arguments.account is None:
-            raise InvalidRules("say with --account which account of the ledger it is")
-        source, reference, currency = _stated(matching, arguments)
-        outcome = matching.save(
-            source,
-            reference,
-            currency,
-            arguments.account,
-            ACTOR,
-            starts_on=arguments.starts_on,
-            rules=None if arguments.rules is None else _raw_rules(arguments.rules),
-        )
+        outcome = _saved(matching, arguments)
     except InvalidRules as error:
         print(f"{error}. Nothing was saved.", file=sys.stderr)
         return NOTHING
@@ -59,13 +63,30 @@ def link(arguments: argparse.Namespace, settings: Settings) -> int:
         print(f"{outcome.detail} Nothing was saved.", file=sys.stderr)
         return NOTHING
     account, is_new = outcome
-    print(f"{_named(account)} is {'saved as' if is_new else 'already'} version {account.version}.")
+    print(f"{named(account)} is {'saved as' if is_new else 'already'} version {account.version}.")
     return DONE
+
+
+def _saved(matching: Matching, arguments: argparse.Namespace) -> tuple[StatementAccount, bool] | Refusal:
+    """Save what is said; where nothing is said of the first day or of rules, those that are saved stay."""
+    if arguments.source is None or arguments.account is None:
+        raise InvalidRules("say with --source which source it is, and with --account which account of the ledger")
+    stated = _stated(matching, arguments)
+    known = next((one for one in matching.accounts.all() if _stated_as(one) == stated), None)
+    starts_on, rules = arguments.starts_on, arguments.rules and _raw_rules(arguments.rules)
+    if known is not None:
+        starts_on = known.starts_on if starts_on is None else starts_on
+        rules = known.raw_rules if rules is None else rules
+    return matching.save(*stated, arguments.account, ACTOR, starts_on=starts_on, rules=rules)
+
+
+def _stated_as(account: StatementAccount) -> tuple[str, str, str]:
+    return account.source_name, account.account_ref, account.currency_code
 
 
 def _list_links(matching: Matching) -> int:
     for account in matching.accounts.all():
-        print(f"{account.statement_account_id}  {_named(account)}  version {account.version}, {_signed(account)}")
+        print(f"{account.statement_account_id}  {named(account)}  version {account.version}, {signed_through(account)}")
     unlinked = matching.accounts.unlinked()
     for source, reference, currency in unlinked:
         print(f"not linked: {source}  {reference or 'account'}  {currency}")
@@ -74,7 +95,7 @@ def _list_links(matching: Matching) -> int:
 
 def _stated(matching: Matching, arguments: argparse.Namespace) -> tuple[str, str, str]:
     """The account of a source that is meant: the only one, or the one that is named."""
-    known = [(one.source_name, one.account_ref, one.currency_code) for one in matching.accounts.all()]
+    known = [_stated_as(one) for one in matching.accounts.all()]
     stated = [
         one
         for one in [*known, *matching.accounts.unlinked()]
@@ -82,31 +103,43 @@ def _stated(matching: Matching, arguments: argparse.Namespace) -> tuple[str, str
     ]
     if len(stated) == 1:
         return stated[0]
+    if not stated:
+        raise InvalidRules(f"no statement of {wanted(arguments)} was imported")
     names = ", ".join(f"{reference or 'account'} in {currency}" for _, reference, currency in stated)
-    which = f"there are {names}" if names else "no statement of it was imported"
-    raise InvalidRules(f"say which account of {arguments.source!r} with --ref and --currency: {which}")
+    raise InvalidRules(f"say which account of {arguments.source!r} with --ref and --currency: there are {names}")
 
 
 def match(arguments: argparse.Namespace, settings: Settings) -> int:
-    """Run the saved rules over one source or all; with a file of rules, try those and store nothing."""
-    matching, assets = build_matching(settings), build_assets(build_engine(settings, "statements"))
-    accounts = _chosen(matching, arguments)
+    """Run the saved rules over one source or all; or try other rules and store nothing; or match by hand."""
+    matching, engine = build_matching(settings), build_engine(settings, "statements")
+    accounts = chosen(matching, arguments)
     if not accounts:
-        print("No statement account is linked to the ledger; see statements link.", file=sys.stderr)
         return NOTHING
+    if arguments.lines or arguments.entries:
+        return _by_hand(accounts, arguments, LedgerMatches(engine))
     try:
         rules = None if arguments.trial is None else read_rules(_raw_rules(arguments.trial))
     except InvalidRules as error:
         print(f"{error}. Nothing was matched.", file=sys.stderr)
         return NOTHING
-    needs_look = False
-    for account in accounts:
-        report = _run(matching, account, rules)
+    reports = [_run(matching, account, rules) for account in accounts]
+    for account, report in zip(accounts, reports, strict=True):
         _tell(account, report, is_trial=rules is not None)
-        needs_look |= bool(report.open_breaks or report.suggested)
-    if rules is None:
-        _tell_unmatched(settings, accounts, assets)
-    return LOOK if needs_look else DONE
+    if rules is not None:
+        return LOOK if any(report.suggested for report in reports) else DONE
+    return _tell_unmatched(LedgerMatchReads(engine), accounts, build_assets(engine))
+
+
+def _by_hand(accounts: Sequence[StatementAccount], arguments: argparse.Namespace, matches: LedgerMatches) -> int:
+    if len(accounts) > 1:
+        print(f"Name one with --source, --ref and --currency: {names_of(accounts)}.", file=sys.stderr)
+        return NOTHING
+    if arguments.reason is None:
+        print("Say with --reason why. Nothing was matched.", file=sys.stderr)
+        return NOTHING
+    new = NewMatch(accounts[0].statement_account_id, arguments.lines, arguments.entries, arguments.reason)
+    made = matches.make(new, ACTOR, accepts_difference=arguments.accept_difference)
+    return _decided(made if isinstance(made, Refusal) else None, f"Match {made} stands.")
 
 
 def _run(matching: Matching, account: StatementAccount, rules: Sequence[Rule] | None) -> RunReport:
@@ -116,17 +149,6 @@ def _run(matching: Matching, account: StatementAccount, rules: Sequence[Rule] | 
 
 def _advance(bar: "tqdm[object]", number: int) -> None:
     bar.update(number - bar.n)
-
-
-def _chosen(matching: Matching, arguments: argparse.Namespace) -> list[StatementAccount]:
-    """The linked accounts that are meant."""
-    return [
-        one
-        for one in matching.accounts.all()
-        if arguments.source in (None, one.source_name)
-        and arguments.ref in (None, one.account_ref)
-        and arguments.currency in (None, one.currency_code)
-    ]
 
 
 def _raw_rules(path: Path) -> list[object]:
@@ -140,8 +162,9 @@ def _raw_rules(path: Path) -> list[object]:
 
 
 def _tell(account: StatementAccount, report: RunReport, *, is_trial: bool) -> None:
-    counts = f"{report.line_count:,} open lines, {report.entry_count:,} open entries"
-    print(f"{_named(account)}: {counts}: {report.matched:,} matched, {report.suggested:,} suggested")
+    entries = counted(report.entry_count, "open entry", "open entries")
+    counts = f"{counted(report.line_count, 'open line')}, {entries}"
+    print(f"{named(account)}: {counts}: {report.matched:,} matched, {report.suggested:,} suggested")
     for rule, number in report.by_rule.items():
         print(f"  {number:,} by {rule!r}")
     if is_trial:
@@ -152,29 +175,75 @@ def _tell(account: StatementAccount, report: RunReport, *, is_trial: bool) -> No
     print(f"  without a match: {reasons or 'nothing'} ({changes})")
 
 
-def _tell_unmatched(settings: Settings, accounts: Sequence[StatementAccount], assets: Assets) -> None:
-    reads = LedgerMatchReads(build_engine(settings, "statements"))
+def _tell_unmatched(reads: LedgerMatchReads, accounts: Sequence[StatementAccount], assets: Assets) -> int:
+    """Show the first items of each account; the exit code says whether something waits for people."""
     for account in accounts:
-        items = reads.unmatched(account.statement_account_id, limit=MOST_SHOWN)
-        for one in items:
+        items = reads.unmatched(account.statement_account_id, limit=MOST_SHOWN + 1)
+        for one in items[:MOST_SHOWN]:
             print(_unmatched(one, account, assets), file=sys.stderr)
+        if len(items) > MOST_SHOWN:
+            print(f"{account.source_name}: and more; statements unmatched lists all", file=sys.stderr)
+    return _code(reads, accounts)
+
+
+def _code(reads: LedgerMatchReads, accounts: Sequence[StatementAccount]) -> int:
+    return LOOK if any(reads.undecided(one.statement_account_id) for one in accounts) else DONE
 
 
 def unmatched(arguments: argparse.Namespace, settings: Settings) -> int:
-    """List what has no match, with the suggested reasons."""
-    matching, assets = build_matching(settings), build_assets(build_engine(settings, "statements"))
-    reads, needs_look = LedgerMatchReads(build_engine(settings, "statements")), False
-    for account in _chosen(matching, arguments):
+    """List what has no match with the suggested reasons, and the suggestions that wait for a decision."""
+    matching, engine = build_matching(settings), build_engine(settings, "statements")
+    reads, assets, accounts = LedgerMatchReads(engine), build_assets(engine), chosen(matching, arguments)
+    if not accounts:
+        return NOTHING
+    for account in accounts:
         after = 0
         while page := reads.unmatched(account.statement_account_id, limit=PAGE, after=after):
             for one in page:
                 print(_unmatched(one, account, assets))
-            needs_look, after = True, page[-1].unmatched_item_id
-    return LOOK if needs_look else DONE
+            after = page[-1].unmatched_item_id
+        for suggestion in _suggestions(reads, account):
+            print(_suggested(suggestion, account, assets))
+    return _code(reads, accounts)
+
+
+def _suggestions(reads: LedgerMatchReads, account: StatementAccount) -> Iterator[MatchRecord]:
+    after, state = 0, MatchState.SUGGESTED
+    while page := reads.matches(account.statement_account_id, state=state, limit=PAGE, after=after):
+        yield from page
+        after = page[-1].match_id
+
+
+def _suggested(one: MatchRecord, account: StatementAccount, assets: Assets) -> str:
+    amount = money_of(account, assets)(one.lines_minor)
+    lines = ", ".join(f"line {line.statement_line_id} {line.reference or line.text}".rstrip() for line in one.lines)
+    entries = ", ".join(f"entry {entry.entry_number} {entry.external_id}" for entry in one.entries)
+    parts = f"{one.settled_on}  {amount} {account.currency_code}  suggested as match {one.match_id}"
+    return f"{account.source_name}: {parts} by {one.rule!r}: {lines} = {entries}"
+
+
+def confirm(arguments: argparse.Namespace, settings: Settings) -> int:
+    """Make a match of a suggestion."""
+    matches = LedgerMatches(build_engine(settings, "statements"))
+    return _decided(matches.confirm(arguments.match, arguments.reason, ACTOR), f"Match {arguments.match} stands.")
+
+
+def undo(arguments: argparse.Namespace, settings: Settings) -> int:
+    """Undo a match, or say that a suggestion is none; the rules do not bring the same together again."""
+    matches = LedgerMatches(build_engine(settings, "statements"))
+    return _decided(matches.undo(arguments.match, arguments.reason, ACTOR), f"Match {arguments.match} is undone.")
+
+
+def _decided(refusal: Refusal | None, done: str) -> int:
+    if refusal is not None:
+        print(refusal.detail, file=sys.stderr)
+        return NOTHING
+    print(done)
+    return DONE
 
 
 def _unmatched(one: UnmatchedItem, account: StatementAccount, assets: Assets) -> str:
-    money = _money(account, assets)
+    money = money_of(account, assets)
     parts = [f"{one.booked_on}  {money(one.amount_minor)} {account.currency_code}  {one.reason.replace('_', ' ')}"]
     if one.line is not None:
         parts.append(f"line {one.line.statement_line_id} {one.line.reference or one.line.text}".rstrip())
@@ -185,110 +254,9 @@ def _unmatched(one: UnmatchedItem, account: StatementAccount, assets: Assets) ->
         parts.append(f"like {one.resembles}")
     if one.owner:
         parts.append(f"with {one.owner}")
+    if one.state is OutsideState.ACCEPTED:
+        parts.append("accepted")
     return ": ".join([account.source_name, ", ".join(parts)])
-
-
-def sign_off(arguments: argparse.Namespace, settings: Settings) -> int:
-    """Show what the next period looks like, and sign it if asked to; without --through, show what is signed."""
-    matching, ledger = build_matching(settings), LedgerSignOffs(build_engine(settings, "statements"))
-    assets = build_assets(build_engine(settings, "statements"))
-    accounts = _chosen(matching, arguments)
-    if arguments.through is None:
-        return _tell_chains(ledger, accounts)
-    if len(accounts) != 1:
-        print("Name one linked source; statements link lists them.", file=sys.stderr)
-        return NOTHING
-    [account] = accounts
-    figures = ledger.next_period(account, arguments.through)
-    _tell_period(figures, account, assets)
-    if not arguments.sign:
-        return LOOK if figures.missing() else DONE
-    signed = ledger.sign(account.statement_account_id, arguments.through, arguments.remark or "", ACTOR)
-    if isinstance(signed, Refusal):
-        print(f"Not signed off. {signed.detail}", file=sys.stderr)
-        return NOTHING
-    print(f"Signed off as version {signed.version}, {signed.hash.hex()}.")
-    return DONE
-
-
-def reopen(arguments: argparse.Namespace, settings: Settings) -> int:
-    """Open the last signed period again, with a reason; its next version names it."""
-    matching, ledger = build_matching(settings), LedgerSignOffs(build_engine(settings, "statements"))
-    for account in _chosen(matching, arguments):
-        signed = last_signed(ledger.chain(account.statement_account_id), account.signed_through)
-        if signed is None:
-            continue
-        opened = ledger.reopen(account.statement_account_id, signed.sign_off_id, arguments.reason, ACTOR)
-        if isinstance(opened, Refusal):
-            print(opened.detail, file=sys.stderr)
-            return NOTHING
-        print(f"{signed.first_on} to {signed.last_on}, version {signed.version}, is open again.")
-        return DONE
-    print("Nothing is signed off.", file=sys.stderr)
-    return NOTHING
-
-
-def _tell_chains(ledger: LedgerSignOffs, accounts: Sequence[StatementAccount]) -> int:
-    is_broken = False
-    for account in accounts:
-        chain = ledger.chain(account.statement_account_id)
-        print(f"{_named(account)}: {_signed(account)}")
-        for one in chain:
-            print(f"  {_record(one)}")
-        broken = first_broken(chain)
-        if broken is not None:
-            is_broken = True
-            print(f"  record {broken.number} does not match its hash: it was changed", file=sys.stderr)
-    return LOOK if is_broken else DONE
-
-
-def _record(one: SignOff) -> str:
-    names = f", in place of {one.former_id}" if one.former_id else ""
-    said = f"{one.first_on} to {one.last_on}, version {one.version}{names}"
-    return f"{one.sign_off_id} {one.action}: {said}, by {one.signed_by} at {rfc3339(one.signed_at)}, {one.hash.hex()}"
-
-
-def _tell_period(figures: PeriodFigures, account: StatementAccount, assets: Assets) -> None:
-    money = _money(account, assets)
-    days = f"{figures.first_on} to {figures.last_on}"
-    print(f"{_named(account)}, {days}; the bank's opening balance is {figures.opening}")
-    for name, opening, into, out, closing in (
-        ("bank", figures.bank_opening_minor, figures.bank_in_minor, figures.bank_out_minor, figures.bank_closing_minor),
-        (
-            "ledger",
-            figures.ledger_opening_minor,
-            figures.ledger_in_minor,
-            figures.ledger_out_minor,
-            figures.ledger_closing_minor,
-        ),
-    ):
-        print(f"  {name}: {money(opening)} + in {money(into)} + out {money(out)} = {money(closing)}")
-    print(f"  bank {money(figures.bank_closing_minor)}")
-    print(f"  less {figures.only_bank_count:,} lines that only the bank has: {money(figures.only_bank_minor)}")
-    print(f"  plus {figures.only_ledger_count:,} entries that only the ledger has: {money(figures.only_ledger_minor)}")
-    print(f"  less differences within matches: {money(figures.match_difference_minor)}")
-    print(f"  less what was brought forward: {money(figures.brought_forward_minor)}")
-    print(f"  = ledger {money(figures.ledger_closing_minor)}; unexplained {money(figures.unexplained_minor)}")
-    for one in figures.outstanding[:MOST_SHOWN]:
-        who = f"matched on {one.settled_on}" if one.settled_on else one.owner or one.state
-        reason = one.reason.replace("_", " ")
-        print(f"    {one.day}  {one.side}  {money(one.amount_minor)}  {one.text}: {reason}, {who}")
-    for sentence in figures.missing():
-        print(f"  {sentence}", file=sys.stderr)
-
-
-def _money(account: StatementAccount, assets: Assets) -> "partial[str]":
-    asset = assets.get(account.currency_code)
-    return partial(as_money, minor_units=2 if asset is None else asset.minor_units)
-
-
-def _named(account: StatementAccount) -> str:
-    reference = f" {account.account_ref}" if account.account_ref else ""
-    return f"{account.source_name}{reference} {account.currency_code} = {account.account_id}"
-
-
-def _signed(account: StatementAccount) -> str:
-    return "nothing signed off" if account.signed_through is None else f"signed off through {account.signed_through}"
 
 
 def tell_status(settings: Settings) -> bool:
@@ -299,7 +267,8 @@ def tell_status(settings: Settings) -> bool:
         matched, suggested, lines, entries = reads.counts(account.statement_account_id)
         run = reads.last_run(account)
         when = "never matched" if run is None else f"matched {rfc3339(run.run_at)}"
-        counts = f"{matched:,} matches, {suggested:,} suggestions, {lines:,} lines and {entries:,} entries without one"
-        print(f"{_named(account)}: {when}: {counts}; {_signed(account)}")
-        is_done &= not (suggested or lines or entries) and run is not None
+        counts = f"{counted(matched, 'match', 'matches')}, {counted(suggested, 'suggestion')}, "
+        counts += f"{counted(lines, 'line')} and {counted(entries, 'entry', 'entries')} without one"
+        print(f"{named(account)}: {when}: {counts}; {signed_through(account)}")
+        is_done &= run is not None and not reads.undecided(account.statement_account_id)
     return is_done

@@ -12,10 +12,10 @@ from typing import Any
 
 from tqdm import tqdm
 
-from app.commands import matching
+from app.commands import matching, sign_off
 from app.commands.amounts import as_money
 from app.commands.connection import ACTOR, connected
-from app.commands.matching import DONE, LOOK, NOTHING
+from app.commands.statement_accounts import DONE, LOOK, NOTHING
 from app.domain.statement import Balance, UnreadableStatement
 from app.domain.statement_proof import StatementBreak, StatementTally
 from app.domain.statement_records import StatementRecord
@@ -49,8 +49,10 @@ def run(arguments: argparse.Namespace) -> int:
         "link": matching.link,
         "match": matching.match,
         "unmatched": matching.unmatched,
-        "sign-off": matching.sign_off,
-        "reopen": matching.reopen,
+        "confirm": matching.confirm,
+        "undo": matching.undo,
+        "sign-off": sign_off.sign_off,
+        "reopen": sign_off.reopen,
     }
     with connected(arguments.data_dir) as settings:
         return actions[arguments.action](arguments, settings)
@@ -104,7 +106,10 @@ def _since(ledger: LedgerStatements, arguments: argparse.Namespace) -> datetime 
 
 
 def _source_for(arguments: argparse.Namespace, ledger: LedgerStatements) -> StatementSource:
-    """The source, which is saved first if it is new and its format needs no mapping."""
+    """The source, which is saved first if it is new and its format needs no mapping.
+
+    Of a source without an import the format may have been a mistake, so it takes another.
+    """
     source = ledger.source(arguments.source)
     wanted = arguments.format and StatementFormat(arguments.format)
     if source is None and not wanted:
@@ -112,7 +117,9 @@ def _source_for(arguments: argparse.Namespace, ledger: LedgerStatements) -> Stat
     if source is None:
         return save_source(ledger, StatementSource(arguments.source, wanted), ACTOR)[0]
     if wanted and source.format is not wanted:
-        raise InvalidOptions(f"the source {source.name!r} is of the format {source.format}")
+        if any(one.source_name == source.name for one in ledger.last_imports()):
+            raise InvalidOptions(f"the source {source.name!r} is of the format {source.format}")
+        return save_source(ledger, StatementSource(source.name, wanted), ACTOR)[0]
     return source
 
 
@@ -147,8 +154,8 @@ def _tell(report: ImportReport, path: Path) -> int:
     counts = f"{judged.added:,} added + {judged.known:,} known + {judged.reused:,} with an id of another line"
     print(f"{counts} = {counted(report.line_count, 'line')}; {report.refused_count:,} refused")
     if report.explained_payouts:
-        is_one = report.explained_payouts == 1
-        print(f"{counted(report.explained_payouts, 'payout')} {'is' if is_one else 'are'} explained by their lines")
+        verb = "is explained by its" if report.explained_payouts == 1 else "are explained by their"
+        print(f"{counted(report.explained_payouts, 'payout')} {verb} lines")
     _tell_breaks(report.breaks)
     if report.withheld:
         print(f"Nothing was stored: {report.withheld}.", file=sys.stderr)
@@ -240,6 +247,9 @@ def _status(_: argparse.Namespace, settings: Settings) -> int:
 
 def _list(arguments: argparse.Namespace, settings: Settings) -> int:
     ledger, after = build_statements(settings), 0
+    if arguments.source is not None and ledger.source(arguments.source) is None:
+        print(f"There is no source {arguments.source!r}.", file=sys.stderr)
+        return NOTHING
     while page := ledger.statements(limit=PAGE, after=after, source_name=arguments.source):
         for one in page:
             print(_listed(one))

@@ -21,7 +21,7 @@ class Reason(StrEnum):
     FEE = "fee"
     """The bank or processor has charged something."""
     TIMING = "timing"
-    """It is so late in the period that the other side may have it in the next one."""
+    """It is so late that the other side may yet have it."""
     MISSING_HERE = "missing_here"
     """The statement has it and the ledger has not."""
     MISSING_THERE = "missing_there"
@@ -66,11 +66,11 @@ def reasons_of_lines(
     unmatched: Sequence[OpenLine],
     lines: Iterable[OpenLine],
     entries: Iterable[OpenEntry],
-    ledger_through: date | None,
+    ledger_through: date,
 ) -> list[Unmatched]:
     """Why these lines have no entry, by all `lines` of the time and the `entries` that are open.
 
-    `ledger_through` is the day of the newest entry. An entry is named once.
+    `ledger_through` is the day up to which the ledger has had its time. An entry is named once.
     """
     known = _known(unmatched, lines, entries)
     found = []
@@ -97,7 +97,7 @@ def _known(unmatched: Sequence[OpenLine], lines: Iterable[OpenLine], entries: It
     return known
 
 
-def _reason(line: OpenLine, known: _Known, ledger_through: date | None) -> Unmatched:
+def _reason(line: OpenLine, known: _Known, ledger_through: date) -> Unmatched:
     twin = next((one for one in known.twins.get(_sameness(line), ()) if _is_twin(one, line)), None)
     if twin is not None:
         return Unmatched(Reason.DUPLICATE, line, like=_named(twin))
@@ -111,7 +111,7 @@ def _reason(line: OpenLine, known: _Known, ledger_through: date | None) -> Unmat
             return Unmatched(Reason.AMOUNT_DIFFERS, line, entry)
     if line.amount_minor < 0 and _FEE.search(f"{line.kind} {line.text} {line.counterparty}".replace("-", " ")):
         return Unmatched(Reason.FEE, line)
-    if ledger_through is not None and line.day > ledger_through - timedelta(days=TIMING_DAYS):
+    if line.day > ledger_through - timedelta(days=TIMING_DAYS):
         return Unmatched(Reason.TIMING, line)
     return Unmatched(Reason.MISSING_HERE, line)
 

@@ -168,6 +168,20 @@ class PeriodFigures:
             found.append(f"{unowned} outstanding {'item has' if unowned == 1 else 'items have'} no owner.")
         return found
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether it ends before it begins, because its last day is signed off or lies before matching began."""
+        return self.last_on < self.first_on
+
+    def bars(self, remark: str) -> list[str]:
+        """What bars a signature with this remark, in sentences."""
+        if self.is_empty:
+            return [f"{self.last_on} is before {self.first_on}, the first day that is not signed off."]
+        found = self.missing()
+        if self.needs_remark() and not remark:
+            found.append("The bank states no balance; say in a remark what the opening balance rests on.")
+        return found
+
     def needs_remark(self) -> bool:
         """Whether the signature needs a remark that says what the opening balance rests on."""
         return self.opening is Opening.ASSUMED and self.former_bank_closing_minor is None

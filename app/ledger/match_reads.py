@@ -198,6 +198,17 @@ class LedgerMatchReads:
             row = connection.exec_driver_sql(query, {"id": statement_account_id}).one()
         return row[0], row[1], row[2], row[3]
 
+    def undecided(self, statement_account_id: int) -> int:
+        """How much waits for people: suggestions, and what has no match and nobody has accepted."""
+        query = """
+            SELECT (SELECT count(*) FROM statement_match WHERE statement_account_id = %(id)s AND state = 'suggested')
+                + (SELECT count(*) FROM unmatched_item u
+                    LEFT JOIN reconciliation_break k ON k.break_id = u.break_id
+                    WHERE u.is_open AND u.statement_account_id = %(id)s AND coalesce(k.state, '') <> 'accepted')
+        """
+        with translated(), self._engine.connect() as connection:
+            return int(connection.exec_driver_sql(query, {"id": statement_account_id}).scalar_one())
+
 
 def _by_match(connection: Connection, query: str, ids: Sequence[int]) -> dict[int, list[tuple[Any, ...]]]:
     parts: dict[int, list[tuple[Any, ...]]] = {}

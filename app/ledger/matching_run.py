@@ -55,6 +55,15 @@ _STAGE = """
     LEFT JOIN public.match_entry m ON m.account_id = e.account_id AND m.entry_number = e.entry_number AND m.is_live
     WHERE e.account_id = %s AND t.effective_at >= %s
 """
+# The ledger is written as things happen, so it has had its time for every day but the last ones, however old its newest
+# entry is. Only while an older time is being brought in, the newest entry says how far that has come.
+_THROUGH = """
+    SELECT CASE WHEN max(e.posted_at) > clock_timestamp() - %(timing_days)s * interval '1 day' THEN max(s.day)
+        ELSE (clock_timestamp() AT TIME ZONE 'UTC')::date END
+    FROM pg_temp.staged_entry s
+    JOIN public.entry e ON e.account_id = %(account_id)s AND e.entry_number = s.entry_number
+    WHERE s.day = (SELECT max(day) FROM pg_temp.staged_entry)
+"""
 _TAKEN = "CREATE TEMPORARY TABLE taken_entry (entry_number bigint PRIMARY KEY) ON COMMIT DROP"
 _INSERT_RUN = """
     INSERT INTO public.match_run (statement_account_id, version, line_count, entry_count, matched_count,
@@ -119,15 +128,14 @@ class MatchingSession:
         rows = self._connection.execute(_LINES, self._named | {"recent": recent})
         return [OpenLine._make((*row[:-1], row[-1] or includes_matched)) for row in rows]
 
-    def stage_entries(self) -> tuple[int, date | None]:
-        """Take the entries as they are now; returns how many are open, and the day of the newest one."""
+    def stage_entries(self) -> tuple[int, date]:
+        """Take the entries as they are now; returns how many are open, and the day up to which the ledger had time."""
         since = max(self._account.starts_on.toordinal() - LONGEST_WINDOW_DAYS, 1)
         self._connection.execute(_STAGE, [self._account.account_id, date.fromordinal(since)])
         self._connection.execute("ANALYZE pg_temp.staged_entry")
-        query = "SELECT count(*) FILTER (WHERE is_open), max(day) FROM pg_temp.staged_entry"
-        row = self._connection.execute(query).fetchone()
-        assert row is not None
-        return int(row[0]), row[1]
+        open_count = self._one("SELECT count(*) FROM pg_temp.staged_entry WHERE is_open")
+        named = {"account_id": self._account.account_id, "timing_days": TIMING_DAYS}
+        return int(open_count), self._one(_THROUGH, named)
 
     def entries(self, metadata: Sequence[str], *, includes_matched: bool) -> Iterator[OpenEntry]:
         """The staged entries, with these members of their metadata."""

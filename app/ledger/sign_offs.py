@@ -70,8 +70,8 @@ class LedgerSignOffs:
             first_on = account.first_open_day
             former = _signed_before(chain, first_on)
             figures = read_figures(connection, account, first_on, last_on, former)
-            if (refusal := _refuse(figures, remark)) is not None:
-                return refusal
+            if bars := figures.bars(remark):
+                return sign_off_incomplete(bars)
             replaced = _reopened_of(chain, first_on)
             signed = SignOff(
                 statement_account_id,
@@ -121,15 +121,6 @@ class LedgerSignOffs:
             stored = _store(connection, account, opened, Action.SIGN_OFF_REOPEN)
         note_recorded()
         return stored
-
-
-def _refuse(figures: PeriodFigures, remark: str) -> Refusal | None:
-    missing = figures.missing()
-    if figures.last_on < figures.first_on:
-        missing = [f"{figures.last_on} is before {figures.first_on}, the first day that is not signed off."]
-    elif figures.needs_remark() and not remark:
-        missing.append("The bank states no balance; say in a remark what the opening balance rests on.")
-    return sign_off_incomplete(missing) if missing else None
 
 
 def _chain(connection: Connection, statement_account_id: int) -> list[SignOff]:

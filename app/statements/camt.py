@@ -15,6 +15,7 @@ from typing import Any, BinaryIO
 
 from lxml import etree
 
+from app.domain.money import MAX_MINOR
 from app.domain.statement import (
     Balance,
     MinorUnits,
@@ -29,8 +30,9 @@ from app.domain.statement import (
 from app.domain.statement_source import SourceOptions
 from app.statements.amounts import InexactAmount, minor
 from app.statements.camt_details import describe, details_of, fee_total
-from app.statements.camt_elements import Element, iso_day_in, local_name, text_at
+from app.statements.camt_elements import Element, amount_text, iso_day_in, local_name, text_at
 from app.statements.dates import InvalidDay
+from app.statements.texts import clean
 
 _STATEMENTS = ("Stmt", "Rpt", "Ntfctn")
 _OPENING = ("OPBD", "PRCD")
@@ -43,6 +45,7 @@ def read_camt(file: BinaryIO, options: SourceOptions, minor_units: MinorUnits) -
     reading = _Reading(options, minor_units)
     names = ["{*}Document", *(f"{{*}}{name}" for name in (*_STATEMENTS, "Ntry", "Bal"))]
     arguments: dict[str, Any] = {"resolve_entities": False, "no_network": True, "load_dtd": False}
+    arguments |= {"remove_comments": True, "remove_pis": True}  # one of them within a value would cut it in two
     if options.encoding:
         arguments["encoding"] = options.encoding
     try:
@@ -168,6 +171,8 @@ class _Reading:
             for n, one in enumerate(details, start=1)
         ]
         rest = whole.amount_minor - sum(one.amount_minor for one in parts)
+        if abs(rest) > MAX_MINOR:
+            raise _NoEntry("what its details leave is out of range")
         if rest:
             kind = "fee" if abs(rest) == fee_total(entry, head) else "remainder"
             part_id = line_id and f"{line_id}/{kind}"
@@ -193,22 +198,23 @@ class _Reading:
         )
 
     def _sign(self, element: Element) -> int:
-        mark = text_at(element, "CdtDbtInd")
-        if mark not in _SIGNS:
-            raise _NoEntry(f"CdtDbtInd must be CRDT or DBIT, not {mark!r}")
+        mark = _mark(element)
         is_inverted = self._options.inverts_reversals and _is_reversal(element)
         return -_SIGNS[mark] if is_inverted else _SIGNS[mark]
 
     def _amount(self, element: Element, head: StatementHead) -> int:
         """The amount without its sign, in the account's currency."""
-        amount = element.find("{*}Amt")
+        amount, *others = element.findall("{*}Amt") or [None]
         if amount is None:
             raise _NoEntry("there is no amount")
+        if others:
+            raise _NoEntry("there is more than one amount")
         if amount.get("Ccy") != head.currency_code:
             raise _NoEntry(f"the amount is in {amount.get('Ccy')!r}, and the account in {head.currency_code}")
-        found = minor(amount.text or "", head.minor_units, decimal_mark=".")
+        text = amount_text(amount)
+        found = minor(text, head.minor_units, decimal_mark=".")
         if found < 0:
-            raise InexactAmount(amount.text or "", "is negative; its direction belongs into CdtDbtInd")
+            raise InexactAmount(text, "is negative; its direction belongs into CdtDbtInd")
         return found
 
     def _end(self, statement: Element) -> Iterator[StatementEvent]:
@@ -228,12 +234,17 @@ class _Reading:
         if element is None:
             return None, f"there is no {name} balance"
         try:
-            mark = text_at(element, "CdtDbtInd")
-            if mark not in _SIGNS:
-                raise _NoEntry(f"CdtDbtInd must be CRDT or DBIT, not {mark!r}")
-            return Balance(_SIGNS[mark] * self._amount(element, head), iso_day_in(element, "Dt")), ""
+            return Balance(_SIGNS[_mark(element)] * self._amount(element, head), iso_day_in(element, "Dt")), ""
         except (InexactAmount, InvalidDay, _NoEntry) as error:
             return None, f"the {name} balance cannot be used: {error}"
+
+
+def _mark(element: Element) -> str:
+    """Which way an element moves the account, or on which side a balance is."""
+    marks = [clean(one.text) for one in element.findall("{*}CdtDbtInd")]
+    if len(marks) != 1 or marks[0] not in _SIGNS:
+        raise _NoEntry(f"CdtDbtInd must be CRDT or DBIT, not {' and '.join(marks)!r}")
+    return marks[0]
 
 
 def _is_reversal(element: Element) -> bool:

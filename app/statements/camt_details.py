@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 from app.domain.statement import StatementHead, StatementLine
 from app.statements.amounts import InexactAmount, minor
-from app.statements.camt_elements import Element, text_at
+from app.statements.camt_elements import Element, amount_text, text_at
 from app.statements.texts import clean
 
 _AMOUNTS = ("Amt", "AmtDtls/TxAmt/Amt")
@@ -45,7 +45,7 @@ def _in_currency(amount: Element, head: StatementHead) -> int | None:
     if amount.get("Ccy") != head.currency_code:
         return None
     try:
-        return minor(amount.text or "", head.minor_units, decimal_mark=".")
+        return minor(amount_text(amount), head.minor_units, decimal_mark=".")
     except InexactAmount:
         return None
 

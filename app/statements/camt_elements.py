@@ -3,6 +3,7 @@
 from datetime import date
 from typing import Any
 
+from app.statements.amounts import InexactAmount
 from app.statements.dates import iso_day
 from app.statements.texts import clean
 
@@ -19,6 +20,14 @@ def text_at(element: Element, path: str) -> str:
     """The text at a path such as `Acct/Id/IBAN`; empty where there is none."""
     found = element.find("/".join(f"{{*}}{name}" for name in path.split("/")))
     return "" if found is None else clean(found.text)
+
+
+def amount_text(element: Element) -> str:
+    """What an amount element says; raises InexactAmount if other elements stand in it, for then it says two things."""
+    text = str(element.text or "")
+    if len(element):
+        raise InexactAmount(text, "has elements in it")
+    return text
 
 
 def iso_day_in(element: Element, path: str) -> date | None:

@@ -5,7 +5,7 @@ Nothing in it is left to chance: the same month comes out each time.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from typing import Any
@@ -39,15 +39,21 @@ class Stated:
 
 @dataclass
 class Month:
-    """Both sides, and what must come out as unmatched: the reason, and what names it."""
+    """Both sides, and what must come out as unmatched: the reason, and what names it.
+
+    A line without an amount was left out.
+    """
 
     payments: list[Movement] = field(default_factory=list)
     lines: list[Stated] = field(default_factory=list)
     planted: set[tuple[str, str]] = field(default_factory=set)
+    first: date = FIRST
+    last: date = LAST
+    opening_minor: int = OPENING_MINOR
 
     @property
     def closing_minor(self) -> int:
-        return OPENING_MINOR + sum(line.amount_minor for line in self.lines)
+        return self.opening_minor + sum(line.amount_minor for line in self.lines)
 
 
 def right_month() -> Month:
@@ -66,55 +72,59 @@ def right_month() -> Month:
 def planted_month() -> Month:
     """The month with twenty errors of all kinds."""
     month = right_month()
-    _book_twice_there(month, (20, 77, 131))
+    book_twice_there(month, (20, 77, 131))
     _send_twice_here(month, (33, 95))
     _leave_out_here(month, (41, 88, 120))
-    _leave_out_there(month, (50, 66, 104))
-    _change_amounts(month, (60, 111, 142))
-    _charge(month, (date(2026, 1, 15), LAST))
+    leave_out_there(month, (50, 66, 104))
+    change_amounts(month, (60, 111, 142))
+    charge(month, (date(2026, 1, 15), LAST))
     _send_late(month)
-    _return(month, (70, 125))
+    take_back(month, (70, 125))
     assert len(month.planted) == 20
     month.lines.sort(key=lambda line: (line.day, line.id))
     return month
 
 
-def _book_twice_there(month: Month, numbers: tuple[int, ...]) -> None:
+def book_twice_there(month: Month, numbers: Sequence[int]) -> None:
+    """Have the bank state these lines once more, a day later."""
     for n in numbers:
         line = month.lines[n]
         month.lines.append(replace(line, id=f"{line.id}D", day=line.day + timedelta(days=1)))
         month.planted.add(("duplicate", f"{line.reference} {line.day + timedelta(days=1)}"))
 
 
-def _send_twice_here(month: Month, numbers: tuple[int, ...]) -> None:
+def _send_twice_here(month: Month, numbers: Sequence[int]) -> None:
     for n in numbers:
         again = replace(month.payments[n], reference=f"{month.payments[n].reference}-again")
         month.payments.append(again)
         month.planted.add(("duplicate", again.reference))
 
 
-def _leave_out_here(month: Month, numbers: tuple[int, ...]) -> None:
+def _leave_out_here(month: Month, numbers: Sequence[int]) -> None:
     for n in numbers:
         month.payments[n] = replace(month.payments[n], amount_minor=0)
         month.planted.add(("missing_here", f"{month.lines[n].reference} {month.lines[n].day}"))
     month.payments = [one for one in month.payments if one.amount_minor]
 
 
-def _leave_out_there(month: Month, numbers: tuple[int, ...]) -> None:
+def leave_out_there(month: Month, numbers: Sequence[int]) -> None:
+    """Have the bank state nothing of these movements."""
     for n in numbers:
-        gone = next(line for line in month.lines if line.reference == f"mv-{n:04}")
-        month.lines[month.lines.index(gone)] = replace(gone, amount_minor=0)
+        gone = month.lines[n]
+        month.lines[n] = replace(gone, amount_minor=0)
         month.planted.add(("missing_there", gone.reference))
 
 
-def _change_amounts(month: Month, numbers: tuple[int, ...]) -> None:
+def change_amounts(month: Month, numbers: Sequence[int]) -> None:
+    """Have the bank state other amounts."""
     for n in numbers:
         line = month.lines[n]
         month.lines[n] = replace(line, amount_minor=line.amount_minor + 9 * (1 if line.amount_minor > 0 else -1))
         month.planted.add(("amount_differs", f"{line.reference} {line.day}"))
 
 
-def _charge(month: Month, days: tuple[date, ...]) -> None:
+def charge(month: Month, days: Sequence[date]) -> None:
+    """Have the bank charge something on these days."""
     for n, day in enumerate(days):
         month.lines.append(Stated(f"F{n}", day, -1_250 - n, "", "Account charges"))
         month.planted.add(("fee", f"Account charges {day}"))
@@ -126,7 +136,8 @@ def _send_late(month: Month) -> None:
         month.planted.add(("timing", f"late-{n}"))
 
 
-def _return(month: Month, numbers: tuple[int, ...]) -> None:
+def take_back(month: Month, numbers: Sequence[int]) -> None:
+    """Have the bank take these movements back, two days later."""
     for n in numbers:
         line = month.lines[n]
         back = Stated(f"R{n}", line.day + timedelta(days=2), -line.amount_minor, "", f"Return of {line.reference}")
@@ -167,7 +178,7 @@ def as_camt(month: Month) -> str:
             f"<NtryDtls><TxDtls>{details}</TxDtls></NtryDtls></Ntry>\n"
         )
 
-    body = balance("OPBD", OPENING_MINOR, FIRST) + balance("CLBD", month.closing_minor, LAST)
+    body = balance("OPBD", month.opening_minor, month.first) + balance("CLBD", month.closing_minor, month.last)
     body += "".join(entry(line) for line in _stated(month))
     return (
         '<?xml version="1.0" encoding="UTF-8"?>\n<Document xmlns="urn:iso:std:iso:20022:tech:xsd:camt.053.001.08">'
@@ -177,13 +188,16 @@ def as_camt(month: Month) -> str:
 
 
 def as_mt940(month: Month) -> str:
-    fields = [":20:START", ":25:10020030/1234567", ":28C:1/1", f":60F:C{FIRST:%y%m%d}EUR{money(OPENING_MINOR, ',')}"]
+    def balance(amount: int, day: date) -> str:
+        return f"{_mark(amount, 'D', 'C')}{day:%y%m%d}EUR{money(amount, ',', signed=False)}"
+
+    fields = [":20:START", ":25:10020030/1234567", ":28C:1/1", f":60F:{balance(month.opening_minor, month.first)}"]
     for line in _stated(month):
         mark = _mark(line.amount_minor, "D", "C")
         reference = line.reference or "NONREF"
         amount = money(line.amount_minor, ",", signed=False)
         fields += [f":61:{line.day:%y%m%d%m%d}{mark}{amount}NMSC{reference}", f":86:{line.text}"]
-    return "\n".join([*fields, f":62F:C{LAST:%y%m%d}EUR{money(month.closing_minor, ',')}", "-", ""])
+    return "\n".join([*fields, f":62F:{balance(month.closing_minor, month.last)}", "-", ""])
 
 
 def as_ofx(month: Month) -> str:
@@ -197,7 +211,7 @@ def as_ofx(month: Month) -> str:
         "<OFX><BANKMSGSRSV1><STMTTRNRS><STMTRS><CURDEF>EUR\n"
         "<BANKACCTFROM><BANKID>B<ACCTID>1<ACCTTYPE>CHECKING</BANKACCTFROM>\n"
         f"<BANKTRANLIST>\n{rows}</BANKTRANLIST><LEDGERBAL><BALAMT>{money(month.closing_minor)}"
-        f"<DTASOF>{LAST:%Y%m%d}</LEDGERBAL></STMTRS></STMTTRNRS></BANKMSGSRSV1></OFX>"
+        f"<DTASOF>{month.last:%Y%m%d}</LEDGERBAL></STMTRS></STMTTRNRS></BANKMSGSRSV1></OFX>"
     )
 
 
@@ -218,7 +232,7 @@ CSV_OPTIONS: dict[str, Any] = {
 
 
 def as_csv(month: Month) -> str:
-    rows, balance = ["Tag;Betrag;Nr;Referenz;Text;Saldo"], OPENING_MINOR
+    rows, balance = ["Tag;Betrag;Nr;Referenz;Text;Saldo"], month.opening_minor
     for line in _stated(month):
         balance += line.amount_minor
         amounts = (money(line.amount_minor, ","), money(balance, ","))

@@ -130,6 +130,31 @@ def test_a_bad_entry_is_refused_by_line_and_position_and_the_rest_is_kept(entry:
     assert cause in refused.cause
 
 
+@pytest.mark.parametrize("within", ["<!-- a comment -->", "<?an instruction?>"])
+def test_what_stands_within_a_value_does_not_cut_it_in_two(within: str) -> None:
+    balances = [("OPBD", "CRDT", "0.00"), ("CLBD", "CRDT", f"11{within}0.00")]
+    more = details(detail(f"10{within}0.00", name=f"Mil{within}ler"), detail("10.00"))
+    found = read("camt", camt(camt_entry(f"11{within}0.00", ref=f"S{within}1", more=more), balances=balances))
+    assert [(line.amount_minor, line.line_id) for line in found.lines] == [(10_000, "S1/1"), (1_000, "S1/2")]
+    assert found.lines[0].counterparty == "Miller"
+    assert found.proofs == ["proven"]
+
+
+@pytest.mark.parametrize(
+    ("entry", "cause"),
+    [
+        (camt_entry("10<b/>0.00"), "has elements in it"),
+        (camt_entry("10.00", more="<Amt Ccy='EUR'>100.00</Amt>"), "more than one amount"),
+        (camt_entry("10.00", more="<CdtDbtInd>DBIT</CdtDbtInd>"), "not 'CRDT and DBIT'"),
+        (camt_entry("1.00", more=details(detail("90071992547409.91"), detail("90071992547409.91"))), "out of range"),
+    ],
+)
+def test_an_entry_that_says_two_things_is_refused(entry: str, cause: str) -> None:
+    found = read("camt", camt(entry, camt_entry("5.00")))
+    assert found.amounts == [500]
+    assert cause in found.refused[0].cause
+
+
 def test_pending_and_informational_entries_move_nothing() -> None:
     entries = [camt_entry("1.00", status=f"<Cd>{code}</Cd>") for code in ("PDNG", "INFO", "BOOK")]
     found = read("camt", camt(*entries))

@@ -1,7 +1,5 @@
 """`replay`: a file of bank movements, against an independent model that plays it one by one."""
 
-import csv
-import random
 import re
 import subprocess
 from collections.abc import Iterator, Sequence
@@ -10,17 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from app.command_line import PROJECT
+from tests.movements import COLUMNS, REAL_FILE, Row, read, synthetic, written
 from tests.patience import COMMAND_S, until
 from tests.system.harness import System
-
-COLUMNS = [
-    "transaction_id", "account_id", "date", "direction", "operation", "amount_minor", "purpose",
-    "counterparty_bank", "counterparty_account",
-]  # fmt: skip
-REAL_FILE = PROJECT.parent / "shared" / "data" / "bank_movements_1993.csv"
-
-Row = dict[str, str]
 
 
 @dataclass
@@ -42,41 +32,6 @@ class Model:
                 self.balances[row["account_id"]] = after
                 self.posted += 1
         return self
-
-
-def synthetic(prefix: str, count: int, accounts: int) -> list[Row]:
-    """Movements that overdraw now and then."""
-    chance = random.Random(prefix)
-    rows = []
-    for number in range(count):
-        credit = chance.random() < 0.55
-        rows.append(
-            dict(
-                zip(
-                    COLUMNS,
-                    [
-                        f"{prefix}-{number}", f"{prefix}-{chance.randrange(accounts)}", f"1993-01-{number % 28 + 1:02}",
-                        "credit" if credit else "debit", chance.choice(["cash_deposit", "transfer", ""]),
-                        str(chance.randint(1, 900)), chance.choice(["", "rent"]), "", "",
-                    ],
-                    strict=True,
-                )
-            )
-        )  # fmt: skip
-    return rows
-
-
-def written(path: Path, rows: Sequence[Row]) -> Path:
-    with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS)
-        writer.writeheader()
-        writer.writerows(rows)
-    return path
-
-
-def read(path: Path) -> list[Row]:
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
 
 
 def assert_ledger_follows(system: System, rows: Sequence[Row], model: Model) -> None:

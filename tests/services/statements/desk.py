@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time
 from functools import cached_property
 from typing import Any
 
 from app.domain.accounts import AccountType
+from app.domain.bank_file import read_movements
 from app.domain.break_workflow import BreakChange, BreakState
 from app.domain.journal_proposals import ApprovalMode
 from app.domain.match_records import RunReport, StatementAccount, UnmatchedItem
@@ -26,11 +28,13 @@ from app.services.proofs.breaks import Breaks
 from app.services.statements.imports import ImportReport
 from app.services.statements.match_decisions import MatchDecisions
 from app.services.statements.matching import Matching
+from app.services.statements.replay import Replay, ReplayReport
 from app.services.statements.sources import save_source
 from app.wiring.proofs import build_breaks
 from app.wiring.services import build_poster
 from app.wiring.statements import build_imports, build_match_decisions, build_matching
 from tests.builders import payment
+from tests.movements import Row, as_csv
 from tests.statements.month import CUSTOMERS, FILES, OPENING_MINOR, Month, Movement
 from tests.world import World
 
@@ -110,6 +114,23 @@ class Desk:
             outcomes = self.world.payments.submit(requests[start : start + 100], "key:test")
             assert not [one for one in outcomes if isinstance(one, Refusal)]
             self.world.drain()
+
+    def replay(self, rows: Sequence[Row]) -> ReplayReport:
+        """Play a file of bank movements, as the command does."""
+        movements = list(read_movements(io.BytesIO(as_csv(rows).encode()), datetime.now(UTC)))
+        world = self.world
+        replay = Replay(
+            world.accounts,
+            world.payments,
+            world.cache,
+            world.history,
+            currency_code="EUR",
+            monotonic=world.clock,
+            sleep=lambda _: world.drain(),
+        )
+        replay.open_accounts({one.account_id: None for one in movements}, None)
+        [*_, (_, report)] = replay.run(movements)
+        return report
 
     def take(self, content: str, format: str = "mt940", **options: Any) -> ImportReport:
         """Import a file of the source that is called like its format."""
