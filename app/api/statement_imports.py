@@ -51,7 +51,7 @@ class StatementImportBody(Struct):
     """What has become of a file.
 
     `import_id` is null if nothing was stored, in a trial or because of `withheld`; `earlier_import_id` says that the
-    same file was imported before and was not read again.
+    same file was imported before and was not read again. `late` says which lines fall in a period that is signed off.
     """
 
     import_id: str | None
@@ -63,6 +63,7 @@ class StatementImportBody(Struct):
     reused_count: Count
     refused_count: Count
     explained_payouts: Count
+    late: list[Annotated[str, Meta(extra_json_schema={"pattern": NO_NUL})]]
     proofs: list[str]
     breaks: list[StatementBreakBody]
 
@@ -108,6 +109,7 @@ def _body(report: ImportReport) -> StatementImportBody:
         reused_count=report.judged.reused,
         refused_count=report.refused_count,
         explained_payouts=report.explained_payouts,
+        late=[one.sentence for one in report.late],
         proofs=[one.proof.value for one in report.statements],
         breaks=[_break(one) for one in report.breaks[:MOST_TOLD]],
     )

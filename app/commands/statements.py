@@ -157,11 +157,13 @@ def _tell(report: ImportReport, path: Path) -> int:
         verb = "is explained by its" if report.explained_payouts == 1 else "are explained by their"
         print(f"{counted(report.explained_payouts, 'payout')} {verb} lines")
     _tell_breaks(report.breaks)
+    for late in report.late:
+        print(late.sentence, file=sys.stderr)
     if report.withheld:
         print(f"Nothing was stored: {report.withheld}.", file=sys.stderr)
         return NOTHING
     print(f"Stored as import {report.import_id}." if report.import_id else "A trial: nothing was stored.")
-    return LOOK if report.breaks else DONE
+    return LOOK if report.breaks or report.late else DONE
 
 
 def _tell_breaks(breaks: Sequence[StatementBreak]) -> None:
@@ -241,8 +243,11 @@ def _status(_: argparse.Namespace, settings: Settings) -> int:
             f"{counts}, {counted(one.break_count, 'break')}"
         )
         _tell_breaks(ledger.breaks(one.import_id, limit=MOST_SHOWN + 1))
+    late = ledger.late_lines()
+    for some in late:
+        print(f"{some.source_name}: {some.sentence}", file=sys.stderr)
     is_matched = matching.tell_status(settings)
-    return LOOK if any(one.break_count for one in imports) or not is_matched else DONE
+    return LOOK if late or any(one.break_count for one in imports) or not is_matched else DONE
 
 
 def _list(arguments: argparse.Namespace, settings: Settings) -> int:

@@ -42,6 +42,7 @@ def _page(refusal: str | None = None, report: object = None) -> str:
         unlinked=api.matching.accounts.unlinked(),
         sources=api.statements.sources(),
         imports={one.source_name: one for one in api.statements.last_imports()},
+        late=api.statements.late_lines(),
         statements=api.statements.latest(LISTED),
         formats=[one for one in StatementFormat if one is not StatementFormat.CSV],
     )

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from app.domain.statement_proof import StatementBreak
 from app.domain.statement_source import StatementSource
+from app.domain.wording import counted
 
 
 class StagedLine(NamedTuple):
@@ -54,12 +55,34 @@ class Judged:
 
 
 @dataclass(slots=True, frozen=True)
+class LateLines:
+    """Lines of an account that came in after the period of their days was signed off."""
+
+    source_name: str
+    account_ref: str
+    currency_code: str
+    signed_through: date
+    line_count: int
+
+    @property
+    def sentence(self) -> str:
+        """What they mean, and what to do about them."""
+        signed = f"in the month that is signed off through {self.signed_through}"
+        if self.line_count == 1:
+            rest = "it stands as an unmatched line of the next period; reopen the month to take it in."
+            return f"1 line falls {signed}: {rest}"
+        rest = "they stand as unmatched lines of the next period; reopen the month to take them in."
+        return f"{counted(self.line_count, 'line')} fall {signed}: {rest}"
+
+
+@dataclass(slots=True, frozen=True)
 class StoredImport:
-    """What an import has written: its id, its breaks, and how many payouts are explained by their lines."""
+    """What an import has written: its id, its breaks, how many payouts its lines explain, and what came too late."""
 
     import_id: int
     breaks: list[StatementBreak]
     explained_payouts: int
+    late: list[LateLines]
 
 
 @dataclass(slots=True, frozen=True)

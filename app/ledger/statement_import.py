@@ -22,6 +22,7 @@ from app.domain.statement_records import Judged, StagedLine, StatementFile, Stor
 from app.domain.statement_source import StatementSource
 from app.ledger.audit_records import record_change
 from app.ledger.connections import locked_transaction
+from app.ledger.late_lines import LATE_LINES, late_lines
 
 MOST_BREAKS = 1_000
 """Breaks of one kind recorded for one file; their number is told in full."""
@@ -193,7 +194,8 @@ class ImportSession:
             )  # fmt: skip
         told = {"import_id": import_id, "source": file.source.name, "file": file.name, "breaks": len(found)}
         record_change(self._connection.execute, Action.STATEMENT_IMPORT, file.actor, result=told)
-        return StoredImport(import_id, found, explained)
+        late = [late_lines(row) for row in self._connection.execute(LATE_LINES, {"import_id": import_id})]
+        return StoredImport(import_id, found, explained, late)
 
     def _insert_import(
         self, file: StatementFile, statements: Sequence[StatementTally], judged: dict[int, Judged], refused_count: int

@@ -9,10 +9,11 @@ from sqlalchemy.dialects.postgresql import distinct_on
 from app.domain.audit import Action
 from app.domain.origin import note_recorded
 from app.domain.statement_proof import StatementBreak, StatementBreakKind
-from app.domain.statement_records import ImportRecord, LineRecord, StatementRecord
+from app.domain.statement_records import ImportRecord, LateLines, LineRecord, StatementRecord
 from app.domain.statement_source import StatementFormat, StatementSource
 from app.ledger.audit_records import record_change
 from app.ledger.connections import translated
+from app.ledger.late_lines import LATE_LINES, late_lines
 from app.ledger.statement_schema import (
     statement,
     statement_batch,
@@ -76,6 +77,11 @@ class LedgerStatements:
         query = _imports().ext(distinct_on(columns.source_name)).order_by(columns.source_name, columns.import_id.desc())
         with translated(), self._engine.connect() as connection:
             return [_import(row) for row in connection.execute(query)]
+
+    def late_lines(self) -> list[LateLines]:
+        """Lines that came in after their period was signed off, and that no later signature has taken in."""
+        with translated(), self._engine.connect() as connection:
+            return [late_lines(tuple(row)) for row in connection.exec_driver_sql(LATE_LINES, {"import_id": None})]
 
     def breaks(self, import_id: int, *, limit: int) -> list[StatementBreak]:
         """Up to `limit` breaks of an import; their `statement` is the statement's id."""

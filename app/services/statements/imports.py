@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from app.domain.statement import MinorUnits, Reader, StatementEvent, StatementLine, identity_of
 from app.domain.statement_proof import FileTally, StatementBreak, StatementTally
-from app.domain.statement_records import Judged, StagedLine, StatementFile
+from app.domain.statement_records import Judged, LateLines, StagedLine, StatementFile
 from app.domain.statement_source import StatementFormat, StatementSource
 
 if TYPE_CHECKING:
@@ -50,6 +50,8 @@ class ImportReport:
     statements: list[StatementTally] = field(default_factory=list)
     breaks: list[StatementBreak] = field(default_factory=list)
     explained_payouts: int = 0
+    late: list[LateLines] = field(default_factory=list)
+    """Lines within periods that are signed off."""
 
 
 class StatementImports:
@@ -169,6 +171,7 @@ def _stored(
         statements=statements,
         breaks=stored.breaks,
         explained_payouts=stored.explained_payouts,
+        late=stored.late,
     )
 
 

@@ -3524,7 +3524,7 @@ export interface components {
          * @description What has become of a file.
          *
          *     `import_id` is null if nothing was stored, in a trial or because of `withheld`; `earlier_import_id` says that the
-         *     same file was imported before and was not read again.
+         *     same file was imported before and was not read again. `late` says which lines fall in a period that is signed off.
          */
         StatementImportBody: {
             import_id: string | null;
@@ -3542,6 +3542,7 @@ export interface components {
             refused_count: number;
             /** Format: int64 */
             explained_payouts: number;
+            late: string[];
             proofs: string[];
             breaks: components["schemas"]["StatementBreakBody"][];
         };

@@ -11,6 +11,7 @@ import pytest
 from app.domain.match_records import NewMatch
 from app.domain.refusals import Refusal, RefusalCode
 from app.domain.sign_off import SignOff, SignOffAction, first_broken
+from app.ledger.statements import LedgerStatements
 from tests.services.statements.desk import FEES, Desk
 from tests.statements.month import LAST, OPENING_MINOR, Month, Movement, Stated, planted_month, right_month
 from tests.world import World
@@ -172,3 +173,24 @@ def test_without_a_stated_opening_balance_the_first_closing_one_gives_it(desk: D
     assert (figures.opening, figures.bank_opening_minor) == ("derived", OPENING_MINOR)
     assert figures.missing() == []
     assert signed(desk.sign_offs.sign(number, LAST, "", "user:cleo")).version == 1
+
+
+def test_lines_that_come_after_the_signature_are_told_until_the_period_is_signed_again(desk: Desk) -> None:
+    month = right_month()
+    number = matched(desk, month)
+    first = signed(desk.sign_offs.sign(number, LAST, "", "user:cleo"))
+    month.lines.append(Stated("F", date(2026, 1, 20), -1_250, "", "Account charges"))
+    report = desk.take_month(month, "camt")
+    [late] = report.late
+    assert late.sentence == (
+        "1 line falls in the month that is signed off through 2026-01-31: it stands as an unmatched line of the next "
+        "period; reopen the month to take it in."
+    )
+    statements = LedgerStatements(desk.world.engine)
+    assert statements.late_lines() == report.late
+    desk.match()
+    desk.accept_all()
+    signed(desk.sign_offs.reopen(number, first.sign_off_id, "a late charge", "user:cleo"))
+    assert statements.late_lines() == []
+    signed(desk.sign_offs.sign(number, LAST, "", "user:cleo"))
+    assert statements.late_lines() == []

@@ -1439,7 +1439,8 @@ class StatementImport:
     """What has become of a file.
 
     `import_id` is null if nothing was stored, in a trial or because of `withheld`; `earlier_import_id` says that the
-    same file was imported before and was not read again.
+    same file was imported before and was not read again. `late` says which lines fall in a period that is signed
+    off.
     """
 
     import_id: str | None
@@ -1451,6 +1452,7 @@ class StatementImport:
     reused_count: int
     refused_count: int
     explained_payouts: int
+    late: list[str]
     proofs: list[str]
     breaks: list[StatementBreak]
 
