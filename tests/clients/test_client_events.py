@@ -1,10 +1,14 @@
 """The client's events without a server: lines of a stream, and webhooks against the library of Standard Webhooks."""
 
+import hmac
 import json
 from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
+from email.message import Message
+from hashlib import sha256
+from typing import Any
 
 import httpx
 import pytest
@@ -150,3 +154,21 @@ def test_a_webhook_without_signature_or_of_another_secret_is_refused() -> None:
     for headers in ({}, sent(BODY, OTHER)):
         with pytest.raises(InvalidWebhook):
             verify_webhook(BODY, headers, SECRET, now=NOW.timestamp())
+
+
+@pytest.mark.parametrize(
+    "secret", ["", "whsec_", [""], [SECRET, ""], [], None, [None], "whsec_" + b64encode(bytes(23)).decode(), "whsec_ü"]
+)
+def test_without_a_secret_nothing_is_believed_not_even_what_the_empty_key_signs(secret: Any) -> None:
+    signed = f"evt_1.{int(NOW.timestamp())}.{BODY}".encode()
+    signature = b64encode(hmac.digest(b"", signed, sha256)).decode()
+    headers = sent(BODY) | {"Webhook-Signature": f"v1,{signature}"}
+    with pytest.raises(ValueError, match="secret"):
+        verify_webhook(BODY, headers, secret, now=NOW.timestamp())
+
+
+def test_the_headers_of_the_standard_librarys_server_will_do() -> None:
+    headers = Message()
+    for name, value in sent(BODY).items():
+        headers[name] = value
+    assert verify_webhook(BODY, headers, SECRET, now=NOW.timestamp()).id == "evt_1"

@@ -61,7 +61,8 @@ const following = keepUp("", stop.signal);
 while (saved.length < 2) await new Promise((resolve) => setTimeout(resolve, 20));
 stop.abort();
 await following;
-const forged = await receive(new Request("http://shop.test", { method: "POST", body: "{}" }), "whsec_AAAA");
+const secret = `whsec_${"A".repeat(32)}`;
+const forged = await receive(new Request("http://shop.test", { method: "POST", body: "{}" }), secret);
 const report = told(await client.GET("/v1/reports/trial-balance"));
 console.log(JSON.stringify({
   status: told(await client.GET("/v1/payments/{payment_id}", { params: { path: { payment_id } } })).status,
@@ -221,8 +222,10 @@ def test_a_webhook_is_believed_only_with_a_signature_that_fits(built: Path) -> N
         ({**good, "now_s": NOW.timestamp() - 301}, "invalid: it was sent -301 seconds ago"),
         ({**good, "headers": headers_of(good, timestamp="soon")}, "invalid: the headers webhook-id,"),
         ({**good, "headers": {}}, "invalid: the headers webhook-id,"),
-        ({**good, "secrets": "whsec_%"}, "TypeError: a secret is whsec_ and base64"),
-        ({**good, "secrets": ""}, "TypeError: a secret is whsec_ and base64"),
+        ({**good, "secrets": "whsec_%"}, "TypeError: a webhook's secret is whsec_ and the base64 of 24 to 64 bytes"),
+        ({**good, "secrets": "whsec_AAAA"}, "TypeError: a webhook's secret is whsec_ and the base64 of 24 to 64 bytes"),
+        *(({**good, "secrets": one}, "TypeError: the webhook's secret is empty") for one in ("", ["", SECRET], [None])),
+        ({**good, "secrets": []}, "TypeError: no secret is given"),
     ]
     empty = Webhook(SECRET).sign("evt_1", NOW, "[]")
     cases.append(({**good, "body": "[]", "headers": headers_of(good, signature=empty)}, "invalid: it tells no event"))

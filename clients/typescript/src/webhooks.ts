@@ -4,6 +4,9 @@ import type { HoldfastEvent } from "./events.js";
 /** How old a message may be, so that one that was overheard cannot be sent again later; and how much clocks differ. */
 export const TOLERANCE_S = 300;
 
+/** How long a key is, as Standard Webhooks says. An empty one would let anybody sign. */
+const KEY_BYTES = { least: 24, most: 64 };
+
 /** A message that is not to be believed: answer 400. */
 export class InvalidWebhook extends Error {
   override readonly name = "InvalidWebhook";
@@ -16,6 +19,7 @@ export type GivenHeaders = Headers | { readonly [name: string]: string | readonl
  * The event of a webhook; throws InvalidWebhook. `body` exactly as it came, before anything parses it.
  *
  * Several secrets are those of a rotation: one must fit. An event may come twice: pass over an `id` that you have had.
+ * A secret that is not set, or is none, is a TypeError: nothing could be believed.
  */
 export async function verifyWebhook(
   body: string | Uint8Array,
@@ -23,6 +27,7 @@ export async function verifyWebhook(
   secrets: string | readonly string[],
   { toleranceS = TOLERANCE_S, nowMs = Date.now() }: { toleranceS?: number; nowMs?: number } = {},
 ): Promise<HoldfastEvent> {
+  const keys = keysOf(secrets);
   const [id, sentAt, signatures] = ["id", "timestamp", "signature"].map((name) => header(headers, `webhook-${name}`));
   if (!id || !signatures || !sentAt || !/^\d+$/.test(sentAt)) {
     throw new InvalidWebhook("the headers webhook-id, webhook-timestamp and webhook-signature are needed");
@@ -31,20 +36,36 @@ export async function verifyWebhook(
   if (Math.abs(ageS) > toleranceS) throw new InvalidWebhook(`it was sent ${Math.round(ageS)} seconds ago`);
   const content = typeof body === "string" ? new TextEncoder().encode(body) : body;
   const signed = joined(new TextEncoder().encode(`${id}.${sentAt}.`), content);
-  if (!(await anyFits(signatures, typeof secrets === "string" ? [secrets] : secrets, signed))) {
+  if (!(await anyFits(signatures, keys, signed))) {
     throw new InvalidWebhook("no signature fits");
   }
   return eventIn(content);
 }
 
-/** Whether one of the signatures is made with one of the secrets. `verify` compares in constant time. */
-async function anyFits(signatures: string, secrets: readonly string[], signed: BufferSource): Promise<boolean> {
+/** The keys of secrets. From an environment a secret may be missing, whatever its type says. */
+function keysOf(secrets: string | readonly (string | undefined)[] | undefined): Uint8Array<ArrayBuffer>[] {
+  const given = typeof secrets === "string" || secrets === undefined ? [secrets] : secrets;
+  if (given.length === 0) throw new TypeError("no secret is given");
+  return given.map((secret) => {
+    if (!secret) throw new TypeError("the webhook's secret is empty: is its environment variable set?");
+    const raw = bytesOf(secret.replace(/^whsec_/, ""));
+    if (raw === undefined || raw.length < KEY_BYTES.least || raw.length > KEY_BYTES.most) {
+      throw new TypeError("a webhook's secret is whsec_ and the base64 of 24 to 64 bytes");
+    }
+    return raw;
+  });
+}
+
+/** Whether one of the signatures is made with one of the keys. `verify` compares in constant time. */
+async function anyFits(
+  signatures: string,
+  keys: readonly Uint8Array<ArrayBuffer>[],
+  signed: BufferSource,
+): Promise<boolean> {
   const algorithm = { name: "HMAC", hash: "SHA-256" };
   const given = signatures.split(" ").filter((one) => one.startsWith("v1,"));
   let fits = false;
-  for (const secret of secrets) {
-    const raw = bytesOf(secret.replace(/^whsec_/, ""));
-    if (raw === undefined || raw.length === 0) throw new TypeError("a secret is whsec_ and base64");
+  for (const raw of keys) {
     const key = await crypto.subtle.importKey("raw", raw, algorithm, false, ["verify"]);
     for (const one of given) {
       const signature = bytesOf(one.slice("v1,".length));
