@@ -52,7 +52,6 @@ from app.ledger.snapshots import one_snapshot
 from app.ledger.transactions import returned
 
 _SIGNED = account_balance.c.normal_sign * account_balance.c.balance_minor
-_TIMES = {TimeBasis.EFFECTIVE: ledger_transaction.c.effective_at, TimeBasis.POSTED: ledger_transaction.c.posted_at}
 OF_TRANSACTION = and_(
     ledger_transaction.c.partition == entry.c.partition, ledger_transaction.c.chain_seq == entry.c.chain_seq
 )
@@ -176,12 +175,13 @@ class History:
 
     def balance_at(self, account_id: str, as_of: AsOf) -> int:
         """An account's balance on its normal side at an instant, in minor units; its cost grows with its entries."""
+        entries, in_time = _until(as_of)
         query = (
             select(func.coalesce(func.sum(entry.c.amount_minor), 0) * account_balance.c.normal_sign)
             .select_from(account_balance)
             .outerjoin(
-                entry.join(ledger_transaction, and_(OF_TRANSACTION, _TIMES[as_of.by] < as_of.before)),
-                entry.c.account_id == account_balance.c.account_id,
+                entries,
+                and_(entry.c.account_id == account_balance.c.account_id, in_time),
             )
             .where(account_balance.c.account_id == account_id)
             .group_by(account_balance.c.normal_sign)
@@ -272,8 +272,8 @@ def _authorization(connection: Connection, payment_id: str) -> Authorization:
 def signed_at(as_of: AsOf | None, moment: LedgerMoment | None) -> tuple[ColumnElement[Any], FromClause]:
     """What each account's balance is, debit positive, and what to select it from."""
     if as_of is not None:
-        in_time = and_(OF_TRANSACTION, _TIMES[as_of.by] < as_of.before)
-        moved = _moved(entry.join(ledger_transaction, in_time), _heads(moment, later=False))
+        entries, in_time = _until(as_of)
+        moved = _moved(entries, [in_time, *_heads(moment, later=False)])
         signed: ColumnElement[Any] = func.coalesce(moved.c.signed, 0)
     elif moment is not None:
         moved = _moved(entry, _heads(moment, later=True))
@@ -281,6 +281,17 @@ def signed_at(as_of: AsOf | None, moment: LedgerMoment | None) -> tuple[ColumnEl
     else:
         return _SIGNED, account_balance
     return signed, account_balance.outerjoin(moved, moved.c.account_id == account_balance.c.account_id)
+
+
+def _until(as_of: AsOf) -> tuple[FromClause, ColumnElement[bool]]:
+    """Entries, and the condition that they count at an instant.
+
+    An entry tells itself when it was posted, which `reconcile` compares with its transaction: without the join a report
+    over millions of entries takes a third of the time.
+    """
+    if as_of.by is TimeBasis.POSTED:
+        return entry, entry.c.posted_at < as_of.before
+    return entry.join(ledger_transaction, OF_TRANSACTION), ledger_transaction.c.effective_at < as_of.before
 
 
 def _moved(source: FromClause, conditions: list[ColumnElement[bool]]) -> Subquery:

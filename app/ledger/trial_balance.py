@@ -9,7 +9,20 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Engine, FromClause, Select, func, or_, select, text
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Engine,
+    FromClause,
+    Select,
+    func,
+    null,
+    or_,
+    select,
+    text,
+    true,
+    union_all,
+)
 
 from app.domain.read_models import AsOf, LedgerMoment
 from app.domain.trial_balance import TrialBalanceAccount, TypeTotal
@@ -114,37 +127,68 @@ class LedgerTrialBalance:
 
         `begins_with` is the beginning of the accounts' ids; the totals are then of these accounts alone.
         """
-        signed, source = signed_at(as_of, None)
-        joined = source.join(account, account.c.account_id == account_balance.c.account_id)
-        conditions = _conditions(entity_id, currency_code, begins_with)
-        group = (account_balance.c.currency_code, account.c.type)
-        totals = _totals_by_type(signed, joined, conditions, as_of)
-        numbered = (
-            select(
-                account_balance.c.account_id,
-                account_balance.c.entity_id,
-                *group,
-                account_balance.c.entry_count,
-                signed.label("signed"),
-                func.row_number().over(partition_by=group, order_by=account_balance.c.account_id).label("number"),
-            )
-            .select_from(joined)
-            .where(*conditions, signed != 0)
-            .subquery()
-        )
-        columns = [column for column in numbered.c if column.name != "number"]
-        lines = select(*columns).where(numbered.c.number <= most)
-        lines = lines.order_by(numbered.c.currency_code, numbered.c.type, numbered.c.account_id)
+        balance = _balances(as_of, _conditions(entity_id, currency_code, begins_with)).cte("balance")
         with one_snapshot(self._engine) as connection:
             moment = moment_of(connection)
-            total_rows = connection.execute(totals).all()
-            line_rows = connection.execute(lines).all()
-        return moment, [_total(row) for row in total_rows], [_line(row) for row in line_rows]
+            rows = connection.execute(union_all(_totals_of(balance, as_of), _first_of(balance, most))).all()
+        lines = [_line_of(row) for row in rows if row.account_id is not None]
+        lines.sort(key=lambda one: (one.currency_code, one.type, one.account_id))
+        return moment, [_total(row[:5]) for row in rows if row.account_id is None], lines
 
 
-def _is_in(signed: ColumnElement[Any], as_of: AsOf) -> ColumnElement[bool]:
-    """Whether an account counts as of a moment: it was open by then, or what took effect by then was posted later."""
-    return or_(account.c.created_at < as_of.before, signed != 0)
+def _balances(as_of: AsOf | None, conditions: Sequence[ColumnElement[bool]]) -> Select[Any]:
+    """Each account with its balance at an instant, debit positive."""
+    signed, source = signed_at(as_of, None)
+    columns = account_balance.c
+    return (
+        select(
+            columns.account_id,
+            columns.entity_id,
+            columns.currency_code,
+            columns.entry_count,
+            account.c.type,
+            account.c.created_at,
+            signed.label("signed"),
+        )
+        .select_from(source.join(account, account.c.account_id == columns.account_id))
+        .where(*conditions)
+    )
+
+
+def _totals_of(balance: FromClause, as_of: AsOf | None) -> Select[Any]:
+    """One row for each currency and type; its last columns are empty, where `_first_of` has an account."""
+    group = (balance.c.currency_code, balance.c.type)
+    # An account counts that was open by then, or in which took effect by then what was posted later.
+    is_in = true() if as_of is None else or_(balance.c.created_at < as_of.before, balance.c.signed != 0)
+    counted = func.count().filter(is_in)
+    figures = (
+        counted.label("accounts"),
+        func.sum(debit_of(balance.c.signed)).label("debit"),
+        func.sum(credit_of(balance.c.signed)).label("credit"),
+    )
+    none = (null().label("account_id"), null().label("entity_id"), null().label("entry_count"))
+    return select(*group, *figures, *none).group_by(*group).having(counted > 0)
+
+
+def _first_of(balance: FromClause, most: int) -> Select[Any]:
+    """The first accounts of each currency and type that have a balance, which stands in the column of debits."""
+    group = (balance.c.currency_code, balance.c.type)
+    numbered = (
+        select(balance, func.row_number().over(partition_by=group, order_by=balance.c.account_id).label("number"))
+        .where(balance.c.signed != 0)
+        .subquery()
+    )
+    columns = numbered.c
+    return select(
+        columns.currency_code,
+        columns.type,
+        null(),
+        columns.signed,
+        null(),
+        columns.account_id,
+        columns.entity_id,
+        columns.entry_count,
+    ).where(columns.number <= most)
 
 
 def totals_now(
@@ -170,22 +214,11 @@ def totals_as_of(
     entities: Collection[str] | None = None,
 ) -> list[TypeTotal]:
     """The totals of another instant, added up from the entries."""
-    signed, source = signed_at(as_of, None)
-    joined = source.join(account, account.c.account_id == account_balance.c.account_id)
     conditions = _conditions(entity_id, currency_code, "")
     if entities is not None:
         conditions.append(account_balance.c.entity_id == any_of(sorted(entities)))
-    return [_total(row) for row in connection.execute(_totals_by_type(signed, joined, conditions, as_of))]
-
-
-def _totals_by_type(
-    signed: ColumnElement[Any], source: FromClause, conditions: Sequence[ColumnElement[bool]], as_of: AsOf | None
-) -> Select[Any]:
-    group = (account_balance.c.currency_code, account.c.type)
-    counted: ColumnElement[int] = func.count() if as_of is None else func.count().filter(_is_in(signed, as_of))
-    figures = (counted, func.sum(debit_of(signed)), func.sum(credit_of(signed)))
-    query = select(*group, *figures).select_from(source).where(*conditions).group_by(*group)
-    return query.having(counted > 0)
+    balance = _balances(as_of, conditions).subquery("balance")
+    return [_total(row[:5]) for row in connection.execute(_totals_of(balance, as_of))]
 
 
 def _totals_at(connection: Connection, moment: LedgerMoment, known: KnownTotals | None) -> Totals:
@@ -233,6 +266,12 @@ def _conditions(entity_id: str | None, currency_code: str | None, begins_with: s
 def _total(row: Any) -> TypeTotal:
     currency_code, account_type, count, debit, credit = row
     return TypeTotal(currency_code, account_type, count, int(debit), int(credit))
+
+
+def _line_of(row: Any) -> TrialBalanceAccount:
+    return TrialBalanceAccount(
+        row.account_id, row.entity_id, row.type, row.currency_code, row.entry_count, int(row.debit)
+    )
 
 
 def _line(row: Any) -> TrialBalanceAccount:
