@@ -1,21 +1,24 @@
 """One account: what can be spent and why, what holds it, and every entry with the balance that it left."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 
 from flask import Blueprint, abort, render_template
 from werkzeug.wrappers import Response
 
-from app.dashboard import charts
+from app.dashboard import break_words, charts
 from app.dashboard.charts import Chart
 from app.dashboard.context import here
 from app.dashboard.downloads import csv_answer
 from app.dashboard.formats import exact_money, money, read_moment, read_money
 from app.dashboard.frame import for_print
 from app.dashboard.requests import Filters
+from app.domain.account_changes import AccountChange
 from app.domain.account_lists import EntryFilter
+from app.domain.break_workflow import BreakFilter, BreakRecord, BreakState
 from app.domain.csv_export import Value
 from app.domain.errors import Fault
+from app.domain.found_breaks import BreakSource
 from app.domain.payment import Kind
 from app.domain.read_models import Account, AccountEntry
 from app.domain.timestamps import rfc3339
@@ -28,6 +31,9 @@ LISTED_IN_PRINT = 500
 PIECE = 1_000
 AUTHORIZATIONS = 20
 CHANGES = 100
+BREAKS = 20
+UNSETTLED = (BreakState.OPEN, BreakState.INVESTIGATING)
+SETTLED = (BreakState.RESOLVED, BreakState.ACCEPTED)
 DAYS = timedelta(days=30)
 POINTS = 120
 """Four a day."""
@@ -55,17 +61,23 @@ def page(account_id: str) -> str | Response:
         return csv_answer(f"entries-{_plain(account_id)}", (*HEAD, f"balance_{code}"), _rows(account, wanted))
     limit = LISTED_IN_PRINT if for_print() else LISTED
     history = here().lists.entries(account_id, wanted, limit=limit, before=filters.number("before"))
+    funds = _funds(account_id)
+    changes = list(reversed(here().api.changes.page(account_id, limit=CHANGES, after=0)))
     authorizations, count, held_minor = here().lists.open_authorizations(account_id, AUTHORIZATIONS)
     return render_template(
         "account.html",
         account=account,
-        funds=_funds(account_id),
+        funds=funds,
+        ledger_minor=None if funds is None else _ledger_minor(account_id, funds.cached.entry_count),
+        open_breaks=_breaks(account_id, UNSETTLED),
+        words=break_words,
         history=history,
         authorizations=authorizations,
         authorization_count=count,
         authorized_minor=held_minor,
         chart=balance_chart(account, here().now()),
-        changes=list(reversed(here().api.changes.page(account_id, limit=CHANGES, after=0))),
+        changes=changes,
+        records=_records(changes, _breaks(account_id, SETTLED)),
         kinds=KINDS,
         wanted=wanted,
         filters=filters,
@@ -80,6 +92,26 @@ def _funds(account_id: str) -> AccountBalance | None:
         return None
 
 
+def _ledger_minor(account_id: str, entry_number: int) -> int | None:
+    """The ledger's balance after an entry; None where it has no such entry."""
+    if entry_number == 0:
+        return 0
+    found = here().lists.entries(account_id, EntryFilter(), limit=1, before=entry_number + 1).entries
+    return found[0].balance_minor if found and found[0].entry_number == entry_number else None
+
+
+def _breaks(account_id: str, states: tuple[BreakState, ...]) -> list[BreakRecord]:
+    """Breaks of the cache or of the ledger on this account, the latest first where they are settled."""
+    wanted = BreakFilter(source=BreakSource.INSIDE, states=states, account_id=account_id)
+    return list(here().api.breaks.due_first(wanted, limit=BREAKS)[0])
+
+
+def _records(changes: Sequence[AccountChange], settled: Sequence[BreakRecord]) -> list[AccountChange | BreakRecord]:
+    """Changes of the account, and breaks that were settled, the latest first."""
+    told = [(one.recorded_at, one) for one in changes] + [(one.settled_at or one.last_seen_at, one) for one in settled]
+    return [one for _, one in sorted(told, key=lambda pair: pair[0], reverse=True)]
+
+
 def balance_chart(account: Account, now: datetime) -> Chart:
     """The balance over thirty days, or since the account was opened if that is later."""
     began, is_young = now - DAYS, account.created_at > now - DAYS
@@ -87,18 +119,20 @@ def balance_chart(account: Account, now: datetime) -> Chart:
         began = min(account.created_at, now - SHORTEST)
     step = (now - began) / POINTS
     moments = [now - step * back for back in range(POINTS, -1, -1)]
-    values = [float(one) for one in here().lists.balances_at(account.account_id, moments)]
-    low, high = min(0.0, *values), max(0.0, *values)
+    course = here().lists.course(account.account_id, moments)
+    values = [float(one) for one in course.values]
+    low, high = min(0.0, course.lowest_minor), max(0.0, course.highest_minor)
     high = charts.ceiling(high) if high > 0 else 0.0
     low = -charts.ceiling(-low) if low < 0 else 0.0
     if low == high:
         high = 1.0
     code = account.currency_code
     line = charts.stairs(values, low, high, 1000, 120)
-    words = [money(int(one), code) for one in (min(values), max(values), values[-1])]
+    words = [money(one, code) for one in (course.lowest_minor, course.highest_minor, course.values[-1])]
+    among = "" if course.is_exact else f" at {POINTS + 1} moments"
     return Chart(
         "Balance since the account was opened" if is_young else "Balance, thirty days",
-        f"{code}; lowest {words[0]}, highest {words[1]}, now {words[2]}",
+        f"{code}; lowest {words[0]}, highest {words[1]}{among}, now {words[2]}",
         "stairs",
         [money(int(high), code), money(int((low + high) / 2), code), money(int(low), code)],
         [_axis(at, now - began) for at in (moments[0], moments[POINTS // 2], moments[-1])],

@@ -77,6 +77,7 @@ def _wanted(filters: Filters) -> AuditFilter:
         to_time=filters.read("to", _until),
         who=_who(filters.text("who")),
         outcome=filters.choice("answer", Outcome),
+        is_change=True if filters.text("changes") else None,
         code=filters.text("code") or None,
         action=filters.text("action") or None,
         method=filters.text("method").upper() or None,

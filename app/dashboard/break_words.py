@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from app.dashboard.formats import MINUS, money, words
-from app.domain.break_workflow import BreakEvent, BreakRecord, EventAction
+from app.domain.break_workflow import BreakEvent, BreakRecord, BreakState, EventAction
 from app.domain.breaks import BreakKind
 from app.domain.found_breaks import BreakSource
 
@@ -54,6 +54,14 @@ _OF_LEDGER = (
     "until this is settled, and no page mends it: a ledger is corrected by a reversal, or by its owner from a backup. "
     "Kept heads and evidence packets show what it was."
 )
+_SETTLED = {
+    BreakState.RESOLVED: (
+        "The difference is gone. The figures are those of the finding; while it lasted, payments may have been decided "
+        "on the wrong one. The history says how it ended."
+    ),
+    BreakState.ACCEPTED: "Somebody has accepted the difference and answers for it; the history says who, and why.",
+}
+_LOST = "The figures name the acknowledged payments that were lost with the cache, as far as they are known."
 _OF_STATEMENTS = "The ledger and the other side do not say the same. Find out which of the two is right."
 
 _MEANINGS = {
@@ -118,6 +126,8 @@ def meaning(one: BreakRecord, *, in_doubt: bool) -> list[str]:
     """
     if one.source is BreakSource.OUTSIDE:
         return [_OF_STATEMENTS]
+    if one.state.is_settled:
+        return [_SETTLED[one.state], *([_LOST] if one.kind == BreakKind.CACHE_LOST else [])]
     kind = _kind_of(one)
     own = None if kind is None else _MEANINGS.get(kind)
     if kind is BreakKind.CACHE_LOST:

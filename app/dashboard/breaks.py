@@ -10,9 +10,10 @@ from app.dashboard import break_words
 from app.dashboard.context import here
 from app.dashboard.downloads import csv_answer
 from app.dashboard.formats import exact_money, read_moment
-from app.dashboard.frame import actor, entity, for_print, may, needs
+from app.dashboard.frame import actor, entity, for_print, may, needs, part
 from app.dashboard.requests import Filters
-from app.domain.audit_reads import AuditFilter
+from app.domain.account_lists import EntryFilter, EntryPage
+from app.domain.audit_reads import AuditFilter, Outcome
 from app.domain.break_workflow import BreakChange, BreakFilter, BreakRecord, BreakState, reasons_of
 from app.domain.breaks import BreakKind
 from app.domain.csv_export import Value
@@ -31,6 +32,8 @@ LISTED = 100
 LISTED_IN_PRINT = 1_000
 PIECE = 1_000
 CALLS_COUNTED = 100
+LEADING = 5
+"""Entries that lead to the ledger's figure."""
 UNSETTLED = (BreakState.OPEN, BreakState.INVESTIGATING)
 SHOWN_STATES = {"": UNSETTLED, "all": None, **{one.value: (one,) for one in BreakState}}
 HEAD = (
@@ -161,9 +164,11 @@ def ask_repair(break_id: int) -> Page:
 
 
 @pages.get("/reconciliation/breaks/<int:break_id>/repairs")
-def repairs(break_id: int) -> str:
-    """What has come of the repairs, to be put in their place."""
-    return render_template("repairs.html", one=_found(break_id).record, **_repairs(break_id))
+def repairs(break_id: int) -> Response:
+    """What has come of the repairs, to be put in their place; at the end, the page is loaded again with its break."""
+    found = _repairs(break_id)
+    text = render_template("repairs.html", one=_found(break_id).record, **found)
+    return part(text, is_over=not found["is_repairing"])
 
 
 def _found(break_id: int) -> BreakHistory:
@@ -175,10 +180,17 @@ def _found(break_id: int) -> BreakHistory:
 
 def _shown(found: BreakHistory, refusal: str | None) -> str:
     one = found.record
-    before = None if one.first_run_id is None else here().api.proofs.run_before(one.first_run_id)
+    runs = here().api.proofs
+    before = None if one.first_run_id is None else runs.last_without(one.kind, one.subject, one.first_run_id)
     calls = None
     if one.account_id is not None and before is not None:
-        since = AuditFilter(account_id=one.account_id, from_time=before.started_at, to_time=one.first_seen_at)
+        since = AuditFilter(
+            account_id=one.account_id,
+            from_time=before.started_at,
+            to_time=one.first_seen_at,
+            outcome=Outcome.DONE,
+            is_change=True,
+        )
         calls = len(here().api.audit.page(since, limit=CALLS_COUNTED, after=None))
     return render_template(
         "break.html",
@@ -188,6 +200,7 @@ def _shown(found: BreakHistory, refusal: str | None) -> str:
         calls=calls,
         calls_counted=CALLS_COUNTED,
         entry=_entry_of(one),
+        leading=_leading(one),
         owners=here().api.breaks.owners(),
         reasons=reasons_of(one.source),
         states=list(BreakState),
@@ -211,6 +224,14 @@ def _entry_of(one: BreakRecord) -> int | None:
     """The entry at which the cache is compared, or that the break is about."""
     at = one.figures.get("at_entry_number")
     return int(at) if at is not None else None
+
+
+def _leading(one: BreakRecord) -> EntryPage | None:
+    """The last entries up to the one at which the sides are compared: they prove the ledger's figure."""
+    at = _entry_of(one)
+    if one.account_id is None or at is None:
+        return None
+    return here().lists.entries(one.account_id, EntryFilter(), limit=LEADING, before=at + 1)
 
 
 def _previewed(found: BreakHistory, preview: RepairPreview | Refusal, refusal: str | None) -> str:

@@ -104,6 +104,11 @@ def is_part() -> bool:
     return "HX-Request" in request.headers
 
 
+def part(text: str, *, is_over: bool) -> Response:
+    """A part that a page asks for again and again; once what it waits for `is_over`, the whole page is loaded again."""
+    return Response(text, headers={"HX-Refresh": "true"} if is_over and is_part() else {})
+
+
 def for_print() -> bool:
     """Whether the page is asked for as a document: everything opened, more rows."""
     return request.args.get("view") == "print"

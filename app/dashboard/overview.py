@@ -23,7 +23,8 @@ def page() -> str:
     """The whole page."""
     hour, days = here().activity.last_hour(), here().activity.last_days()
     standing = standing_now()
-    since = standing.last.started_at if standing.last else None
+    proof = standing.last_full or standing.last
+    since = proof.started_at if proof else None
     return render_template(
         "overview.html",
         standing=standing,

@@ -5,6 +5,9 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
+from flask import url_for
+from markupsafe import Markup
+
 from app.dashboard.context import here
 from app.dashboard.formats import money
 from app.dashboard.people import name_of
@@ -196,12 +199,20 @@ def proved(posted_at: datetime, standing: Standing, packet: Packet | None) -> St
     if standing.ledger_breaks:
         text = "covered it, but breaks of the ledger are open; see the overview."
         return Step(at, "Reconciled with breaks", text, "wrong", facts=facts, run_id=number or None)
+    if standing.cache_breaks:
+        text = f"covered it: the chain is whole. In the cache, {counted(standing.cache_breaks, 'difference')} "
+        text += f"{'is' if standing.cache_breaks == 1 else 'are'} open; see Reconciliation."
+        return Step(at, "Reconciled, the cache differs", text, "attention", facts=facts, run_id=number or None)
     text = "covered it: the chain is whole, and cache and ledger agree."
     return Step(at, "Reconciled", text, facts=facts, run_id=number or None)
 
 
 def _run(run: Mapping[str, Any]) -> str:
-    return f"{run['run_id']}, ended {_told(run['finished_at'])}, {counted(run['break_count'] or 0, 'break')}"
+    found = counted(run["break_count"], "break") if run["break_count"] else "no break"
+    address = url_for("reconciliation.run", run_id=run["run_id"])
+    return Markup('<a href="{}">run {}</a>, ended {}, {}').format(
+        address, run["run_id"], _told(run["finished_at"]), found
+    )
 
 
 def _told(moment: str) -> str:

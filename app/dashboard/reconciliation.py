@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 
 from flask import Blueprint, abort, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
 from app.dashboard import break_words
 from app.dashboard.context import here
-from app.dashboard.frame import actor, entity, for_print, may, needs, standing_now
+from app.dashboard.frame import actor, entity, for_print, may, needs, part, standing_now
 from app.dashboard.requests import Filters
 from app.domain.break_workflow import BreakFilter, BreakState
 from app.domain.found_breaks import BreakSource
@@ -22,6 +23,8 @@ LISTED_RUNS = 500
 """A run each ten seconds, most of them folded into a few lines."""
 FOLDED_FROM = 3
 """Runs in a row without a break that become one line."""
+TOLD_FOR = timedelta(minutes=10)
+"""How long the page tells on top what a run that was asked for has found."""
 UNSETTLED = (BreakState.OPEN, BreakState.INVESTIGATING)
 
 
@@ -56,15 +59,17 @@ def page() -> str:
         found=here().api.proofs.break_ids([run.run_id for run in runs if run.break_count]),
         older=runs[-1].run_id if len(runs) == LISTED_RUNS else None,
         last_settled=_last_settled(),
+        ended=_ended(runs),
         words=break_words,
         **_under_way(),
     )
 
 
 @pages.get("/reconciliation/under-way")
-def under_way() -> str:
-    """The runs under way alone, to be put in their place."""
-    return render_template("under_way.html", **_under_way())
+def under_way() -> Response:
+    """The runs under way alone, to be put in their place; once none is, the page is loaded again with their result."""
+    found = _under_way()
+    return part(render_template("under_way.html", **found), is_over=not any(found.values()))
 
 
 @pages.post("/reconciliation/runs")
@@ -116,6 +121,13 @@ def _open(source: BreakSource) -> tuple[list[object], int]:
     wanted = BreakFilter(source=source, states=UNSETTLED, entity_id=entity())
     found, number = here().api.breaks.due_first(wanted, limit=LISTED_BREAKS)
     return list(found), number
+
+
+def _ended(runs: Sequence[ProofRun]) -> ProofRun | None:
+    """The last run that somebody asked for, if it has ended just now."""
+    asked = next((one for one in runs if one.asked_by is not None), None)
+    is_told = asked is not None and asked.finished_at is not None and here().now() - asked.finished_at < TOLD_FOR
+    return asked if is_told else None
 
 
 def _last_settled() -> object:

@@ -1,5 +1,6 @@
 """Lists that people read: accounts with their balances, and the entries of one account."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -74,3 +75,16 @@ class OpenAuthorization:
     held_minor: int
     accepted_at: datetime
     expires_at: datetime
+
+
+@dataclass(slots=True, frozen=True)
+class BalanceCourse:
+    """A balance at some moments, in minor units, and the least and the most that it was from the first to the last.
+
+    The extremes are those of the moments alone where there are too many entries in between; they are not exact then.
+    """
+
+    values: Sequence[int]
+    lowest_minor: int
+    highest_minor: int
+    is_exact: bool

@@ -57,6 +57,8 @@ class AuditFilter:
     route: str | None = None
     status: int | None = None
     outcome: Outcome | None = None
+    is_change: bool | None = None
+    """True leaves out what only reads."""
     code: str | None = None
     action: str | None = None
     request_id: str | None = None

@@ -10,7 +10,14 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Engine, and_, func, select, text
 
-from app.domain.account_lists import AccountFilter, EntryFilter, EntryPage, ListedAccount, OpenAuthorization
+from app.domain.account_lists import (
+    AccountFilter,
+    BalanceCourse,
+    EntryFilter,
+    EntryPage,
+    ListedAccount,
+    OpenAuthorization,
+)
 from app.domain.accounts import AccountStatus, AccountType
 from app.domain.read_models import AccountEntry
 from app.ledger.connections import translated
@@ -19,6 +26,9 @@ from app.ledger.schema import account, account_balance, asset, entry, hold, ledg
 
 PORTION = 5_000
 """Entries of an account that one page of a filter looks at: some ten milliseconds."""
+
+MOST_EXTREMES = 50_000
+"""Entries among which the extremes of a chart are looked for: some ten milliseconds."""
 
 _ENTITIES = text("""
 WITH RECURSIVE found (entity_id) AS (
@@ -41,7 +51,7 @@ WITH RECURSIVE search (n, at, low, high) AS (
         SELECT posted_at FROM entry WHERE account_id = :account_id AND entry_number = s.middle OFFSET 0
     ) e
 )
-SELECT s.n, coalesce((SELECT balance_minor FROM entry WHERE account_id = :account_id AND entry_number = s.low), 0)
+SELECT s.low, coalesce((SELECT balance_minor FROM entry WHERE account_id = :account_id AND entry_number = s.low), 0)
 FROM search s WHERE s.low >= s.high ORDER BY s.n
 """)
 _LAST = "\U0010ffff"
@@ -93,11 +103,18 @@ class LedgerAccountLists:
             first = rows[-1][0]
         return EntryPage([AccountEntry(*row) for row in rows], (first, last), has_older=first > 1)
 
-    def balances_at(self, account_id: str, moments: Sequence[datetime]) -> list[int]:
-        """What the balance was at each moment, by posted time, in minor units; for a chart."""
+    def course(self, account_id: str, moments: Sequence[datetime]) -> BalanceCourse:
+        """What the balance was at each moment, by posted time, and its extremes in between; for a chart."""
         parameters: dict[str, Any] = {"account_id": account_id, "moments": list(moments)}
         with translated(), self._engine.connect() as connection:
-            return [int(row[1]) for row in connection.execute(_BALANCES, parameters)]
+            rows = connection.execute(_BALANCES, parameters).all()
+            values, first, last = [int(row[1]) for row in rows], rows[0][0], rows[-1][0]
+            if last - first > MOST_EXTREMES:
+                return BalanceCourse(values, min(values), max(values), is_exact=False)
+            between = and_(entry.c.account_id == account_id, entry.c.entry_number.between(first + 1, last))
+            extremes = select(func.min(entry.c.balance_minor), func.max(entry.c.balance_minor)).where(between)
+            known = [*values, *(int(one) for one in connection.execute(extremes).one() if one is not None)]
+        return BalanceCourse(values, min(known), max(known), is_exact=True)
 
     def open_authorizations(self, account_id: str, limit: int) -> tuple[list[OpenAuthorization], int, int]:
         """Up to `limit` authorizations that hold funds of an account, oldest first; how many, and their sum."""

@@ -91,6 +91,7 @@ def _conditions(wanted: AuditFilter) -> list[ColumnElement[bool]]:
         "actor": _is_actor,
         "who": lambda actors: or_(*map(_is_actor, actors)),
         "outcome": _is_answered,
+        "is_change": _is_change,
         "ip": lambda value: call.c.ip.op("<<=")(cast(literal(value), INET)),
         "account_id": _is_of_account,
         "payment_id": _is_of_payment,
@@ -112,6 +113,11 @@ def _is_answered(outcome: Outcome) -> ColumnElement[bool]:
     if outcome is Outcome.DONE:
         return or_(call.c.status < 400, call.c.status.is_(None))
     return call.c.status.between(400, 499) if outcome is Outcome.REFUSED else call.c.status >= 500
+
+
+def _is_change(is_change: bool) -> ColumnElement[bool]:
+    reads = func.coalesce(call.c.method, "").in_(("GET", "HEAD"))
+    return ~reads if is_change else reads
 
 
 def _is_of_entities(entities: Collection[str]) -> ColumnElement[bool]:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Engine, func, select
+from sqlalchemy import Engine, exists, func, select
 
 from app.domain.proof_history import OpenBreak, ProofRun
 from app.ledger.connections import translated
@@ -56,9 +56,19 @@ class LedgerProofHistory:
         with translated(), self._engine.connect() as connection:
             return [_run(row) for row in connection.execute(query)]
 
-    def run_before(self, run_id: int) -> ProofRun | None:
-        """The last run that had finished before another one."""
-        query = _RUNS.where(_FINISHED, reconciliation_run.c.run_id < run_id).limit(1)
+    def last_without(self, kind: str, subject: str, run_id: int) -> ProofRun | None:
+        """The last full run before another one, if it did not see this break; None where nobody knows.
+
+        Only a full run is known to have looked at it: what an incremental one compared is not kept.
+        """
+        seen = reconciliation_break.alias()
+        is_seen = exists().where(
+            seen.c.kind == kind,
+            seen.c.subject == subject,
+            reconciliation_run.c.run_id.between(seen.c.first_run_id, seen.c.last_run_id),
+        )
+        is_full = reconciliation_run.c.mode == "full"
+        query = _RUNS.where(_FINISHED, is_full, reconciliation_run.c.run_id < run_id, ~is_seen).limit(1)
         with translated(), self._engine.connect() as connection:
             row = connection.execute(query).first()
         return None if row is None else _run(row)

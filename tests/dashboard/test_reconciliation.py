@@ -97,7 +97,7 @@ def test_a_break_says_what_differs_what_it_means_and_what_proves_it(world: World
     assert "The ledger is right, as far as open breaks tell; only the cache differs." in page
     assert "Found by run 2" in page
     assert "Not seen by run 1" in page
-    assert "No call and no posting is on record about this account between run 1 and the finding" in page
+    assert "No change and no posting is on record about this account between run 1 and the finding" in page
     assert "“found by run 2” by reconciler" in page
     ageing = rows_of(browser.page("/reconciliation"), 'id="ageing"')[1]
     assert ageing == ["alice", "1", "", "", "", "1", "", "12.50", "EUR"]
@@ -221,3 +221,80 @@ def test_breaks_are_filtered_and_exported(world: World) -> None:
 )
 def test_what_is_not_there_is_not_found(shared_world: World, path: str) -> None:
     assert shared_world.signed_in().get(f"/reconciliation/{path}").status_code == 404
+
+
+def test_the_page_is_loaded_again_when_the_run_that_was_asked_for_has_ended(world: World) -> None:
+    path, polls = found(world), {"HX-Request": "true"}
+    browser = world.signed_in(Role.CONTROLLER)
+    ask(browser, "full")
+    assert "Look again" in browser.page("/reconciliation").partition("<noscript>")[2]
+    assert "HX-Refresh" not in browser.get("/reconciliation/under-way", headers=polls).headers
+    assert "HX-Refresh" in browser.get(f"{path}/repairs", headers=polls).headers
+    work(world)
+    assert browser.get("/reconciliation/under-way", headers=polls).headers["HX-Refresh"] == "true"
+    page = text_of(browser.page("/reconciliation"))
+    assert "Run 3 over all entries, asked for by user:a-controller, ended" in page
+    assert "and found 1 break." in page
+    world.clock.ahead = timedelta(minutes=11)
+    assert "and found 1 break." not in text_of(browser.page("/reconciliation"))
+
+
+def test_only_a_run_that_looked_at_the_account_is_named_as_one_that_saw_no_break(world: World) -> None:
+    world.funded("alice", 40_000)
+    build_reconciler(world.settings).run(full=False)
+    drift(world)
+    build_reconciler(world.settings).run(full=False)
+    build_reconciler(world.settings).run(full=True)
+    browser = world.signed_in()
+    page = text_of(browser.page("/reconciliation/breaks/1"))
+    assert "Not seen by" not in page
+    assert "Since when not known" in page
+    world.sql("UPDATE reconciliation_break SET state = 'resolved'")
+    build_reconciler(world.settings).run(full=True)
+    [(break_id,)] = world.sql("SELECT max(break_id) FROM reconciliation_break WHERE kind = 'cache_balance'")
+    assert break_id > 1
+    assert "Not seen by" not in text_of(browser.page(f"/reconciliation/breaks/{break_id}")), "run 3 has seen it"
+
+
+def test_changes_before_a_break_was_found_are_counted_without_reads_and_linked(world: World) -> None:
+    world.funded("alice", 40_000)
+    build_reconciler(world.settings).run(full=True)
+    browser = world.signed_in()
+    browser.page("/accounts/alice")
+    drift(world)
+    world.deposit("alice", 500)
+    world.drained()
+    build_reconciler(world.settings).run(full=False)
+    page = browser.page("/reconciliation/breaks/1")
+    assert "1 change or posting about this account between run 1 and the finding is in the audit" in text_of(page)
+    [address] = re.findall(r'href="(/audit[^"]+)"[^>]*>1 change or posting', page)
+    assert browser.get(address.replace("&amp;", "&")).status_code == 200
+
+
+def test_a_settled_break_does_not_speak_of_a_risk_that_is_over(world: World) -> None:
+    path = found(world)
+    browser = world.signed_in()
+    assert "A payment might be acknowledged or refused" in text_of(browser.page(path))
+    world.sql("UPDATE reconciliation_break SET state = 'resolved'")
+    page = text_of(browser.page(path))
+    assert "A payment might be acknowledged or refused" not in page
+    assert "The difference is gone" in page
+
+
+def test_a_run_that_compares_nothing_does_not_renew_the_proof(world: World) -> None:
+    browser = world.signed_in()
+    world.funded("wallet:ada")
+    build_reconciler(world.settings).run(full=False)
+    page = text_of(browser.page("/"))
+    assert "What is new is right" in page
+    assert "The books are right" not in page
+    assert "New entries right at" in browser.page("/reconciliation")
+    full = build_reconciler(world.settings).run(full=True)
+    last = build_reconciler(world.settings).run(full=False)
+    world.sql("UPDATE reconciliation_run SET finished_at = finished_at - interval '1 h' WHERE run_id = %s", full.run_id)
+    page = text_of(browser.page("/"))
+    assert re.search(rf"The books are right, proved [-\d:. ]+ UTC by run {full.run_id}\.", page)
+    compared = full.checked["cached_accounts"]
+    assert f"Run {full.run_id} compared all {compared} cached accounts" in page
+    assert f"by run {last.run_id}; what is changed past the program" in page
+    assert f"The last run over all entries, {full.run_id}, ended" in text_of(browser.page("/reconciliation"))
