@@ -10,10 +10,10 @@ from datetime import UTC, datetime
 from functools import cache
 from typing import Any
 
-from app.commands.amounts import as_money
 from app.commands.connection import ACTOR, connected
 from app.domain.break_workflow import BreakChange, BreakFilter, BreakRecord, BreakState
 from app.domain.found_breaks import BreakSource
+from app.domain.money import as_money
 from app.domain.proof_history import ProofRun
 from app.domain.proof_requests import RepairPreview
 from app.domain.refusals import Refusal

@@ -8,8 +8,8 @@ import sys
 from collections.abc import Sequence
 from functools import partial
 
-from app.commands.amounts import as_money
 from app.domain.match_records import StatementAccount
+from app.domain.money import as_money
 from app.services.accounts.assets import Assets
 from app.services.statements.matching import Matching
 

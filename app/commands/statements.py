@@ -13,9 +13,9 @@ from typing import Any
 from tqdm import tqdm
 
 from app.commands import matching, sign_off
-from app.commands.amounts import as_money
 from app.commands.connection import ACTOR, connected
 from app.commands.statement_accounts import DONE, LOOK, NOTHING
+from app.domain.money import as_money
 from app.domain.statement import Balance, UnreadableStatement
 from app.domain.statement_proof import StatementBreak, StatementTally
 from app.domain.statement_records import StatementRecord

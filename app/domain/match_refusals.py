@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from datetime import date
 
+from app.domain.money import as_money
 from app.domain.refusals import Refusal, RefusalCode
 
 
@@ -56,11 +57,12 @@ def wrong_state(match_id: int, state: str) -> Refusal:
     return Refusal(RefusalCode.MATCH_CONFLICT, detail, {"match_id": str(match_id), "state": state})
 
 
-def match_differs(lines_minor: int, entries_minor: int) -> Refusal:
+def match_differs(lines_minor: int, entries_minor: int, currency_code: str, minor_units: int) -> Refusal:
     """A match whose sides do not add up to the same."""
+    lines, entries = as_money(lines_minor, minor_units), as_money(entries_minor, minor_units)
     detail = (
-        f"The lines add up to {lines_minor} and the entries to {entries_minor} minor units. Post the difference as a "
-        "journal with the match, or accept it."
+        f"The lines add up to {lines} {currency_code} and the entries to {entries} {currency_code}. Post the "
+        "difference as a journal with the match, or accept it."
     )
     figures = {"lines_minor": lines_minor, "entries_minor": entries_minor}
     return Refusal(RefusalCode.MATCH_DIFFERS, detail, figures)

@@ -16,6 +16,13 @@ def in_range(amount_minor: int) -> bool:
     return -MAX_MINOR <= amount_minor <= MAX_MINOR
 
 
+def as_money(amount_minor: int, minor_units: int) -> str:
+    """Minor units as people write them, with a point."""
+    whole, rest = divmod(abs(amount_minor), 10**minor_units)
+    fraction = f".{rest:0{minor_units}}" if minor_units else ""
+    return f"{'-' if amount_minor < 0 else ''}{whole:,}{fraction}"
+
+
 MOST_MINOR_UNITS = 18
 """Decimal places: as many as the finest asset in common use has, and an int64 can count."""
 

@@ -13,6 +13,7 @@ from enum import StrEnum
 from hashlib import sha256
 from typing import Any
 
+from app.domain.money import as_money
 from app.domain.timestamps import rfc3339
 
 MOST_OUTSTANDING = 5_000
@@ -75,6 +76,8 @@ class PeriodFigures:
 
     first_on: date
     last_on: date
+    currency_code: str
+    minor_units: int
     opening: Opening
     bank_opening_minor: int
     ledger_opening_minor: int
@@ -153,14 +156,16 @@ class PeriodFigures:
         if self.covered_through is None or self.covered_through < self.last_on:
             found.append(f"The statements reach {self.covered_through or 'no day'}, and not {self.last_on}.")
         for day, stated, computed in self.contradictions()[:3]:
-            found.append(f"On {day} the bank states {stated} minor units, and its lines lead to {computed}.")
+            states, leads_to = self._money(stated), self._money(computed)
+            found.append(f"On {day} the bank states {states}, and its lines lead to {leads_to}.")
         formers = (self.former_bank_closing_minor, self.former_ledger_closing_minor)
         openings = (self.bank_opening_minor, self.ledger_opening_minor)
         for name, former, opening in zip(("bank's", "ledger's"), formers, openings, strict=True):
             if former is not None and former != opening:
-                found.append(f"The {name} opening balance is {opening}, and {former} minor units were signed off.")
+                is_now, was_signed = self._money(opening), self._money(former)
+                found.append(f"The {name} opening balance is {is_now}, and {was_signed} was signed off.")
         if self.unexplained_minor:
-            found.append(f"{self.unexplained_minor} minor units are not explained.")
+            found.append(f"{self._money(self.unexplained_minor)} is not explained.")
         if self.suggestion_count:
             is_one = self.suggestion_count == 1
             found.append(f"{self.suggestion_count} {'suggestion is' if is_one else 'suggestions are'} undecided.")
@@ -181,6 +186,9 @@ class PeriodFigures:
         if self.needs_remark() and not remark:
             found.append("The bank states no balance; say in a remark what the opening balance rests on.")
         return found
+
+    def _money(self, amount_minor: int) -> str:
+        return f"{as_money(amount_minor, self.minor_units)} {self.currency_code}"
 
     def needs_remark(self) -> bool:
         """Whether the signature needs a remark that says what the opening balance rests on."""
@@ -258,6 +266,12 @@ def last_signed(chain: Sequence[SignOff], signed_through: date | None) -> SignOf
     """The version that stands of the period that ends with the last signed day; None if nothing is signed."""
     signed = (one for one in reversed(chain) if one.action is SignOffAction.SIGNED)
     return next((one for one in signed if one.last_on == signed_through), None)
+
+
+def signed_version(chain: Sequence[SignOff], day: date) -> SignOff | None:
+    """The newest signed version of the period that a day is in; None if there is none."""
+    signed = (one for one in reversed(chain) if one.action is SignOffAction.SIGNED)
+    return next((one for one in signed if one.first_on <= day <= one.last_on), None)
 
 
 def first_broken(chain: Sequence[SignOff]) -> SignOff | None:

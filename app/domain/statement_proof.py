@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from datetime import date
 from enum import StrEnum
 
+from app.domain.money import as_money
 from app.domain.statement import Balance, NotBooked, Page, RefusedLine, StatementHead, StatementLine
+from app.domain.wording import counted
 
 MOST_DIFFERENCES = 100
 """Differences told one by one for each statement: after so many, the file is wrong as a whole."""
@@ -132,7 +134,7 @@ class StatementTally:
         former, own = (self.opening, page.closing) if self.head.is_newest_first else (self.closing, page.opening)
         if former is not None and own is not None and former.amount_minor != own.amount_minor:
             rest = own.amount_minor - former.amount_minor
-            detail = f"page {self.page_count} does not join the one before it: {rest} minor units between them"
+            detail = f"page {self.page_count} does not join the one before it: {self._money(rest)} between them"
             self._differs(page, detail, {"former_minor": former.amount_minor, "own_minor": own.amount_minor})
 
     def _prove_page(self, page: Page) -> None:
@@ -148,11 +150,15 @@ class StatementTally:
             "closing_minor": page.closing.amount_minor,
             "difference_minor": rest,
         }
-        detail = f"opening {page.opening.amount_minor} + lines {self.since_minor} is not closing "
-        detail += f"{page.closing.amount_minor}: {rest} minor units remain"
+        sums = (page.opening.amount_minor, self.since_minor, page.closing.amount_minor)
+        opening, lines, closing = map(self._money, sums)
+        detail = f"opening {opening} + lines {lines} is not closing {closing}: {self._money(rest)} remains"
         if self.refused_since:
-            detail += f", and {self.refused_since} refused lines may explain them"
+            detail += f", and {counted(self.refused_since, 'refused line')} may explain it"
         self._differs(page, detail, figures)
+
+    def _money(self, amount_minor: int) -> str:
+        return f"{as_money(amount_minor, self.head.minor_units)} {self.head.currency_code}"
 
     def _differs(self, page: Page, detail: str, figures: Mapping[str, object]) -> None:
         self.difference_count += 1

@@ -28,7 +28,7 @@ from app.domain.origin import note_recorded
 from app.domain.refusals import Refusal
 from app.ledger.audit_records import record_change
 from app.ledger.connections import translated
-from app.ledger.statement_accounts import locked_statement_account
+from app.ledger.statement_accounts import locked_statement_account, minor_units_of
 from app.ledger.unmatched_items import reopen_items, settle_matched
 
 _LINES = """
@@ -125,7 +125,7 @@ def _make(connection: Connection, wanted: NewMatch, actor: str, *, accepts_diffe
     sides = _sides(connection, wanted)
     if isinstance(sides, Refusal):
         return sides
-    refusal = _refuse(*sides, accepts_difference=accepts_difference)
+    refusal = _refuse(connection, *sides, accepts_difference=accepts_difference)
     return refusal or _insert(connection, sides[0], wanted, sides[1], sides[2], actor)
 
 
@@ -151,7 +151,12 @@ def _parts(connection: Connection, query: str, ids: Sequence[int], named: dict[s
 
 
 def _refuse(
-    account: StatementAccount, lines: Sequence[Part], entries: Sequence[Part], *, accepts_difference: bool
+    connection: Connection,
+    account: StatementAccount,
+    lines: Sequence[Part],
+    entries: Sequence[Part],
+    *,
+    accepts_difference: bool,
 ) -> Refusal | None:
     if len(lines) + len(entries) < 2:
         return nothing_to_match()
@@ -160,7 +165,7 @@ def _refuse(
         return period_signed_off(account.signed_through)
     lines_minor, entries_minor = _sum(lines), _sum(entries)
     if lines_minor != entries_minor and not accepts_difference:
-        return match_differs(lines_minor, entries_minor)
+        return match_differs(lines_minor, entries_minor, account.currency_code, minor_units_of(connection, account))
     return None
 
 

@@ -9,6 +9,7 @@ from sqlalchemy import Connection
 
 from app.domain.match_records import StatementAccount
 from app.domain.sign_off import MOST_OUTSTANDING, DayFigures, Opening, Outstanding, PeriodFigures, SignOff
+from app.ledger.statement_accounts import minor_units_of
 
 _OF = "(source_name, account_ref, currency_code) = (%(source_name)s, %(account_ref)s, %(currency_code)s)"
 _OPENING = f"""
@@ -139,6 +140,8 @@ def read_figures(
     return PeriodFigures(
         first_on=first_on,
         last_on=last_on,
+        currency_code=account.currency_code,
+        minor_units=minor_units_of(connection, account),
         opening=opening,
         bank_opening_minor=offset + reader.before(_LINES_BEFORE, first_on),
         ledger_opening_minor=ledger_opening,

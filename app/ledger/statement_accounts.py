@@ -49,6 +49,12 @@ def statement_account_in(connection: Connection, statement_account_id: int) -> S
     return None if row is None else StatementAccount(*row)
 
 
+def minor_units_of(connection: Connection, account: StatementAccount) -> int:
+    """The decimals of the currency, as its statements have them."""
+    query = "SELECT coalesce(max(minor_units), 0) FROM statement WHERE currency_code = %(currency_code)s"
+    return int(connection.exec_driver_sql(query, {"currency_code": account.currency_code}).scalar_one())
+
+
 def lock_of(statement_account_id: int) -> str:
     """What runs and decisions on one account wait for."""
     return f"statement account {statement_account_id}"

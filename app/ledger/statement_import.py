@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from datetime import date
 from typing import Any
 
@@ -16,7 +15,8 @@ import psycopg
 from psycopg.types.json import Jsonb
 
 from app.domain.audit import Action
-from app.domain.statement import Balance
+from app.domain.money import as_money
+from app.domain.statement import Balance, StatementHead
 from app.domain.statement_proof import StatementBreak, StatementBreakKind, StatementTally
 from app.domain.statement_records import Judged, StagedLine, StatementFile, StoredImport
 from app.domain.statement_source import StatementSource
@@ -182,7 +182,7 @@ class ImportSession:
         self._connection.execute(_INSERT_LINES)
         self._connection.execute(_INSERT_BATCHES, [import_id])
         payouts, explained = self._payouts(file.source.name, statements)
-        found = [*breaks, *self._reused(), *self._of_other_batches(), *payouts]
+        found = [*breaks, *self._reused(statements), *self._of_other_batches(), *payouts]
         with self._connection.cursor() as cursor:
             cursor.executemany(
                 _INSERT_BREAK,
@@ -227,12 +227,16 @@ class ImportSession:
                 copy.write_row(pair)
         return ids
 
-    def _reused(self) -> Iterator[StatementBreak]:
+    def _reused(self, statements: Sequence[StatementTally]) -> Iterator[StatementBreak]:
+        heads = {one.head.number: one.head for one in statements}
         for row in self._connection.execute(_REUSED, [MOST_BREAKS]):
             statement, line, position, line_id, amount_minor, booked_on, former_minor, former_on, is_repeated = row
             figures = {"line_id": line_id, "amount_minor": amount_minor, "former_minor": former_minor}
-            detail = f"the id {line_id!r} was used for another line: {former_minor} on {former_on}, and now "
-            detail += f"{amount_minor} on {booked_on}, in minor units; the first one stays"
+            was, now = (_money(amount, heads[statement]) for amount in (former_minor, amount_minor))
+            detail = (
+                f"the id {line_id!r} was used for another line: {was} on {former_on}, and now {now} on {booked_on}; "
+            )
+            detail += "the first one stays"
             if is_repeated:
                 detail = f"the id {line_id!r} stands twice in this file, with the same content; it is one line here"
             yield StatementBreak(StatementBreakKind.ID_REUSED, detail, statement, line, position, figures)
@@ -245,23 +249,32 @@ class ImportSession:
 
     def _payouts(self, source_name: str, statements: Sequence[StatementTally]) -> tuple[list[StatementBreak], int]:
         """The payouts of the file that their lines do not explain, and the number of those that they do."""
-        numbers = {one.head.currency_code: one.head.number for one in statements}
+        heads = {one.head.currency_code: one.head for one in statements}
         differing: list[StatementBreak] = []
         explained = 0
         for batch_id, currency, count, rest, payout_minor in self._connection.execute(_PAYOUTS, [source_name]):
             if not rest:
                 explained += 1
             elif len(differing) < MOST_BREAKS:
-                found = _payout_break(batch_id, count, rest, payout_minor)
-                differing.append(replace(found, statement=numbers.get(currency)))
+                differing.append(_payout_break(batch_id, count, rest, payout_minor, heads.get(currency)))
         return differing, explained
 
 
-def _payout_break(batch_id: str, count: int, rest: int, payout_minor: int) -> StatementBreak:
-    lines = f"its {count} lines leave {int(rest)} minor units" if count else "no line says what it is for"
-    detail = f"payout {batch_id} of {-int(payout_minor)} minor units is not explained: {lines}"
+def _payout_break(
+    batch_id: str, count: int, rest: int, payout_minor: int, head: StatementHead | None
+) -> StatementBreak:
+    verb = "line leaves" if count == 1 else "lines leave"
+    lines = f"its {count} {verb} {_money(rest, head)}" if count else "no line says what it is for"
+    detail = f"payout {batch_id} of {_money(-payout_minor, head)} is not explained: {lines}"
     figures = {"batch_id": batch_id, "payout_minor": int(payout_minor), "remainder_minor": int(rest), "lines": count}
-    return StatementBreak(StatementBreakKind.PAYOUT_DIFFERS, detail, figures=figures)
+    number = None if head is None else head.number
+    return StatementBreak(StatementBreakKind.PAYOUT_DIFFERS, detail, number, figures=figures)
+
+
+def _money(amount_minor: int, head: StatementHead | None) -> str:
+    if head is None:
+        return f"{int(amount_minor)} minor units"
+    return f"{as_money(int(amount_minor), head.minor_units)} {head.currency_code}"
 
 
 def _statement_row(import_id: int, source_name: str, one: StatementTally, judged: Judged) -> list[object]:

@@ -59,7 +59,7 @@ def test_a_page_that_does_not_join_the_one_before_it_is_told() -> None:
     second = mt940(opening="C251230EUR111,00", closing="C251231EUR111,00", page="1/2", kind="M")
     found = read("mt940", first + second)
     assert found.proofs == ["differs"]
-    assert "100 minor units between them" in found.only.differences[0].detail
+    assert ": 1.00 EUR between them" in found.only.differences[0].detail
 
 
 def test_a_difference_is_told_in_minor_units() -> None:

@@ -169,7 +169,7 @@ def test_lines_and_entries_are_matched_by_hand(desk: Desk, typed: Typist) -> Non
     by_hand = ("match", "--lines", line, "--entries", entries)
     assert typed(*by_hand, code=2) == "Say with --reason why. Nothing was matched.\n"
     refused = typed(*by_hand, "--reason", "one order", code=2)
-    assert refused.startswith("The lines add up to 810 and the entries to 800 minor units.")
+    assert refused.startswith("The lines add up to 8.10 EUR and the entries to 8.00 EUR.")
     done = typed(*by_hand, "--reason", "one order", "--accept-difference")
     assert re.fullmatch(r"Match \d+ stands\.\n", done)
     assert typed("unmatched") == ""

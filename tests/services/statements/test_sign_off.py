@@ -9,6 +9,7 @@ import psycopg
 import pytest
 
 from app.domain.match_records import NewMatch
+from app.domain.money import as_money
 from app.domain.refusals import Refusal, RefusalCode
 from app.domain.sign_off import SignOff, SignOffAction, first_broken
 from app.ledger.statements import LedgerStatements
@@ -130,7 +131,9 @@ def test_the_next_month_goes_on_where_the_signed_one_has_ended(desk: Desk) -> No
     # What comes late into a signed period shows in the next one, whose opening balance is another than was signed.
     desk.pay([Movement("too-late", date(2026, 1, 5), 900, "customer:1")])
     following = desk.sign_offs.figures(desk.account(), date(2026, 3, 1), date(2026, 3, 1))
-    assert any("ledger's opening balance" in one for one in following.missing())
+    closing_minor = second.figures()["ledger_closing_minor"]
+    now, signed_then = as_money(closing_minor + 900, 2), as_money(closing_minor, 2)
+    assert f"The ledger's opening balance is {now} EUR, and {signed_then} EUR was signed off." in following.missing()
 
 
 def test_a_changed_record_shows(desk: Desk) -> None:
@@ -161,7 +164,8 @@ def test_a_bank_that_states_another_balance_than_its_lines_lead_to_bars_the_sign
     ])  # fmt: skip
     desk.take(other, "mt940")
     [sentence] = desk.sign_offs.next_period(desk.account(), LAST).missing()
-    assert "the bank states" in sentence
+    stated, computed = as_money(closing, 2), as_money(month.closing_minor, 2)
+    assert sentence == f"On 2026-01-31 the bank states {stated} EUR, and its lines lead to {computed} EUR."
     assert refused(desk.sign_offs.sign(number, LAST, "", "user:cleo")) is RefusalCode.SIGN_OFF_INCOMPLETE
     assert any("reach" in one for one in desk.sign_offs.next_period(desk.account(), date(2026, 2, 28)).missing())
 
