@@ -30,6 +30,9 @@ LONGEST_WAIT_S = 30.0
 NEEDS_THE_CALLER = {"insufficient_funds", "optimistic_lock_conflict", "linked_payment_failed"}
 """Codes that may succeed later, but not by a repeat a moment later: the caller has to do something first."""
 
+COMES_BY_ITSELF = {"pending", "captured"}
+"""Statuses of a payment that the ledger has a moment later; an authorized one waits for its caller."""
+
 SAY_NOTHING_OF_BEFORE = {401, 403, 408, 429}
 """Refusals that come before a request is looked at, so they do not tell whether an earlier attempt was carried out."""
 
@@ -160,6 +163,8 @@ def _read(request: Request[T], answer: Answer) -> T:
 def may_repeat(error: HoldfastError, request: Request[Any]) -> bool:
     """Whether the same request, sent again by itself, may succeed and counts once."""
     if error.code in NEEDS_THE_CALLER or not error.retryable:
+        return False
+    if error.figures.get("payment_status", "pending") not in COMES_BY_ITSELF:
         return False
     return request.repeatable or not isinstance(error, OutcomeUnknown)
 
