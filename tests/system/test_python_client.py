@@ -108,7 +108,7 @@ def test_the_readme_runs_as_it_stands(system: System, holdfast: Client, capsys: 
     secret = "whsec_" + b64encode(bytes(24)).decode()
     assert room["receive"](b"{}", {}, secret) == 400
     assert anyio.run(room["check_out"], url, system.key) >= 2
-    event = next(holdfast.follow_events(None, types=["payment.posted"], account_id="wallet:ada"))
+    event = next(holdfast.follow_events("0", types=["payment.posted"], account_id="wallet:ada"))
     body = json.dumps(plain(event))
     sent_at = datetime.now(UTC)
     headers = {"webhook-id": event.id, "webhook-timestamp": str(int(sent_at.timestamp()))}

@@ -12,6 +12,7 @@ from holdfast_client.errors import (
     Unavailable,
     UnexpectedAnswer,
 )
+from holdfast_client.event_requests import EventType
 from holdfast_client.ids import new_external_id
 from holdfast_client.models import NewJournalEntry, NewPayment, SplitPart
 from holdfast_client.request_parts import UNSET
@@ -22,6 +23,7 @@ __all__ = [
     "AsyncClient",
     "Client",
     "Decided",
+    "EventType",
     "HoldfastError",
     "InvalidWebhook",
     "NewJournalEntry",
