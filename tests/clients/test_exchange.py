@@ -153,6 +153,11 @@ def test_a_refund_does_not_wait_for_what_never_comes_by_itself(status: str) -> N
     assert isinstance(error, PaymentNotPosted)
 
 
+def test_what_another_code_says_of_a_payments_status_ends_no_repeats() -> None:
+    busy = problem("concurrency_retry_exhausted", 503, True, payment_status="authorized")
+    assert Played(PAYMENT, busy, acknowledged()).result.payment_id == "pay_1"
+
+
 def test_an_attempt_that_may_have_been_carried_out_is_not_denied_by_one_that_was_not() -> None:
     for last in (NOT_REACHED, problem("cache_unavailable", 503, True), problem("unauthenticated", 401, False)):
         error = Played(PAYMENT, LOST, last, deadline_s=0.2).error

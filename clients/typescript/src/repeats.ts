@@ -82,7 +82,7 @@ export function persistent(
       const mayRepeat =
         error.retryable &&
         !NEEDS_THE_CALLER.has(error.code) &&
-        COMES_BY_ITSELF.has(error.figures["payment_status"] ?? "pending") &&
+        (error.code !== "payment_not_posted" || COMES_BY_ITSELF.has(error.figures["payment_status"] ?? "pending")) &&
         (repeatable || error.kind !== "outcome_unknown");
       if (!mayRepeat || Date.now() + pauseMs >= endsAt) {
         const isSilent = error.kind === "unavailable" || SAY_NOTHING_OF_BEFORE.has(error.status ?? 0);

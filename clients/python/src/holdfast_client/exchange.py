@@ -164,7 +164,7 @@ def may_repeat(error: HoldfastError, request: Request[Any]) -> bool:
     """Whether the same request, sent again by itself, may succeed and counts once."""
     if error.code in NEEDS_THE_CALLER or not error.retryable:
         return False
-    if error.figures.get("payment_status", "pending") not in COMES_BY_ITSELF:
+    if error.code == "payment_not_posted" and error.figures.get("payment_status", "pending") not in COMES_BY_ITSELF:
         return False
     return request.repeatable or not isinstance(error, OutcomeUnknown)
 
