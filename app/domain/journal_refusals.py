@@ -24,12 +24,17 @@ def journal_unbalanced(currency_code: str, difference_minor: int) -> Refusal:
     )
 
 
+NEVER_POSTED = frozenset({"rejected", "voided", "expired"})
+"""Statuses of payments that have ended without the ledger: it never has them, however long one waits."""
+
+
 def payment_not_posted(payment_id: str, status: str) -> Refusal:
-    """A refund of a payment that is not in the ledger."""
+    """A refund of a payment that is not in the ledger; retryable if it may still come there."""
     return Refusal(
         RefusalCode.PAYMENT_NOT_POSTED,
         f"Payment {payment_id} is {status}; only what is in the ledger can be refunded.",
         {"payment_id": payment_id, "payment_status": status},
+        retryable=False if status in NEVER_POSTED else None,
     )
 
 

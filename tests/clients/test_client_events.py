@@ -8,11 +8,22 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from email.message import Message
 from hashlib import sha256
-from typing import Any
+from pathlib import Path
+from typing import Any, get_args
 
+import anyio
 import httpx
 import pytest
-from holdfast_client import Client, InvalidWebhook, Unavailable, verify_webhook
+from holdfast_client import (
+    AsyncClient,
+    Client,
+    EventType,
+    InvalidWebhook,
+    Unavailable,
+    event_requests,
+    sign_webhook,
+    verify_webhook,
+)
 from holdfast_client.event_streams import EventLines, poll_s
 from holdfast_client.models import Event
 from holdfast_client.refusals import Unauthenticated
@@ -95,7 +106,89 @@ def test_a_broken_stream_goes_on_after_the_last_event_and_tells_none_twice() -> 
     assert asked == ["0.0.0", "2.0.0", "3.0.0"]
 
 
-def test_a_stream_gives_up_after_its_deadline_without_a_server() -> None:
+AWAY = 1_100
+"""So many times a server is away; a power of two so great is no float."""
+
+
+def at_last(request: httpx.Request) -> httpx.Response:
+    """What a server says that is back: one event, as it was asked for."""
+    if request.url.path.endswith("/stream"):
+        return httpx.Response(200, text=f"id: 8.0.0\ndata: {json.dumps(event(8))}\n\n")
+    return httpx.Response(200, json={"data": [event(8)], "next": "8.0.0", "is_end": True})
+
+
+@pytest.mark.parametrize("name", ["stream_events", "follow_events"])
+@pytest.mark.parametrize("is_async", [False, True])
+def test_events_go_on_however_long_the_server_is_away(
+    name: str, is_async: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paused: list[float] = []
+    broken = iter(range(AWAY))
+
+    async def pause(seconds: float) -> None:
+        paused.append(seconds)
+
+    def server(request: httpx.Request) -> httpx.Response:
+        if next(broken, None) is not None:
+            raise httpx.ConnectError("refused", request=request)
+        assert "7.0.0" in (request.headers.get("last-event-id"), request.url.params.get("after"))
+        return at_last(request)
+
+    async def first() -> Event:
+        async with httpx.AsyncClient(transport=transport) as http:
+            async for one in getattr(AsyncClient("http://x", "k", deadline_s=0.0, http=http), name)("7.0.0"):
+                return one
+        raise AssertionError("it ended")
+
+    monkeypatch.setattr("time.sleep", paused.append)
+    monkeypatch.setattr("anyio.sleep", pause)
+    transport = httpx.MockTransport(server)
+    if is_async:
+        assert anyio.run(first).id == "evt_8"
+    else:
+        with httpx.Client(transport=transport) as http:
+            assert next(getattr(Client("http://x", "k", deadline_s=0.0, http=http), name)("7.0.0")).id == "evt_8"
+    assert len(paused) >= AWAY
+    assert paused[0] < 1.0 < max(paused) <= 5.0
+
+
+@pytest.mark.parametrize("name", ["stream_events", "follow_events"])
+def test_without_a_cursor_events_begin_now_and_stay_there_over_a_break(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str | None] = []
+
+    def server(request: httpx.Request) -> httpx.Response:
+        asked.append(request.headers.get("last-event-id", request.url.params.get("after")))
+        if len(asked) == 1:
+            return httpx.Response(200, json={"data": [], "next": "7.0.0", "is_end": True})
+        if len(asked) == 2:
+            raise httpx.ReadError("reset", request=request)
+        return at_last(request)
+
+    monkeypatch.setattr("time.sleep", lambda _: None)
+    with httpx.Client(transport=httpx.MockTransport(server)) as http:
+        assert next(getattr(Client("http://x", "k", http=http), name)()).id == "evt_8"
+    assert asked == ["end", "7.0.0", "7.0.0"]
+
+
+def test_one_type_may_be_given_by_itself() -> None:
+    assert event_requests.read_events(types="payment.posted").query == {"types": "payment.posted"}
+    made = event_requests.create_webhook("https://x.test", types="payment.posted").content
+    changed = event_requests.change_webhook("e", types="payment.posted").content
+    assert made is not None
+    assert changed is not None
+    assert json.loads(made)["types"] == json.loads(changed)["types"] == ["payment.posted"]
+
+
+def test_the_types_of_events_are_those_of_the_document() -> None:
+    document = json.loads((Path(__file__).parents[2] / "docs" / "openapi.json").read_text())
+    assert sorted(get_args(EventType)) == sorted(
+        document["components"]["schemas"]["EventBody"]["properties"]["type"]["enum"]
+    )
+
+
+def test_a_stream_from_now_on_needs_a_server_to_begin() -> None:
     def away(request: httpx.Request) -> httpx.Response:
         raise httpx.ConnectError("refused", request=request)
 
@@ -165,6 +258,12 @@ def test_without_a_secret_nothing_is_believed_not_even_what_the_empty_key_signs(
     headers = sent(BODY) | {"Webhook-Signature": f"v1,{signature}"}
     with pytest.raises(ValueError, match="secret"):
         verify_webhook(BODY, headers, secret, now=NOW.timestamp())
+
+
+def test_a_receiver_is_tried_with_what_the_standards_library_would_sign() -> None:
+    wanted = {name.lower(): value for name, value in sent(BODY).items()}
+    for body in (BODY, BODY.encode()):
+        assert sign_webhook(body, SECRET, now=NOW.timestamp()) == wanted
 
 
 def test_the_headers_of_the_standard_librarys_server_will_do() -> None:

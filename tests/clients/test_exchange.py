@@ -7,7 +7,13 @@ import pytest
 from holdfast_client import OutcomeUnknown, Refused, Unavailable, UnexpectedAnswer, key_requests, requests
 from holdfast_client.exchange import Answer, NoAnswer, Pause, Policy, Request, Send, exchange, retry_after_s
 from holdfast_client.models import AcknowledgedPayment
-from holdfast_client.refusals import ExternalIdReused, InsufficientFunds, OptimisticLockConflict, Unauthenticated
+from holdfast_client.refusals import (
+    ExternalIdReused,
+    InsufficientFunds,
+    OptimisticLockConflict,
+    PaymentNotPosted,
+    Unauthenticated,
+)
 
 PAYMENT = requests.pay("a", "b", 5, "EUR", external_id="order-1")
 LOST = NoAnswer("reset", is_sent=True)
@@ -137,8 +143,19 @@ def test_a_refund_waits_until_its_payment_is_in_the_ledger() -> None:
     refund = requests.refund("pay_1", 5)
     body = {"refund_id": "r", "payment_id": "p", "external_id": "e", "amount_minor": 5, "currency_code": "EUR"}
     body |= {"status": "posted", "reason": None, "entries": [], "posted_at": None, "ledger_transaction": "1/1"}
-    not_yet = problem("payment_not_posted", 409, True)
-    assert Played(refund, not_yet, not_yet, Answer(201, {}, json.dumps(body).encode())).result.refund_id == "r"
+    not_yet = [problem("payment_not_posted", 409, True, payment_status=one) for one in ("pending", "captured")]
+    assert Played(refund, *not_yet, Answer(201, {}, json.dumps(body).encode())).result.refund_id == "r"
+
+
+@pytest.mark.parametrize("status", ["authorized", "voided", "expired", "rejected"])
+def test_a_refund_does_not_wait_for_what_never_comes_by_itself(status: str) -> None:
+    error = Played(requests.refund("pay_1", 5), problem("payment_not_posted", 409, True, payment_status=status)).error
+    assert isinstance(error, PaymentNotPosted)
+
+
+def test_what_another_code_says_of_a_payments_status_ends_no_repeats() -> None:
+    busy = problem("concurrency_retry_exhausted", 503, True, payment_status="authorized")
+    assert Played(PAYMENT, busy, acknowledged()).result.payment_id == "pay_1"
 
 
 def test_an_attempt_that_may_have_been_carried_out_is_not_denied_by_one_that_was_not() -> None:

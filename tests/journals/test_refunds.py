@@ -68,6 +68,18 @@ def test_a_capture_is_refunded_up_to_what_was_captured(world: JournalWorld) -> N
     world.assert_proven()
 
 
+def test_what_was_voided_never_comes_into_the_ledger_and_no_refund_waits_for_it(world: JournalWorld) -> None:
+    world.funded("alice", 100)
+    world.account("shop")
+    payment_id = world.paid("alice", "shop", 100, capture="manual")
+    assert world.post(f"/v1/payments/{payment_id}/void", {}).status_code == 200
+    assert_problem(world.refund(payment_id), 409, "payment_not_posted", retryable=False)
+    world.drained()
+    problem = assert_problem(world.refund(payment_id), 409, "payment_not_posted", retryable=False)
+    assert problem["payment_status"] == "voided"
+    world.assert_proven()
+
+
 def test_a_pending_payment_is_waited_for_and_then_refused(world: JournalWorld) -> None:
     world.funded("alice", 100)
     world.account("shop")

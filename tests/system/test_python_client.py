@@ -66,7 +66,7 @@ def ended_by_enough(keep_up: Callable[[Client, str], None], url: str, key: str) 
 
 def test_the_readme_runs_as_it_stands(system: System, holdfast: Client, capsys: pytest.CaptureFixture[str]) -> None:
     url = f"http://127.0.0.1:{system.port}"
-    ten_lines, errors, beginning, entries, stream, report, monitor, events, webhook, awaiting = [
+    ten_lines, errors, beginning, fee, entries, stream, report, monitor, events, webhook, awaiting = [
         block.replace("http://127.0.0.1:8080", url) for block in blocks(README)
     ]
     assert len([line for line in ten_lines.splitlines() if line and not line.startswith("#")]) <= 10
@@ -76,6 +76,9 @@ def test_the_readme_runs_as_it_stands(system: System, holdfast: Client, capsys: 
     assert capsys.readouterr().out.splitlines()[0] == str(4_000 - 1_500)
     assert holdfast.get_balance("merchant:shop").available_minor == 4_000 - 1_500 - 100 * 5
 
+    exec(compile(fee, str(README), "exec"), room)
+    assert holdfast.get_balance("revenue:fees").available_minor == 1_050 - 1_018  # 97 % are 1,018.5
+
     exec(compile(errors, str(README), "exec"), room)
     said, payment_id = room["authorize"](holdfast, "order-2", "wallet:ada", 300)
     assert said == "authorized"
@@ -84,7 +87,10 @@ def test_the_readme_runs_as_it_stands(system: System, holdfast: Client, capsys: 
     assert room["ship"](holdfast, payment_id, 200).startswith("look at it")
     assert room["give_back"](holdfast, payment_id, 100, "return-2") == "refunded"
     assert room["give_back"](holdfast, payment_id, 201, "return-3") == "no more than 200 remains"
-    assert room["authorize"](holdfast, "order-3", "wallet:ada", 10**9)[0].startswith("declined: ")
+    assert room["recover"](holdfast, "order-2") == payment_id
+    for _ in range(2):
+        assert room["authorize"](holdfast, "order-3", "wallet:ada", 10**9)[0].startswith("declined: ")
+    assert room["recover"](holdfast, "order-3") is room["recover"](holdfast, "order-unknown") is None
     assert room["authorize"](holdfast, "order-4", "wallet:nobody", 1)[0] == "declined: this wallet cannot pay"
     _, payment_id = room["authorize"](holdfast, "order-5", "wallet:ada", 100)
     holdfast.void(payment_id)
@@ -108,7 +114,7 @@ def test_the_readme_runs_as_it_stands(system: System, holdfast: Client, capsys: 
     secret = "whsec_" + b64encode(bytes(24)).decode()
     assert room["receive"](b"{}", {}, secret) == 400
     assert anyio.run(room["check_out"], url, system.key) >= 2
-    event = next(holdfast.follow_events(None, types=["payment.posted"], account_id="wallet:ada"))
+    event = next(holdfast.follow_events("0", types=["payment.posted"], account_id="wallet:ada"))
     body = json.dumps(plain(event))
     sent_at = datetime.now(UTC)
     headers = {"webhook-id": event.id, "webhook-timestamp": str(int(sent_at.timestamp()))}

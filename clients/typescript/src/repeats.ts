@@ -12,6 +12,8 @@ interface Figures {
 
 const MAY_BE_DONE = new Set(["outcome_unknown", "internal_error", "ledger_unavailable"]);
 const NEEDS_THE_CALLER = new Set(["insufficient_funds", "optimistic_lock_conflict", "linked_payment_failed"]);
+/** Statuses of a payment that the ledger has a moment later; an authorized one waits for its caller. */
+const COMES_BY_ITSELF = new Set<unknown>(["pending", "captured"]);
 const SAY_NOTHING_OF_BEFORE = new Set([401, 403, 408, 429]);
 const FIRST_PAUSE_MS = 100;
 const LONGEST_PAUSE_MS = 5_000;
@@ -78,7 +80,10 @@ export function persistent(
         Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** attempt) * Math.random(),
       );
       const mayRepeat =
-        error.retryable && !NEEDS_THE_CALLER.has(error.code) && (repeatable || error.kind !== "outcome_unknown");
+        error.retryable &&
+        !NEEDS_THE_CALLER.has(error.code) &&
+        (error.code !== "payment_not_posted" || COMES_BY_ITSELF.has(error.figures["payment_status"] ?? "pending")) &&
+        (repeatable || error.kind !== "outcome_unknown");
       if (!mayRepeat || Date.now() + pauseMs >= endsAt) {
         const isSilent = error.kind === "unavailable" || SAY_NOTHING_OF_BEFORE.has(error.status ?? 0);
         if (changes && earlierMayBeDone && isSilent) throw error.unknown();

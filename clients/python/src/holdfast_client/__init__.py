@@ -12,16 +12,18 @@ from holdfast_client.errors import (
     Unavailable,
     UnexpectedAnswer,
 )
+from holdfast_client.event_requests import EventType
 from holdfast_client.ids import new_external_id
 from holdfast_client.models import NewJournalEntry, NewPayment, SplitPart
 from holdfast_client.request_parts import UNSET
-from holdfast_client.webhooks import verify_webhook
+from holdfast_client.webhooks import sign_webhook, verify_webhook
 
 __all__ = [
     "UNSET",
     "AsyncClient",
     "Client",
     "Decided",
+    "EventType",
     "HoldfastError",
     "InvalidWebhook",
     "NewJournalEntry",
@@ -34,5 +36,6 @@ __all__ = [
     "models",
     "new_external_id",
     "refusals",
+    "sign_webhook",
     "verify_webhook",
 ]

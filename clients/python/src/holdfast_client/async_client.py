@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import time
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
 from dataclasses import replace
 from types import TracebackType
 from typing import Concatenate, ParamSpec, Self, TypeVar
@@ -24,6 +23,8 @@ from holdfast_client import (
     statement_requests,
 )
 from holdfast_client.batches import Decided
+from holdfast_client.errors import Unavailable
+from holdfast_client.event_requests import Types
 from holdfast_client.event_streams import SILENCE_S, EventLines, poll_s
 from holdfast_client.exchange import (
     Answer,
@@ -239,29 +240,33 @@ class AsyncClient(_Asynchronous):
                 yield one
 
     async def follow_events(
-        self, after: str | None = "end", *, types: Sequence[str] = (), account_id: str | None = None
+        self, after: str | None = None, *, types: Types = (), account_id: str | None = None
     ) -> AsyncIterator[Event]:
-        """Events for ever, by long polls. Keep the `sequence` of the last one, and begin after it next time.
+        """Events for ever, by long polls; a server that is away is waited for, except to begin without `after`.
 
-        `after` None is the first event that there is, "end" is from now on.
+        Keep the `sequence` of the last one, and begin after it next time. Without `after` it begins now; "0" is before
+        the first event that there is.
         """
+        cursor, breaks, wait_s = await self._beginning(after), 0, poll_s(self._policy.deadline_s)
         while True:
-            page = await self.read_events(
-                after, types=types, account_id=account_id, wait_s=poll_s(self._policy.deadline_s)
-            )
+            try:
+                page = await self.read_events(cursor, types=types, account_id=account_id, wait_s=wait_s)
+            except Unavailable as error:
+                breaks += 1
+                await anyio.sleep(after_a_break(error, breaks).seconds)
+                continue
+            cursor, breaks = page.next, 0
             for one in page.data:
                 yield one
-            after = page.next
 
     async def stream_events(
-        self, after: str | None = None, *, types: Sequence[str] = (), account_id: str | None = None
+        self, after: str | None = None, *, types: Types = (), account_id: str | None = None
     ) -> AsyncIterator[Event]:
-        """Events for ever, as a stream that goes on by itself after a break; from now on without `after`."""
-        lines, broken_since = EventLines(after), time.monotonic()
+        """The same as a stream, which tells sooner."""
+        lines, breaks = EventLines(await self._beginning(after)), 0
         while True:
             request = event_requests.stream_of_events(lines.cursor, types, account_id)
             outcome: Answer | NoAnswer = NoAnswer("the stream has ended", is_sent=True)
-            is_whole = False
             try:
                 response = await self._http.send(
                     self._where.request(Send(request, request.headers, SILENCE_S)), stream=True, follow_redirects=False
@@ -271,11 +276,15 @@ class AsyncClient(_Asynchronous):
                         outcome = Answer(response.status_code, response.headers, await response.aread())
                     else:
                         async for line in response.aiter_lines():
-                            is_whole = True
+                            breaks = 0 if line.startswith("id") else breaks
                             for one in lines.add(line):
                                 yield one
             except httpx.TransportError as error:
                 outcome = no_answer(error)
             lines.broken()
-            broken_since = time.monotonic() if is_whole else broken_since
-            await anyio.sleep(after_a_break(outcome, time.monotonic() - broken_since, self._policy).seconds)
+            breaks += 1
+            await anyio.sleep(after_a_break(outcome, breaks).seconds)
+
+    async def _beginning(self, after: str | None) -> str:
+        """The cursor to begin after. The end is asked for, so that nothing is lost when the first connection breaks."""
+        return (await self.read_events("end")).next if after is None or after == "end" else after

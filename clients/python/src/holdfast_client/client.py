@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from types import TracebackType
 from typing import Concatenate, ParamSpec, Self, TypeVar
@@ -23,6 +23,8 @@ from holdfast_client import (
     statement_requests,
 )
 from holdfast_client.batches import Decided
+from holdfast_client.errors import Unavailable
+from holdfast_client.event_requests import Types
 from holdfast_client.event_streams import SILENCE_S, EventLines, poll_s
 from holdfast_client.exchange import (
     Answer,
@@ -242,26 +244,32 @@ class Client(_Blocking):
             yield from self._run(batches.decided(group, self._policy))
 
     def follow_events(
-        self, after: str | None = "end", *, types: Sequence[str] = (), account_id: str | None = None
+        self, after: str | None = None, *, types: Types = (), account_id: str | None = None
     ) -> Iterator[Event]:
-        """Events for ever, by long polls. Keep the `sequence` of the last one, and begin after it next time.
+        """Events for ever, by long polls; a server that is away is waited for, except to begin without `after`.
 
-        `after` None is the first event that there is, "end" is from now on.
+        Keep the `sequence` of the last one, and begin after it next time. Without `after` it begins now; "0" is before
+        the first event that there is.
         """
+        cursor, breaks, wait_s = self._beginning(after), 0, poll_s(self._policy.deadline_s)
         while True:
-            page = self.read_events(after, types=types, account_id=account_id, wait_s=poll_s(self._policy.deadline_s))
+            try:
+                page = self.read_events(cursor, types=types, account_id=account_id, wait_s=wait_s)
+            except Unavailable as error:
+                breaks += 1
+                time.sleep(after_a_break(error, breaks).seconds)
+                continue
+            cursor, breaks = page.next, 0
             yield from page.data
-            after = page.next
 
     def stream_events(
-        self, after: str | None = None, *, types: Sequence[str] = (), account_id: str | None = None
+        self, after: str | None = None, *, types: Types = (), account_id: str | None = None
     ) -> Iterator[Event]:
-        """Events for ever, as a stream that goes on by itself after a break; from now on without `after`."""
-        lines, broken_since = EventLines(after), time.monotonic()
+        """The same as a stream, which tells sooner."""
+        lines, breaks = EventLines(self._beginning(after)), 0
         while True:
             request = event_requests.stream_of_events(lines.cursor, types, account_id)
             outcome: Answer | NoAnswer = NoAnswer("the stream has ended", is_sent=True)
-            is_whole = False
             try:
                 response = self._http.send(
                     self._where.request(Send(request, request.headers, SILENCE_S)), stream=True, follow_redirects=False
@@ -271,10 +279,14 @@ class Client(_Blocking):
                         outcome = Answer(response.status_code, response.headers, response.read())
                     else:
                         for line in response.iter_lines():
-                            is_whole = True
+                            breaks = 0 if line.startswith("id") else breaks
                             yield from lines.add(line)
             except httpx.TransportError as error:
                 outcome = no_answer(error)
             lines.broken()
-            broken_since = time.monotonic() if is_whole else broken_since
-            time.sleep(after_a_break(outcome, time.monotonic() - broken_since, self._policy).seconds)
+            breaks += 1
+            time.sleep(after_a_break(outcome, breaks).seconds)
+
+    def _beginning(self, after: str | None) -> str:
+        """The cursor to begin after. The end is asked for, so that nothing is lost when the first connection breaks."""
+        return self.read_events("end").next if after is None or after == "end" else after

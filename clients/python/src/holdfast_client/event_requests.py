@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from holdfast_client import models
 from holdfast_client.exchange import Request, path
@@ -21,25 +21,54 @@ from holdfast_client.request_parts import (
     reader,
 )
 
+EventType: TypeAlias = Literal[
+    "payment.posted",
+    "payment.rejected",
+    "payment.authorized",
+    "payment.captured",
+    "payment.voided",
+    "payment.expired",
+    "payment.refunded",
+    "journal.posted",
+    "journal.reversed",
+    "balance.updated",
+    "account.opened",
+    "account.changed",
+    "reconciliation.break_opened",
+    "reconciliation.break_resolved",
+    "monitor.crossed",
+]
+"""What an event tells of."""
+
+Types: TypeAlias = EventType | Sequence[EventType]
+"""One type of events, or several."""
+
+
+def _named(types: Types) -> list[str]:
+    return [types] if isinstance(types, str) else list(types)
+
 
 def read_events(
     after: str | None = None,
     *,
-    types: Sequence[str] = (),
+    types: Types = (),
     account_id: str | None = None,
     wait_s: int = 0,
     limit: int | None = None,
 ) -> Request[models.EventPage]:
-    """A page of events after a cursor, the first ones without; `wait_s` waits for one where there is none."""
+    """A page of events after a cursor, the first ones without; `wait_s` waits for one where there is none.
+
+    `after="end"` is after all that is there: its `next` is a cursor to begin now with.
+    """
     asked = query_of(
-        after=after, types=",".join(types) or None, account_id=account_id, wait=wait_s or None, limit=limit
+        after=after, types=",".join(_named(types)) or None, account_id=account_id, wait=wait_s or None, limit=limit
     )
     return Request("GET", "/v1/events", reader(models.EventPage), asked, slow_s=wait_s)
 
 
-def stream_of_events(after: str | None, types: Sequence[str], account_id: str | None) -> Request[None]:
+def stream_of_events(after: str | None, types: Types, account_id: str | None) -> Request[None]:
     """The stream of events after a cursor; from now on without."""
-    asked = query_of(types=",".join(types) or None, account_id=account_id)
+    asked = query_of(types=",".join(_named(types)) or None, account_id=account_id)
     headers = {"Accept": "text/event-stream"} | ({} if after is None else {"Last-Event-ID": after})
     return Request("GET", "/v1/events/stream", lambda _: None, asked, headers)
 
@@ -48,13 +77,13 @@ def create_webhook(
     url: str,
     *,
     name: str | None = None,
-    types: Sequence[str] | None = None,
+    types: Types | None = None,
     account_id: str | None = None,
     ordered: bool = False,
 ) -> Request[models.IssuedWebhook]:
     """Make an endpoint that is told of events. Not repeated after a lost answer: its secret is told once."""
     body = given(
-        url=url, name=name, types=None if types is None else list(types), account_id=account_id, ordered=ordered
+        url=url, name=name, types=None if types is None else _named(types), account_id=account_id, ordered=ordered
     )
     return posting("/v1/webhooks", body, models.IssuedWebhook, repeatable=False)
 
@@ -74,11 +103,11 @@ def change_webhook(
     *,
     url: str | Unset = UNSET,
     name: str | Unset = UNSET,
-    types: Sequence[str] | Unset | None = UNSET,
+    types: Types | Unset | None = UNSET,
     state: Literal["enabled", "disabled"] | Unset = UNSET,
 ) -> Request[models.Webhook]:
     """Change an endpoint, disable it, or enable it again; `types` None are all."""
-    body = assigned(url=url, name=name, types=list(types) if isinstance(types, Sequence) else types, state=state)
+    body = assigned(url=url, name=name, types=_named(types) if isinstance(types, Sequence) else types, state=state)
     return posting(path("/v1/webhooks/{endpoint_id}", endpoint_id=endpoint_id), body, models.Webhook, method="PATCH")
 
 

@@ -30,6 +30,9 @@ LONGEST_WAIT_S = 30.0
 NEEDS_THE_CALLER = {"insufficient_funds", "optimistic_lock_conflict", "linked_payment_failed"}
 """Codes that may succeed later, but not by a repeat a moment later: the caller has to do something first."""
 
+COMES_BY_ITSELF = {"pending", "captured"}
+"""Statuses of a payment that the ledger has a moment later; an authorized one waits for its caller."""
+
 SAY_NOTHING_OF_BEFORE = {401, 403, 408, 429}
 """Refusals that come before a request is looked at, so they do not tell whether an earlier attempt was carried out."""
 
@@ -135,7 +138,7 @@ def exchange(
 
 def pause_before(attempt: int, chance: Callable[[], float] = random.random) -> Pause:
     """Before the attempt of this number, counted from 0: at random, so that many clients do not come back at once."""
-    return Pause(min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2**attempt) * chance())
+    return Pause(min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2 ** min(attempt, 10)) * chance())
 
 
 def _sent(request: Request[Any], left_s: float, policy: Policy) -> Send:
@@ -161,6 +164,8 @@ def may_repeat(error: HoldfastError, request: Request[Any]) -> bool:
     """Whether the same request, sent again by itself, may succeed and counts once."""
     if error.code in NEEDS_THE_CALLER or not error.retryable:
         return False
+    if error.code == "payment_not_posted" and error.figures.get("payment_status", "pending") not in COMES_BY_ITSELF:
+        return False
     return request.repeatable or not isinstance(error, OutcomeUnknown)
 
 
@@ -181,13 +186,13 @@ def _as(kind: type[HoldfastError], error: HoldfastError) -> HoldfastError:
     return made
 
 
-def after_a_break(outcome: Answer | NoAnswer, broken_for_s: float, policy: Policy) -> Pause:
-    """How long a stream pauses before it connects again; raises HoldfastError when that makes no sense any more."""
-    error = error_of(outcome)
-    pause_s = max(retry_after_s(outcome), pause_before(3).seconds)
-    if not error.retryable or broken_for_s + pause_s >= policy.deadline_s:
+def after_a_break(outcome: Answer | NoAnswer | HoldfastError, breaks: int) -> Pause:
+    """How long to pause before events are asked for again, longer with each break; raises what no repeat helps."""
+    error = outcome if isinstance(outcome, HoldfastError) else error_of(outcome)
+    if not error.retryable:
         raise _as(Unavailable, error) if isinstance(error, OutcomeUnknown) else error
-    return Pause(pause_s)
+    asked_s = 0.0 if isinstance(outcome, HoldfastError) else retry_after_s(outcome)
+    return Pause(max(asked_s, pause_before(breaks + 2).seconds))
 
 
 def error_of(outcome: Answer | NoAnswer) -> HoldfastError:
