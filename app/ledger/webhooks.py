@@ -19,8 +19,8 @@ from app.ledger.webhook_schema import webhook_attempt, webhook_endpoint, webhook
 
 _IS_THERE = webhook_endpoint.c.state != EndpointState.DELETED.value
 
-COUNTED_POSITIONS = 10_000
-"""Positions after an endpoint's cursor that are counted one by one, in some milliseconds; beyond, it is an estimate."""
+COUNTED_POSITIONS = 1_000
+"""Positions after an endpoint's cursor that are counted one by one, in a millisecond; beyond, it is an estimate."""
 
 # One statement, so of one moment. `fresh` is what is committed and has no position yet: readers of events give
 # positions, and while nobody reads, only this grows. Of what gets positions together, accounts come first whenever they

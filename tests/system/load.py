@@ -136,9 +136,10 @@ class Traffic:
         return sum(len(part) for part in self._parts)
 
     def wait_for_more(self, number: int) -> None:
-        """Wait until so many more have been answered."""
-        answered = self.count
-        until(lambda: self.count >= answered + number)
+        """Wait until so many more have been answered, as long as any are: a busy machine is no failure."""
+        wanted = self.count + number
+        while (answered := self.count) < wanted:
+            until(lambda answered=answered: self.count > answered)
 
     def stop(self) -> list[Sent]:
         """Let everybody finish; returns what was sent."""
