@@ -27,6 +27,7 @@ from app.statements.dates import InvalidDay, formatted_day
 from app.statements.texts import clean
 
 NO_BALANCES = "the file states no balances"
+NO_NEWEST_BALANCE = "the newest rows have no balance, so nothing proves them"
 
 
 def read_mapped_csv(file: BinaryIO, options: SourceOptions, minor_units: MinorUnits) -> Iterator[StatementEvent]:
@@ -70,6 +71,8 @@ class _Statement:
     """The running balance of the last row that has one; minor units."""
     since_minor: int = 0
     """What moved since, that row included where the newest comes first; minor units."""
+    since_count: int = 0
+    """The rows without a balance since, or before the first one."""
 
 
 @dataclass(slots=True)
@@ -109,6 +112,8 @@ class _Reading:
                 yield Page(number, 0, None, None, NO_BALANCES)
             elif self.mapping.is_newest_first:
                 yield Page(number, 0, Balance(balance_minor - statement.since_minor), Balance(balance_minor))
+            elif statement.since_count:
+                yield Page(number, 0, Balance(balance_minor), None, NO_NEWEST_BALANCE)
 
     def _refuse_shape(self, row: Row) -> None:
         if self.width and len(row.values) != self.width:
@@ -199,15 +204,18 @@ class _Reading:
         if not self.mapping.is_newest_first:
             yield line
             statement.since_minor += line.amount_minor
+            statement.since_count += 1
             if balance_minor is not None:
                 opening = balance_minor - statement.since_minor if former is None else former
                 yield Page(number, line.line, Balance(opening), Balance(balance_minor, line.booked_on))
-                statement.balance_minor, statement.since_minor = balance_minor, 0
+                statement.balance_minor, statement.since_minor, statement.since_count = balance_minor, 0, 0
             return
         if balance_minor is not None:
             if former is not None:
                 yield Page(number, line.line, Balance(balance_minor, line.booked_on), Balance(former))
-                statement.since_minor = 0
-            statement.balance_minor = balance_minor
+            elif statement.since_count:
+                yield Page(number, line.line, Balance(balance_minor, line.booked_on), None, NO_NEWEST_BALANCE)
+            statement.balance_minor, statement.since_minor, statement.since_count = balance_minor, 0, 0
         yield line
         statement.since_minor += line.amount_minor
+        statement.since_count += 1

@@ -222,3 +222,17 @@ def test_no_bytes_make_the_reader_fail(content: bytes) -> None:
     except UnreadableStatement:
         return
     assert found.amounts[0] == 100
+
+
+@pytest.mark.parametrize("is_newest_first", [False, True])
+@pytest.mark.parametrize("last", ["", "108.00"])
+def test_rows_after_the_last_balance_are_not_proven_by_it(is_newest_first: bool, last: str) -> None:
+    days = [("2026-01-02", "3.00", "103.00"), ("2026-01-03", "4.00", ""), ("2026-01-04", "1.00", last)]
+    rows = [f"{day},{amount},x,{balance}" for day, amount, balance in days]
+    file = "\n".join(["Date,Amount,Text,Balance", *(reversed(rows) if is_newest_first else rows), ""])
+    found = read("csv", file, options=options({"balance": "Balance"}, is_newest_first=is_newest_first))
+    assert found.only.opening is not None
+    assert found.only.opening.amount_minor == 10_000
+    assert found.proofs == (["proven"] if last else ["not_provable"])
+    assert ("newest rows have no balance" in found.only.remark) == (not last)
+    assert (found.only.closing is None) == (not last)
