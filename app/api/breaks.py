@@ -34,7 +34,6 @@ routes = Routes()
 
 Word = TypeVar("Word", bound=StrEnum)
 
-UNSETTLED = (BreakState.OPEN, BreakState.INVESTIGATING)
 _STATES = [one.value for one in BreakState]
 _SOURCES = [one.value for one in BreakSource]
 _REASONS = [one.value for one in ReasonCode]

@@ -15,7 +15,7 @@ from app.dashboard.frame import for_print
 from app.dashboard.requests import Filters
 from app.domain.account_changes import AccountChange
 from app.domain.account_lists import EntryFilter
-from app.domain.break_workflow import BreakFilter, BreakRecord, BreakState
+from app.domain.break_workflow import UNSETTLED, BreakFilter, BreakRecord, BreakState
 from app.domain.csv_export import Value
 from app.domain.errors import Fault
 from app.domain.found_breaks import BreakSource
@@ -32,7 +32,6 @@ PIECE = 1_000
 AUTHORIZATIONS = 20
 CHANGES = 100
 BREAKS = 20
-UNSETTLED = (BreakState.OPEN, BreakState.INVESTIGATING)
 SETTLED = (BreakState.RESOLVED, BreakState.ACCEPTED)
 DAYS = timedelta(days=30)
 POINTS = 120
@@ -152,7 +151,9 @@ def _axis(at: datetime, width: timedelta) -> str:
     """A moment below a chart of this width."""
     if width > timedelta(days=3):
         return f"{at.day} {at:%b}"
-    return f"{at:%H:%M} UTC" if width <= timedelta(hours=20) else f"{at.day} {at:%b %H:%M}"
+    if width > timedelta(hours=20):
+        return f"{at.day} {at:%b %H:%M}"
+    return f"{at:%H:%M} UTC" if width > timedelta(minutes=10) else f"{at:%H:%M:%S} UTC"
 
 
 def plain(minor: float, currency_code: str) -> float:

@@ -14,7 +14,7 @@ from app.dashboard.frame import actor, entity, for_print, may, needs, part
 from app.dashboard.requests import Filters
 from app.domain.account_lists import EntryFilter, EntryPage
 from app.domain.audit_reads import AuditFilter, Outcome
-from app.domain.break_workflow import BreakChange, BreakFilter, BreakRecord, BreakState, reasons_of
+from app.domain.break_workflow import UNSETTLED, BreakChange, BreakFilter, BreakRecord, BreakState, reasons_of
 from app.domain.breaks import BreakKind
 from app.domain.csv_export import Value
 from app.domain.found_breaks import BreakSource
@@ -34,7 +34,6 @@ PIECE = 1_000
 CALLS_COUNTED = 100
 LEADING = 5
 """Entries that lead to the ledger's figure."""
-UNSETTLED = (BreakState.OPEN, BreakState.INVESTIGATING)
 SHOWN_STATES = {"": UNSETTLED, "all": None, **{one.value: (one,) for one in BreakState}}
 HEAD = (
     *("break_id", "source", "kind", "subject", "account_id", "entity_id", "currency_code", "ledger", "other"),

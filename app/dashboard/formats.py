@@ -45,8 +45,7 @@ def count(number: int) -> str:
 
 def moment(at: datetime, zone: str = " UTC") -> Markup:
     """A time to the millisecond. The zone is left out where the column's head has it."""
-    text = at.astimezone(UTC).isoformat(sep=" ", timespec="milliseconds").removesuffix("+00:00")
-    return Markup('<time datetime="{}">{}</time>').format(rfc3339(at), text + zone)
+    return Markup('<time datetime="{}">{}</time>').format(rfc3339(at), typed(at) + zone)
 
 
 def clock(at: datetime, zone: str = " UTC") -> Markup:
@@ -55,9 +54,14 @@ def clock(at: datetime, zone: str = " UTC") -> Markup:
     return Markup('<time datetime="{}">{}</time>').format(rfc3339(at), text + zone)
 
 
-def near(at: datetime, now: datetime) -> Markup:
+def near(at: datetime, now: datetime, zone: str = " UTC") -> Markup:
     """A time, with its day unless it is today's."""
-    return clock(at) if at.astimezone(UTC).date() == now.date() else moment(at)
+    return clock(at, zone) if at.astimezone(UTC).date() == now.date() else moment(at, zone)
+
+
+def typed(at: datetime) -> str:
+    """A time as people type it into a filter."""
+    return at.astimezone(UTC).isoformat(sep=" ", timespec="milliseconds").removesuffix("+00:00")
 
 
 def long_date(at: datetime) -> str:
@@ -95,9 +99,10 @@ def marked(text: str) -> Markup:
 
 def install(application: Flask) -> None:
     """Give the templates these forms."""
-    for function in (money, signed_money, count, counted, moment, clock, near, long_date, short_date, span, words):
+    figures = (money, signed_money, count, counted)
+    times = (moment, clock, near, typed, long_date, short_date, span)
+    for function in (*figures, *times, words, marked):
         application.jinja_env.filters[function.__name__] = function
-    application.jinja_env.filters["marked"] = marked
 
 
 # Reading

@@ -118,7 +118,18 @@ def link(**changes: Any) -> str:
     """The address of the current page with other parameters; None leaves one out."""
     parameters = {**request.args.to_dict(), **changes}
     query = urlencode({name: value for name, value in parameters.items() if value not in (None, "")})
-    return f"{quote(request.path)}?{query}" if query else quote(request.path)
+    path = quote(_path_of_page())
+    return f"{path}?{query}" if query else path
+
+
+def _path_of_page() -> str:
+    """The path of the page that is shown; after a form that was refused, that of the page it stands on."""
+    path = request.path
+    if request.method == "POST":
+        paths = current_app.create_url_adapter(request)
+        while paths is not None and path and not paths.test(path, "GET"):
+            path = path.rpartition("/")[0]
+    return path or "/"
 
 
 # Before and after each request

@@ -131,7 +131,12 @@ def _key(key_id: str) -> StoredKey:
 
 def _shown(key: StoredKey, refusal: Told | None = None) -> str:
     return render_template(
-        "key.html", key=key, refusal=refusal, overlap=DEFAULT_OVERLAP_H, once=_new_once(), person=person()
+        "key.html",
+        key=key,
+        refusal=refusal,
+        overlap=request.form.get("overlap", DEFAULT_OVERLAP_H),
+        once=_new_once(),
+        person=person(),
     )
 
 

@@ -11,10 +11,11 @@ from app.api.fields import number_of
 from app.dashboard.context import here
 from app.dashboard.formats import read_day
 from app.dashboard.frame import actor, for_print, needs, person
+from app.dashboard.refusal_texts import Told, told
 from app.dashboard.requests import Filters
 from app.domain.break_workflow import BreakChange, BreakState, ReasonCode
 from app.domain.match_reasons import Reason
-from app.domain.match_records import MatchState, NewMatch, StatementAccount
+from app.domain.match_records import MatchRecord, MatchState, NewMatch, StatementAccount
 from app.domain.refusals import Refusal, RefusalCode
 from app.domain.sign_off import first_broken, last_signed
 from app.domain.users import Role
@@ -25,6 +26,8 @@ LISTED = 100
 LISTED_IN_PRINT = 2_000
 
 Page = str | Response | tuple[str, int]
+
+NEEDS_A_REASON = Told("Say why; the reason is kept. Nothing was done.", "")
 
 
 @pages.get("/statements/accounts/<int:statement_account_id>")
@@ -40,15 +43,19 @@ def _account(statement_account_id: int) -> StatementAccount:
     return found
 
 
-def _page(account: StatementAccount, refusal: str | None = None) -> str:
+def _page(account: StatementAccount, refusal: Told | None = None) -> str:
     api, filters = here().api, Filters()
     reads, number = api.match_decisions.reads, account.statement_account_id
     through = filters.read("through", read_day) or _default_through(account)
     period = api.sign_offs.next_period(account, through)
     listed = LISTED_IN_PRINT if for_print() else LISTED
     chain = api.sign_offs.chain(number)
+    asked = filters.number("match")
     is_signed = account.signed_through is not None and through <= account.signed_through
     matched_from = account.starts_on if is_signed else period.first_on
+    matched = reads.matches(
+        number, state=MatchState.MATCHED, first_on=matched_from, last_on=through, limit=listed, newest_first=True
+    )
     return render_template(
         "matching.html",
         account=account,
@@ -57,18 +64,33 @@ def _page(account: StatementAccount, refusal: str | None = None) -> str:
         through=through,
         filters=filters,
         refusal=refusal,
+        sent=_sent() if refusal else "",
         counts=reads.counts(number),
         run=reads.last_run(account),
         suggested=reads.matches(number, state=MatchState.SUGGESTED, limit=listed),
-        matched=reads.matches(
-            number, state=MatchState.MATCHED, first_on=matched_from, last_on=through, limit=listed, newest_first=True
-        ),
+        matched=_with(asked, matched, account),
         only_bank=reads.unmatched(number, of_lines=True, limit=listed),
         only_ledger=reads.unmatched(number, of_lines=False, limit=listed),
         chain=chain,
         last_signed=last_signed(chain, account.signed_through),
         broken=first_broken(chain),
     )
+
+
+def _sent() -> str:
+    """Which form of the page was sent, as the template names them: what was typed in it stays."""
+    name = (request.endpoint or "").rpartition(".")[2]
+    match_id = (request.view_args or {}).get("match_id")
+    return name if match_id is None else f"{name}-{match_id}"
+
+
+def _with(asked: int | None, matched: list[MatchRecord], account: StatementAccount) -> list[MatchRecord]:
+    """The matches, and the one that a link asks for, which may be of another period."""
+    if asked is None or any(one.match_id == asked for one in matched):
+        return matched
+    found = here().api.match_decisions.reads.match(asked)
+    is_of_account = found is not None and found.statement_account_id == account.statement_account_id
+    return [*matched, found] if found is not None and is_of_account and found.state is MatchState.MATCHED else matched
 
 
 def _default_through(account: StatementAccount) -> date:
@@ -97,7 +119,7 @@ def match(statement_account_id: int) -> Page:
     if deed is None:
         abort(400)
     if not reason:
-        return _page(account, "Say why; the reason is kept. Nothing was done."), 422
+        return _page(account, NEEDS_A_REASON), 422
     return _answer(account, deed(account, reason))
 
 
@@ -158,7 +180,7 @@ def decide(statement_account_id: int, match_id: int) -> Page:
     if deed == "confirm":
         return _answer(account, decisions.confirm(match_id, reason or "as suggested", actor()))
     if not reason:
-        return _page(account, "Say why; the reason is kept. Nothing was done."), 422
+        return _page(account, NEEDS_A_REASON), 422
     if deed == "undo":
         return _answer(account, decisions.undo(match_id, reason, actor()))
     if deed == "split":
@@ -177,7 +199,7 @@ def sign(statement_account_id: int) -> Page:
     try:
         through = read_day(request.form.get("through", ""))
     except ValueError as error:
-        return _page(account, str(error)), 422
+        return _page(account, Told(str(error), "")), 422
     remark = request.form.get("remark", "").strip()
     return _answer(account, here().api.sign_offs.sign(statement_account_id, through, remark, actor()), "signed")
 
@@ -188,10 +210,10 @@ def reopen(statement_account_id: int) -> Page:
     """Open the last signed period again, for a new version."""
     account, reason = _account(statement_account_id), request.form.get("reason", "").strip()
     if not reason:
-        return _page(account, "Say why the period is opened again; the reason is kept. Nothing was done."), 422
+        return _page(account, NEEDS_A_REASON), 422
     last = last_signed(here().api.sign_offs.chain(statement_account_id), account.signed_through)
     if last is None:
-        return _page(account, "Nothing is signed off."), 422
+        return _page(account, Told("Nothing is signed off.", "")), 422
     opened = here().api.sign_offs.reopen(statement_account_id, last.sign_off_id, reason, actor())
     return _answer(account, opened, "signed")
 
@@ -203,7 +225,8 @@ def _ticked(name: str) -> list[int]:
 
 def _answer(account: StatementAccount, outcome: object, anchor: str | None = None) -> Page:
     if isinstance(outcome, Refusal):
-        return _page(account, f"{outcome.detail} Nothing was done."), 422
+        shown = told(outcome, account.currency_code)
+        return _page(account, shown if shown.figures else Told(f"{shown.sentence} Nothing was done.", shown.code)), 422
     return _back(account.statement_account_id, anchor)
 
 

@@ -8,6 +8,7 @@ from app.dashboard import charts
 from app.dashboard.charts import Chart
 from app.dashboard.context import here
 from app.dashboard.frame import standing_now
+from app.domain.break_workflow import UNSETTLED, BreakFilter
 from app.domain.errors import Fault
 from app.domain.heat import Heat
 from app.services.posting.activity import Piece
@@ -15,7 +16,7 @@ from app.services.posting.activity import Piece
 pages = Blueprint("overview", __name__)
 
 HOTTEST = 5
-OLDEST_BREAKS = 5
+FIRST_BREAKS = 5
 
 
 @pages.get("/")
@@ -28,7 +29,7 @@ def page() -> str:
     return render_template(
         "overview.html",
         standing=standing,
-        breaks=standing.breaks[:OLDEST_BREAKS],
+        breaks=here().api.breaks.due_first(BreakFilter(states=UNSETTLED), limit=FIRST_BREAKS)[0],
         posted_since=None if since is None else here().activity.posted_since(since),
         posted=sum(here().activity.total()),
         charts=[payments_chart(hour), delay_chart(hour), days_chart(days)],
@@ -96,7 +97,7 @@ def delay_chart(hour: Sequence[Piece]) -> Chart:
     half = sorted(value for value in medians if value is not None)
     caption = "nothing was posted"
     if known:
-        caption = f"half within {half[len(half) // 2]:.0f} ms, 99 of 100 within {max(known):.0f} ms"
+        caption = f"half within {half[len(half) // 2]:,.0f} ms, 99 of 100 within {max(known):,.0f} ms"
     return Chart(
         "Time to posted, last hour",
         caption,

@@ -14,9 +14,11 @@ from app.dashboard.evidence_checks import checks
 from app.dashboard.formats import money
 from app.dashboard.frame import standing_now
 from app.dashboard.payment_steps import Packet, Step
+from app.dashboard.refusal_texts import told
 from app.domain.authorizations import Authorization, AuthorizationState
 from app.domain.errors import Fault
 from app.domain.hash_chain import LedgerTransaction
+from app.domain.journals import JOURNAL_KINDS
 from app.domain.ledger_rows import QueuedIntent
 from app.domain.payment import Leg
 from app.domain.read_models import RejectedPayment
@@ -177,9 +179,10 @@ def _of_authorization(one: Authorization, packet: Packet | None) -> Story:
 def _of_rejected(one: RejectedPayment) -> Story:
     legs = [Leg(leg["account_id"], leg["amount_minor"]) for leg in one.intent["legs"]]
     code = one.intent["currency_code"]
-    figures = {name.replace("_", " "): str(value) for name, value in one.refusal.figures.items()}
-    refused = Step(one.rejected_at, "Rejected by the ledger", f"{one.refusal.detail} Nothing was moved.", "wrong",
-                   facts={"Code": one.refusal.code.value, **figures})  # fmt: skip
+    shown = told(one.refusal, code)
+    text = shown.sentence if shown.figures else f"{shown.sentence} Nothing was moved."
+    refused = Step(one.rejected_at, "Rejected by the ledger", text, "wrong",
+                   facts={"Code": shown.code, **shown.figures})  # fmt: skip
     return Story(
         title=_title("payment", legs, {code}),
         state="rejected",
@@ -204,13 +207,15 @@ def _codes(one: LedgerTransaction) -> set[str]:
 
 
 def _title(kind: str, legs: Sequence[Leg], codes: Iterable[str]) -> str:
-    """One sentence: what moves, from where to where."""
+    """What moves, from where to where. Of a journal, which side is where: money may go either way between them."""
     known = list(codes)
     debited = [leg for leg in legs if leg.amount_minor > 0]
     credited = [leg for leg in legs if leg.amount_minor < 0]
     if len(known) != 1 or not debited or not credited:
         return f"{kind.capitalize()} of {len(legs)} legs"
     amount = f"{money(sum(leg.amount_minor for leg in debited), known[0])} {known[0]}"
+    if kind in JOURNAL_KINDS:
+        return f"{amount}: debit {_names(debited)}, credit {_names(credited)}"
     return f"{amount} from {_names(debited)} to {_names(credited)}"
 
 

@@ -1,10 +1,10 @@
 """The period of a report, as a person asks for it: from the beginning of this year until now, unless they say more."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import MINYEAR, datetime, timedelta
 
 from app.dashboard.context import here
-from app.dashboard.formats import read_moment
+from app.dashboard.formats import read_moment, typed
 from app.dashboard.frame import entity
 from app.dashboard.requests import Filters
 from app.domain.financial_statements import CurrencyStatements, Period
@@ -21,6 +21,22 @@ class AskedPeriod:
     period: Period
     begins: str
     ends: str
+
+    @property
+    def days_before(self) -> str:
+        """Up to when what was before the period goes, as the form of a report has it."""
+        begins_at = self.period.begins_at
+        if begins_at is None or begins_at.year == MINYEAR:
+            return ""
+        return typed(begins_at - timedelta(milliseconds=1))
+
+    @property
+    def of_entries(self) -> dict[str, str]:
+        """What the history of an account is filtered by, to show what the period has; it knows only posted time."""
+        if self.period.by is not TimeBasis.POSTED:
+            return {}
+        begins = {} if self.period.begins_at is None else {"from": typed(self.period.begins_at)}
+        return begins | ({} if self.period.ends_at is None else {"to": typed(self.period.ends_at)})
 
     @property
     def name(self) -> str:

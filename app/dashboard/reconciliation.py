@@ -11,7 +11,7 @@ from app.dashboard import break_words
 from app.dashboard.context import here
 from app.dashboard.frame import actor, entity, for_print, may, needs, part, standing_now
 from app.dashboard.requests import Filters
-from app.domain.break_workflow import BreakFilter, BreakState
+from app.domain.break_workflow import UNSETTLED, BreakFilter, BreakState
 from app.domain.found_breaks import BreakSource
 from app.domain.proof_history import ProofRun
 from app.domain.users import Role
@@ -25,7 +25,6 @@ FOLDED_FROM = 3
 """Runs in a row without a break that become one line."""
 TOLD_FOR = timedelta(minutes=10)
 """How long the page tells on top what a run that was asked for has found."""
-UNSETTLED = (BreakState.OPEN, BreakState.INVESTIGATING)
 
 
 @dataclass(slots=True, frozen=True)

@@ -97,7 +97,7 @@ def _by_time_and_amount(words: Words, found: Found, filters: Filters) -> None:
         filters.errors["q"] = str(error)
         return
     found.transactions = here().payment_search.between(*ends, amounts=amounts, entity_id=entity(), limit=LISTED)
-    found.looked_at = f"posted on {words.day}" if words.day else "posted last"
+    found.looked_at = f"posted on {words.day}" if words.day else "posted lately"
 
 
 def _amounts(text: str, currency_code: str | None) -> dict[str, int]:

@@ -37,6 +37,7 @@ def _page(refusal: str | None = None, report: object = None) -> str:
     return render_template(
         "statements.html",
         refusal=refusal,
+        form=request.form if refusal else {},
         report=report,
         accounts=[(one, reads.counts(one.statement_account_id), reads.last_run(one)) for one in accounts],
         unlinked=api.matching.accounts.unlinked(),
@@ -109,8 +110,10 @@ def statement(statement_id: int) -> str:
     found = api.statements.statement(statement_id)
     if found is None:
         abort(404)
+    filters = Filters()
     limit = LINES_IN_PRINT if for_print() else LINES
-    lines = api.statements.lines(statement_id, limit=limit, after=Filters().number("after") or 0)
+    lines = api.statements.lines(statement_id, limit=limit + 1, after=filters.number("after") or 0)
+    has_more, lines = len(lines) > limit, lines[:limit]
     accounts = [
         one
         for one in api.matching.accounts.all()
@@ -121,7 +124,8 @@ def statement(statement_id: int) -> str:
         "statement.html",
         statement=found,
         lines=lines,
-        limit=limit,
+        has_more=has_more,
+        filters=filters,
         matches=api.match_decisions.reads.of_lines([line.statement_line_id for line in lines]),
         breaks=api.statements.breaks(found.import_id, limit=BREAKS),
         account=accounts[0] if accounts else None,

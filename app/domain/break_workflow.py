@@ -32,6 +32,10 @@ class BreakState(StrEnum):
         return self in (BreakState.RESOLVED, BreakState.ACCEPTED)
 
 
+UNSETTLED = (BreakState.OPEN, BreakState.INVESTIGATING)
+"""The states of breaks that wait for somebody."""
+
+
 class ReasonCode(StrEnum):
     """Why there was a difference, or how it ended."""
 

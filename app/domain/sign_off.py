@@ -15,6 +15,7 @@ from typing import Any
 
 from app.domain.money import as_money
 from app.domain.timestamps import rfc3339
+from app.domain.wording import counted
 
 MOST_OUTSTANDING = 5_000
 """Outstanding items kept one by one in a summary; their number and sum are kept in full."""
@@ -167,10 +168,9 @@ class PeriodFigures:
         if self.unexplained_minor:
             found.append(f"{self._money(self.unexplained_minor)} is not explained.")
         if self.suggestion_count:
-            is_one = self.suggestion_count == 1
-            found.append(f"{self.suggestion_count} {'suggestion is' if is_one else 'suggestions are'} undecided.")
+            found.append(f"{counted(self.suggestion_count, 'suggestion is', 'suggestions are')} undecided.")
         if unowned := sum(one.needs_owner for one in self.outstanding):
-            found.append(f"{unowned} outstanding {'item has' if unowned == 1 else 'items have'} no owner.")
+            found.append(f"{counted(unowned, 'outstanding item has', 'outstanding items have')} no owner.")
         return found
 
     @property

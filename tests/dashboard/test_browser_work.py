@@ -76,7 +76,7 @@ def test_a_journal_goes_from_its_form_through_two_people_into_the_ledger(jane: P
     assert admin.url == target
     admin.click("text=Approve and post")
     admin.click("main >> text=jrn_")
-    expect(admin.locator("h1")).to_have_text("12.50 EUR from expense:fees to clearing:bank")
+    expect(admin.locator("h1")).to_have_text("12.50 EUR: debit expense:fees, credit clearing:bank")
     expect(admin.locator(".timeline")).to_contain_text("Entered by jane")
     expect(admin.locator(".timeline")).to_contain_text("Approved by admin")
 

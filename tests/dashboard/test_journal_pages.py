@@ -86,7 +86,7 @@ def test_a_journal_is_posted_after_its_dry_run_as_the_person(world: World) -> No
     browser = world.signed_in(Role.ACCOUNTANT, "jane")
     target = entered(browser)
     assert target.startswith("/payments/jrn_")
-    assert "12.50 EUR from expense:fees to clearing:bank" in text_of(browser.page(target))
+    assert "12.50 EUR: debit expense:fees, credit clearing:bank" in text_of(browser.page(target))
     assert recorded(world, "journal") == [("user:jane", "fees-1", "/journals/new")]
     assert rows_of(browser.page("/journals"), 'id="posted"')[1][0].startswith("Processing costs")
     world.assert_proven()

@@ -55,7 +55,7 @@ def test_the_heat_map_has_a_row_for_each_account_and_a_column_for_each_hour(worl
     assert (fees[0], fees[10], fees[-1]) == ("fees:card", "143", "143")
     assert (ada[0], ada[10], ada[11], ada[-1]) == ("wallet:ada", "7", "2", "9")
     assert (total[10], total[-1]) == ("150", "152")
-    assert '<td data-level="2" class="exhausted">7</td>' in page
+    assert '<td data-level="2" class="exhausted">7<span class="visually-hidden">, gave up</span></td>' in page
     assert '<td data-level="5">143</td>' in page
     assert "1 gave up" in text_of(page)
     assert "212 ms" in text_of(page)

@@ -103,7 +103,7 @@ def test_a_break_of_the_cache_and_one_of_the_ledger_change_the_sentence(world: W
     page = browser.page("/")
     assert "The ledger is not right: 1 break" in text_of(page)
     assert 'class="verdict" data-state="wrong"' in page
-    assert [row[1] for row in rows_of(page, "Open breaks, oldest first")[1:]] == ["wallet:ada", "wallet:ada"]
+    assert [row[1] for row in rows_of(page, "Open breaks, next due first")[1:]] == ["wallet:ada", "wallet:ada"]
     world.sql("UPDATE reconciliation_break SET state = 'resolved'")
 
 

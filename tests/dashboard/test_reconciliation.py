@@ -211,6 +211,10 @@ def test_breaks_are_filtered_and_exported(world: World) -> None:
     page = text_of(browser.page("/reconciliation/breaks/2"))
     assert "Not in ledger: alice" in page
     assert "Statement −12.50 EUR" in page
+    overview = browser.page("/")
+    assert "Open breaks 2" in text_of(overview)
+    listed = [row[0] for row in rows_of(overview, "Open breaks, next due first")[1:]]
+    assert listed == ["1 cache balance", "2 not in ledger"], "the figure and the list tell of the same breaks"
     exported = browser.get("/reconciliation/breaks?format=csv")
     assert exported.mimetype == "text/csv"
     assert '"bank/17","alice","default","EUR","",-12.50,-12.50,"open"' in exported.text

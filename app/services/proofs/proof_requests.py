@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from app.domain.break_workflow import BreakFilter, BreakRecord, BreakState, break_not_found, not_repairable
+from app.domain.break_workflow import UNSETTLED, BreakFilter, BreakRecord, break_not_found, not_repairable
 from app.domain.breaks import BreakKind
 from app.domain.payment import OutboxPosition, parse_payment_id
 from app.domain.proof_requests import ProofRequest, RepairPreview, RequestMode, preview_outdated
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from app.ledger.proof_requests import LedgerProofRequests
     from app.ledger.repair_facts import LedgerRepairFacts
 
-UNSETTLED = (BreakState.OPEN, BreakState.INVESTIGATING)
 MOST_OF_ACCOUNT = 100
 """Open breaks of one account that its preview takes into account."""
 
