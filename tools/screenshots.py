@@ -3,8 +3,9 @@
 
     python3 -m tools.screenshots FOLDER [--movements FILE.csv] [--only NAME ...]
 
-Each page is taken in light, dark, on a phone and in print. `--movements` is a file for `replay`: with it the accounts
-have a real history. It needs Playwright (requirements-dev.txt) and Debian's `chromium`.
+Each page is taken in light, dark, on a phone and in print; `--only` names pages, such as `break`, or pictures, such as
+`break-dark`. `--movements` is a file for `replay`: with it the accounts have a real history. It needs Playwright
+(requirements-dev.txt) and Debian's `chromium`.
 """
 
 from __future__ import annotations
@@ -120,6 +121,9 @@ def furnish(system: System, movements: Path | None) -> None:
         order(system, number)
     for number in range(3):
         pay(system, "wallet:ada", "merchant:orrery", 4_500 + 900 * number, f"hotel-{number}", "Hotel", capture="manual")
+    system.call("/v1/webhooks", {"url": "https://localhost.example/hook", "name": "The shop"})
+    monitor = {"account_id": "wallet:ada", "measure": "available", "comparison": "below", "threshold_minor": 100_000}
+    system.call("/v1/monitors", monitor)
     pay(system, "bank:jpy", "merchant:hoshi", 184_000, "jpy-1", "Tickets", currency_code="JPY")
     if movements is not None:
         system.run("replay", str(movements), "--currency", "CZK")  # its bank is clearing:bank
@@ -281,12 +285,17 @@ def enter(page: Page, reason: str, legs: tuple[tuple[str, str, str], ...]) -> No
 Prepare = Callable[[Page], None]
 Wanted = tuple[str, str, Prepare | None]
 
-AFTER_A_DRIFT: tuple[Wanted, ...] = (
-    ("overview-break", "/", None),
-    ("reconciliation-break", "/reconciliation", None),
-    ("break", "/reconciliation/breaks/1", None),
-    ("break-repair", "/reconciliation/breaks/1/repair", None),
-)
+AFTER_A_DRIFT = frozenset({"overview-break", "account-break", "reconciliation-break", "break", "break-repair"})
+
+
+def after_a_drift(system: System) -> Iterator[Wanted]:
+    """What the pages say of the difference."""
+    number = system.call("/v1/breaks?source=inside&state=open")["data"][0]["break_id"]
+    yield "overview-break", "/", None
+    yield "account-break", "/accounts/wallet:cleo", None
+    yield "reconciliation-break", "/reconciliation", None
+    yield "break", f"/reconciliation/breaks/{number}", None
+    yield "break-repair", f"/reconciliation/breaks/{number}/repair", None
 
 
 def pages(page: Page, system: System) -> Iterator[Wanted]:
@@ -305,6 +314,8 @@ def pages(page: Page, system: System) -> Iterator[Wanted]:
     yield "journal", "/payments/jrn_1", None
     yield "trial-balance", "/reports/trial-balance", None
     yield "keys", "/keys", None
+    yield "key", f"/keys/{system.call('/v1/keys')['data'][0]['key_id']}", None
+    yield "webhook", f"/webhooks/{system.call('/v1/webhooks')['data'][0]['endpoint_id']}", None
     yield "key-form", "/keys/new", None
     yield "me", "/me", None
     for name, address in FURTHER:
@@ -316,6 +327,8 @@ FURTHER = (
     ("balance-sheet", "/reports/balance-sheet"),
     ("income-statement", "/reports/income-statement"),
     ("reconciliation", "/reconciliation"),
+    ("run", "/reconciliation/runs/1"),
+    ("break-outside", "/reconciliation/breaks/1"),
     ("breaks", "/reconciliation/breaks"),
     ("statements", "/statements"),
     ("statement", "/statements/1"),
@@ -325,6 +338,9 @@ FURTHER = (
     ("events", "/events"),
     ("webhooks", "/webhooks"),
     ("monitors", "/monitors"),
+    ("search-amount", "/search?q=229.00"),
+    ("journal-reversal", "/journals/jrn_1/reversal"),
+    ("audit-call", "/audit?about=order-0117"),
 )
 
 
@@ -362,19 +378,26 @@ def take(browser: Browser, system: System, folder: Path, only: list[str]) -> Non
     page.goto("/journals/proposals/1")
     page.click("button:has-text('Approve and post')")
     state = context.storage_state()
-    wanted = [one for one in pages(page, system) if not only or one[0] in only]
-    take_all(browser, system, state, wanted, folder)
-    if not only or set(only) & {name for name, _, _ in AFTER_A_DRIFT}:
+    take_all(browser, system, state, list(pages(page, system)), folder, only)
+    if not only or any(is_wanted(name, form, only) for name in AFTER_A_DRIFT for form in FORMS):
         drift(system, "wallet:cleo", 5_000)
-        wanted = [one for one in AFTER_A_DRIFT if not only or one[0] in only]
-        take_all(browser, system, state, wanted, folder)
+        take_all(browser, system, state, list(after_a_drift(system)), folder, only)
     context.close()
 
 
-def take_all(browser: Browser, system: System, state: Any, wanted: Sequence[Wanted], folder: Path) -> None:
+def is_wanted(name: str, form: str, only: Sequence[str]) -> bool:
+    """Whether a picture is asked for."""
+    return not only or name in only or f"{name}-{form}" in only
+
+
+def take_all(
+    browser: Browser, system: System, state: Any, wanted: Sequence[Wanted], folder: Path, only: Sequence[str]
+) -> None:
     """These pages in every form."""
     for form in FORMS:
         for name, address, prepare in wanted:
+            if not is_wanted(name, form, only):
+                continue
             with window(browser, system, form, None if name == "sign-in" else state) as shown:
                 picture(shown, address, prepare, form, folder / f"{name}-{form}.png")
 

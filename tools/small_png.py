@@ -63,9 +63,9 @@ def _paeth(left: int, up: int, corner: int) -> int:
 
 
 def write(path: Path, width: int, rows: Rows) -> None:
-    """Write the rows with a palette of the most frequent colours; every other becomes the nearest of them."""
+    """Write the rows with a palette of their colours; every other becomes the nearest of them."""
     counted = Counter(pixel for row in rows for pixel in row)
-    palette = [colour for colour, _ in counted.most_common(COLOURS)]
+    palette = _palette(counted)
     index = {colour: _nearest(colour, palette) for colour in counted}
     packed = zlib.compress(b"".join(b"\0" + bytes(index[pixel] for pixel in row) for row in rows), 9)
     header = struct.pack(">IIBBBBB", width, len(rows), 8, 3, 0, 0, 0)
@@ -73,8 +73,23 @@ def write(path: Path, width: int, rows: Rows) -> None:
     path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(_chunk(kind.encode(), body) for kind, body in parts))
 
 
+def _palette(counted: Counter[Colour]) -> list[Colour]:
+    """The most frequent colours, and then those that are the least like any of them: a mark may be a few pixels."""
+    palette = [colour for colour, _ in counted.most_common(COLOURS // 2)]
+    distances = {colour: min(_distance(colour, one) for one in palette) for colour in counted}
+    while len(palette) < COLOURS and any(distances.values()):
+        furthest = max(distances, key=distances.__getitem__)
+        palette.append(furthest)
+        distances = {colour: min(known, _distance(colour, furthest)) for colour, known in distances.items()}
+    return palette
+
+
+def _distance(one: Colour, other: Colour) -> int:
+    return sum((a - b) ** 2 for a, b in zip(one, other, strict=True))
+
+
 def _nearest(colour: Colour, palette: Sequence[Colour]) -> int:
-    return min(range(len(palette)), key=lambda n: sum((a - b) ** 2 for a, b in zip(colour, palette[n], strict=True)))
+    return min(range(len(palette)), key=lambda n: _distance(colour, palette[n]))
 
 
 def _chunk(kind: bytes, body: bytes) -> bytes:
