@@ -105,8 +105,8 @@ def is_part() -> bool:
 
 
 def part(text: str, *, is_over: bool) -> Response:
-    """A part that a page asks for again and again; once what it waits for `is_over`, the whole page is loaded again."""
-    return Response(text, headers={"HX-Refresh": "true"} if is_over and is_part() else {})
+    """A part that a page asks for again and again; once that `is_over`, `pages.js` loads the whole page."""
+    return Response(text, headers={"HX-Trigger": "over"} if is_over and is_part() else {})
 
 
 def for_print() -> bool:

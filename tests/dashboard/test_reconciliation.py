@@ -232,10 +232,10 @@ def test_the_page_is_loaded_again_when_the_run_that_was_asked_for_has_ended(worl
     browser = world.signed_in(Role.CONTROLLER)
     ask(browser, "full")
     assert "Look again" in browser.page("/reconciliation").partition("<noscript>")[2]
-    assert "HX-Refresh" not in browser.get("/reconciliation/under-way", headers=polls).headers
-    assert "HX-Refresh" in browser.get(f"{path}/repairs", headers=polls).headers
+    assert "HX-Trigger" not in browser.get("/reconciliation/under-way", headers=polls).headers
+    assert "HX-Trigger" in browser.get(f"{path}/repairs", headers=polls).headers
     work(world)
-    assert browser.get("/reconciliation/under-way", headers=polls).headers["HX-Refresh"] == "true"
+    assert browser.get("/reconciliation/under-way", headers=polls).headers["HX-Trigger"] == "over"
     page = text_of(browser.page("/reconciliation"))
     assert "Run 3 over all entries, asked for by user:a-controller, ended" in page
     assert "and found 1 break." in page
@@ -265,10 +265,10 @@ def test_changes_before_a_break_was_found_are_counted_without_reads_and_linked(w
     build_reconciler(world.settings).run(full=True)
     browser = world.signed_in()
     browser.page("/accounts/alice")
-    drift(world)
     world.deposit("alice", 500)
     world.drained()
-    build_reconciler(world.settings).run(full=False)
+    drift(world)
+    build_reconciler(world.settings).run(full=True)
     page = browser.page("/reconciliation/breaks/1")
     assert "1 change or posting about this account between run 1 and the finding is in the audit" in text_of(page)
     [address] = re.findall(r'href="(/audit[^"]+)"[^>]*>1 change or posting', page)

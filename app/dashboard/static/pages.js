@@ -24,3 +24,9 @@ document.addEventListener("keydown", (event) => {
     menu.querySelector("summary").focus();
   }
 });
+
+// What a page waited for is over, so all of it is loaded again; unless somebody is typing, who finds a link instead.
+document.addEventListener("over", () => {
+  const typed = document.querySelectorAll("main textarea, main input:not([type=hidden], [type=checkbox])");
+  if ([...typed].every((one) => one.value === one.defaultValue)) location.reload();
+});
