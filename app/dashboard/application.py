@@ -33,6 +33,7 @@ from app.dashboard import (
     reference,
     search,
     sign_in,
+    sign_offs,
     statements,
     trial_balance,
 )
@@ -62,6 +63,7 @@ PAGES: tuple[ModuleType, ...] = (
     events,
     statements,
     matching,
+    sign_offs,
     reference,
 )
 """Each has a blueprint `pages`."""

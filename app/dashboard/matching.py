@@ -14,10 +14,11 @@ from app.dashboard.frame import actor, for_print, needs, person
 from app.dashboard.refusal_texts import Told, told
 from app.dashboard.requests import Filters
 from app.domain.break_workflow import BreakChange, BreakState, ReasonCode
+from app.domain.journals import JournalRequest
 from app.domain.match_reasons import Reason
 from app.domain.match_records import MatchRecord, MatchState, NewMatch, StatementAccount
 from app.domain.refusals import Refusal, RefusalCode
-from app.domain.sign_off import first_broken, last_signed
+from app.domain.sign_off import first_broken, last_signed, signed_version
 from app.domain.users import Role
 
 pages = Blueprint("matching", __name__)
@@ -43,18 +44,19 @@ def _account(statement_account_id: int) -> StatementAccount:
     return found
 
 
-def _page(account: StatementAccount, refusal: Told | None = None) -> str:
+def _page(account: StatementAccount, refusal: Told | None = None, journal: JournalRequest | None = None) -> str:
     api, filters = here().api, Filters()
     reads, number = api.match_decisions.reads, account.statement_account_id
     through = filters.read("through", read_day) or _default_through(account)
-    period = api.sign_offs.next_period(account, through)
     listed = LISTED_IN_PRINT if for_print() else LISTED
     chain = api.sign_offs.chain(number)
     asked = filters.number("match")
     is_signed = account.signed_through is not None and through <= account.signed_through
-    matched_from = account.starts_on if is_signed else period.first_on
+    sealed = signed_version(chain, through) if is_signed else None
+    first_on = sealed.first_on if sealed else min(account.first_open_day, through)
+    period = api.sign_offs.figures(account, first_on, through)
     matched = reads.matches(
-        number, state=MatchState.MATCHED, first_on=matched_from, last_on=through, limit=listed, newest_first=True
+        number, state=MatchState.MATCHED, first_on=first_on, last_on=through, limit=listed, newest_first=True
     )
     return render_template(
         "matching.html",
@@ -64,7 +66,9 @@ def _page(account: StatementAccount, refusal: Told | None = None) -> str:
         through=through,
         filters=filters,
         refusal=refusal,
-        sent=_sent() if refusal else "",
+        sent=_sent() if refusal or journal else "",
+        journal=journal,
+        posted=request.args.get("posted"),
         counts=reads.counts(number),
         run=reads.last_run(account),
         suggested=reads.matches(number, state=MatchState.SUGGESTED, limit=listed),
@@ -72,6 +76,7 @@ def _page(account: StatementAccount, refusal: Told | None = None) -> str:
         only_bank=reads.unmatched(number, of_lines=True, limit=listed),
         only_ledger=reads.unmatched(number, of_lines=False, limit=listed),
         chain=chain,
+        sealed=sealed,
         last_signed=last_signed(chain, account.signed_through),
         broken=first_broken(chain),
     )
@@ -94,9 +99,9 @@ def _with(asked: int | None, matched: list[MatchRecord], account: StatementAccou
 
 
 def _default_through(account: StatementAccount) -> date:
-    """The last day that statements tell of; the first day of all where they tell of none that is open."""
+    """The last day that statements tell of, or the last signed one if that is later."""
     covered: date | None = here().api.sign_offs.covered_through(account)
-    return account.first_open_day if covered is None else max(covered, account.first_open_day)
+    return max(covered or account.starts_on, account.signed_through or account.starts_on)
 
 
 # Deeds
@@ -113,14 +118,15 @@ def run(statement_account_id: int) -> Response:
 @pages.post("/statements/accounts/<int:statement_account_id>/match")
 @needs(Role.ACCOUNTANT)
 def match(statement_account_id: int) -> Page:
-    """Match what is ticked, post what it differs by, look after it, or accept it."""
+    """Match what is ticked, show and then post what it differs by, look after it, or accept it."""
     account, reason = _account(statement_account_id), request.form.get("reason", "").strip()
     deed = _DEEDS.get(request.form.get("deed", ""))
     if deed is None:
         abort(400)
     if not reason:
         return _page(account, NEEDS_A_REASON), 422
-    return _answer(account, deed(account, reason))
+    outcome = deed(account, reason)
+    return _page(account, journal=outcome) if isinstance(outcome, JournalRequest) else _answer(account, outcome)
 
 
 def _match(account: StatementAccount, reason: str) -> Any:
@@ -130,8 +136,11 @@ def _match(account: StatementAccount, reason: str) -> Any:
 
 def _match_with_journal(account: StatementAccount, reason: str) -> Any:
     wanted = NewMatch(account.statement_account_id, _ticked("line"), _ticked("entry"), reason)
-    journal_account_id = request.form.get("journal_account_id", "").strip()
-    return here().api.match_decisions.match(wanted, actor(), journal_account_id=journal_account_id or "none")
+    journal_account_id = request.form.get("journal_account_id", "").strip() or "none"
+    decisions = here().api.match_decisions
+    if "confirmed" not in request.form:
+        return decisions.journal_to_post(wanted, actor(), journal_account_id=journal_account_id)
+    return decisions.match(wanted, actor(), journal_account_id=journal_account_id)
 
 
 def _look_after(account: StatementAccount, reason: str) -> Any:
@@ -227,10 +236,10 @@ def _answer(account: StatementAccount, outcome: object, anchor: str | None = Non
     if isinstance(outcome, Refusal):
         shown = told(outcome, account.currency_code)
         return _page(account, shown if shown.figures else Told(f"{shown.sentence} Nothing was done.", shown.code)), 422
-    return _back(account.statement_account_id, anchor)
+    posted = outcome.journal_id if isinstance(outcome, MatchRecord) else None
+    return _back(account.statement_account_id, anchor, posted)
 
 
-def _back(statement_account_id: int, anchor: str | None = None) -> Response:
-    through = request.args.get("through") or None
-    address = url_for("matching.page", statement_account_id=statement_account_id, through=through, _anchor=anchor)
-    return redirect(address, 303)
+def _back(statement_account_id: int, anchor: str | None = None, posted: str | None = None) -> Response:
+    shown = {"through": request.args.get("through") or None, "posted": posted, "_anchor": anchor}
+    return redirect(url_for("matching.page", statement_account_id=statement_account_id, **shown), 303)  # type: ignore[arg-type]

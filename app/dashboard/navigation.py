@@ -36,5 +36,5 @@ NAVIGATION: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
     ),
 )
 
-PART_OF = {"breaks": "reconciliation"}
+PART_OF = {"breaks": "reconciliation", "matching": "statements", "sign_offs": "statements"}
 """Pages that stand under another one in the rail, by their blueprints."""

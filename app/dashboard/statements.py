@@ -6,8 +6,10 @@ from werkzeug.wrappers import Response
 from app.api.fields import number_of
 from app.dashboard.context import here
 from app.dashboard.formats import read_day
-from app.dashboard.frame import actor, for_print, needs
+from app.dashboard.frame import actor, entity, for_print, needs
 from app.dashboard.requests import Filters
+from app.domain.account_lists import AccountFilter, ListedAccount
+from app.domain.accounts import AccountType
 from app.domain.refusals import Refusal
 from app.domain.statement import UnreadableStatement
 from app.domain.statement_source import InvalidOptions, StatementFormat, StatementSource
@@ -20,6 +22,14 @@ LISTED = 50
 LINES = 200
 LINES_IN_PRINT = 2_000
 BREAKS = 50
+
+OFFERED = 500
+"""Accounts of the ledger offered to be linked."""
+
+CSV_NEEDS = (
+    "A CSV file needs a source that is saved before with a mapping of its columns: "
+    "python3 -m app statements sources NAME --format csv --options mapping.json"
+)
 
 Page = str | Response | tuple[str, int]
 
@@ -40,13 +50,21 @@ def _page(refusal: str | None = None, report: object = None) -> str:
         form=request.form if refusal else {},
         report=report,
         accounts=[(one, reads.counts(one.statement_account_id), reads.last_run(one)) for one in accounts],
-        unlinked=api.matching.accounts.unlinked(),
+        unlinked=[(*one, api.matching.accounts.first_day(*one)) for one in api.matching.accounts.unlinked()],
+        assets=_assets(),
+        csv_needs=CSV_NEEDS,
         sources=api.statements.sources(),
         imports={one.source_name: one for one in api.statements.last_imports()},
         late=api.statements.late_lines(),
         statements=api.statements.latest(LISTED),
         formats=[one for one in StatementFormat if one is not StatementFormat.CSV],
     )
+
+
+def _assets() -> list[ListedAccount]:
+    """Accounts that a bank's account may be."""
+    wanted = AccountFilter(entity_id=entity(), type=AccountType.ASSET)
+    return here().lists.accounts(wanted, limit=OFFERED, after=None)
 
 
 @pages.post("/statements/import")
@@ -77,7 +95,8 @@ def _source(name: str, format: str) -> StatementSource:
     if found is not None:
         return found
     if format not in list(StatementFormat) or format == StatementFormat.CSV:
-        raise InvalidOptions(f"There is no source {name!r}; name one of the sources, or a new one with its format")
+        known = f"There is no source {name!r}; name one of the sources, or a new one with its format"
+        raise InvalidOptions(f"{known}. {CSV_NEEDS}")
     return save_source(here().api.statements, StatementSource(name.strip(), StatementFormat(format)), actor())[0]
 
 

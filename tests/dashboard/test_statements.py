@@ -2,6 +2,7 @@
 
 import io
 import re
+from dataclasses import replace
 from datetime import date, timedelta
 from typing import Any
 
@@ -64,7 +65,10 @@ def test_a_month_goes_from_the_file_to_the_signature_and_to_a_new_version(world:
     assert "imported before" in text_of(upload(ann, as_camt(month())).text)
     linked = cleo.send("/statements", "/statements/link", place="0", account_id=BANK)
     page = linked.headers["Location"]
+    assert "Not matched yet" in text_of(ann.page(page))
+    assert "not matched yet" in text_of(ann.page("/statements"))
     assert ann.send(page, f"{page}/run").status_code == 303
+    assert "Not matched yet" not in text_of(ann.page(page))
 
     shown = ann.page(page)
     assert "Same amount, up to 3 days apart" in text_of(shown)
@@ -78,11 +82,24 @@ def test_a_month_goes_from_the_file_to_the_signature_and_to_a_new_version(world:
     charge = ticked(ann.page(page), "Account charges")
     without_reason = ann.send(page, f"{page}/match", deed="journal", line=charge, journal_account_id="expense:charges")
     assert (without_reason.status_code, "Say why" in without_reason.text) == (422, True)
-    posted = ann.send(
-        page, f"{page}/match", deed="journal", line=charge, journal_account_id="expense:charges", reason="January"
-    )
+    assert 'value="expense:charges"' in without_reason.text
+    assert without_reason.text.count(" checked") == 1
+    nothing_ticked = ann.send(page, f"{page}/match", deed="own", reason="I typed this")
+    assert (nothing_ticked.status_code, 'value="I typed this"' in nothing_ticked.text) == (422, True)
+    assert "/reconciliation/breaks/" in nothing_ticked.text
+    fields = {"deed": "journal", "line": charge, "journal_account_id": "expense:charges", "reason": "January"}
+    before = world.sql("SELECT count(*) FROM ledger_transaction")
+    preview = ann.send(page, f"{page}/match", **fields)
+    assert preview.status_code == 200
+    assert rows_of(preview.text, 'id="to-post"')[1:] == [["expense:charges", "1.25", ""], [BANK, "", "1.25"]][::-1]
+    assert "Dated 2026-01-10, in EUR: “January”" in text_of(preview.text)
+    assert world.sql("SELECT count(*) FROM ledger_transaction") == before
+    posted = ann.send(page, f"{page}/match", confirmed="1", **fields)
     assert posted.status_code == 303, text_of(posted.text)
     world.drained()
+    journal = re.search(r'href="(/payments/[^"]+)" class="id"', ann.page(posted.headers["Location"]))
+    assert journal is not None
+    assert "expense:charges" in text_of(ann.page(journal[1]))
 
     assert "1 outstanding item has no owner." in text_of(ann.page(page))
     missing = ticked(ann.page(page), ">c<")
@@ -117,3 +134,33 @@ def test_a_file_that_cannot_be_read_is_refused_with_the_cause(world: World, cont
     refused = upload(world.signed_in(Role.ACCOUNTANT), content)
     assert refused.status_code == 422
     assert "Nothing was stored" in text_of(refused.text)
+
+
+def test_the_page_says_that_a_csv_file_needs_a_mapping(world: World) -> None:
+    ann = world.signed_in(Role.ACCOUNTANT)
+    command = "python3 -m app statements sources NAME --format csv --options mapping.json"
+    assert command in text_of(ann.page("/statements"))
+    refused = upload(ann, "Date,Amount\n2026-01-10,1.00\n", "new.csv", source="new", format="csv")
+    assert refused.status_code == 422
+    assert text_of(refused.text).count(command) == 2
+
+
+def test_the_form_that_links_offers_the_first_of_the_month_and_the_asset_accounts(world: World) -> None:
+    world.account(BANK, "asset")
+    world.account("wallet:ada")
+    stated = replace(month(), first=date(2026, 1, 3))
+    assert upload(world.signed_in(Role.ACCOUNTANT), as_camt(stated)).status_code == 200
+    page = world.signed_in(Role.CONTROLLER).page("/statements")
+    assert 'placeholder="first day stated" value="2026-01-01"' in page
+    assert "the first day stated is 2026-01-03." in text_of(page)
+    assert f'<option value="{BANK}">' in page
+    assert '<option value="wallet:ada">' not in page
+
+
+def test_a_trial_shows_the_balances_and_keeps_the_source(world: World) -> None:
+    tried = upload(world.signed_in(Role.ACCOUNTANT), as_camt(month()), trial="on")
+    said = text_of(tried.text)
+    assert "A trial, nothing was stored: 3 lines added" in said
+    assert "DE001: opening 100,000.00, 3 lines of +10.75, closing 100,010.75 EUR: proven" in said
+    assert 'value="bank"' in tried.text
+    assert world.sql("SELECT count(*) FROM statement_import") == [(0,)]

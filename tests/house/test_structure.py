@@ -218,7 +218,7 @@ SHARED_NAMES = {
     "users": {"app.domain", "app.ledger", "app.services"},
     "matches": {"app.api", "app.ledger"},
     "matching": {"app.dashboard", "app.domain", "app.services"},
-    "sign_offs": {"app.api", "app.ledger"},
+    "sign_offs": {"app.api", "app.dashboard", "app.ledger"},
     "statement_accounts": {"app.api", "app.ledger"},
     "statements": {"app.api", "app.dashboard", "app.ledger"},
     "webhooks": {"app.api", "app.domain", "app.ledger"},

@@ -1,6 +1,9 @@
 """CSV of banks and spreadsheets: read as the mapping says, or refused with the cause."""
 
+import json
+import re
 from datetime import date
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -29,6 +32,17 @@ def test_a_german_export_is_read_with_its_preamble_marks_and_encoding() -> None:
         (100_000, date(2026, 1, 2), "x"),
     ]
     assert [line.line for line in found.lines] == [4, 5]
+
+
+def test_the_example_of_the_docs_is_read_and_proven() -> None:
+    docs = (Path(__file__).parents[2] / "docs" / "statements.md").read_text()
+    file, mapping = re.findall(r"```csv\n(.*?)```.*?```json\n(.*?)```", docs, re.DOTALL)[0]
+    found = read("csv", file, options=json.loads(mapping))
+    assert found.proofs == ["proven"]
+    assert [(line.amount_minor, line.booked_on) for line in found.lines] == [
+        (-1_250, date(2026, 1, 31)),
+        (100_000, date(2026, 1, 30)),
+    ]
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp1252"])

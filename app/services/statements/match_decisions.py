@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
@@ -74,6 +74,21 @@ class MatchDecisions:
             return completed
         return self._record(self._matches.make(completed, actor))
 
+    def journal_to_post(self, wanted: NewMatch, actor: str, *, journal_account_id: str) -> JournalRequest | Refusal:
+        """The journal that matching these with `journal_account_id` would post, by a dry run."""
+        account = self._accounts.get(wanted.statement_account_id)
+        if account is None:
+            return statement_account_not_found(wanted.statement_account_id)
+        sides = self._matches.open_sides(wanted)
+        if isinstance(sides, Refusal):
+            return sides
+        difference, last_on = sides
+        if not difference:
+            return nothing_to_match()
+        request = _journal(account, _dated(account, wanted, last_on), difference, last_on, journal_account_id)
+        tried = self._journals.post(request, actor, dry_run=True)
+        return tried if isinstance(tried, Refusal) else request
+
     def confirm(self, match_id: int, reason: str, actor: str) -> MatchRecord | Refusal:
         """Make a match of a suggestion."""
         return self._matches.confirm(match_id, reason, actor) or self._found(match_id)
@@ -133,6 +148,7 @@ class MatchDecisions:
         """What is to be matched together with the entry of a posted journal."""
         if not difference_minor:
             return nothing_to_match()
+        wanted = _dated(account, wanted, last_on)
         request = _journal(account, wanted, difference_minor, last_on, journal_account_id)
         refusal = self._posted(account, request, actor)
         found = self.reads.entry_of(account.account_id, request.external_id)
@@ -163,12 +179,23 @@ class MatchDecisions:
         return self.reads.match(match_id) or match_not_found(match_id)
 
 
+def _day_of(account: StatementAccount, last_on: date) -> date:
+    """The bank's day, or the first day that is not signed off."""
+    return max(last_on, account.first_open_day) if account.signed_through is not None else last_on
+
+
+def _dated(account: StatementAccount, wanted: NewMatch, last_on: date) -> NewMatch:
+    """The match with a reason that says so where its journal has another day than the bank."""
+    day = _day_of(account, last_on)
+    if day == last_on:
+        return wanted
+    return replace(wanted, reason=f"{wanted.reason} (dated {day}, because {last_on} is signed off)")
+
+
 def _journal(
     account: StatementAccount, wanted: NewMatch, difference_minor: int, last_on: date, journal_account_id: str
 ) -> JournalRequest:
-    """The journal of a difference: on the bank's day, or on the first day that is not signed off."""
-    signed = account.signed_through
-    day = last_on if signed is None or last_on > signed else signed + timedelta(days=1)
+    """The journal of a difference."""
     is_in = difference_minor > 0
     return JournalRequest(
         external_id=f"statement-match-{_digest(account, wanted, journal_account_id)}",
@@ -177,7 +204,7 @@ def _journal(
             JournalLine(journal_account_id, not is_in, abs(difference_minor)),
         ],
         reason=wanted.reason,
-        effective_at=datetime.combine(day, time(), UTC),
+        effective_at=datetime.combine(_day_of(account, last_on), time(), UTC),
     )
 
 
