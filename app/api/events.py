@@ -63,7 +63,7 @@ class EventPageBody(Struct):
     is_end: bool
 
 
-def cursor_of(name: str) -> Callable[[str], Cursor | None]:
+def cursor_of(name: str, known_as: str | None = None) -> Callable[[str], Cursor | None]:
     """Reads a cursor; None for the end."""
 
     def read(text: str) -> Cursor | None:
@@ -71,7 +71,8 @@ def cursor_of(name: str) -> Callable[[str], Cursor | None]:
             return None
         found = parse_cursor(text)
         if found is None:
-            raise Refused(invalid_cursor(name, f"be a cursor from `next` or `sequence`, or {_END}"))
+            rule = f"be a cursor from `next` or `sequence`, or {_END}"
+            raise Refused(invalid_cursor(name, rule, known_as=known_as))
         return found
 
     return read
@@ -117,8 +118,13 @@ WAIT: Parameter[float] = Parameter(
     {"type": "integer", "minimum": 0, "maximum": LONGEST_WAIT_S, "default": 0},
     "Seconds to wait for an event where there is none.",
 )
+_EITHER = "after (Last-Event-ID)"
+"""Clients send as Last-Event-ID what their callers give as `after`."""
 LAST_EVENT_ID: Header[Cursor | None] = Header(
-    "Last-Event-ID", cursor_of("Last-Event-ID"), None, "The id of the last event received: the stream goes on after it."
+    "Last-Event-ID",
+    cursor_of("Last-Event-ID", _EITHER),
+    None,
+    "The id of the last event received: the stream goes on after it.",
 )
 
 
@@ -166,7 +172,7 @@ def stream_events(call: Call[None]) -> Answer:
     feed = call.here.feed
     after = call[LAST_EVENT_ID] or (call[AFTER] if call.has(AFTER) else None) or feed.end()
     if after.position > feed.end().position:
-        raise Refused(_ahead(LAST_EVENT_ID.name if call.has(LAST_EVENT_ID) else AFTER.name))
+        raise Refused(_ahead(LAST_EVENT_ID.name, _EITHER) if call.has(LAST_EVENT_ID) else _ahead(AFTER.name))
     if not feed.enter():
         return problem(too_many_streams(READERS))
     # A proxy that gathers what it passes on would keep events back.
@@ -228,5 +234,5 @@ def _wanted(call: Call[None]) -> Wanted:
     return Wanted(call[TYPES], visible_account(call, call[ACCOUNT]), call.entities)
 
 
-def _ahead(name: str) -> Refusal:
-    return invalid_cursor(name, "name an event of this ledger, and this one has not happened here")
+def _ahead(name: str, known_as: str | None = None) -> Refusal:
+    return invalid_cursor(name, "name an event of this ledger, and this one has not happened here", known_as=known_as)

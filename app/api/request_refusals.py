@@ -72,9 +72,9 @@ def batch_too_large(payments: int, max_payments: int, stream_type: str) -> Refus
     )
 
 
-def invalid_cursor(field: str, rule: str) -> Refusal:
-    """A page parameter that breaks a rule; `rule` completes the sentence "`field` must …"."""
-    return Refusal(RefusalCode.INVALID_CURSOR, f"{field} must {rule}.", {"field": field})
+def invalid_cursor(field: str, rule: str, *, known_as: str | None = None) -> Refusal:
+    """A page parameter that breaks a rule; `rule` completes the sentence "`known_as`, or `field`, must …"."""
+    return Refusal(RefusalCode.INVALID_CURSOR, f"{known_as or field} must {rule}.", {"field": field})
 
 
 def amount_not_integer(message: str) -> Refusal:

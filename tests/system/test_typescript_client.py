@@ -71,7 +71,7 @@ console.log(JSON.stringify({
   replayed: replayed.response.headers.get("idempotent-replayed"),
   away: await kindOf(away.POST("/v1/payments", { body: once })),
   lost: await kindOf(lost.POST("/v1/payments", { body: once })),
-  followed: saved.every((one) => /^evt_\\S+ payment\\.(posted|refunded) \\d/.test(one)),
+  followed: saved.every((one) => /^evt_\\S+ payment\\.(posted|captured|refunded) \\d/.test(one)),
   forged: forged.status,
   balanced: report.totals.every((total) => total.balanced),
 }));
@@ -142,7 +142,7 @@ def test_the_readme_runs_as_it_stands(built: Path, system: System) -> None:
         "available_minor": before + 4_000 - 1_500,
         "declined": "refused insufficient_funds",
         "replayed": "true",
-        "away": "unavailable no_answer",
+        "away": "unavailable not_reached",
         "lost": "outcome_unknown no_answer",
         "followed": True,
         "forged": 400,
@@ -274,6 +274,21 @@ def followed(built: Path, *script: Any) -> dict[str, Any]:
     (built / "follow.mjs").write_text(FOLLOW)
     found: dict[str, Any] = json.loads(run("node", "follow.mjs", json.dumps(script), cwd=built))
     return found
+
+
+AWAY = """
+import { holdfast } from "./dist/index.js";
+const client = holdfast({ baseUrl: `http://127.0.0.1:${process.argv[2]}`, key: "k", deadlineMs: 300 });
+const { kind, code, detail, cause } = await client.GET("/v1/accounts").catch((error) => error);
+console.log(JSON.stringify({ kind, code, detail, cause: cause?.cause?.code }));
+"""
+
+
+def test_a_server_that_was_not_reached_is_told_from_a_lost_answer_with_the_cause(built: Path) -> None:
+    (built / "away.mjs").write_text(AWAY)
+    found = json.loads(run("node", "away.mjs", str(free_port()), cwd=built))
+    assert (found["kind"], found["code"], found["cause"]) == ("unavailable", "not_reached", "ECONNREFUSED")
+    assert "ECONNREFUSED" in found["detail"]
 
 
 def test_events_are_followed_from_cursor_to_cursor_over_lost_answers(built: Path) -> None:

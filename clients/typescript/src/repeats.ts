@@ -28,8 +28,9 @@ export class HoldfastError extends Error {
     readonly retryable: boolean,
     readonly figures: Figures = {},
     readonly requestId: string | null = null,
+    cause?: unknown,
   ) {
-    super(`${code}: ${detail}`);
+    super(`${code}: ${detail}`, cause === undefined ? undefined : { cause });
     this.name = "HoldfastError";
   }
 
@@ -53,6 +54,7 @@ export class HoldfastError extends Error {
       this.retryable,
       this.figures,
       this.requestId,
+      this.cause,
     );
   }
 }
@@ -112,8 +114,7 @@ async function tried(
   try {
     response = await carry(new Request(request.clone(), { signal }));
   } catch (reason) {
-    const kind = wasNotSent(reason) || request.method === "GET" ? "unavailable" : "outcome_unknown";
-    return [undefined, new HoldfastError(kind, "no_answer", String(reason), undefined, true)];
+    return [undefined, withoutAnswer(reason, request.method)];
   }
   if (response.ok || response.status === 304) return [response, undefined];
   const problem: unknown = await response
@@ -123,10 +124,24 @@ async function tried(
   return [response, HoldfastError.of(problem, response)];
 }
 
+/** Why no answer came. `not_reached`: nothing was sent; `no_answer`: it may have arrived. `cause` is what fetch threw. */
+function withoutAnswer(reason: unknown, method: string): HoldfastError {
+  const isNotSent = wasNotSent(reason);
+  const kind = isNotSent || method === "GET" ? "unavailable" : "outcome_unknown";
+  const cause = causeOf(reason);
+  const why = cause?.message || cause?.code;
+  const detail = why ? `${String(reason)}: ${String(why)}` : String(reason);
+  return new HoldfastError(kind, isNotSent ? "not_reached" : "no_answer", detail, undefined, true, {}, null, reason);
+}
+
+/** What the runtime says below the error of fetch. */
+function causeOf(reason: unknown): { code?: unknown; message?: unknown } | undefined {
+  return reason instanceof Error ? (reason.cause as { code?: unknown; message?: unknown } | undefined) : undefined;
+}
+
 /** Whether nothing listened, so that nothing can have been done. */
 function wasNotSent(reason: unknown): boolean {
-  const cause = reason instanceof Error ? (reason.cause as { code?: unknown } | undefined) : undefined;
-  return ["ECONNREFUSED", "ENOTFOUND", "EAI_AGAIN", "UND_ERR_CONNECT_TIMEOUT"].includes(String(cause?.code));
+  return ["ECONNREFUSED", "ENOTFOUND", "EAI_AGAIN", "UND_ERR_CONNECT_TIMEOUT"].includes(String(causeOf(reason)?.code));
 }
 
 /** Whether a request that is sent twice counts once: it changes nothing, or says what shall be, or has an external id. */
