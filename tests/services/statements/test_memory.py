@@ -64,6 +64,7 @@ def told(world: World, *arguments: str) -> list[str]:
     return done.stdout.splitlines()
 
 
+@pytest.mark.timeout(3_600 if IS_LONG else 300)
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the peak of a process is read from /proc")
 def test_a_large_file_takes_no_more_memory_than_a_small_one(world: World, tmp_path: Path) -> None:
     options = tmp_path / "options.json"
