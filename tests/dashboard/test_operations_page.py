@@ -53,7 +53,7 @@ def test_the_heat_map_has_a_row_for_each_account_and_a_column_for_each_hour(worl
     head, fees, ada, total = rows_of(page, 'id="map"')
     assert head[1:-1] == [f"{hour:02}" for hour in range(24)]
     assert (fees[0], fees[10], fees[-1]) == ("fees:card", "143", "143")
-    assert (ada[0], ada[10], ada[11], ada[-1]) == ("wallet:ada", "7", "2", "9")
+    assert (ada[0], ada[10], ada[11], ada[-1]) == ("wallet:ada", "7, gave up", "2", "9")
     assert (total[10], total[-1]) == ("150", "152")
     assert '<td data-level="2" class="exhausted">7<span class="visually-hidden">, gave up</span></td>' in page
     assert '<td data-level="5">143</td>' in page
@@ -64,7 +64,7 @@ def test_the_heat_map_has_a_row_for_each_account_and_a_column_for_each_hour(worl
 def test_the_heat_map_shows_queueing_and_some_accounts(world: World, viewer: Browser) -> None:
     page = viewer.page(f"/operations?day={yesterday(world)}&what=queueing&account_id=wallet:")
     _, ada, total = rows_of(page, 'id="map"')
-    assert (ada[10], ada[11], total[-1]) == ("260", "1", "261")
+    assert (ada[10], ada[11], total[-1]) == ("260, gave up", "1", "261")
 
 
 def test_a_day_without_conflicts_says_so(viewer: Browser) -> None:

@@ -299,6 +299,6 @@ def test_a_run_that_compares_nothing_does_not_renew_the_proof(world: World) -> N
     page = text_of(browser.page("/"))
     assert re.search(rf"The books are right, proved [-\d:. ]+ UTC by run {full.run_id}\.", page)
     compared = full.checked["cached_accounts"]
-    assert f"Run {full.run_id} compared all {compared} cached accounts" in page
+    assert f"Run {full.run_id} compared all {compared} cached account" in page
     assert f"by run {last.run_id}; what is changed past the program" in page
     assert f"The last run over all entries, {full.run_id}, ended" in text_of(browser.page("/reconciliation"))
