@@ -18,19 +18,27 @@ _PARTS = (
 def processor_seconds() -> Counter[str]:
     """Seconds since each process began, summed by part, of all that this process and its children have started.
 
-    A process that has ended counts with its parent, which has waited for it: an idle connection may be given back
-    between two looks, and its backend's time must not be missing from the second.
+    A process that has ended counts with its parent, also while that has not waited for it yet: an idle connection may
+    be given back between two looks, and its backend's time must not be missing from the second.
     """
     seconds: Counter[str] = Counter()
     for process in psutil.Process().children(recursive=True):
         try:
-            part = part_of(" ".join(process.cmdline()))
+            part = part_of(_command_line(process))
             times = process.cpu_times()
         except psutil.Error:
             continue
         if part:
             seconds[part] += times.user + times.system + times.children_user + times.children_system
     return seconds
+
+
+def _command_line(process: psutil.Process) -> str:
+    try:
+        return " ".join(process.cmdline())
+    except psutil.ZombieProcess:  # it has times still, but no command line any more
+        parent = process.parent()
+        return "" if parent is None else " ".join(parent.cmdline())
 
 
 def part_of(command_line: str) -> str | None:
