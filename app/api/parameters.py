@@ -20,8 +20,6 @@ from app.domain.timestamps import parse_time
 LONGEST_PAGE = 1_000
 DEFAULT_PAGE = 100
 
-"""What a count in the ledger can have."""
-
 LONGEST_WAIT_S = 30.0
 """No request waits longer; a longer wish is cut, and Preference-Applied says so."""
 

@@ -18,10 +18,10 @@ from app.commands.statement_accounts import (
     LOOK,
     MOST_SHOWN,
     NOTHING,
+    asks_for_one,
     chosen,
     money_of,
     named,
-    names_of,
     signed_through,
     wanted,
 )
@@ -132,8 +132,7 @@ def match(arguments: argparse.Namespace, settings: Settings) -> int:
 
 def _by_hand(accounts: Sequence[StatementAccount], arguments: argparse.Namespace, matches: LedgerMatches) -> int:
     if len(accounts) > 1:
-        print(f"Name one with --source, --ref and --currency: {names_of(accounts)}.", file=sys.stderr)
-        return NOTHING
+        return asks_for_one(accounts)
     if arguments.reason is None:
         print("Say with --reason why. Nothing was matched.", file=sys.stderr)
         return NOTHING

@@ -13,10 +13,10 @@ from app.commands.statement_accounts import (
     LOOK,
     MOST_SHOWN,
     NOTHING,
+    asks_for_one,
     chosen,
     money_of,
     named,
-    names_of,
     signed_through,
 )
 from app.domain.match_records import StatementAccount
@@ -33,15 +33,15 @@ from app.wiring.statements import build_matching
 
 def sign_off(arguments: argparse.Namespace, settings: Settings) -> int:
     """Show what the next period looks like, and sign it if asked to; without --through, show what is signed."""
-    matching, ledger = build_matching(settings), LedgerSignOffs(build_engine(settings, "statements"))
+    engine = build_engine(settings, "statements")
+    matching, ledger = build_matching(settings), LedgerSignOffs(engine)
     accounts = chosen(matching, arguments)
     if not accounts:
         return NOTHING
     if arguments.through is not None and len(accounts) == 1:
-        return _sign_off(accounts[0], ledger, build_assets(build_engine(settings, "statements")), arguments)
+        return _sign_off(accounts[0], ledger, build_assets(engine), arguments)
     if arguments.through is not None:
-        print(f"Name one with --source, --ref and --currency: {names_of(accounts)}.", file=sys.stderr)
-        return NOTHING
+        return asks_for_one(accounts)
     if arguments.sign or arguments.remark:
         print("Say with --through which day is the last one. Nothing was signed off.", file=sys.stderr)
         return NOTHING
@@ -75,10 +75,11 @@ def reopen(arguments: argparse.Namespace, settings: Settings) -> int:
     if not accounts:
         return NOTHING
     signed = [one for one in accounts if one.signed_through is not None]
-    if len(signed) != 1:
-        several = f"Name one with --source, --ref and --currency: {names_of(signed)}."
-        print(several if signed else "Nothing is signed off.", file=sys.stderr)
+    if not signed:
+        print("Nothing is signed off.", file=sys.stderr)
         return NOTHING
+    if len(signed) > 1:
+        return asks_for_one(signed)
     return _reopen(signed[0], ledger, arguments.reason)
 
 

@@ -55,9 +55,10 @@ def named(account: StatementAccount) -> str:
     return f"{account.source_name}{reference} {account.currency_code} = {account.account_id}"
 
 
-def names_of(accounts: Sequence[StatementAccount]) -> str:
-    """Several accounts in one line."""
-    return ", ".join(map(named, accounts))
+def asks_for_one(accounts: Sequence[StatementAccount]) -> int:
+    """Says which accounts there are where only one can be meant; the exit code."""
+    print(f"Name one with --source, --ref and --currency: {', '.join(map(named, accounts))}.", file=sys.stderr)
+    return NOTHING
 
 
 def signed_through(account: StatementAccount) -> str:

@@ -15,7 +15,7 @@ from app.dashboard.frame import for_print
 from app.dashboard.requests import Filters
 from app.domain.account_changes import AccountChange
 from app.domain.account_lists import EntryFilter
-from app.domain.break_workflow import UNSETTLED, BreakFilter, BreakRecord, BreakState
+from app.domain.break_workflow import SETTLED, UNSETTLED, BreakFilter, BreakRecord, BreakState
 from app.domain.csv_export import Value
 from app.domain.errors import Fault
 from app.domain.found_breaks import BreakSource
@@ -32,7 +32,6 @@ PIECE = 1_000
 AUTHORIZATIONS = 20
 CHANGES = 100
 BREAKS = 20
-SETTLED = (BreakState.RESOLVED, BreakState.ACCEPTED)
 DAYS = timedelta(days=30)
 POINTS = 120
 """Four a day."""

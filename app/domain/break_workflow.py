@@ -29,11 +29,14 @@ class BreakState(StrEnum):
     @property
     def is_settled(self) -> bool:
         """Whether nothing more happens to the break."""
-        return self in (BreakState.RESOLVED, BreakState.ACCEPTED)
+        return self in SETTLED
 
 
 UNSETTLED = (BreakState.OPEN, BreakState.INVESTIGATING)
 """The states of breaks that wait for somebody."""
+
+SETTLED = (BreakState.RESOLVED, BreakState.ACCEPTED)
+"""The states of breaks to which nothing more happens."""
 
 
 class ReasonCode(StrEnum):

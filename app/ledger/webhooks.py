@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, Connection, Engine, Row, Text, func, inser
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from app.domain.audit import Action
-from app.domain.events import Cursor, EventType, parse_cursor
+from app.domain.events import WHOLE, Cursor, EventType, parse_cursor
 from app.domain.origin import note_recorded
 from app.domain.webhooks import Attempt, Endpoint, EndpointState, Lag, LoggedAttempt, NewEndpoint, Waiting
 from app.ledger.audit_records import record_change
@@ -41,8 +41,8 @@ place AS MATERIALIZED (
         (SELECT l.position FROM event_log l WHERE l.position >= n.next AND l.kind <> 'account'
             ORDER BY l.position LIMIT 1) AS moved
     FROM webhook_endpoint e CROSS JOIN LATERAL (
-        SELECT CASE WHEN e.part = 4611686018427387904 THEN e.position + 1 ELSE e.position END AS next,
-            CASE WHEN e.part = 4611686018427387904 THEN 0 ELSE e.part END AS told
+        SELECT CASE WHEN e.part = :whole THEN e.position + 1 ELSE e.position END AS next,
+            CASE WHEN e.part = :whole THEN 0 ELSE e.part END AS told
     ) n WHERE e.state = 'enabled'
 )
 SELECT p.endpoint_id,
@@ -109,7 +109,9 @@ class LedgerWebhooks:
     def lags(self) -> dict[str, Lag]:
         """How far each enabled endpoint is behind. It asks the ledger only, so it is true while nobody delivers."""
         with translated(), self._engine.connect() as connection:
-            return {row[0]: Lag(*row[1:]) for row in connection.execute(_LAGS, {"most": COUNTED_POSITIONS})}
+            return {
+                row[0]: Lag(*row[1:]) for row in connection.execute(_LAGS, {"most": COUNTED_POSITIONS, "whole": WHOLE})
+            }
 
     def attempts(self, endpoint_id: str, *, limit: int, before: int | None = None) -> list[LoggedAttempt]:
         """Up to `limit` attempts to deliver to an endpoint, the latest first, those before attempt `before`."""

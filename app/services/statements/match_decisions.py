@@ -62,13 +62,10 @@ class MatchDecisions:
         """
         if not journal_account_id:
             return self._record(self._matches.make(wanted, actor, accepts_difference=accepts_difference))
-        account = self._accounts.get(wanted.statement_account_id)
-        if account is None:
-            return statement_account_not_found(wanted.statement_account_id)
-        sides = self._matches.open_sides(wanted)
+        sides = self._sides(wanted)
         if isinstance(sides, Refusal):
             return sides
-        difference, last_on = sides
+        account, difference, last_on = sides
         completed = self._with_journal(account, wanted, difference, last_on, journal_account_id, actor)
         if isinstance(completed, Refusal):
             return completed
@@ -76,18 +73,23 @@ class MatchDecisions:
 
     def journal_to_post(self, wanted: NewMatch, actor: str, *, journal_account_id: str) -> JournalRequest | Refusal:
         """The journal that matching these with `journal_account_id` would post, by a dry run."""
-        account = self._accounts.get(wanted.statement_account_id)
-        if account is None:
-            return statement_account_not_found(wanted.statement_account_id)
-        sides = self._matches.open_sides(wanted)
+        sides = self._sides(wanted)
         if isinstance(sides, Refusal):
             return sides
-        difference, last_on = sides
+        account, difference, last_on = sides
         if not difference:
             return nothing_to_match()
         request = _journal(account, _dated(account, wanted, last_on), difference, last_on, journal_account_id)
         tried = self._journals.post(request, actor, dry_run=True)
         return tried if isinstance(tried, Refusal) else request
+
+    def _sides(self, wanted: NewMatch) -> tuple[StatementAccount, int, date] | Refusal:
+        """The account of what is to be matched, what its sides differ by, and its last day."""
+        account = self._accounts.get(wanted.statement_account_id)
+        if account is None:
+            return statement_account_not_found(wanted.statement_account_id)
+        sides = self._matches.open_sides(wanted)
+        return sides if isinstance(sides, Refusal) else (account, *sides)
 
     def confirm(self, match_id: int, reason: str, actor: str) -> MatchRecord | Refusal:
         """Make a match of a suggestion."""
