@@ -18,7 +18,7 @@ from app.api.fields import (
     at_least_one,
     each_needs,
 )
-from app.api.json_body import checked_metadata, malformed
+from app.api.json_body import RequestObject, checked_metadata, malformed
 from app.api.parameters import AFTER_NUMBER, ETAG, IF_MATCH_ACCOUNT, LIMIT
 from app.api.responses import Answer, page_answer, problem
 from app.api.route_refusals import NO_ACCOUNT
@@ -37,7 +37,7 @@ NEEDS_REASON = ("overdraft_limit_minor", "status")
 CHANGEABLE = (*NEEDS_REASON, "name", "metadata")
 
 
-class ChangeOfAccount(Struct, forbid_unknown_fields=True):
+class ChangeOfAccount(RequestObject):
     """Changes to an account; fields that are left out stay. A new limit or status needs a `reason`.
 
     `overdraft_limit_minor`: minor units below zero; null is no floor. A limit below what is in use needs `force`.

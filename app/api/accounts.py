@@ -23,7 +23,7 @@ from app.api.fields import (
     direction_of,
     one_of,
 )
-from app.api.json_body import checked_metadata
+from app.api.json_body import RequestObject, checked_metadata
 from app.api.parameters import (
     AFTER,
     AFTER_NUMBER,
@@ -55,7 +55,7 @@ from app.services.accounts.accounts import AccountRequest
 routes = Routes()
 
 
-class NewAccount(Struct, forbid_unknown_fields=True):
+class NewAccount(RequestObject):
     """An account to create. `overdraft_limit_minor`: minor units below zero; null is no floor.
 
     Without `entity_id` it belongs to the entity of the key, if that may act for one only, else to `default`.

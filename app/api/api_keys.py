@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from msgspec import Meta, Struct
 
 from app.api.fields import Id, Moment, one_of
-from app.api.json_body import NO_NUL, malformed
+from app.api.json_body import NO_NUL, RequestObject, malformed
 from app.api.parameters import AFTER, CACHE_CONTROL, LIMIT, LOCATION, in_utc
 from app.api.responses import Answer, Refused, json_answer, page_answer, problem
 from app.api.routes import Body, Call, Routes
@@ -37,7 +37,7 @@ KeyName = Annotated[str, Meta(min_length=1, max_length=200, extra_json_schema={"
 ScopeName = Annotated[str, one_of([scope.value for scope in Scope])]
 
 
-class RateLimitBody(Struct, forbid_unknown_fields=True):
+class RateLimitBody(RequestObject):
     """How many requests a key may make: so many a second for long, and up to `burst` at once.
 
     A batch and a stream are one request.
@@ -47,7 +47,7 @@ class RateLimitBody(Struct, forbid_unknown_fields=True):
     burst: Annotated[int, Meta(ge=1, le=LARGEST_BURST)]
 
 
-class NewKeyBody(Struct, forbid_unknown_fields=True):
+class NewKeyBody(RequestObject):
     """A key to make. Without `entities` it reaches those of the key that makes it; that may be all of them.
 
     A key of some entities sees nothing of any other. `expires_at` is null for a key that does not expire.
@@ -60,7 +60,7 @@ class NewKeyBody(Struct, forbid_unknown_fields=True):
     rate_limit: RateLimitBody | None = None
 
 
-class NewRotation(Struct, forbid_unknown_fields=True):
+class NewRotation(RequestObject):
     """How long the rotated key stays valid beside its successor; with 0 it ends at once."""
 
     overlap_hours: Annotated[int, Meta(ge=0, le=LONGEST_OVERLAP_H)] = DEFAULT_OVERLAP_H

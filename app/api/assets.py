@@ -5,6 +5,7 @@ from typing import Annotated
 from msgspec import Meta, Struct
 
 from app.api.fields import CurrencyCode, Moment, Name
+from app.api.json_body import RequestObject
 from app.api.parameters import AFTER, LIMIT, LOCATION
 from app.api.request_refusals import asset_not_found
 from app.api.responses import Answer, json_answer, page_answer, problem
@@ -18,7 +19,7 @@ from app.services.access.api_keys import Scope
 routes = Routes()
 
 
-class NewAsset(Struct, forbid_unknown_fields=True):
+class NewAsset(RequestObject):
     """An asset to register. `minor_units` is the number of decimal places of one unit; it never changes."""
 
     currency_code: CurrencyCode

@@ -2,9 +2,8 @@
 
 from typing import Any
 
-from msgspec import Struct
-
 from app.api.fields import Amount
+from app.api.json_body import RequestObject
 from app.api.parameters import IDEMPOTENT_REPLAYED, PREFER, PREFERENCE_APPLIED
 from app.api.payment_schema import PaymentBody
 from app.api.payment_views import authorization_body
@@ -32,11 +31,11 @@ CONCLUSION = frozenset(
 """Why an authorization cannot be captured or voided."""
 
 
-class NoFields(Struct, forbid_unknown_fields=True):
+class NoFields(RequestObject):
     """Nothing: the request may have an empty object for a body, or no body."""
 
 
-class NewCapture(Struct, forbid_unknown_fields=True):
+class NewCapture(RequestObject):
     """How much to capture, in minor units; `{}` or no body is all of it."""
 
     amount_minor: Amount | None = None

@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Meta, Raw, Struct
 
 from app.api.gate import NDJSON
-from app.api.json_body import JsonBody, malformed
+from app.api.json_body import JsonBody, RequestObject, malformed
 from app.api.parameters import DRY_RUN
 from app.api.payment_schema import AcknowledgedPayment, NewPayment, requested
 from app.api.payment_views import acknowledged, acknowledged_status
@@ -31,6 +31,7 @@ from app.domain.payment import PaymentRequest
 from app.domain.read_models import Durability
 from app.domain.refusals import Refusal, without_funds
 from app.domain.refusals import RefusalCode as Code
+from app.domain.timestamps import to_milliseconds
 from app.services.access.api_keys import Scope
 from app.services.payments.atomic_batches import RequestOrRefusal
 from app.services.payments.batches import LARGEST_BATCH, STREAMS, Batches, Patience
@@ -83,7 +84,7 @@ LARGEST_BATCH_BODY = 16 * 1024 * 1024
 """Bytes: room for 5,000 payments with three kilobytes each; with more in each, send fewer or a stream."""
 
 
-class NewBatch(Struct, forbid_unknown_fields=True):
+class NewBatch(RequestObject):
     """Payments to make, in order, up to 5,000.
 
     `atomic`: all or none, which needs all guarded accounts in one partition. If one fails nothing is written, not even
@@ -127,7 +128,7 @@ class BatchBody(Struct):
     data: list[BatchItem]
 
 
-class _Outline(Struct, forbid_unknown_fields=True):
+class _Outline(RequestObject):
     """A batch whose payments are decoded one by one, so that a malformed one does not spoil the others."""
 
     payments: list[Raw]
@@ -166,7 +167,8 @@ def submit_batch(call: Call[_Outline]) -> Answer:
         requests = [one for one in wanted if isinstance(one, PaymentRequest)]
         outcomes = _in_place(wanted, batches.submit(requests, call.actor, dry_run=dry_run))
     durability = call.here.readiness.durability()
-    items = [BatchItem(*_answer(outcome, durability, now, may_read=call.may_read)) for outcome in outcomes]
+    now_ms = to_milliseconds(now)
+    items = [BatchItem(*_answer(outcome, durability, now_ms, may_read=call.may_read)) for outcome in outcomes]
     return json_answer(BatchBody(items))
 
 
@@ -186,7 +188,7 @@ def _in_place(wanted: Sequence[RequestOrRefusal], decided: Sequence[Any]) -> lis
 
 
 def _answer(
-    outcome: Outcome | Fault, durability: Durability, now: datetime, *, may_read: bool
+    outcome: Outcome | Fault, durability: Durability, now_ms: int, *, may_read: bool
 ) -> tuple[int, bool, AcknowledgedPayment | None, dict[str, Any] | None]:
     """Status, whether it is a replay, and the payment or the problem."""
     if isinstance(outcome, Fault):
@@ -194,7 +196,7 @@ def _answer(
     if isinstance(outcome, Refusal):
         shown = outcome if may_read else without_funds(outcome)
         return status_of(outcome.code), outcome.replayed, None, problem_members(shown)
-    payment = acknowledged(outcome, durability, now, may_read=may_read)
+    payment = acknowledged(outcome, durability, now_ms, may_read=may_read)
     return acknowledged_status(outcome), outcome.replayed, payment, None
 
 
@@ -242,8 +244,9 @@ class _Stream(Iterator[bytes]):
             outcomes = self._decide(lines)
         except Exception as error:  # the answer has begun, so nobody else can turn this into one
             outcomes = [unexpected(error)] * len(lines)
+        now_ms = to_milliseconds(self._now())
         return _encode_lines(
-            BatchLine(*_answer(outcome, self._durability, self._now(), may_read=self._may_read), line.number)
+            BatchLine(*_answer(outcome, self._durability, now_ms, may_read=self._may_read), line.number)
             for line, outcome in zip(lines, outcomes, strict=True)
         )
 

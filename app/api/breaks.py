@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, TypeVar
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from app.api.fields import Moment, Reason, Rules, Total, at_least_one, number_of, one_of
-from app.api.json_body import NO_NUL, malformed
+from app.api.json_body import NO_NUL, RequestObject, malformed
 from app.api.parameters import AFTER_NUMBER, ENTITY, LIMIT, any_text, in_utc
 from app.api.reconciliation import ProofRequestBody, request_body
 from app.api.responses import Answer, Refused, json_answer, page_answer, problem
@@ -135,7 +135,7 @@ class BreakDetail(BreakBody):
     repairs: list[ProofRequestBody]
 
 
-class ChangeOfBreak(Struct, forbid_unknown_fields=True):
+class ChangeOfBreak(RequestObject):
     """Changes to a break; fields that are left out stay. A comment may come alone.
 
     `owner` is a user who may work on breaks, null for nobody. To settle a break as resolved or accepted takes a

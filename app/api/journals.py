@@ -20,7 +20,7 @@ from app.api.fields import (
     direction_of,
     one_of,
 )
-from app.api.json_body import checked_metadata
+from app.api.json_body import RequestObject, checked_metadata
 from app.api.parameters import AFTER_NUMBER, DRY_RUN, IDEMPOTENT_REPLAYED, LIMIT, LOCATION, in_utc, within_calendar
 from app.api.responses import REPLAYED, Answer, json_answer, page_answer, problem
 from app.api.route_refusals import AMOUNT, MOVEMENT, REFUND
@@ -41,7 +41,7 @@ OF_NEW_JOURNAL = MOVEMENT | REFUND | {Code.ACCOUNTS_EQUAL, Code.JOURNAL_UNBALANC
 OF_REVERSAL = MOVEMENT - AMOUNT | REFUND | {Code.JOURNAL_NOT_FOUND, Code.JOURNAL_ALREADY_REVERSED}
 
 
-class NewJournalEntry(Struct, forbid_unknown_fields=True):
+class NewJournalEntry(RequestObject):
     """One entry to post; minor units of the account's currency."""
 
     account_id: Id
@@ -49,7 +49,7 @@ class NewJournalEntry(Struct, forbid_unknown_fields=True):
     amount_minor: Amount
 
 
-class NewJournal(Struct, forbid_unknown_fields=True):
+class NewJournal(RequestObject):
     """Entries to post together, each account once; debits and credits are equal in each currency.
 
     `effective_at` says as of when reports count it, in the past or in the future. It delays nothing: the balances
@@ -67,7 +67,7 @@ class NewJournal(Struct, forbid_unknown_fields=True):
     relates_to_payment_id: Id | None = None
 
 
-class NewReversal(Struct, forbid_unknown_fields=True):
+class NewReversal(RequestObject):
     """The opposite of a journal, once. It takes effect when it is posted, but never before the journal does."""
 
     external_id: Id
@@ -213,7 +213,7 @@ def entry_body(entry: Entry, *, may_read: bool) -> JournalEntry:
     )
 
 
-class NewRefund(Struct, forbid_unknown_fields=True):
+class NewRefund(RequestObject):
     """How much of a payment to take back, in minor units; all that remains by default."""
 
     external_id: Id

@@ -3,10 +3,10 @@
 from datetime import date
 from typing import Annotated, Any
 
-from msgspec import Meta, Struct
+from msgspec import Meta
 
 from app.api.fields import NUMBER, Id, Reason, number_of
-from app.api.json_body import malformed
+from app.api.json_body import RequestObject, malformed
 from app.api.match_views import STATES, MatchBody, UnmatchedBody, match_body, unmatched_body
 from app.api.parameters import AFTER_NUMBER, LIMIT
 from app.api.responses import Answer, Refused, json_answer, page_answer, problem
@@ -45,7 +45,7 @@ STATE: Parameter[MatchState | None] = Parameter("state", _state, None, {"type": 
 FIRST_ON, LAST_ON, THROUGH = _day("first_on"), _day("last_on"), _day("through")
 
 
-class NewMatchBody(Struct, forbid_unknown_fields=True):
+class NewMatchBody(RequestObject):
     """Lines and entries that are the same movement; both sides add up to the same.
 
     `journal_account_id`: what they differ by is posted as a journal between this account and the account of the bank.
@@ -59,13 +59,13 @@ class NewMatchBody(Struct, forbid_unknown_fields=True):
     accepts_difference: bool = False
 
 
-class MatchDecision(Struct, forbid_unknown_fields=True):
+class MatchDecision(RequestObject):
     """Why a match is confirmed or undone; it is kept."""
 
     reason: Reason
 
 
-class MatchPart(Struct, forbid_unknown_fields=True):
+class MatchPart(RequestObject):
     """The lines and entries that stay together."""
 
     line_ids: LineIds
@@ -73,7 +73,7 @@ class MatchPart(Struct, forbid_unknown_fields=True):
     reason: Reason
 
 
-class MatchJournal(Struct, forbid_unknown_fields=True):
+class MatchJournal(RequestObject):
     """The account that takes what the sides of a match differ by."""
 
     journal_account_id: Id

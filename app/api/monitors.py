@@ -6,7 +6,7 @@ from msgspec import Meta, Struct
 
 from app.api.entity_binding import visible_account
 from app.api.fields import Balance, Id, Moment, Name, one_of
-from app.api.json_body import malformed
+from app.api.json_body import RequestObject, malformed
 from app.api.parameters import ACCOUNT, AFTER, LIMIT, LOCATION
 from app.api.request_refusals import nothing_of
 from app.api.responses import Answer, Refused, json_answer, page_answer, problem
@@ -28,7 +28,7 @@ ComparisonName = Annotated[str, one_of(_COMPARISONS)]
 Threshold = Annotated[int, Meta(ge=-MAX_MINOR, le=MAX_MINOR, extra_json_schema={"format": "int64"})]
 
 
-class NewMonitorBody(Struct, forbid_unknown_fields=True):
+class NewMonitorBody(RequestObject):
     """A condition on an account's funds in the ledger, in minor units: `monitor.crossed` tells when it turns.
 
     At the threshold itself it does not hold. If it holds already, nothing is told before it has ceased to.

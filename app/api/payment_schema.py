@@ -1,5 +1,6 @@
 """The bodies of payments, asked and answered, and the request that a body stands for."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any, ClassVar, Literal
@@ -23,7 +24,7 @@ from app.api.fields import (
     Version,
     exactly_one,
 )
-from app.api.json_body import checked_metadata
+from app.api.json_body import RequestObject, checked_metadata
 from app.api.parameters import in_utc, not_in_future
 from app.domain.payment import PaymentRequest
 from app.domain.read_models import Durability
@@ -54,7 +55,7 @@ class PaymentStatus(StrEnum):
     EXPIRED = "expired"
 
 
-class SplitPart(Struct, forbid_unknown_fields=True):
+class SplitPart(RequestObject):
     """One destination of a split: exactly one of a fixed amount (minor units), a share, or the remainder.
 
     `share` is a decimal string up to "1" with at most six places; shares are rounded by largest remainder.
@@ -71,7 +72,7 @@ class SplitPart(Struct, forbid_unknown_fields=True):
 Destinations = Annotated[list[SplitPart], Meta(max_length=MOST_DESTINATIONS, extra_json_schema={"minItems": 1})]
 
 
-class NewPayment(Struct, forbid_unknown_fields=True):
+class NewPayment(RequestObject):
     """A payment to make: debit the source, credit the destination or several. `amount_minor` in minor units.
 
     It has exactly one of `destination_account_id` and `destinations`.
@@ -209,10 +210,10 @@ def requested(
         amount_minor=body.amount_minor,
         currency_code=body.currency_code,
         description=body.description,
-        effective_at=not_in_future(in_utc(body.effective_at, "effective_at"), "effective_at", now),
+        effective_at=_effective_at(body, now),
         expected_version=expected_version,
         metadata=checked_metadata(body.metadata, LARGEST_METADATA),
-        destinations=_destinations(body),
+        destinations=() if body.destinations is None else _destinations(body.destinations),
         manual_capture=body.capture == "manual",
         expires_in_s=body.expires_in_s,
         awaited=awaited,
@@ -220,7 +221,11 @@ def requested(
     )
 
 
-def _destinations(body: NewPayment) -> tuple[Destination, ...]:
-    return tuple(
-        Destination(part.account_id, part.amount_minor, part.share, part.remainder) for part in body.destinations or ()
-    )
+def _effective_at(body: NewPayment, now: datetime) -> datetime | None:
+    if body.effective_at is None:
+        return None
+    return not_in_future(in_utc(body.effective_at, "effective_at"), "effective_at", now)
+
+
+def _destinations(parts: Sequence[SplitPart]) -> tuple[Destination, ...]:
+    return tuple(Destination(part.account_id, part.amount_minor, part.share, part.remainder) for part in parts)

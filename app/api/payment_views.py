@@ -21,19 +21,19 @@ from app.domain.ledger_rows import QueuedIntent
 from app.domain.payment import Kind, Leg, OutboxPosition, parse_payment_id
 from app.domain.read_models import Durability, PostedPayment, RejectedPayment
 from app.domain.refusals import Refusal, without_funds
-from app.domain.timestamps import from_milliseconds, rfc3339, to_milliseconds
+from app.domain.timestamps import from_milliseconds, rfc3339, rfc3339_of_milliseconds, to_milliseconds
 from app.services.payments.outcomes import Accepted, RefusedPayment
 
 
-def acknowledged(accepted: Accepted, durability: Durability, now: datetime, *, may_read: bool) -> AcknowledgedPayment:
+def acknowledged(accepted: Accepted, durability: Durability, now_ms: int, *, may_read: bool) -> AcknowledgedPayment:
     """An accepted payment; `durability` is what an acknowledgement by the cache survives.
 
-    `may_read`: whether the caller may read balances.
+    `now_ms` in milliseconds since 1970 UTC; `may_read`: whether the caller may read balances.
     """
     if accepted.is_dry_run:
         return _rehearsed(accepted, may_read=may_read)
     intent = accepted.intent
-    accepted_at = rfc3339(_accepted_at(accepted.outbox_position, now))
+    accepted_at = rfc3339_of_milliseconds(accepted.outbox_position.accepted_at_ms(now_ms))
     return AcknowledgedPayment(
         payment_id=accepted.payment_id,
         external_id=intent.external_id,
@@ -49,16 +49,16 @@ def acknowledged(accepted: Accepted, durability: Durability, now: datetime, *, m
         metadata=intent.metadata,
         accepted_at=accepted_at,
         destinations=split_of(intent.legs) or UNSET,
-        expires_at=_expires_at(accepted, now),
+        expires_at=_expires_at(accepted, now_ms),
     )
 
 
-def _expires_at(accepted: Accepted, now: datetime) -> str | UnsetType:
+def _expires_at(accepted: Accepted, now_ms: int) -> str | UnsetType:
     """When an authorization expires; other payments do not."""
     if accepted.intent.expires_in_s is None and accepted.intent.kind != Kind.AUTHORIZATION:
         return UNSET
     queued = QueuedIntent(accepted.outbox_position, accepted.intent)
-    return rfc3339(authorization_of(queued, to_milliseconds(now)).expires_at)
+    return rfc3339(authorization_of(queued, now_ms).expires_at)
 
 
 def _accepted_at(outbox_position: OutboxPosition, now: datetime) -> datetime:

@@ -23,6 +23,7 @@ from app.api.routes import Body, Call, Routes
 from app.domain.payment_refusals import payment_not_found
 from app.domain.refusals import Refusal
 from app.domain.refusals import RefusalCode as Code
+from app.domain.timestamps import to_milliseconds
 from app.services.access.api_keys import Scope
 from app.services.payments.outcomes import Accepted, FoundPayment, RefusedPayment
 
@@ -71,7 +72,8 @@ def submit_payment(call: Call[NewPayment]) -> Answer:
 
 
 def _acknowledgement(call: Call[NewPayment], accepted: Accepted) -> Answer:
-    body = acknowledged(accepted, call.here.readiness.durability(), call.here.now(), may_read=call.may_read)
+    now_ms = to_milliseconds(call.here.now())
+    body = acknowledged(accepted, call.here.readiness.durability(), now_ms, may_read=call.may_read)
     answer = json_answer(body, acknowledged_status(accepted))
     if not accepted.is_dry_run:
         answer.headers.append(("location", f"/v1/payments/{accepted.payment_id}"))

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 from msgspec import Struct
 
 from app.api.fields import Count, Moment, Total, number_of, one_of
+from app.api.json_body import RequestObject
 from app.api.parameters import AFTER_NUMBER, ENTITY, LIMIT
 from app.api.responses import Answer, Refused, json_answer, page_answer, problem
 from app.api.routes import Body, Call, Routes
@@ -38,7 +39,7 @@ class RunBody(Struct):
     break_count: Count | None
 
 
-class NewRun(Struct, forbid_unknown_fields=True):
+class NewRun(RequestObject):
     """A run to ask for: over what is new and what open breaks are about, or over everything."""
 
     mode: Literal["incremental", "full"]

@@ -6,7 +6,7 @@ from msgspec import Meta, Struct
 
 from app.api.breaks import break_id_of
 from app.api.fields import Count, Reason
-from app.api.json_body import NO_NUL
+from app.api.json_body import NO_NUL, RequestObject
 from app.api.reconciliation import ProofRequestBody, request_body
 from app.api.responses import Answer, json_answer, problem
 from app.api.routes import Body, Call, Routes
@@ -50,7 +50,7 @@ class RepairPreviewBody(Struct):
     token: str
 
 
-class NewRepair(Struct, forbid_unknown_fields=True):
+class NewRepair(RequestObject):
     """A repair to ask for: why, which is kept for ever, and the token of the preview that was seen."""
 
     reason: Reason

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from msgspec import Meta, Struct
 
 from app.api.fields import Count, Moment, Reason, Total, number_of, one_of
-from app.api.json_body import NO_NUL
+from app.api.json_body import NO_NUL, RequestObject
 from app.api.responses import Answer, Refused, json_answer, problem
 from app.api.routes import Body, Call, Parameter, Routes
 from app.api.statement_accounts import Day, day_of, statement_account_of
@@ -57,14 +57,14 @@ class PeriodBody(Struct):
     figures: dict[str, Any]
 
 
-class NewSignOff(Struct, forbid_unknown_fields=True):
+class NewSignOff(RequestObject):
     """Sign off everything after what is signed, through `last_on`. A `remark` is kept with it."""
 
     last_on: Day
     remark: Annotated[str, Meta(max_length=1_000, extra_json_schema={"pattern": NO_NUL})] = ""
 
 
-class Reopening(Struct, forbid_unknown_fields=True):
+class Reopening(RequestObject):
     """Why the last signed period is opened again."""
 
     reason: Reason

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from msgspec import Meta, Struct, field
 
 from app.api.fields import Count, CurrencyCode, Id, Moment, number_of
-from app.api.json_body import malformed
+from app.api.json_body import RequestObject, malformed
 from app.api.responses import Answer, Refused, json_answer, problem
 from app.api.route_refusals import NO_ACCOUNT
 from app.api.routes import Body, Call, Routes
@@ -24,7 +24,7 @@ routes = Routes()
 Day = Annotated[str, Meta(pattern=r"^\d{4}-\d\d-\d\d$", description="A day, e.g. 2026-01-31")]
 
 
-class NewStatementAccount(Struct, forbid_unknown_fields=True):
+class NewStatementAccount(RequestObject):
     """Which account of the ledger the account of a source is.
 
     Matching begins with `starts_on`, without it with the first day of the statements. `rules` are tried in order after
@@ -58,7 +58,7 @@ class StatementAccountBody(Struct):
     created_at: Moment
 
 
-class NewMatchRun(Struct, forbid_unknown_fields=True):
+class NewMatchRun(RequestObject):
     """A run of the saved rules; or a trial of other `rules` on everything that was stated, which stores nothing."""
 
     rule_list: list[dict[str, Any]] | None = field(default=None, name="rules")

@@ -6,7 +6,7 @@ from typing import Annotated
 from msgspec import Meta, Struct
 
 from app.api.fields import Count, Name, one_of
-from app.api.json_body import NO_NUL, malformed
+from app.api.json_body import NO_NUL, RequestObject, malformed
 from app.api.request_refusals import unknown_source
 from app.api.responses import Answer, json_answer, problem
 from app.api.routes import Body, Call, Routes
@@ -25,7 +25,7 @@ LARGEST_UPLOAD = 32 * 1024 * 1024
 MOST_TOLD = 1_000
 
 
-class NewStatementImport(Struct, forbid_unknown_fields=True):
+class NewStatementImport(RequestObject):
     """A file to import, in Base64. `trial`: read and judge everything, and store nothing.
 
     `accepts_differences`: store a CSV file although its running balance contradicts its lines.

@@ -5,10 +5,10 @@ Files come in by the command line: a body has bounds, and a statement file may b
 
 from typing import Annotated, Any
 
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, field
 
 from app.api.fields import Moment, number_of, one_of
-from app.api.json_body import malformed
+from app.api.json_body import RequestObject, malformed
 from app.api.parameters import AFTER_NUMBER, LIMIT
 from app.api.request_refusals import statement_not_found
 from app.api.responses import Answer, json_answer, page_answer, problem
@@ -31,12 +31,12 @@ SOURCE: Parameter[str | None] = Parameter(
 )
 
 
-class NewStatementSource(Struct, forbid_unknown_fields=True):
+class NewStatementSource(RequestObject):
     """A source to save. `options` say how its files are written; a CSV source needs its columns."""
 
     name: Annotated[str, Meta(min_length=1, max_length=MAX_SOURCE_NAME)]
     format: Annotated[str, one_of(_FORMATS)]
-    options: dict[str, Any] = {}
+    options: dict[str, Any] = field(default_factory=dict)
 
 
 class StatementSourceBody(Struct):

@@ -6,6 +6,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from app.api.events import EVENT_TYPES
 from app.api.fields import Count, Id, Moment, Name, Rules, at_least_one, one_of
+from app.api.json_body import RequestObject
 from app.domain.timestamps import rfc3339
 from app.domain.webhook_urls import LONGEST_URL
 from app.domain.webhooks import Endpoint, EndpointState, LoggedAttempt, Waiting
@@ -19,7 +20,7 @@ Url = Annotated[str, Meta(min_length=1, max_length=LONGEST_URL)]
 SettableState = Annotated[str, one_of((EndpointState.ENABLED.value, EndpointState.DISABLED.value))]
 
 
-class NewWebhook(Struct, forbid_unknown_fields=True):
+class NewWebhook(RequestObject):
     """An endpoint to tell of events from now on; without `types` or `account_id` of all that the key may see.
 
     `ordered`: an event is sent only after all earlier ones of each of its accounts were taken, or given up.
@@ -32,7 +33,7 @@ class NewWebhook(Struct, forbid_unknown_fields=True):
     ordered: bool = False
 
 
-class WebhookChange(Struct, forbid_unknown_fields=True):
+class WebhookChange(RequestObject):
     """What is to change. An endpoint that is disabled is told afterwards of what has happened meanwhile."""
 
     url: Url | UnsetType = UNSET
@@ -43,13 +44,13 @@ class WebhookChange(Struct, forbid_unknown_fields=True):
     rules: ClassVar[Rules] = at_least_one(("url", "name", "types", "state"))
 
 
-class NewSecret(Struct, forbid_unknown_fields=True):
+class NewSecret(RequestObject):
     """How long messages are signed with the former secret too."""
 
     overlap_hours: Annotated[int, Meta(ge=0, le=LONGEST_OVERLAP_H)] = DEFAULT_OVERLAP_H
 
 
-class Resend(Struct, forbid_unknown_fields=True):
+class Resend(RequestObject):
     """Which dead letters to send again; without `event_ids`, all of them."""
 
     event_ids: Annotated[list[Id], Meta(min_length=1, max_length=MOST_RESENT)] | None = None

@@ -2,6 +2,7 @@
 
 import re
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -76,3 +77,9 @@ def credible_milliseconds(stamped_ms: int, now_ms: int) -> int:
 def rfc3339(moment: datetime) -> str:
     """The text form of the API: UTC with milliseconds, e.g. `2026-01-31T09:30:00.123Z`."""
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+@lru_cache(maxsize=256)
+def rfc3339_of_milliseconds(milliseconds: int) -> str:
+    """The same text of a count of milliseconds since 1970 UTC. The payments of a batch share a few of them."""
+    return rfc3339(from_milliseconds(milliseconds))

@@ -9,7 +9,6 @@ import pytest
 from werkzeug.test import EnvironBuilder
 
 from app.api.application import all_routes
-from app.api.json_body import DEEPEST
 from app.api.routes import LARGEST_BODY, Route
 from tests.api.world import BANK, World, assert_problem, payment
 
@@ -156,79 +155,6 @@ def test_a_chunked_body_over_the_limit_is_refused_and_not_cut(world: World) -> N
 def test_a_body_where_none_is_taken_is_refused(shared_world: World) -> None:
     response = shared_world.call("GET", "/v1/accounts", data=b"{}")
     assert response.status_code in (400, 413)
-
-
-def nested(depth: int) -> bytes:
-    return b'{"metadata": ' + b'{"a":' * depth + b"1" + b"}" * depth + b"}"
-
-
-@pytest.mark.parametrize("route", WITH_BODY, ids=named)
-@pytest.mark.parametrize("depth", [DEEPEST + 1, 8_000, 100_000])
-def test_deep_json_is_refused_before_a_decoder_recurses_into_it(shared_world: World, route: Route, depth: int) -> None:
-    response = shared_world.call(route.method, path_of(route), data=nested(depth))
-    assert "nested deeper" in assert_problem(response, 400, "malformed_request")["detail"]
-
-
-@pytest.mark.parametrize("text", ["[{" * 400, "[{" * 400 + '"\\', '\\"' + "[{" * 400])
-def test_brackets_in_a_text_are_not_nesting(world: World, text: str) -> None:
-    world.account(BANK, "asset")
-    world.account("alice")
-    assert world.pay(BANK, "alice", 1, description=text).status_code == 201
-
-
-@pytest.mark.parametrize("text", ["[{", '[{"', '"[{\\'])
-def test_texts_before_it_hide_no_nesting(shared_world: World, text: str) -> None:
-    deep = json.dumps({"description": text, "metadata": None}).encode()
-    response = shared_world.post("/v1/payments", deep.replace(b"null", b"[" * (DEEPEST + 1) + b"]" * (DEEPEST + 1)))
-    assert "nested deeper" in assert_problem(response, 400, "malformed_request")["detail"]
-
-
-REPEATED = [
-    b'{"external_id": "e", "external_id": "f"}',
-    b'{"external_id": "e", "external_\\u0069d": "f"}',
-    b'{"metadata": {"a": 1, "a": 2}}',
-    b'{"metadata": {"a": 1, "\\u0061": 1}}',
-    b'{"metadata": {"deep": [{"b": 1, "b": 2}]}}',
-]
-
-
-@pytest.mark.parametrize("repeated", REPEATED)
-def test_a_key_that_stands_twice_is_refused_by_name(shared_world: World, repeated: bytes) -> None:
-    whole = json.dumps(payment("alice", "bob", 1)).encode()[:-1] + b", " + repeated[1:]
-    if b"metadata" not in repeated:
-        whole = whole.replace(b'"external_id": "', b'"description": "', 1)
-    response = shared_world.post("/v1/payments", whole)
-    problem = assert_problem(response, 400, "malformed_request")
-    assert "stands twice" in problem["detail"]
-    assert problem["field"] in ("external_id", "a", "b")
-
-
-@pytest.mark.parametrize(
-    ("path", "body"),
-    [
-        ("/v1/journals", b'{"external_id": "a", "external_id": "b", "entries": [], "reason": "r"}'),
-        ("/v1/accounts", b'{"account_id": "a", "type": "asset", "type": "liability", "currency_code": "EUR"}'),
-        ("/v1/payments/nothing/capture", b'{"amount_minor": 300, "amount_minor": null}'),
-        ("/v1/payments/nothing/refunds", b'{"external_id": "r", "amount_minor": 1, "amount_minor": 2}'),
-        ("/v1/payments/batch", b'{"payments": [], "atomic": true, "atomic": false}'),
-        ("/v1/payments/batch", b'{"payments": [], "atomic": true, "\\u0061tomic": false}'),
-    ],
-)
-def test_no_route_takes_the_last_of_two_equal_keys(shared_world: World, path: str, body: bytes) -> None:
-    response = shared_world.post(path, body)
-    assert response.status_code == 400
-    assert response.get_json()["code"] == "malformed_request"
-
-
-def test_a_key_twice_in_one_payment_of_a_batch_spoils_that_payment_alone(world: World) -> None:
-    world.account(BANK, "asset")
-    world.account("alice")
-    good = json.dumps(payment(BANK, "alice", 1)).encode()
-    bad = json.dumps(payment(BANK, "alice", 1)).encode()[:-1] + b', "amount_minor": 100000}'
-    response = world.post("/v1/payments/batch", b'{"payments": [' + good + b", " + bad + b"]}")
-    items = response.get_json()["data"]
-    assert [item["status"] for item in items] == [201, 400]
-    assert items[1]["problem"]["field"] == "amount_minor"
 
 
 # Cost
