@@ -34,7 +34,7 @@ LONGEST_SILENCE_S = 30.0
 BODIES_IN_MEMORY = 256 * 1024 * 1024
 """Bytes of bodies that one process holds while they arrive; beyond, a request is refused and may be repeated."""
 
-SHORT_BODY = 64 * 1024
+AWAITED_WHOLE = 1024 * 1024
 """Bytes up to which a body is awaited in one piece: each piece costs two switches of threads."""
 
 ON_THE_LOOP = frozenset({"/healthz"})
@@ -137,12 +137,26 @@ class Server:
             raise Refused(body_too_large(limit))
         try:
             async with asyncio.timeout(self._body_deadline_s):
-                is_short = length is not None and int(length) <= SHORT_BODY
-                raw = await (_read_at_once(protocol) if is_short else self._read(protocol, limit))
+                if length is not None and int(length) <= AWAITED_WHOLE:
+                    raw = await self._read_whole(protocol, int(length))
+                else:
+                    raw = await self._read(protocol, limit)
         except TimeoutError:
             raise Refused(body_too_slow(self._body_deadline_s)) from None
         if len(raw) != int(length) if length is not None else not raw:
             raise Refused(body_cut_off())
+        return raw
+
+    async def _read_whole(self, protocol: Any, length: int) -> bytes:
+        self._held += length
+        try:
+            if self._held > BODIES_IN_MEMORY:
+                raise Refused(too_many_bodies())
+            raw: bytes = await protocol()
+        except (RuntimeError, OSError):  # the client has gone, or broken the protocol
+            raise Refused(body_cut_off()) from None
+        finally:
+            self._held -= length
         return raw
 
     async def _read(self, protocol: Any, limit: int) -> bytes:
@@ -201,14 +215,6 @@ class ArrivingBody:
                         return piece
         except (StopAsyncIteration, TimeoutError, RuntimeError, OSError):
             return b""
-
-
-async def _read_at_once(protocol: Any) -> bytes:
-    try:
-        raw: bytes = await protocol()
-    except (RuntimeError, OSError):  # the client has gone, or broken the protocol
-        raise Refused(body_cut_off()) from None
-    return raw
 
 
 def _send_pieces(pieces: Iterator[bytes], transport: Any, loop: asyncio.AbstractEventLoop, origin: Origin) -> None:

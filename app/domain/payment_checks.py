@@ -82,8 +82,8 @@ def former_fingerprints(request: PaymentRequest) -> tuple[str, ...]:
     return tuple(sorted(found - {fingerprint(request)}))
 
 
-def _plain(destinations: Sequence[Destination]) -> list[Destination]:
-    return [replace(one, share=plain_share(one.share)) for one in destinations]
+def _plain(destinations: Sequence[Destination]) -> Sequence[Destination]:
+    return destinations and [replace(one, share=plain_share(one.share)) for one in destinations]
 
 
 def _whole(moment: datetime | None) -> datetime | None:
@@ -112,9 +112,8 @@ def _fingerprint_as(
 
 def digest_of(values: Sequence[str]) -> str:
     """The fingerprint of a request's nine fields, as text."""
-    encoded = [value.encode() if value else b"" for value in values]
-    digest = blake2b(b"\x00".join(encoded), digest_size=9).digest()
-    checks = _pack_checks(*[crc32(value) & 0xFFFF if value else 0 for value in encoded])
+    digest = blake2b("\x00".join(values).encode(), digest_size=9).digest()
+    checks = _pack_checks(*[crc32(value.encode()) & 0xFFFF if value else 0 for value in values])
     return b2a_base64(digest + checks, newline=False).decode()
 
 

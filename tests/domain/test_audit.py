@@ -22,6 +22,8 @@ KEY = "hf_0123456789ab_" + "x" * 43
         (b'{"api_key": "k", "token": "t"}', '{"api_key": "[redacted]", "token": "[redacted]"}'),
         (b'{"secret": "cut in the mid', '{"secret": "[redacted]"'),
         (f'{{"note": "my key is {KEY}!"}}'.encode(), '{"note": "my key is [redacted]!"}'),
+        ('{"to\u212aen": "by its look"}'.encode(), '{"to\u212aen": "[redacted]"}'),
+        ('{"\u017fecret": "by its look"}'.encode(), '{"\u017fecret": "[redacted]"}'),
         (b'{"keynote": "stays", "secretary": "stays"}', '{"keynote": "stays", "secretary": "stays"}'),
     ],
 )
