@@ -207,3 +207,29 @@ def test_a_process_holds_only_so_many_bodies_at_once(shared_world: World, monkey
     asyncio.run(here.__rsgi__(scope, small))
     assert [(status, body["code"]) for status, body in busy.answers] == [(503, "server_busy")]
     assert [body["code"] for _, body in small.answers] == ["malformed_request"], "what was refused is held no longer"
+
+
+def test_what_a_body_says_of_its_length_counts_as_held_while_it_is_awaited(
+    shared_world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "BODIES_IN_MEMORY", 100)
+    here = Server(shared_world.services, all_routes(), body_deadline_s=5)
+
+    def answered(length: int) -> str:
+        protocol = WholeBody(b"{" + b" " * (length - 2) + b"}")
+        headers = {"authorization": f"Bearer {shared_world.key}", "content-length": str(length)}
+        scope = SimpleNamespace(
+            method="POST", path="/v1/payments", query_string="", headers=headers, client="127.0.0.1:50000"
+        )
+        asyncio.run(here.__rsgi__(scope, protocol))
+        [(_, body)] = protocol.answers
+        return str(body["code"])
+
+    assert [answered(101), answered(100), answered(100)] == ["server_busy", "malformed_request", "malformed_request"]
+
+
+class WholeBody(Protocol):
+    """A body that is awaited in one piece."""
+
+    async def __call__(self) -> bytes:
+        return b"".join(self._pieces)
