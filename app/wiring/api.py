@@ -48,6 +48,7 @@ from app.wiring.events import build_endpoints, build_event_feed, build_monitors
 from app.wiring.evidence import head_signer
 from app.wiring.proofs import build_breaks, build_proof_requests
 from app.wiring.services import (
+    REPORT_S,
     build_assets,
     build_changes,
     build_engine,
@@ -79,7 +80,7 @@ def build_api(settings: Settings, *, sleep: Callable[[float], None] = time.sleep
     refunds = Refunds(cache, register, paying.finder, paying.durable_wait, poster)
     journals = Journals(register, paying.directory, poster, refunds.posted_payment, settings.journal_approval)
     approval = JournalApproval(LedgerJournalProposals(engine), journals, settings.journal_approval)
-    reports = build_engine(settings, "reports")
+    reports = build_engine(settings, "reports", REPORT_S)
     api_keys = LedgerApiKeys(engine)
     gatekeeper = Gatekeeper(api_keys, time.monotonic)
     records = LedgerAudit(settings.database_url)

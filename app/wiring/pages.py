@@ -45,7 +45,7 @@ from app.wakeup import Bell, WakeUps
 from app.wiring.events import build_event_feed
 from app.wiring.evidence import head_signer
 from app.wiring.proofs import build_breaks, build_proof_requests
-from app.wiring.services import build_assets, build_engine
+from app.wiring.services import REPORT_S, build_assets, build_engine
 from app.wiring.statements import build_match_decisions
 
 LISTED_BREAKS = 20
@@ -54,12 +54,13 @@ LISTED_BREAKS = 20
 def build_pages(settings: Settings, api: ApiServices) -> PageServices:
     """What the pages need. They read over a pool of their own, so that no page waits in front of a payment."""
     engine = build_engine(settings, "pages")
+    reports = build_engine(settings, "page reports", REPORT_S)
     assets = build_assets(engine)
     users = LedgerUsers(engine)
     accounts = Accounts(LedgerAccounts(engine, settings.partitions), assets)
     activity = Activity(LedgerActivity(engine), api.cache, api.now)
     totals = RememberedTotals()
-    trial_balances = TrialBalances(LedgerTrialBalance(engine), api.now, totals)
+    trial_balances = TrialBalances(LedgerTrialBalance(reports), api.now, totals)
     approval = JournalApproval(LedgerJournalProposals(engine), api.journals, settings.journal_approval)
     return PageServices(
         api=replace(
@@ -72,7 +73,7 @@ def build_pages(settings: Settings, api: ApiServices) -> PageServices:
             statements=LedgerStatements(engine),
             sign_offs=LedgerSignOffs(engine),
             match_decisions=build_match_decisions(engine, api.journals, approval),
-            financial_statements=FinancialStatements(LedgerFinancialStatements(engine), api.now, totals),
+            financial_statements=FinancialStatements(LedgerFinancialStatements(reports), api.now, totals),
             operations=Operations(LedgerOperations(engine), api.cache, api.now),
             feed=Feed(build_event_feed(engine)),
             evidence=Evidence(LedgerEvidence(rows_of(engine)), head_signer(settings, rows_of(engine)), api.finder),

@@ -45,6 +45,9 @@ from app.settings import Settings
 from app.wakeup import WakeUps
 from app.wiring.cache import build_cache, build_identity
 
+REPORT_S = 60.0
+"""The longest time for a query of a report: one as of an instant adds up all entries, a million in a second."""
+
 
 def build_engine(settings: Settings, process: str, statement_timeout_s: float = STATEMENT_TIMEOUT_S) -> Engine:
     """A pool of connections to the ledger."""
