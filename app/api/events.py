@@ -32,6 +32,7 @@ STREAMED_AT_ONCE = 500
 
 EVENT_TYPES = [one.value for one in EventType]
 _END = "end"
+CURSOR_SCHEMA = {"type": "string", "pattern": f"({CURSOR_PATTERN})|^{_END}$"}
 
 
 class EventBody(Struct):
@@ -99,7 +100,7 @@ AFTER: Parameter[Cursor | None] = Parameter(
     "after",
     cursor_of("after"),
     BEGINNING,
-    {"type": "string", "pattern": f"({CURSOR_PATTERN})|^{_END}$"},
+    CURSOR_SCHEMA,
     "The cursor from `next`, or the `sequence` of an event; without it, the first event. "
     f"`{_END}` is after all that is committed now.",
     refuses=_REFUSES,

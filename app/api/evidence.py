@@ -8,7 +8,7 @@ from msgspec import UNSET
 
 from app.api.entity_binding import entity_of, visible_entity
 from app.api.evidence_schema import ConsistencyBody, EvidencePacket, SignedHeadBody
-from app.api.fields import number_of
+from app.api.fields import LARGEST_NUMBER, number_of
 from app.api.json_body import malformed
 from app.api.parameters import EXTERNAL_ID, OF_ENTITY
 from app.api.responses import Answer, json_answer, problem
@@ -37,7 +37,7 @@ def _whole(name: str) -> Callable[[str], int]:
     return read
 
 
-_NUMBER = {"type": "integer", "minimum": 0}
+_NUMBER = {"type": "integer", "minimum": 0, "maximum": LARGEST_NUMBER, "format": "int64"}
 KEPT_SIZE: Parameter[int | None] = Parameter(
     "kept_size",
     _whole("kept_size"),

@@ -19,6 +19,7 @@ from app.api.json_body import NO_NUL
 from app.domain.accounts import ID_PATTERN, MAX_ID_LENGTH, RESERVED_ENDINGS
 from app.domain.money import MAX_MINOR
 from app.domain.payment_checks import LONGEST_EXPIRY_S, SHORTEST_EXPIRY_S
+from app.domain.statement_source import MAX_SOURCE_NAME
 
 LARGEST_METADATA = 16 * 1024
 """Bytes of metadata as JSON."""
@@ -58,12 +59,17 @@ CurrencyCode = Annotated[
 Name = Annotated[str, Meta(max_length=200, extra_json_schema={"pattern": NO_NUL})]
 Description = Annotated[str, Meta(max_length=1_000, extra_json_schema={"pattern": NO_NUL})]
 Reason = Annotated[str, Meta(min_length=1, max_length=1_000, extra_json_schema={"pattern": NO_NUL})]
+SourceName = Annotated[str, Meta(min_length=1, max_length=MAX_SOURCE_NAME, extra_json_schema={"pattern": ID_PATTERN})]
+"""The name of a source of statements; like an id, it is printable throughout, which no schema can say."""
 Metadata = Annotated[
     dict[str, Any], Meta(description=f"Yours: at most {LARGEST_METADATA:,} bytes as JSON; comes back as it was sent")
 ]
 
 NUMBER = "^[0-9]{1,18}$"
 """How a number of ours looks as an id."""
+
+LARGEST_NUMBER = 10**18 - 1
+"""The largest of them, which every database's and every client's 64 bits hold."""
 
 Moment = Annotated[str, _told(**MOMENT_SCHEMA)]
 """A time of a body, as text: `in_utc` reads it. A decoder that makes a time of it would round what should be cut."""

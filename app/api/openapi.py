@@ -159,13 +159,20 @@ def _plain(schema: dict[str, Any]) -> None:
         schema["description"] = cleandoc(schema["description"])
     for one in [schema, *schema.get("properties", {}).values()]:
         one.pop("default", None)
-        for part in [one, *one.get("anyOf", ())]:
+        for part in _parts(one):
             if "enum" in part:
                 part.setdefault("type", "string")
             if "$ref" in part:
                 part.pop("type", None)
             if part.get("type") == "object" and "properties" not in part:
                 part.setdefault("additionalProperties", True)
+
+
+def _parts(schema: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """A schema, what it chooses from, and what its lists hold."""
+    yield schema
+    for one in (*schema.get("anyOf", ()), *([schema["items"]] if isinstance(schema.get("items"), dict) else ())):
+        yield from _parts(one)
 
 
 def _operation(route: Route, declared: Iterable[Route]) -> dict[str, Any]:

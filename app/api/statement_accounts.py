@@ -5,8 +5,9 @@ from typing import Annotated, Any
 
 from msgspec import Meta, Struct, field
 
-from app.api.fields import Count, CurrencyCode, Id, Moment, number_of
-from app.api.json_body import RequestObject, malformed
+from app.api.fields import Count, CurrencyCode, Id, Moment, SourceName, number_of
+from app.api.json_body import NO_NUL, RequestObject, malformed
+from app.api.matching_rules import MatchingRuleBody, MatchingRules, asked_rules, rule_body
 from app.api.responses import Answer, Refused, json_answer, problem
 from app.api.route_refusals import NO_ACCOUNT
 from app.api.routes import Body, Call, Routes
@@ -15,7 +16,6 @@ from app.domain.match_refusals import statement_account_not_found
 from app.domain.matching_rules import InvalidRules, read_rules
 from app.domain.refusals import Refusal
 from app.domain.refusals import RefusalCode as Code
-from app.domain.statement_source import MAX_SOURCE_NAME
 from app.domain.timestamps import rfc3339
 from app.services.access.api_keys import Scope
 
@@ -31,12 +31,12 @@ class NewStatementAccount(RequestObject):
     the reference; without them, the same amount within 3 days is suggested.
     """
 
-    source_name: Annotated[str, Meta(min_length=1, max_length=MAX_SOURCE_NAME)]
-    account_ref: str
+    source_name: SourceName
+    account_ref: Annotated[str, Meta(extra_json_schema={"pattern": NO_NUL})]
     currency_code: CurrencyCode
     account_id: Id
     starts_on: Day | None = None
-    rule_list: list[dict[str, Any]] | None = field(default=None, name="rules")
+    rule_list: MatchingRules | None = field(default=None, name="rules")
 
 
 class StatementAccountBody(Struct):
@@ -52,7 +52,7 @@ class StatementAccountBody(Struct):
     account_id: str
     version: int
     starts_on: str
-    rule_list: list[dict[str, Any]] = field(name="rules")
+    rule_list: list[MatchingRuleBody] = field(name="rules")
     signed_through: str | None
     created_by: str
     created_at: Moment
@@ -61,7 +61,7 @@ class StatementAccountBody(Struct):
 class NewMatchRun(RequestObject):
     """A run of the saved rules; or a trial of other `rules` on everything that was stated, which stores nothing."""
 
-    rule_list: list[dict[str, Any]] | None = field(default=None, name="rules")
+    rule_list: MatchingRules | None = field(default=None, name="rules")
 
 
 class MatchRunBody(Struct):
@@ -104,7 +104,7 @@ def save_statement_account(call: Call[NewStatementAccount]) -> Answer:
             body.account_id,
             call.actor,
             starts_on=day_of(body.starts_on, "starts_on"),
-            rules=body.rule_list,
+            rules=asked_rules(body.rule_list),
         )
     except InvalidRules as error:
         raise malformed(f"{error}.", field="rules") from None
@@ -156,7 +156,8 @@ def run_matching(call: Call[NewMatchRun]) -> Answer:
     """A run, or a trial."""
     account = statement_account_of(call)
     try:
-        trial_rules = None if call.body.rule_list is None else read_rules(call.body.rule_list)
+        asked = asked_rules(call.body.rule_list)
+        trial_rules = None if asked is None else read_rules(asked)
     except InvalidRules as error:
         raise malformed(f"{error}.", field="rules") from None
     report = call.here.matching.run(account, call.actor, trial_rules=trial_rules)
@@ -191,7 +192,7 @@ def _body(one: StatementAccount) -> StatementAccountBody:
         one.account_id,
         one.version,
         one.starts_on.isoformat(),
-        [rule.as_json() for rule in one.rules()],
+        [rule_body(rule) for rule in one.rules()],
         None if one.signed_through is None else one.signed_through.isoformat(),
         one.created_by,
         rfc3339(one.created_at),

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from app.api.fields import Count, Name, one_of
+from app.api.fields import Count, Name, SourceName, one_of
 from app.api.json_body import NO_NUL, RequestObject, malformed
 from app.api.request_refusals import unknown_source
 from app.api.responses import Answer, json_answer, problem
@@ -13,7 +13,6 @@ from app.api.routes import Body, Call, Routes
 from app.domain.refusals import RefusalCode as Code
 from app.domain.statement import UnreadableStatement
 from app.domain.statement_proof import StatementBreak, StatementBreakKind
-from app.domain.statement_source import MAX_SOURCE_NAME
 from app.services.access.api_keys import Scope
 from app.services.statements.imports import ImportReport
 
@@ -31,7 +30,7 @@ class NewStatementImport(RequestObject):
     `accepts_differences`: store a CSV file although its running balance contradicts its lines.
     """
 
-    source_name: Annotated[str, Meta(min_length=1, max_length=MAX_SOURCE_NAME)]
+    source_name: SourceName
     file_name: Name
     content: bytes
     trial: bool = False

@@ -5,18 +5,18 @@ Files come in by the command line: a body has bounds, and a statement file may b
 
 from typing import Annotated, Any
 
-from msgspec import Meta, Struct, field
+from msgspec import Struct, field
 
-from app.api.fields import Moment, number_of, one_of
-from app.api.json_body import RequestObject, malformed
-from app.api.parameters import AFTER_NUMBER, LIMIT
+from app.api.fields import Moment, SourceName, number_of, one_of
+from app.api.json_body import NO_NUL, RequestObject, malformed
+from app.api.parameters import AFTER_NUMBER, LIMIT, any_text
 from app.api.request_refusals import statement_not_found
 from app.api.responses import Answer, json_answer, page_answer, problem
 from app.api.routes import Body, Call, Parameter, Routes
 from app.domain.refusals import RefusalCode as Code
 from app.domain.statement_proof import StatementProof
 from app.domain.statement_records import LineRecord, StatementRecord
-from app.domain.statement_source import MAX_SOURCE_NAME, InvalidOptions, StatementFormat, StatementSource
+from app.domain.statement_source import InvalidOptions, StatementFormat, StatementSource
 from app.domain.timestamps import rfc3339
 from app.services.access.api_keys import Scope
 from app.services.statements.sources import save_source
@@ -27,14 +27,14 @@ _FORMATS = [one.value for one in StatementFormat]
 _PROOFS = [one.value for one in StatementProof]
 
 SOURCE: Parameter[str | None] = Parameter(
-    "source_name", lambda text: text, None, {"type": "string"}, "Statements of this source only."
+    "source_name", any_text, None, {"type": "string", "pattern": NO_NUL}, "Statements of this source only."
 )
 
 
 class NewStatementSource(RequestObject):
     """A source to save. `options` say how its files are written; a CSV source needs its columns."""
 
-    name: Annotated[str, Meta(min_length=1, max_length=MAX_SOURCE_NAME)]
+    name: SourceName
     format: Annotated[str, one_of(_FORMATS)]
     options: dict[str, Any] = field(default_factory=dict)
 
@@ -119,7 +119,7 @@ def save_statement_source(call: Call[NewStatementSource]) -> Answer:
         wanted = StatementSource(call.body.name, StatementFormat(call.body.format), call.body.options)
         source, is_new = save_source(call.here.statements, wanted, call.actor)
     except InvalidOptions as error:
-        raise malformed(f"{error}.", field="options") from None
+        raise malformed(f"{error}.", field=error.field) from None
     except ValueError:
         raise malformed(f"format must be one of {', '.join(_FORMATS)}.", field="format") from None
     return json_answer(_source_body(source), 201 if is_new else 200)

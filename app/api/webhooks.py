@@ -6,7 +6,7 @@ from typing import Any
 from msgspec import UNSET
 
 from app.api.entity_binding import visible_account
-from app.api.events import EVENT_TYPES, cursor_of
+from app.api.events import CURSOR_SCHEMA, EVENT_TYPES, cursor_of
 from app.api.json_body import malformed
 from app.api.parameters import AFTER, AFTER_NUMBER, CACHE_CONTROL, LIMIT, LOCATION
 from app.api.request_refusals import nothing_of
@@ -42,7 +42,7 @@ NOT_STORED = ("cache-control", "no-store")
 _NOT_FOUND = frozenset({Code.NOT_FOUND})
 
 AFTER_EVENT: Parameter[Cursor | None] = Parameter(
-    "after", cursor_of("after"), None, {"type": "string"}, "The cursor from `next`.", refuses=(Code.INVALID_CURSOR,)
+    "after", cursor_of("after"), None, CURSOR_SCHEMA, "The cursor from `next`.", refuses=(Code.INVALID_CURSOR,)
 )
 
 

@@ -96,8 +96,10 @@ def _rule(n: int, raw: object) -> Rule:
         raise InvalidRules(f"rule {n} must be an object")
     left = dict(raw)
     name = left.pop("name", "")
-    if not isinstance(name, str) or not name.strip() or len(name) > LONGEST_NAME or not name.isprintable():
+    if not isinstance(name, str) or not name.strip() or len(name) > LONGEST_NAME:
         raise InvalidRules(f"rule {n} needs a name of up to {LONGEST_NAME} characters")
+    if not name.isprintable():
+        raise InvalidRules(f"the name of rule {n} is not printable throughout")
     fields = _fields(name, left.pop("fields", {}))
     rule = Rule(
         name,

@@ -39,7 +39,14 @@ Column = str | int
 
 
 class InvalidOptions(ValueError):
-    """The options of a source contradict themselves or name something unknown; the message says what."""
+    """The options of a source contradict themselves or name something unknown, or its name is none.
+
+    The message says what, and `field` of which member.
+    """
+
+    def __init__(self, message: str, field: str = "options") -> None:
+        super().__init__(message)
+        self.field = field
 
 
 @dataclass(slots=True, frozen=True)
@@ -100,7 +107,7 @@ def check_name(name: str) -> None:
     """Raise InvalidOptions if a source may not have this name."""
     if not name or len(name) > MAX_SOURCE_NAME or not name.isprintable() or name != name.strip():
         rule = f"1 to {MAX_SOURCE_NAME} printable characters and no white space at its ends"
-        raise InvalidOptions(f"the name of a source has {rule}")
+        raise InvalidOptions(f"the name of a source has {rule}", "name")
 
 
 def read_options(format: StatementFormat, raw: Mapping[str, object]) -> SourceOptions:

@@ -9,7 +9,8 @@ import pytest
 from werkzeug.test import EnvironBuilder
 
 from app.api.application import all_routes
-from app.api.routes import LARGEST_BODY, Route
+from app.api.responses import Refused
+from app.api.routes import LARGEST_BODY, Parameter, Route
 from tests.api.world import BANK, World, assert_problem, payment
 
 PAYMENTS = 30
@@ -187,3 +188,18 @@ def test_a_payment_leaves_no_garbage_to_collect(world: World) -> None:
         gc.enable()
     assert statuses == ["201 CREATED"] * PAYMENTS
     assert found < 9 * PAYMENTS
+
+
+NUMBERS = [
+    (route.name, one) for route in all_routes() for one in route.parameters if one.schema.get("type") == "integer"
+]
+
+
+@pytest.mark.parametrize("number", NUMBERS, ids=lambda number: f"{number[0]}-{number[1].name}")
+def test_a_number_is_read_within_the_bounds_that_the_document_tells(number: tuple[str, Parameter[Any]]) -> None:
+    _, parameter = number
+    least, most = parameter.schema["minimum"], parameter.schema["maximum"]
+    assert (parameter.read(str(least)), parameter.read(str(most))) == (least, most)
+    for beyond in (least - 1, most + 1):
+        with pytest.raises(Refused):
+            parameter.read(str(beyond))

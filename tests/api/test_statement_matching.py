@@ -2,8 +2,10 @@
 
 from typing import Any
 
+import jsonschema
 import pytest
 
+from app.domain.matching_rules import MOST_RULES
 from tests.api.statement_walk import BANK, FEES, LAST_ON, RULES, link, prepare, upload, walk
 from tests.api.world import World, assert_problem
 
@@ -89,6 +91,82 @@ def test_what_cannot_be_done_is_refused_by_its_code(world: World) -> None:
     assert_problem(world.get(f"{path}/period"), 400, "malformed_request")
     assert_problem(world.post(f"{path}/sign-offs/1/reopen", {"reason": "r"}), 404, "not_found")
     assert BANK
+
+
+FIELDS = {"reference": "external_id"}
+
+ASKED_RULES: list[tuple[dict[str, Any], bool]] = [
+    ({}, True),
+    ({"name": ""}, False),
+    ({"name": "  "}, False),
+    ({"name": "By reference"}, False),
+    ({"name": "n" * 101}, False),
+    ({"name": 1}, False),
+    ({"surprise": 1}, False),
+    ({"fields": FIELDS}, True),
+    ({"fields": {"details.a": "metadata.b", "words": "id"}}, True),
+    ({"fields": {"surprise": "external_id"}}, False),
+    ({"fields": {"reference": "surprise"}}, False),
+    ({"fields": {"details.": "id"}}, False),
+    ({"fields": {f"details.{n}": "id" for n in range(4)}}, False),
+    ({"fields": None}, False),
+    ({"days": 366}, True),
+    ({"days": 367}, False),
+    ({"days": -1}, False),
+    ({"days": True}, False),
+    ({"tolerance_minor": 1}, False),
+    ({"tolerance_minor": 1, "fields": FIELDS}, True),
+    ({"tolerance_minor": 2**53, "fields": FIELDS}, False),
+    ({"fee_account_id": FEES}, False),
+    ({"fee_account_id": FEES, "tolerance_minor": 1, "fields": FIELDS}, True),
+    ({"fee_account_id": " x", "tolerance_minor": 1, "fields": FIELDS}, False),
+    ({"fee_account_id": "x\n", "tolerance_minor": 1, "fields": FIELDS}, False),
+    ({"cardinality": "1:N"}, False),
+    ({"cardinality": "1:N", "fields": FIELDS}, True),
+    ({"cardinality": "N:N", "fields": FIELDS}, False),
+    ({"kinds": ["NMSC"], "suggests": True}, True),
+    ({"kinds": [1]}, False),
+    ({"suggests": "yes"}, False),
+]
+"""Members of a rule, and whether the document allows them."""
+
+
+@pytest.mark.parametrize(("members", "is_valid"), ASKED_RULES)
+def test_the_document_says_what_a_rule_may_be(shared_world: World, members: dict[str, Any], is_valid: bool) -> None:
+    body = link(account_id="nobody", rules=[{"name": "x", **members}])
+    assert is_allowed(shared_world, body) == is_valid
+    # A rule that is in order is asked for an account that is not there.
+    expected = (404, "account_not_found") if is_valid else (400, "malformed_request")
+    assert_problem(shared_world.post("/v1/statement-accounts", body), *expected)
+
+
+def is_allowed(world: World, body: dict[str, Any]) -> bool:
+    """Whether the document allows a statement account."""
+    schema = {"$ref": "#/components/schemas/NewStatementAccount", "components": world.document["components"]}
+    return jsonschema.Draft202012Validator(schema).is_valid(body)
+
+
+def test_rules_that_were_answered_can_be_asked_again_and_what_is_more_is_refused(world: World) -> None:
+    prepare(world)
+    world.post("/v1/statement-sources", {"name": "walk", "format": "camt", "options": {}})
+    world.post("/v1/statement-imports", upload())
+    saved = world.post("/v1/statement-accounts", link()).get_json()
+    assert saved["rules"][1] == {
+        "name": "Same amount",
+        "fields": {},
+        "days": 3,
+        "tolerance_minor": 0,
+        "fee_account_id": "",
+        "cardinality": "1:1",
+        "kinds": [],
+        "suggests": True,
+    }
+    again = link(rules=saved["rules"])
+    assert is_allowed(world, again)
+    assert world.post("/v1/statement-accounts", again).get_json()["version"] == saved["version"]
+    many = link(rules=[{"name": f"rule {n}"} for n in range(MOST_RULES + 1)])
+    assert not is_allowed(world, many)
+    assert_problem(world.post("/v1/statement-accounts", many), 400, "malformed_request")
 
 
 @pytest.mark.parametrize("number", ["9999", "x", "9" * 30])

@@ -42,7 +42,8 @@ def test_a_source_is_saved_once_for_each_content(world: World) -> None:
 )
 def test_a_source_that_says_nothing_sensible_is_refused(shared_world: World, change: dict[str, Any]) -> None:
     response = shared_world.post("/v1/statement-sources", {**SOURCE, **change})
-    assert_problem(response, 400, "malformed_request")
+    problem = assert_problem(response, 400, "malformed_request")
+    assert problem["field"] == ("name" if "name" in change else "format" if change == {"format": "pdf"} else "options")
 
 
 def test_statements_and_their_lines_are_read_in_pages(world: World) -> None:

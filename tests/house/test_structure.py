@@ -199,6 +199,7 @@ SHARED_NAMES = {
     "hash_chain": {"app.domain", "app.ledger"},
     "journal_proposals": {"app.api", "app.domain", "app.ledger"},
     "journals": {"app.api", "app.dashboard", "app.domain", "app.services"},
+    "matching_rules": {"app.api", "app.domain"},
     "payment": {"app.dashboard", "app.domain"},
     "payment_search": {"app.domain", "app.ledger"},
     "proof_history": {"app.domain", "app.ledger"},

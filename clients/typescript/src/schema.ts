@@ -2814,7 +2814,9 @@ export interface components {
             };
             /** Format: int64 */
             agreeing: number;
-            examples: Record<string, never>[];
+            examples: {
+                [key: string]: unknown;
+            }[];
         };
         /**
          * MonitorBody
@@ -2998,8 +3000,47 @@ export interface components {
          * @description A run of the saved rules; or a trial of other `rules` on everything that was stated, which stores nothing.
          */
         NewMatchRun: {
-            rules?: Record<string, never>[] | null;
+            rules?: components["schemas"]["NewMatchingRule"][] | null;
         };
+        /**
+         * NewMatchingRule
+         * @description A rule by which lines are matched with entries; no two have the same name.
+         *
+         *     Days may differ by `days`, and amounts by `tolerance_minor`; what they differ by belongs to `fee_account_id`.
+         *     `kinds` are the kinds of lines that it is for, all if empty. `suggests`: a person decides.
+         *
+         *     Without `fields` only one line and one entry of the same amount match. A fee account needs a tolerance.
+         */
+        NewMatchingRule: {
+            name: string;
+            /** @description Up to 3 fields of the line (`words`, `reference`, `line_id`, `batch_id`, `kind`, `counterparty`, `text`, `details.NAME`), each with the field of the entry that must be equal (`id`, `external_id`, `payment_id`, `description`, `metadata.NAME`) */
+            fields?: {
+                [key: string]: string;
+            };
+            days?: number;
+            /** Format: int64 */
+            tolerance_minor?: number;
+            fee_account_id?: string;
+            cardinality?: components["schemas"]["Cardinality"];
+            kinds?: string[];
+            suggests?: boolean;
+        } & (({
+            fields: unknown;
+        } | {
+            tolerance_minor?: unknown;
+            /** @constant */
+            cardinality?: "1:1";
+        }) & ({
+            fee_account_id?: unknown;
+        } | {
+            tolerance_minor: unknown;
+        }));
+        /**
+         * Cardinality
+         * @description How many lines a match has, and how many entries.
+         * @enum {string}
+         */
+        Cardinality: "1:1" | "1:N" | "N:1";
         /**
          * NewMonitorBody
          * @description A condition on an account's funds in the ledger, in minor units: `monitor.crossed` tells when it turns.
@@ -3086,7 +3127,7 @@ export interface components {
             currency_code: string;
             account_id: string;
             starts_on?: string | null;
-            rules?: Record<string, never>[] | null;
+            rules?: components["schemas"]["NewMatchingRule"][] | null;
         };
         /**
          * NewStatementImport
@@ -3480,11 +3521,29 @@ export interface components {
             account_id: string;
             version: number;
             starts_on: string;
-            rules: Record<string, never>[];
+            rules: components["schemas"]["MatchingRuleBody"][];
             signed_through: string | null;
             created_by: string;
             /** Format: date-time */
             created_at: string;
+        };
+        /**
+         * MatchingRuleBody
+         * @description A saved rule.
+         */
+        MatchingRuleBody: {
+            name: string;
+            fields: {
+                [key: string]: string;
+            };
+            /** Format: int64 */
+            days: number;
+            /** Format: int64 */
+            tolerance_minor: number;
+            fee_account_id: string;
+            cardinality: components["schemas"]["Cardinality"];
+            kinds: string[];
+            suggests: boolean;
         };
         /**
          * StatementBody

@@ -34,6 +34,9 @@ Direction: TypeAlias = Literal["credit", "debit"]
 WrittenStatus: TypeAlias = Literal["dry_run", "posted"]
 """Whether it is in the ledger, or what a dry run would post."""
 
+Cardinality: TypeAlias = Literal["1:1", "1:N", "N:1"]
+"""How many lines a match has, and how many entries."""
+
 PaymentStatus: TypeAlias = Literal["authorized", "captured", "expired", "pending", "posted", "rejected", "voided"]
 """Where a payment stands."""
 
@@ -994,7 +997,27 @@ class NewMatch:
 class NewMatchRun:
     """A run of the saved rules; or a trial of other `rules` on everything that was stated, which stores nothing."""
 
-    rules: list[dict[str, Any]] | None = None
+    rules: list[NewMatchingRule] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewMatchingRule:
+    """A rule by which lines are matched with entries; no two have the same name.
+
+    Days may differ by `days`, and amounts by `tolerance_minor`; what they differ by belongs to `fee_account_id`.
+    `kinds` are the kinds of lines that it is for, all if empty. `suggests`: a person decides.
+
+    Without `fields` only one line and one entry of the same amount match. A fee account needs a tolerance.
+    """
+
+    name: str
+    fields: dict[str, Any] | None = None
+    days: int | None = None
+    tolerance_minor: int | None = None
+    fee_account_id: str | None = None
+    cardinality: Cardinality | None = None
+    kinds: list[str] | None = None
+    suggests: bool | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -1078,7 +1101,7 @@ class NewStatementAccount:
     currency_code: str
     account_id: str
     starts_on: str | None = None
-    rules: list[dict[str, Any]] | None = None
+    rules: list[NewMatchingRule] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -1395,10 +1418,24 @@ class StatementAccount:
     account_id: str
     version: int
     starts_on: str
-    rules: list[dict[str, Any]]
+    rules: list[MatchingRule]
     signed_through: str | None
     created_by: str
     created_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MatchingRule:
+    """A saved rule."""
+
+    name: str
+    fields: dict[str, Any]
+    days: int
+    tolerance_minor: int
+    fee_account_id: str
+    cardinality: Cardinality
+    kinds: list[str]
+    suggests: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,11 +7,14 @@ from __future__ import annotations
 
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 from holdfast_client import models
 from holdfast_client.exchange import Request, path
 from holdfast_client.request_parts import Page, getting, given, listing, listing_whole, posting
+
+Rules: TypeAlias = Sequence[models.NewMatchingRule | Mapping[str, Any]]
+"""Rules of matching, in their order."""
 
 # Sources and statements
 
@@ -76,7 +79,7 @@ def save_statement_account(
     account_id: str,
     *,
     starts_on: str | None = None,
-    rules: Sequence[Mapping[str, Any]] | None = None,
+    rules: Rules | None = None,
 ) -> Request[models.StatementAccount]:
     """Say which account of the ledger a statement's account is, and by which rules it is matched."""
     body = given(
@@ -103,9 +106,7 @@ def get_statement_account(statement_account_id: str) -> Request[models.Statement
 # Matches. A decision is not repeated after a lost answer: read the match, or list them, to see whether it was made
 
 
-def run_matching(
-    statement_account_id: str, *, rules: Sequence[Mapping[str, Any]] | None = None
-) -> Request[models.MatchRun]:
+def run_matching(statement_account_id: str, *, rules: Rules | None = None) -> Request[models.MatchRun]:
     """Match by the saved rules; with other `rules` it is a trial, which stores nothing."""
     body = given(rules=None if rules is None else list(rules))
     return posting(_of(statement_account_id, "/match-runs"), body, models.MatchRun, repeatable=False)
