@@ -23,6 +23,8 @@ LARGEST_UPLOAD = 32 * 1024 * 1024
 
 MOST_TOLD = 1_000
 
+BASE64 = "^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$"
+
 
 class NewStatementImport(RequestObject):
     """A file to import, in Base64. `trial`: read and judge everything, and store nothing.
@@ -32,7 +34,7 @@ class NewStatementImport(RequestObject):
 
     source_name: SourceName
     file_name: Name
-    content: bytes
+    content: Annotated[bytes, Meta(extra_json_schema={"pattern": BASE64})]
     trial: bool = False
     accepts_differences: bool = False
 

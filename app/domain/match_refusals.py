@@ -73,6 +73,12 @@ def nothing_to_match() -> Refusal:
     return Refusal(RefusalCode.MATCH_DIFFERS, "A match has at least two lines or entries, or a journal that it posts.")
 
 
+def nothing_to_post() -> Refusal:
+    """A journal for what lines and entries differ by, where they do not differ."""
+    detail = "The lines and the entries add up to the same, so there is no journal to post; match them without one."
+    return Refusal(RefusalCode.MATCH_DIFFERS, detail)
+
+
 def journal_waits(proposal_id: int) -> Refusal:
     """A match whose journal a second person must approve first."""
     detail = f"The journal waits for a second person as proposal {proposal_id}. Once approved, match the same again."

@@ -80,6 +80,15 @@ def test_what_cannot_be_done_is_refused_by_its_code(world: World) -> None:
     assert_problem(world.post(f"{path}/matches", {**differs, "line_ids": ["x"]}), 400, "malformed_request")
     with_journal = {**differs, "journal_account_id": "nobody"}
     assert_problem(world.post(f"{path}/matches", with_journal), 404, "account_not_found")
+    same = [one for one in items if one["amount_minor"] == 700]
+    fits = {
+        "line_ids": [one["line"]["statement_line_id"] for one in same if one["line"]],
+        "entry_numbers": [one["entry"]["entry_number"] for one in same if one["entry"]],
+        "reason": "r",
+        "journal_account_id": FEES,
+    }
+    refused = assert_problem(world.post(f"{path}/matches", fits), 422, "match_differs")
+    assert "there is no journal to post" in refused["detail"]
     accepted = world.post(f"{path}/matches", {**differs, "accepts_difference": True})
     assert accepted.status_code == 201
     match = accepted.get_json()["match_id"]

@@ -2,16 +2,16 @@
 
 import json
 import os
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from zlib import crc32
 
 import schemathesis
 
-KNOWN_IDS = "HOLDFAST_KNOWN_IDS"
-"""Names a file with ids that exist, by the variable of the path that takes them: all of them, those for a method, which
-stands before it, or those for an action, which stands after it."""
+from tests.system import schemathesis_aims as aims
+
+MATERIAL = "HOLDFAST_MATERIAL"
+"""Names the file with what exists, as `schemathesis_material.py` has made it."""
 
 BEYOND_ANY_SCHEMA = {
     "by": "counts only with an instant",
@@ -28,6 +28,8 @@ BEYOND_ANY_SCHEMA = {
     "last_on": "is one too",
     "effective_at": "has an offset that leads into the years 1 to 9999",
     "expires_at": "has one too",
+    "to": "does not lie before `from`",
+    "content": "is a file of the source's format",
 }
 """Fields that may be malformed although the document allows them, and why."""
 
@@ -35,6 +37,9 @@ BEYOND_ITS_WORDS = {
     "The body holds a NUL": "deep in metadata too",
     "A number that would not come back": "a number in metadata is one that a double holds exactly",
     "Expected `int": "a whole number is written without a fraction; for JSON Schema 1.0 is whole",
+    "the name of rule": "is printable throughout",
+    "the name of a source": "is printable throughout too",
+    "two rules have the same name": "but not all that they say",
 }
 """How such refusals begin that name no field."""
 
@@ -75,43 +80,22 @@ def is_positive(case: schemathesis.Case) -> bool:
 
 @schemathesis.hook
 def before_call(context: schemathesis.HookContext, case: schemathesis.Case, kwargs: dict[str, Any]) -> None:
-    """Three of four valid requests are about what exists, so that they meet the rules behind the look-up."""
-    if case.operation.path == "/v1/events" and case.query and is_positive(case):
-        case.query.pop("wait", None)  # it would only take its time
-    chance = crc32(repr((case.path_parameters, case.body)).encode())
-    if not is_positive(case) or chance % 4 == 0:
+    """Examples, and three of four other valid requests, are about what exists, so that they meet the rules behind."""
+    if not is_positive(case):
         return
-    known = json.loads(Path(os.environ[KNOWN_IDS]).read_text())
-    action = case.operation.path.rpartition("/")[2]
+    if case.operation.path == "/v1/events" and case.query:
+        case.query.pop("wait", None)  # it would only take its time
+    found = json.loads(Path(os.environ[MATERIAL]).read_text())
+    chance = crc32(repr((case.operation.label, case.path_parameters, case.query, case.body)).encode())
+    if isinstance(case.body, dict) and "url" in case.body:
+        case.body |= {"url": found["url"]}  # no name has to be looked up, and none is in vain
+        case.body |= {"account_id": aims.QUIET} if case.method == "POST" else {}
+    assert case.meta is not None
+    if chance % 4 == 0 and case.meta.phase.name.value != "examples":
+        return
     for name in case.path_parameters or {}:
-        ids = known.get(f"{case.method} {name}") or known.get(f"{name} {action}") or known.get(name)
-        if ids:
-            case.path_parameters[name] = ids[chance % len(ids)]
+        case.path_parameters[name] = aims.known_id(found["ids"], case.method, case.operation.path, name, chance)
     if isinstance(case.body, dict):
-        case.body = aimed(case.operation.path, case.body, f"fuzz:{chance}")
-
-
-def aimed(path: str, body: Mapping[str, Any], fresh_id: str) -> dict[str, Any]:
-    """The same body about accounts that exist, with amounts that they can pay, under an id of its own."""
-    found = dict(body)
-    if "external_id" in found:
-        found["external_id"] = fresh_id
-    if "payments" in found:
-        found["payments"] = [
-            aimed("/v1/payments", one, f"{fresh_id}:{n}") if isinstance(one, dict) else one
-            for n, one in enumerate(found["payments"])
-        ]
-    if isinstance(found.get("amount_minor"), int):
-        found["amount_minor"] = found["amount_minor"] % 10 + 1
-    if path == "/v1/payments":
-        found |= {"source_account_id": "fuzz:alice", "currency_code": "EUR"}
-        found |= {"destination_account_id": "fuzz:bob"} if isinstance(found.get("destination_account_id"), str) else {}
-        is_split = isinstance(found.get("destinations"), list)
-        found |= {"destinations": [{"account_id": "fuzz:bob", "remainder": True}]} if is_split else {}
-    if path == "/v1/accounts":
-        found |= {"account_id": fresh_id, "currency_code": "EUR"}
-    if path == "/v1/journals":
-        sides = (("fuzz:alice", "debit"), ("fuzz:bob", "credit"))
-        found["entries"] = [{"account_id": one, "direction": side, "amount_minor": 5} for one, side in sides]
-        found["relates_to_payment_id"] = None
-    return found
+        case.body = aims.body(case.operation.path, case.path_parameters or {}, case.body, found, chance)
+    if case.operation.path == "/v1/heads/consistency" and case.query:
+        case.query |= aims.sizes(found["heads"], chance)

@@ -20,6 +20,7 @@ from app.domain.match_refusals import (
     journal_waits,
     match_not_found,
     nothing_to_match,
+    nothing_to_post,
     statement_account_not_found,
     wrong_state,
 )
@@ -78,7 +79,7 @@ class MatchDecisions:
             return sides
         account, difference, last_on = sides
         if not difference:
-            return nothing_to_match()
+            return nothing_to_post()
         request = _journal(account, _dated(account, wanted, last_on), difference, last_on, journal_account_id)
         tried = self._journals.post(request, actor, dry_run=True)
         return tried if isinstance(tried, Refusal) else request
@@ -149,7 +150,7 @@ class MatchDecisions:
     ) -> NewMatch | Refusal:
         """What is to be matched together with the entry of a posted journal."""
         if not difference_minor:
-            return nothing_to_match()
+            return nothing_to_post()
         wanted = _dated(account, wanted, last_on)
         request = _journal(account, wanted, difference_minor, last_on, journal_account_id)
         refusal = self._posted(account, request, actor)
