@@ -16,6 +16,10 @@ Answer = Callable[["Receiver", dict[str, Any]], int]
 """Decides the status of an answer by the event; may take its time."""
 
 
+HANGS_UP = 900
+"""In place of a status: the connection is closed without an answer."""
+
+
 def takes_all(_: "Receiver", __: dict[str, Any]) -> int:
     return 204
 
@@ -59,12 +63,17 @@ class Receiver:
     def take(self, headers: Any, body: bytes) -> int:
         """Verify and note a message; returns the status to answer."""
         event = json.loads(body)
-        if self.secrets and not any(_verifies(secret, headers, body) for secret in self.secrets):
-            self.forged.append(event["id"])
+        is_forged = bool(self.secrets) and not any(_verifies(secret, headers, body) for secret in self.secrets)
         status = self.answer(self, event)
         with self.lock:
-            self.arrived.append((event, status))
+            self.note(event, status, is_forged=is_forged)
         return status
+
+    def note(self, event: dict[str, Any], status: int, *, is_forged: bool) -> None:
+        """Remember a message; one at a time."""
+        if is_forged:
+            self.forged.append(event["id"])
+        self.arrived.append((event, status))
 
 
 def accounts_of(event: dict[str, Any]) -> list[str]:
@@ -82,10 +91,17 @@ def _verifies(secret: str, headers: Any, body: bytes) -> bool:
     return True
 
 
+class Server(ThreadingHTTPServer):
+    """A thread for each connection; on a busy machine many may wait to be accepted."""
+
+    daemon_threads = True
+    request_queue_size = 128
+
+
 @contextmanager
-def receiving(port: int = 0, tls: ssl.SSLContext | None = None) -> Iterator[Receiver]:
+def receiving(port: int = 0, tls: ssl.SSLContext | None = None, receiver: Receiver | None = None) -> Iterator[Receiver]:
     """A receiver for as long as the test needs it; with `tls` it takes https only."""
-    receiver = Receiver()
+    receiver = receiver or Receiver()
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -96,6 +112,9 @@ def receiving(port: int = 0, tls: ssl.SSLContext | None = None) -> Iterator[Rece
             if len(body) < length:  # the deliverer was killed meanwhile
                 return
             status = receiver.take(self.headers, body)
+            if status == HANGS_UP:
+                self.close_connection = True
+                return
             answer = b"" if status == 204 else b"not now"
             self.send_response(status)
             self.send_header("Content-Length", str(len(answer)))
@@ -108,8 +127,7 @@ def receiving(port: int = 0, tls: ssl.SSLContext | None = None) -> Iterator[Rece
         def log_message(self, *_: Any) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
-    server.daemon_threads = True
+    server = Server(("127.0.0.1", port), Handler)
     if tls is not None:
         server.socket = tls.wrap_socket(server.socket, server_side=True)
     receiver.port = server.server_address[1]

@@ -63,6 +63,8 @@ stop.abort();
 await following;
 const secret = `whsec_${"A".repeat(32)}`;
 const forged = await receive(new Request("http://shop.test", { method: "POST", body: "{}" }), secret);
+const event = { id: "evt_7_1", type: "payment.posted", sequence: "7.1.0", data: {} };
+const signed = await send(JSON.stringify(event), secret);
 const report = told(await client.GET("/v1/reports/trial-balance"));
 console.log(JSON.stringify({
   status: told(await client.GET("/v1/payments/{payment_id}", { params: { path: { payment_id } } })).status,
@@ -73,6 +75,7 @@ console.log(JSON.stringify({
   lost: await kindOf(lost.POST("/v1/payments", { body: once })),
   followed: saved.every((one) => /^evt_\\S+ payment\\.(posted|captured|refunded) \\d/.test(one)),
   forged: forged.status,
+  signed: `${signed.status} ${saved.at(-1)}`,
   balanced: report.totals.every((total) => total.balanced),
 }));
 """
@@ -146,6 +149,7 @@ def test_the_readme_runs_as_it_stands(built: Path, system: System) -> None:
         "lost": "outcome_unknown no_answer",
         "followed": True,
         "forged": 400,
+        "signed": "204 evt_7_1 payment.posted 7.1.0",
         "balanced": True,
     }
 
@@ -234,6 +238,29 @@ def test_a_webhook_is_believed_only_with_a_signature_that_fits(built: Path) -> N
     assert len(told) == len(cases)
     for (one, wanted), answer in zip(cases, told, strict=True):
         assert answer.startswith(wanted), one
+
+
+SIGN = """
+import { readFileSync } from "node:fs";
+import { signWebhook, verifyWebhook } from "./dist/index.js";
+const { body, secret, message_id, now_s } = JSON.parse(readFileSync(0, "utf8"));
+const nowMs = now_s * 1000 + 999;
+const headers = await signWebhook(body, secret, { messageId: message_id, nowMs });
+const bytes = await signWebhook(new TextEncoder().encode(body), secret, { messageId: message_id, nowMs });
+const { id } = await verifyWebhook(body, await signWebhook(body, secret), secret);
+const unset = await signWebhook(body, "").catch((error) => `${error.name}: ${error.message}`);
+console.log(JSON.stringify({ headers, bytes, id, unset }));
+"""
+
+
+def test_a_test_of_a_receiver_signs_as_holdfast_does(built: Path) -> None:
+    good = message(SECRET)
+    (built / "sign.mjs").write_text(SIGN)
+    asked = {"body": good["body"], "secret": SECRET, "message_id": "evt_1", "now_s": NOW.timestamp()}
+    made = json.loads(run("node", "sign.mjs", cwd=built, said=json.dumps(asked)))
+    assert made["headers"] == made["bytes"] == good["headers"]
+    assert made["id"] == "evt_1", "now, where no time is given"
+    assert made["unset"].startswith("TypeError: the webhook's secret is empty")
 
 
 FOLLOW = """

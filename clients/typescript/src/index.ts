@@ -4,7 +4,7 @@ import { type Kind, HoldfastError, persistent } from "./repeats.js";
 import type { components, paths } from "./schema.js";
 
 export { events, type Follow, type HoldfastEvent } from "./events.js";
-export { type GivenHeaders, InvalidWebhook, verifyWebhook } from "./webhooks.js";
+export { type GivenHeaders, InvalidWebhook, signWebhook, verifyWebhook } from "./webhooks.js";
 export { HoldfastError, type Kind };
 export type { components, paths };
 

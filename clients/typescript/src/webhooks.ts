@@ -7,6 +7,8 @@ export const TOLERANCE_S = 300;
 /** How long a key is, as Standard Webhooks says. An empty one would let anybody sign. */
 const KEY_BYTES = { least: 24, most: 64 };
 
+const ALGORITHM = { name: "HMAC", hash: "SHA-256" };
+
 /** A message that is not to be believed: answer 400. */
 export class InvalidWebhook extends Error {
   override readonly name = "InvalidWebhook";
@@ -34,12 +36,25 @@ export async function verifyWebhook(
   }
   const ageS = nowMs / 1_000 - Number(sentAt);
   if (Math.abs(ageS) > toleranceS) throw new InvalidWebhook(`it was sent ${Math.round(ageS)} seconds ago`);
-  const content = typeof body === "string" ? new TextEncoder().encode(body) : body;
-  const signed = joined(new TextEncoder().encode(`${id}.${sentAt}.`), content);
-  if (!(await anyFits(signatures, keys, signed))) {
+  const content = contentOf(body);
+  if (!(await anyFits(signatures, keys, signedContent(id, sentAt, content)))) {
     throw new InvalidWebhook("no signature fits");
   }
   return eventIn(content);
+}
+
+/** The headers that Holdfast would send with a body: for tests of a receiver. A secret that is none is a TypeError. */
+export async function signWebhook(
+  body: string | Uint8Array,
+  secret: string,
+  { messageId = "evt_1", nowMs = Date.now() }: { messageId?: string; nowMs?: number } = {},
+): Promise<{ "webhook-id": string; "webhook-timestamp": string; "webhook-signature": string }> {
+  const sentAt = String(Math.floor(nowMs / 1_000));
+  const [raw] = keysOf(secret) as [Uint8Array<ArrayBuffer>];
+  const key = await crypto.subtle.importKey("raw", raw, ALGORITHM, false, ["sign"]);
+  const signature = await crypto.subtle.sign("HMAC", key, signedContent(messageId, sentAt, contentOf(body)));
+  const text = btoa(String.fromCharCode(...new Uint8Array(signature)));
+  return { "webhook-id": messageId, "webhook-timestamp": sentAt, "webhook-signature": `v1,${text}` };
 }
 
 /** The keys of secrets. From an environment a secret may be missing, whatever its type says. */
@@ -62,11 +77,10 @@ async function anyFits(
   keys: readonly Uint8Array<ArrayBuffer>[],
   signed: BufferSource,
 ): Promise<boolean> {
-  const algorithm = { name: "HMAC", hash: "SHA-256" };
   const given = signatures.split(" ").filter((one) => one.startsWith("v1,"));
   let fits = false;
   for (const raw of keys) {
-    const key = await crypto.subtle.importKey("raw", raw, algorithm, false, ["verify"]);
+    const key = await crypto.subtle.importKey("raw", raw, ALGORITHM, false, ["verify"]);
     for (const one of given) {
       const signature = bytesOf(one.slice("v1,".length));
       if (signature !== undefined && (await crypto.subtle.verify("HMAC", key, signature, signed))) fits = true;
@@ -102,6 +116,15 @@ function bytesOf(text: string): Uint8Array<ArrayBuffer> | undefined {
   } catch {
     return undefined;
   }
+}
+
+function contentOf(body: string | Uint8Array): Uint8Array {
+  return typeof body === "string" ? new TextEncoder().encode(body) : body;
+}
+
+/** What is signed of a message. */
+function signedContent(id: string, sentAt: string, content: Uint8Array): Uint8Array<ArrayBuffer> {
+  return joined(new TextEncoder().encode(`${id}.${sentAt}.`), content);
 }
 
 function joined(first: Uint8Array, second: Uint8Array): Uint8Array<ArrayBuffer> {
