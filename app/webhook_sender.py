@@ -5,7 +5,6 @@ answer of the name server can lead it elsewhere. The certificate is still that o
 """
 
 import asyncio
-import socket
 import ssl
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -18,6 +17,7 @@ from standardwebhooks.webhooks import Webhook
 from app.domain.errors import Misconfigured
 from app.domain.webhook_urls import is_public, refuse_url
 from app.domain.webhooks import MOST_ANSWER_BYTES, Sent
+from app.name_lookups import NameLookups
 
 CONNECT_S = 5.0
 ANSWER_S = 15.0
@@ -54,6 +54,7 @@ class WebhookSender:
     def __init__(self, *, allow_private: bool, ca_file: str = "") -> None:
         self._allow_private = allow_private
         self._trust = trusting(ca_file)
+        self._names = NameLookups()
         self._clients: dict[str, httpx.AsyncClient] = {}
 
     async def send(self, url: str, event_id: str, body: str, secrets: Sequence[str]) -> Sent:
@@ -100,9 +101,7 @@ class WebhookSender:
     async def _address(self, parts: SplitResult) -> str:
         """The address to connect to; raises NotAllowed if the name has one that is not public."""
         port = parts.port or (443 if parts.scheme == "https" else 80)
-        loop = asyncio.get_running_loop()
-        found = await loop.getaddrinfo(parts.hostname, port, type=socket.SOCK_STREAM)
-        addresses = [str(one[4][0]) for one in found]
+        addresses = await self._names.addresses(parts.hostname or "", port)
         if not self._allow_private:
             for address in addresses:
                 if not is_public(address):

@@ -73,7 +73,10 @@ class Endpoint:
 
 @dataclass(slots=True)
 class Waiting:
-    """An event that an endpoint has not taken yet. `attempts` is 0 for one that waits for an earlier one only."""
+    """An event that an endpoint has not taken yet.
+
+    `attempts` is 0 for one that waits for an earlier one only, and for one whose first attempt takes long.
+    """
 
     endpoint_id: str
     cursor: Cursor
@@ -178,18 +181,6 @@ def after_failure(one: Waiting, attempt: Attempt, now: datetime, jitter: float) 
         now if is_over else None,
         attempt.failure,
     )
-
-
-def free_to_go(waiting: Collection[Waiting], now: datetime, *, is_ordered: bool) -> list[Waiting]:
-    """What may be tried now, in order. In an ordered endpoint, what is not due keeps the later of its accounts back."""
-    free: list[Waiting] = []
-    kept_back: set[str] = set()
-    for one in sorted(waiting, key=lambda one: one.cursor):
-        if one.next_at <= now and (not is_ordered or kept_back.isdisjoint(one.account_ids)):
-            free.append(one)
-        else:
-            kept_back.update(one.account_ids)
-    return free
 
 
 Secrets = Mapping[str, Sequence[str]]

@@ -12,7 +12,8 @@ from app.ledger.events import EventFeed
 from app.ledger.monitors import LedgerMonitors
 from app.ledger.webhook_deliveries import DeliveryLock, LedgerDeliveries
 from app.ledger.webhooks import LedgerWebhooks
-from app.services.events.deliver import Deliverer, EndpointWork
+from app.services.events.deliver import Deliverer
+from app.services.events.endpoint_work import EndpointWork
 from app.services.events.endpoints import Endpoints
 from app.services.events.monitors import MonitorFollower, Monitors
 from app.settings import Settings

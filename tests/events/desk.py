@@ -8,7 +8,7 @@ from app.ledger.engine import rows_of
 from app.ledger.events import EventFeed
 from app.ledger.webhook_deliveries import LedgerDeliveries
 from app.ledger.webhooks import LedgerWebhooks
-from app.services.events.deliver import EndpointWork
+from app.services.events.endpoint_work import EndpointWork
 from app.services.events.endpoints import Endpoints, IssuedEndpoint
 from app.webhook_sender import WebhookSender
 from tests.events.receiver import Receiver
@@ -52,6 +52,8 @@ class Desk:
         work.secrets = self.deliveries.secrets().get(endpoint.endpoint_id, ())
         for _ in range(count):
             await work.round()
+            while work.is_sending:
+                await work.round()
         await sender.close()
         return work
 

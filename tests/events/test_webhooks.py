@@ -7,6 +7,7 @@ from email.utils import format_datetime
 import pytest
 
 from app.domain.events import Cursor, EventType
+from app.domain.events_in_hand import EVENTS_A_PAGE, free_to_go
 from app.domain.webhook_urls import refuse_url
 from app.domain.webhooks import (
     LONGEST_PAUSE_S,
@@ -16,11 +17,10 @@ from app.domain.webhooks import (
     NewEndpoint,
     Waiting,
     after_failure,
-    free_to_go,
     pause_s,
 )
 from app.ledger.webhooks import LedgerWebhooks
-from app.services.events.deliver import DOWN_AFTER, EVENTS_A_ROUND
+from app.services.events.endpoint_work import DOWN_AFTER
 from app.services.events.endpoints import Endpoints, UnusableUrl
 from app.webhook_sender import WebhookSender
 from tests.events.desk import Desk
@@ -165,7 +165,7 @@ def test_an_endpoint_that_is_down_is_not_flooded_and_gets_everything_afterwards(
     desk.pay(100)
     work = desk.rounds(issued, 4)
     assert work.is_down
-    assert len({event["id"] for event, _ in receiver.arrived}) <= EVENTS_A_ROUND < len(desk.events_after(issued))
+    assert len({event["id"] for event, _ in receiver.arrived}) <= EVENTS_A_PAGE < len(desk.events_after(issued))
     receiver.answer = lambda *_: 200
     for _ in range(DOWN_AFTER):
         desk.rounds(issued, 2, later=timedelta(hours=2))
