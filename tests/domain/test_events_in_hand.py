@@ -151,6 +151,22 @@ def test_after_a_crash_what_waits_on_record_is_not_taken_up_as_new() -> None:
     assert numbers(send(after)) == [1]
 
 
+def test_after_a_crash_what_waits_is_not_tried_before_what_was_in_hand_before_it() -> None:
+    events = event(1, "a"), event(2, "b"), event(3, "a", "b")
+    before = hand(*events, is_ordered=True)
+    _, second = send(before)
+    answer([second], 500)
+    failed, last = record(before).waiting
+    before.take_again(before.due([failed, last], NOON + timedelta(minutes=1)), events[1:], [failed, last])
+    answer(send(before))
+    assert record(before).delivered == [failed]
+    assert send(before) == [], "the first is still on its way"
+    after = hand(is_ordered=True)
+    assert after.due([last], NOON) == []
+    after.take_up(page(*events), [last])
+    assert numbers(send(after)) == [1, 2]
+
+
 class Delivery:
     """A deliverer of an ordered endpoint that is killed now and then, step by step, with chance for a clock."""
 

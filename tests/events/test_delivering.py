@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from app import webhook_sender
 from app.domain.events_in_hand import MOST_IN_HAND
 from app.domain.webhooks import Endpoint, NewEndpoint
 from app.services.events.deliver import AT_ONCE_IN_ALL, Deliverer, places_of_each
@@ -48,10 +49,17 @@ def delivering(desk: Desk) -> Iterator[None]:
         assert not thread.is_alive()
 
 
+@pytest.fixture
+def no_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Messages wait for their answers as long as the test lasts."""
+    monkeypatch.setattr(webhook_sender, "ANSWER_S", 3_600.0)
+
+
 def has_all(receiver: Receiver, events: Sequence[str]) -> bool:
     return {*receiver.ids()} >= {*events}
 
 
+@pytest.mark.usefixtures("no_deadline")
 def test_an_endpoint_that_hangs_delays_no_other(desk: Desk, receiver: Receiver) -> None:
     fast = desk.made(receiver)
     released = Event()
@@ -68,6 +76,7 @@ def test_an_endpoint_that_hangs_delays_no_other(desk: Desk, receiver: Receiver) 
     assert receiver.forged + hung.forged == []
 
 
+@pytest.mark.usefixtures("no_deadline")
 @pytest.mark.parametrize("is_ordered", [False, True])
 def test_a_message_that_hangs_delays_no_other_of_its_endpoint(desk: Desk, receiver: Receiver, is_ordered: bool) -> None:
     """But for those that are to come after it."""
