@@ -8,6 +8,7 @@ from zlib import crc32
 
 import schemathesis
 
+from app.domain.accounts import DEFAULT_ENTITY
 from tests.system import schemathesis_aims as aims
 
 MATERIAL = "HOLDFAST_MATERIAL"
@@ -99,3 +100,7 @@ def before_call(context: schemathesis.HookContext, case: schemathesis.Case, kwar
         case.body = aims.body(case.operation.path, case.path_parameters or {}, case.body, found, chance)
     if case.operation.path == "/v1/heads/consistency" and case.query:
         case.query |= aims.sizes(found["heads"], chance)
+    if case.query and "external_id" in case.query:
+        case.query |= {"external_id": found["external_id"], "entity_id": DEFAULT_ENTITY}
+    if case.headers and "If-Match" in case.headers and chance % 8 != 1:
+        del case.headers["If-Match"]  # it would be malformed, or that of another version

@@ -43,10 +43,12 @@ def material(system: System, hook_url: str) -> dict[str, Any]:
         system.run("users", "invite", OWNER, "--role", "controller", check=0)
         ids |= desk | broken | _proofs(client)
         heads = {str(one["partition"]): one["chain_seq"] for one in client.get("/v1/heads")["data"]}
+        external_id = client.get(f"/v1/payments/{ids['payment_id'][0]}")["external_id"]
     finally:
         client.close()
     return {
         "ids": ids,
+        "external_id": external_id,
         "parts": parts,
         "pairs": pairs,
         "tokens": tokens,
