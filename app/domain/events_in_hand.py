@@ -78,6 +78,11 @@ class EventsInHand:
     # Taking up
 
     @property
+    def is_empty(self) -> bool:
+        """Whether nothing is in hand."""
+        return not self._new and not self._again
+
+    @property
     def has_room(self) -> bool:
         """Whether a page of new events may be taken up."""
         return len(self._new) + EVENTS_A_PAGE <= MOST_IN_HAND

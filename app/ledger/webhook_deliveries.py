@@ -4,6 +4,7 @@ One process delivers at a time: it holds an advisory lock by its session, so a k
 """
 
 from collections.abc import Sequence
+from datetime import datetime
 from functools import partial
 from typing import Any
 
@@ -69,6 +70,17 @@ class LedgerDeliveries:
             for endpoint_id, secret in connection.execute(query):
                 found.setdefault(endpoint_id, []).append(secret)
         return found
+
+    def next_tries(self) -> dict[str, datetime]:
+        """When something that waits is next to be tried, for each endpoint for which something waits."""
+        columns = webhook_waiting.c
+        waits = (columns.endpoint_id == webhook_endpoint.c.endpoint_id, columns.dead_at.is_(None))
+        first = select(func.min(columns.next_at)).where(*waits).scalar_subquery()
+        query = select(webhook_endpoint.c.endpoint_id, first).where(
+            webhook_endpoint.c.state == EndpointState.ENABLED.value
+        )
+        with translated(), self._engine.connect() as connection:
+            return {row[0]: row[1] for row in connection.execute(query) if row[1] is not None}
 
     def waiting(self, endpoint_id: str, limit: int) -> list[Waiting]:
         """The first events that wait for an endpoint, in order; the dead are not among them."""

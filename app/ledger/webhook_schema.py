@@ -65,6 +65,7 @@ webhook_waiting = Table(
     Column("last_failure", Text, nullable=False),
     PrimaryKeyConstraint("endpoint_id", "position", "part", "slot"),
     Index("webhook_waiting_dead", "endpoint_id", "dead_at", postgresql_where=text("dead_at IS NOT NULL")),
+    Index("webhook_waiting_due", "endpoint_id", "next_at", postgresql_where=text("dead_at IS NULL")),
 )
 
 webhook_attempt = Table(

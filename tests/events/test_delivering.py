@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -151,6 +152,51 @@ def test_what_was_answered_is_on_record_when_delivering_ends_in_order(desk: Desk
     with delivering(desk):
         until(lambda: has_all(receiver, desk.events_after(issued)))
     assert len(receiver.taken) == len(receiver.ids()) >= len(before)
+
+
+def test_endpoints_with_nothing_to_do_ask_the_ledger_nothing(
+    desk: Desk, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All of them are looked after together, so a hundred idle ones cost what one does."""
+    asked: Counter[str] = Counter()
+
+    def count(owner: object, name: str) -> None:
+        ask = getattr(owner, name)
+
+        def counted(*arguments: Any) -> Any:
+            asked[name] += 1
+            return ask(*arguments)
+
+        monkeypatch.setattr(owner, name, counted)
+
+    for owner, name in ((desk.feed, "sequence"), (desk.feed, "page"), (desk.deliveries, "waiting")):
+        count(owner, name)
+
+    def is_quiet() -> bool:
+        looks, before = asked["sequence"], (asked["page"], asked["waiting"])
+        until(lambda: asked["sequence"] >= looks + 3)
+        return (asked["page"], asked["waiting"]) == before
+
+    issued = [desk.made(receiver) for _ in range(3)]
+    desk.pay(2)
+    with delivering(desk):
+        for _ in range(2):
+            until(lambda: all(has_all(receiver, desk.events_after(one)) for one in issued))
+            until(is_quiet)
+            desk.pay(1)
+        until(lambda: all(has_all(receiver, desk.events_after(one)) for one in issued))
+
+
+def test_what_fails_is_tried_again_by_an_endpoint_with_nothing_else_to_do(desk: Desk, receiver: Receiver) -> None:
+    issued = desk.made(receiver)
+    receiver.answer = lambda *_: 500
+    desk.pay(1)
+    events = desk.events_after(issued)
+    with delivering(desk):
+        until(lambda: len(desk.deliveries.waiting(issued.endpoint.endpoint_id, 10)) == len(events))
+        receiver.answer = lambda *_: 204
+        desk.deliveries.hasten(issued.endpoint.endpoint_id)
+        until(lambda: has_all(receiver, events))
 
 
 def test_the_places_of_all_are_bounded_and_each_endpoint_has_one() -> None:

@@ -54,12 +54,19 @@ class Deliverer:
                     refreshed_at = time.monotonic()
                     await (self.refresh() if await asyncio.to_thread(may_deliver) else self._drop(set()))
                 if self._tasks:
-                    await asyncio.to_thread(self._feed.sequence)
+                    await self._look()
             except Fault as fault:
                 log.warning("webhooks wait: %s: %s", type(fault).__name__, fault)
                 await self._drop(set())
             await _pause(stopped, LOOK_S)
         await self._end()
+
+    async def _look(self) -> None:
+        """Tell every endpoint whether there may be something for it."""
+        newest = await asyncio.to_thread(self._feed.sequence)
+        next_tries = await asyncio.to_thread(self._ledger.next_tries)
+        for endpoint_id, (work, _) in self._tasks.items():
+            work.look(newest, next_tries.get(endpoint_id))
 
     async def refresh(self) -> None:
         """Begin to work for endpoints that are new or have changed, and cease where one is no more."""

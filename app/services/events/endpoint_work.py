@@ -72,7 +72,10 @@ class EndpointWork:
         self._was_down = False
         self._has_waiting = False
         self._is_full = False
+        self._has_more = True
         self._is_ending = False
+        self._newest: int | None = None
+        self._next_try_at: datetime | None = None
 
     @property
     def is_down(self) -> bool:
@@ -84,15 +87,20 @@ class EndpointWork:
         """Whether messages are on their way, or were answered and are not on record."""
         return bool(self._tasks or self._answered)
 
+    def look(self, newest: int, next_try_at: datetime | None) -> None:
+        """Told from time to time: the last position of all events, and when what waits is next to be tried, if any."""
+        self._newest, self._next_try_at = newest, next_try_at
+
     async def round(self) -> bool:
         """Take up what is due and what is new, and record what was answered; whether there was anything to do."""
-        has_more = await self._take_up()
+        if self._may_take_up:
+            self._has_more = await self._take_up()
         self._fill()
         await self._until_news(LOOK_S)
         has_recorded = await self._record()
         if self.is_gone:
             await asyncio.to_thread(self._ledger.note_gone, self.endpoint)
-        return has_more or has_recorded or self.is_sending
+        return self._has_more or has_recorded or self.is_sending
 
     async def end(self, within_s: float) -> None:
         """Send nothing more, and record what is answered by then."""
@@ -111,6 +119,15 @@ class EndpointWork:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     # Taking up
+
+    @property
+    def _may_take_up(self) -> bool:
+        """Whether there may be something: an endpoint with nothing to do asks the ledger nothing of its own."""
+        if self._newest is None or self._has_more or not self._hand.is_empty:
+            return True
+        is_due = self._next_try_at is not None and self._next_try_at <= self._now()
+        is_new = self._newest > self._hand.read.position and (self._may_try_new or self._next_try_at is None)
+        return is_due or is_new
 
     async def _take_up(self) -> bool:
         """Take in hand what is due, and a page of new events if there is room; whether there may be more."""
