@@ -71,10 +71,18 @@ PAGES: tuple[ModuleType, ...] = (
 LARGEST_UPLOAD = 16 * 1024 * 1024
 """Bytes of a form with a file; the command line takes files of any size."""
 
+TITLES = {
+    400: "This request cannot be read",
+    403: "This is not for your role",
+    404: "There is nothing here",
+    405: "This is no way to ask",
+    413: "This is too large",
+}
+
 EXPLANATIONS = {
     400: "The request cannot be read as it was sent. Nothing was done.",
-    403: "Your role does not include this. Ask the person who administers Holdfast.",
-    404: "Nothing has this address.",
+    403: "Your role does not include it. Ask the person who administers Holdfast.",
+    404: "Nothing has this address. It may be mistyped, or what it names is not in this ledger.",
     405: "This address does not take such a request. Nothing was done.",
     413: "The form is too large. Nothing was done.",
 }
@@ -123,7 +131,8 @@ def _refused(error: HTTPException) -> Any:
     code = error.code or 500
     if code < 400:
         return error
-    return problem(error.name, EXPLANATIONS.get(code, error.description or ""), code)
+    told = error.description if error.description != type(error).description else None
+    return problem(TITLES.get(code, error.name), told or EXPLANATIONS.get(code, error.description or ""), code)
 
 
 def _failed(fault: Fault) -> tuple[str, int]:

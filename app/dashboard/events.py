@@ -9,7 +9,7 @@ from werkzeug.wrappers import Response
 from app.dashboard.context import here
 from app.dashboard.frame import actor, entity, for_print, needs
 from app.dashboard.requests import Filters
-from app.domain.events import BEGINNING, Cursor, Event, EventType, Wanted, after_all_of, parse_cursor
+from app.domain.events import Cursor, Event, EventType, Wanted, after_all_of, parse_cursor
 from app.domain.users import Role
 from app.domain.webhooks import Endpoint, EndpointState, Lag
 
@@ -19,7 +19,9 @@ LISTED = 50
 LISTED_IN_PRINT = 500
 MOST_ENDPOINTS = 500
 STEPS_BACK = 2_000
-"""Positions before the end that the page looks through for the latest events."""
+"""Positions that the page looks through for events before a place."""
+READ_AT_ONCE = 200
+"""Events that one read of the feed takes: several times what a page lists of an ordinary batch."""
 
 
 def _limit() -> int:
@@ -35,19 +37,26 @@ def _cursor(text: str) -> Cursor:
 
 @pages.get("/events")
 def page() -> str:
-    """The latest events, or those after a place in the feed."""
+    """The latest events, those before a place in the feed, or those after one."""
     filters = Filters()
     wanted_type = filters.choice("type", EventType)
-    after = filters.read("after", _cursor)
+    after, before = filters.read("after", _cursor), filters.read("before", _cursor)
     here_only = None if entity() is None else frozenset({entity() or ""})
     wanted = Wanted(
         None if wanted_type is None else frozenset({wanted_type}), filters.text("account_id") or None, here_only
     )
-    events, next_after = _events(wanted, after, _limit()) if not filters.errors else ([], None)
+    events: list[Event] = []
+    next_after = earlier = None
+    if after is not None and not filters.errors:
+        events, next_after = _after(wanted, after, _limit())
+    elif not filters.errors:
+        events, earlier = _before(wanted, before or here().api.feed.end(), _limit())
     return render_template(
         "events.html",
         events=events,
         next_after=next_after,
+        earlier=earlier,
+        before=before,
         after=after,
         types=list(EventType),
         wanted_type=wanted_type,
@@ -55,24 +64,37 @@ def page() -> str:
     )
 
 
-def _events(wanted: Wanted, after: Cursor | None, limit: int) -> tuple[list[Event], str | None]:
-    """Events after a place in their order, and where to go on; or without one, the latest first."""
-    feed = here().api.feed
-    if after is not None:
-        found = feed.page(after, limit, wanted)
-        return found.events, None if found.is_end else str(found.cursor)
-    end = feed.end().position
-    steps = limit
-    while True:
-        cursor = after_all_of(max(0, end - steps)) if end > steps else BEGINNING
-        events: list[Event] = []
-        is_end = False
-        while not is_end:
-            found = feed.page(cursor, limit, wanted)
-            events, cursor, is_end = (events + found.events)[-limit:], found.cursor, found.is_end
-        if len(events) >= limit or steps >= min(end, STEPS_BACK):
-            return events[::-1], None
-        steps *= 4
+def _after(wanted: Wanted, after: Cursor, limit: int) -> tuple[list[Event], Cursor | None]:
+    """Events after a place in their order, and where to go on."""
+    found = here().api.feed.page(after, limit, wanted)
+    return found.events, None if found.is_end else found.cursor
+
+
+def _before(wanted: Wanted, end: Cursor, limit: int) -> tuple[list[Event], Cursor | None]:
+    """The last events before a place in their order, the latest first, and the place to look on before.
+
+    It reads forwards in windows that begin earlier and earlier, each four times as wide as the one before.
+    """
+    events: list[Event] = []
+    earliest, width = end.position - STEPS_BACK, 1
+    while end.position > max(earliest, 0) and len(events) <= limit:
+        begin = after_all_of(max(end.position - width, earliest, 0))
+        events = _between(wanted, begin, end, limit + 1 - len(events)) + events
+        end, width = begin, width * 4
+    if len(events) > limit:
+        return events[:0:-1], events[1].cursor
+    return events[::-1], end if end.position > 0 else None
+
+
+def _between(wanted: Wanted, begin: Cursor, end: Cursor, limit: int) -> list[Event]:
+    """The last `limit` of the events between two places."""
+    events: list[Event] = []
+    is_end = False
+    while not is_end:
+        found = here().api.feed.page(begin, READ_AT_ONCE, wanted)
+        events = (events + [one for one in found.events if one.cursor < end])[-limit:]
+        begin, is_end = found.cursor, found.is_end or found.cursor >= end
+    return events
 
 
 @dataclass(slots=True, frozen=True)

@@ -97,11 +97,30 @@ def marked(text: str) -> Markup:
     return Markup(re.sub(r"([:/_.-])", r"\1<wbr>", str(escape(text))))  # noqa: S704 - escaped here
 
 
+_BROWSERS = {"Edg": "Edge", "OPR/": "Opera", "Firefox/": "Firefox", "Chrome/": "Chrome", "Safari/": "Safari"}
+"""Marks of browsers; those that call themselves by several names come before these names."""
+_SYSTEMS = {
+    "Android": "Android",
+    "iPhone": "iPhone",
+    "iPad": "iPad",
+    "Windows": "Windows",
+    "Mac OS": "macOS",
+    "Linux": "Linux",
+}
+
+
+def browser(client: str) -> str:
+    """A browser in words, such as `Firefox on Linux`; as it calls itself if it is none of those that are known."""
+    name = next((name for mark, name in _BROWSERS.items() if mark in client), None)
+    system = next((name for mark, name in _SYSTEMS.items() if mark in client), None)
+    return f"{name} on {system}" if name and system else client
+
+
 def install(application: Flask) -> None:
     """Give the templates these forms."""
     figures = (money, signed_money, count, counted)
     times = (moment, clock, near, typed, long_date, short_date, span)
-    for function in (*figures, *times, words, marked):
+    for function in (*figures, *times, words, marked, browser):
         application.jinja_env.filters[function.__name__] = function
 
 

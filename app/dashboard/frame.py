@@ -17,6 +17,7 @@ from app.api.request_ids import HEADER, request_id_from
 from app.dashboard.context import here
 from app.dashboard.navigation import NAVIGATION, PART_OF
 from app.dashboard.recording import note_form, record
+from app.dashboard.requests import asked_for
 from app.domain.accounts import MAX_ID_LENGTH
 from app.domain.origin import Origin, current_origin, set_origin
 from app.domain.proof_history import Standing
@@ -231,6 +232,7 @@ def knowledge() -> dict[str, Any]:
         "is_print": for_print(),
         "asset": asset_address,
         "link": link,
+        "asked_for": asked_for,
         "may": may,
         "Role": Role,
         "user": None,

@@ -8,14 +8,14 @@ import logging
 
 from authlib.integrations.base_client.errors import AuthlibBaseError
 from authlib.integrations.flask_client import FlaskOAuth2App, OAuth
-from flask import Blueprint, Flask, abort, current_app, redirect, render_template, request, session, url_for
+from flask import Blueprint, Flask, current_app, redirect, render_template, request, session, url_for
 from joserfc.errors import JoseError
 from requests import RequestException
 from werkzeug.wrappers import Response
 
 from app.dashboard.context import here
 from app.dashboard.frame import local_path, public
-from app.dashboard.sign_in import client, enter
+from app.dashboard.sign_in import NOT_INVITED, client, enter, invited
 
 log = logging.getLogger(__name__)
 
@@ -66,8 +66,7 @@ def begin() -> Response:
 @public
 def join(token: str) -> Response:
     """Ask the organisation who this is, to take up an invitation."""
-    if here().sign_in.invited(token) is None:
-        abort(404)
+    invited(token)
     session[JOINING] = token
     return _redirect()
 
@@ -95,7 +94,7 @@ def answered() -> Response | tuple[str, int]:
     if token is not None:
         user = here().sign_in.invited(token)
         if user is None or not here().sign_in.join_organisation(user, issuer, subject):
-            return _refused("This invitation was used, or has expired. Ask for a new one.")
+            return _refused(NOT_INVITED)
     signed = here().sign_in.by_organisation(issuer, subject, client())
     if signed is None:
         return _refused("No user here has this account. Ask the person who administers Holdfast for an invitation.")

@@ -140,8 +140,8 @@ def sealed(one: LedgerTransaction, packet: Packet | None, why_not: str) -> Step:
         text = f"{place}. The proof cannot be made at the moment: {why_not}"
         return Step(one.posted_at, "Sealed in the chain", text, "attention", anchor="chain")
     chain, head = packet["chain"], packet["chain"]["head"]
-    count = counted(len(chain["inclusion"]["hashes"]), "hash", "hashes")
-    way = f"{count} lead from it to the head" if chain["inclusion"]["hashes"] else "It alone is what the head says"
+    lead = counted(len(chain["inclusion"]["hashes"]), "hash leads", "hashes lead")
+    way = f"{lead} from it to the head" if chain["inclusion"]["hashes"] else "It alone is what the head says"
     text = f"{place}, and the signed head no longer fits. {way}, signed {_told(head['signed_at'])}."
     hashes = {
         "Predecessor": chain["previous_hash"],

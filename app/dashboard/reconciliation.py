@@ -1,8 +1,9 @@
 """Reconciliation: what is proved, what is open and how old it is, the runs, and asking for one."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from itertools import groupby
 
 from flask import Blueprint, abort, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
@@ -22,16 +23,21 @@ LISTED_BREAKS = 50
 LISTED_RUNS = 500
 """A run each ten seconds, most of them folded into a few lines."""
 FOLDED_FROM = 3
-"""Runs in a row without a break that become one line."""
+"""Runs in a row that found nothing new and become one line."""
 TOLD_FOR = timedelta(minutes=10)
 """How long the page tells on top what a run that was asked for has found."""
 
 
 @dataclass(slots=True, frozen=True)
 class FoldedRuns:
-    """Runs in a row that were due and found nothing, the latest first."""
+    """Runs in a row that were due and found nothing new, the latest first."""
 
     runs: Sequence[ProofRun]
+
+    @property
+    def break_count(self) -> int:
+        """How many breaks each of them has seen, all of them known before."""
+        return self.runs[0].break_count
 
     @property
     def longest_s(self) -> float:
@@ -48,14 +54,15 @@ def page() -> str:
     """What is under way, the breaks inside and outside, their ages, and the runs."""
     filters = Filters()
     runs = here().api.proofs.runs(limit=LISTED_RUNS, before=filters.number("before"))
+    found = here().api.proofs.break_ids([run.run_id for run in runs if run.break_count])
     return render_template(
         "reconciliation.html",
         standing=standing_now(),
         inside=_open(BreakSource.INSIDE),
         outside=_open(BreakSource.OUTSIDE),
         ageing=here().api.breaks.ageing(here().now(), entity()),
-        folded=folded(runs),
-        found=here().api.proofs.break_ids([run.run_id for run in runs if run.break_count]),
+        folded=folded(runs, found),
+        found=found,
         older=runs[-1].run_id if len(runs) == LISTED_RUNS else None,
         last_settled=_last_settled(),
         ended=_ended(runs),
@@ -93,27 +100,28 @@ def run(run_id: int) -> str:
     return render_template("run.html", run=found, breaks=breaks, number=len(wanted), words=break_words)
 
 
-def folded(runs: Sequence[ProofRun]) -> list[ProofRun | FoldedRuns]:
-    """The runs, latest first, where those in a row without a break are one line; in print every run is one."""
+def folded(runs: Sequence[ProofRun], found: Mapping[int, Sequence[int]]) -> list[ProofRun | FoldedRuns]:
+    """The runs, latest first, where those in a row that found nothing new are one line; in print every run is one.
+
+    `found` has the breaks that a run found first.
+    """
     lines: list[ProofRun | FoldedRuns] = []
-    clean: list[ProofRun] = []
-    for one in [*runs, None]:
-        is_clean = one is not None and one.finished_at is not None and not one.break_count and one.asked_by is None
-        if one is not None and is_clean and one.mode == "incremental":
-            clean.append(one)
-            continue
-        lines += _line_of(clean)
-        clean = []
-        if one is not None:
-            lines.append(one)
+    for (is_routine, _), group in groupby(runs, lambda one: (_is_routine(one, found), one.break_count)):
+        some = list(group)
+        lines += _line_of(some) if is_routine else some
     return lines
 
 
-def _line_of(clean: list[ProofRun]) -> list[ProofRun | FoldedRuns]:
+def _is_routine(one: ProofRun, found: Mapping[int, Sequence[int]]) -> bool:
+    is_due = one.mode == "incremental" and one.asked_by is None
+    return is_due and one.finished_at is not None and not found.get(one.run_id)
+
+
+def _line_of(alike: list[ProofRun]) -> list[ProofRun | FoldedRuns]:
     """The latest stands for itself, because the bar names it."""
-    if for_print() or len(clean) <= FOLDED_FROM:
-        return list(clean)
-    return [clean[0], FoldedRuns(clean[1:])]
+    if for_print() or len(alike) <= FOLDED_FROM:
+        return list(alike)
+    return [alike[0], FoldedRuns(alike[1:])]
 
 
 def _open(source: BreakSource) -> tuple[list[object], int]:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from enum import StrEnum
 from typing import TypeVar
 
-from flask import request
+from flask import g, request
 
 from app.api.fields import number_of
 
@@ -20,7 +20,10 @@ class Filters:
 
     def text(self, name: str) -> str:
         """What was typed, without blanks around it."""
-        return request.args.get(name, "").strip()
+        text = request.args.get(name, "").strip()
+        if text:
+            g.setdefault("asked_for", {})[name] = text
+        return text
 
     def read(self, name: str, reader: Callable[[str], T]) -> T | None:
         """What the reader makes of the text; None if there is none, or if it cannot be read."""
@@ -40,6 +43,16 @@ class Filters:
     def number(self, name: str) -> int | None:
         """A whole number, as links between pages have them."""
         return self.read(name, _number)
+
+
+NAMED_BY_THE_PAGE = frozenset({"format", "q", "open", "match", "what", "by"})
+"""Parameters that narrow nothing, or that the page itself puts into words."""
+
+
+def asked_for() -> str:
+    """The filters that the current page has read, in words: print has no form that shows them."""
+    read: dict[str, str] = g.get("asked_for", {})
+    return ", ".join(f"{name.replace('_', ' ')} {text}" for name, text in read.items() if name not in NAMED_BY_THE_PAGE)
 
 
 def _one_of(text: str, kind: type[Choice]) -> Choice:

@@ -75,19 +75,21 @@ def sign_out() -> Response:
 
 # Invitations
 
+NOT_INVITED = "This invitation was used, or has expired. Ask for a new one."
+
 
 @pages.get("/invitation/<token>")
 @public
 def invitation(token: str) -> Page:
     """Where an invitation leads; reading it uses nothing up."""
-    return render_template("invitation.html", invited=_invited(token), refusal=None, organisation=here().organisation)
+    return render_template("invitation.html", invited=invited(token), refusal=None, organisation=here().organisation)
 
 
 @pages.post("/invitation/<token>")
 @public
 def take_up(token: str) -> Page:
     """Set the password, and sign in with it."""
-    user = _invited(token)
+    user = invited(token)
     password = request.form.get("password", "")
     refusal = None if password == request.form.get("repeated") else "The two passwords differ."
     refusal = refusal or here().sign_in.set_password(user, password)
@@ -98,10 +100,11 @@ def take_up(token: str) -> Page:
     return enter(outcome, "/") if isinstance(outcome, SignedIn) else redirect(url_for("sign_in.form"), 303)
 
 
-def _invited(token: str) -> User:
+def invited(token: str) -> User:
+    """The person whom an open invitation is for."""
     user = here().sign_in.invited(token)
     if user is None:
-        abort(404, "This invitation was used, or has expired. Ask for a new one.")
+        abort(404, NOT_INVITED)
     return user
 
 

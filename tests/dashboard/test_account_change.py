@@ -57,7 +57,7 @@ def test_a_freeze_is_in_force_for_the_next_payment_and_recorded_as_the_person(wo
     assert response.headers["Location"] == "/accounts/wallet:ada"
     page = text_of(mira.page("/accounts/wallet:ada"))
     assert "The account is changed" in page
-    assert "Status open → frozen by user:mira" in page
+    assert "Status open → frozen by mira" in page
     assert "“Asked by the bank”" in page
     assert world.pay("wallet:ada", BANK, 100).get_json()["code"] == "account_frozen"
     assert world.sql("SELECT actor, account_id, route FROM audit_call WHERE action = 'account.change'") == [

@@ -2,10 +2,13 @@
 
 import asyncio
 import random
+import re
 from datetime import UTC, datetime, timedelta
+from html import unescape
 
 import pytest
 
+from app.dashboard import events
 from app.domain.users import Role
 from app.domain.webhooks import RETRIED_FOR, NewEndpoint
 from app.ledger.engine import rows_of
@@ -75,6 +78,40 @@ def test_events_are_listed_the_latest_first_and_after_a_place(world: World, endp
     first = text_of(viewer.page("/events?after=0"))
     assert "in order from a place in the feed" in first
     assert "is no place in the feed" in text_of(viewer.page("/events?after=x"))
+
+
+@pytest.mark.parametrize("filters", ["", "&type=balance.updated", "&account_id=bob"])
+def test_the_pager_leads_back_to_the_first_event_and_misses_none(
+    world: World, endpoint: str, monkeypatch: pytest.MonkeyPatch, filters: str
+) -> None:
+    viewer = world.signed_in(Role.VIEWER)
+    wanted = sequences(viewer.page(f"/events?after=0{filters}"))
+    monkeypatch.setattr(events, "LISTED", 2)
+    monkeypatch.setattr(events, "READ_AT_ONCE", 3)
+    page = viewer.page(f"/events?view={filters}")
+    met = sequences(page)
+    while earlier := re.search(r'rel="next" href="([^"]+)">Earlier', page):
+        page = viewer.page(unescape(earlier[1]))
+        met += sequences(page)
+        assert sequences(page)
+    assert met == wanted[::-1]
+    assert len(met) > 2
+
+
+def test_the_pager_goes_on_past_a_stretch_without_such_events(
+    world: World, endpoint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(events, "STEPS_BACK", 1)
+    viewer = world.signed_in(Role.VIEWER)
+    page = viewer.page("/events?type=account.opened&account_id=alice")
+    assert "No event fits these filters among the latest." in text_of(page)
+    while further := re.search(r'href="([^"]+)">Look further back', page):
+        page = viewer.page(unescape(further[1]))
+    assert len(sequences(page)) == 1
+
+
+def sequences(page: str) -> list[str]:
+    return re.findall(r'data-label="Sequence">([^<]+)<', page)
 
 
 def test_what_nobody_reads_is_not_called_delivered(world: World) -> None:

@@ -9,6 +9,7 @@ import pytest
 from flask import Blueprint
 
 from app.dashboard.application import create_pages
+from app.dashboard.formats import browser
 from app.dashboard.frame import needs
 from app.domain.users import Role
 from tests.dashboard.world import PASSWORD, Browser, World, text_of
@@ -142,6 +143,31 @@ def test_the_token_of_another_person_does_nothing(world: World) -> None:
     token = re.search(r'name="csrf_token" value="([^"]+)"', theirs.page("/me"))
     assert token is not None
     assert mine.client.post("/sign-out", data={"csrf_token": token[1]}).status_code == 400
+
+
+def test_print_says_what_was_asked_for(viewer: Browser) -> None:
+    assert "Only what was asked for" not in text_of(viewer.page("/accounts?view=print"))
+    asked = text_of(viewer.page("/accounts?begins_with=al&type=asset&unknown=x&view=print"))
+    assert "Only what was asked for: begins with al, type asset." in asked
+
+
+def test_an_invitation_that_cannot_be_taken_up_says_so(world: World) -> None:
+    response = world.browser().get("/invitation/used")
+    assert (response.status_code, "Ask for a new one." in response.text) == (404, True)
+
+
+@pytest.mark.parametrize(
+    ("client", "said"),
+    [
+        ("Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0", "Firefox on Linux"),
+        ("Mozilla/5.0 (Linux; Android 15) AppleWebKit/537.36 Chrome/142.0 Mobile Safari/537.36", "Chrome on Android"),
+        ("Mozilla/5.0 (Windows NT 10.0) AppleWebKit/537.36 Chrome/142.0 Safari/537.36 Edg/142.0", "Edge on Windows"),
+        ("Mozilla/5.0 (iPhone; CPU iPhone OS 19_0 like Mac OS X) Version/19.0 Safari/604.1", "Safari on iPhone"),
+        ("curl/8.5.0", "curl/8.5.0"),
+    ],
+)
+def test_a_browser_is_named_in_words(client: str, said: str) -> None:
+    assert browser(client) == said
 
 
 @pytest.mark.parametrize(

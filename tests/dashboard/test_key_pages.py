@@ -33,7 +33,7 @@ def sent(browser: Browser, path: str = NEW, **fields: Any) -> Any:
 def issued(response: Any) -> str:
     """The key that an answer shows."""
     assert response.status_code == 200, text_of(response.text)
-    found = re.search(r'id="key"[^>]* value="(hf_[^"]+)"', response.text)
+    found = re.search(r'id="key"[^>]*>(hf_[^<]+)<', response.text)
     assert found is not None
     return found[1]
 

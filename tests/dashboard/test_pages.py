@@ -212,7 +212,7 @@ def test_an_account_says_what_can_be_spent_and_shows_each_entry_with_its_balance
     newest, oldest = rows_of(page, '<h2 id="history">')[1:]
     assert (newest[0], newest[1], *newest[3:]) == ("Order at Lumen", "2", "payment", "order-1", "100.00", "", "300.00")
     assert (oldest[0], oldest[1], *oldest[3:]) == ("Top-up", "1", "payment", "top-up-1", "", "400.00", "400.00")
-    assert "Opened by key:" in text_of(page)
+    assert "Opened by the key “" in text_of(page)
 
 
 def test_the_chart_of_an_account_begins_when_it_was_opened(world: World) -> None:

@@ -65,7 +65,7 @@ def run_over(page: Page, what: str) -> None:
     page.goto("/reconciliation")
     with page.expect_navigation():
         page.click(f"text=Run, {what} entries")
-    ended = f"over {what} entries, asked for by user:admin, ended"
+    ended = f"over {what} entries, asked for by admin, ended"
     expect(page.locator("main")).to_contain_text(ended, timeout=PATIENCE_MS)
 
 

@@ -82,7 +82,7 @@ def test_a_signed_month_keeps_its_heading_and_shows_what_was_sealed(signed: Sign
         ["Ledger", "100,000.00", "5.00", "0.00", "100,005.00"],
     ]
     said = text_of(sealed)
-    assert "signed by user:cleo" in said
+    assert "signed by cleo" in said
     assert "“January is right”" in said
     assert "Nothing was outstanding." in said
     [(digest,)] = signed.world.sql("SELECT encode(hash, 'hex') FROM sign_off")

@@ -164,3 +164,22 @@ def test_a_trial_shows_the_balances_and_keeps_the_source(world: World) -> None:
     assert "DE001: opening 100,000.00, 3 lines of +10.75, closing 100,010.75 EUR: proven" in said
     assert 'value="bank"' in tried.text
     assert world.sql("SELECT count(*) FROM statement_import") == [(0,)]
+
+
+def test_the_total_of_the_ledgers_side_is_that_of_the_bridge_also_with_amounts_that_differ(world: World) -> None:
+    prepared(world)
+    ann, cleo = world.signed_in(Role.ACCOUNTANT, "ann"), world.signed_in(Role.CONTROLLER, "cleo")
+    stated = month()
+    stated.lines[0] = replace(stated.lines[0], amount_minor=510)
+    upload(ann, as_camt(stated))
+    page = cleo.send("/statements", "/statements/link", place="0", account_id=BANK).headers["Location"]
+    ann.send(page, f"{page}/run")
+    suggestion = re.search(r'action="([^"]+/matches/\d+)', ann.page(page))
+    assert suggestion is not None
+    ann.send(page, suggestion[1], deed="confirm")
+    shown = ann.page(page)
+    assert "2, 1 of them with a line that differs" in text_of(shown)
+    *_, beside, total = rows_of(shown, 'id="only-entry"')
+    assert beside == ["With a line that differs, 1 entry", "+5.00"]
+    assert total == ["Not on the statement", "+14.00"]
+    assert ["plus what only the ledger has, 2 entries", "14.00"] in rows_of(shown, 'id="bridge"')
