@@ -20,7 +20,8 @@ def known_id(ids: Mapping[str, list[str]], method: str, path: str, name: str, ch
     """An id that exists for a variable of a path: of those for the method and the action, if there are such."""
     action = path.rpartition("/")[2]
     keys = (f"{method} {action} {name}", f"{method} {name}", f"{name} {action}", name)
-    known = next(ids[key] for key in keys if key in ids)
+    known: list[str] = next((ids[key] for key in keys if key in ids), [])
+    assert known, f"{path} needs a {name} that exists: have schemathesis_material.py make one"
     return known[chance % len(known)]
 
 
