@@ -18,6 +18,7 @@ from app.domain.errors import Misconfigured
 from app.domain.webhook_urls import is_public, refuse_url
 from app.domain.webhooks import MOST_ANSWER_BYTES, Sent
 from app.name_lookups import NameLookups
+from app.webhook_connections import Connections
 
 CONNECT_S = 5.0
 ANSWER_S = 15.0
@@ -49,13 +50,13 @@ def trusting(ca_file: str) -> ssl.SSLContext:
 
 
 class WebhookSender:
-    """Sends, over a pool of connections for each host."""
+    """Sends, over connections that it keeps."""
 
     def __init__(self, *, allow_private: bool, ca_file: str = "") -> None:
         self._allow_private = allow_private
         self._trust = trusting(ca_file)
         self._names = NameLookups()
-        self._clients: dict[str, httpx.AsyncClient] = {}
+        self._connections = Connections(self._new_client)
 
     async def send(self, url: str, event_id: str, body: str, secrets: Sequence[str]) -> Sent:
         """Post one event; whatever goes wrong is in what is returned."""
@@ -83,19 +84,19 @@ class WebhookSender:
             "webhook-timestamp": str(int(now.timestamp())),
             "webhook-signature": signatures(event_id, now, body, secrets),
         }
-        client = self._client(parts)
-        request = client.build_request(
-            "POST",
-            httpx.URL(url).copy_with(host=address),
-            headers=headers,
-            content=body.encode(),
-            extensions={"sni_hostname": parts.hostname},
-        )
-        response = await client.send(request, stream=True)
-        try:
-            answer = await _start_of(response)
-        finally:
-            await response.aclose()
+        async with self._connections.to(parts.netloc) as client:
+            request = client.build_request(
+                "POST",
+                httpx.URL(url).copy_with(host=address),
+                headers=headers,
+                content=body.encode(),
+                extensions={"sni_hostname": parts.hostname},
+            )
+            response = await client.send(request, stream=True)
+            try:
+                answer = await _start_of(response)
+            finally:
+                await response.aclose()
         return Sent(response.status_code, answer, _retry_after_s(response))
 
     async def _address(self, parts: SplitResult) -> str:
@@ -108,23 +109,18 @@ class WebhookSender:
                     raise NotAllowed(f"{parts.hostname} is at {address}, which is not public")
         return addresses[0]
 
-    def _client(self, parts: SplitResult) -> httpx.AsyncClient:
-        """A pool for each name: one for an address would lend the connection of one name to another."""
-        client = self._clients.get(parts.netloc)
-        if client is None:
-            client = self._clients[parts.netloc] = httpx.AsyncClient(
-                follow_redirects=False,
-                trust_env=False,  # a proxy would look names up by itself
-                verify=self._trust,
-                timeout=httpx.Timeout(ANSWER_S, connect=CONNECT_S),
-                limits=httpx.Limits(max_keepalive_connections=16, keepalive_expiry=30.0),
-            )
-        return client
+    def _new_client(self) -> httpx.AsyncClient:
+        return httpx.AsyncClient(
+            follow_redirects=False,
+            trust_env=False,  # a proxy would look names up by itself
+            verify=self._trust,
+            timeout=httpx.Timeout(ANSWER_S, connect=CONNECT_S),
+            limits=httpx.Limits(max_connections=1, keepalive_expiry=30.0),
+        )
 
     async def close(self) -> None:
         """Close all connections."""
-        for client in self._clients.values():
-            await client.aclose()
+        await self._connections.close()
 
 
 def _in_words(error: BaseException, url: str) -> str:

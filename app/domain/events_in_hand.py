@@ -87,6 +87,11 @@ class EventsInHand:
         """Whether a page of new events may be taken up."""
         return len(self._new) + EVENTS_A_PAGE <= MOST_IN_HAND
 
+    @property
+    def has_unsent(self) -> bool:
+        """Whether anything in hand is to be sent yet, if not now."""
+        return any(one.sent_at_s is None for one in (*self._again.values(), *self._new.values()))
+
     def due(self, waiting: Collection[Waiting], now: datetime) -> list[Waiting]:
         """What waits on record and may be taken in hand now, with the rest of what waits in mind.
 

@@ -14,7 +14,7 @@ from app.domain.webhooks import RETRIED_FOR, NewEndpoint
 from app.ledger.engine import rows_of
 from app.ledger.events import EventFeed
 from app.ledger.webhook_deliveries import LedgerDeliveries
-from app.services.events.deliver import EndpointWork
+from app.services.events.endpoint_work import EndpointWork
 from app.webhook_sender import WebhookSender
 from app.wiring.services import build_engine
 from tests.api.world import BANK
@@ -34,6 +34,8 @@ def delivered(world: World, endpoint_id: str, later: timedelta = timedelta()) ->
         work = EndpointWork(endpoint, ledger, feed, sender, lambda: datetime.now(UTC) + later, random.random)
         work.secrets = ledger.secrets()[endpoint_id]
         await work.round()
+        while work.is_sending:
+            await work.round()
         await sender.close()
         engine.dispose()
 

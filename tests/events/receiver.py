@@ -2,6 +2,7 @@
 
 import json
 import ssl
+import sys
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -96,6 +97,11 @@ class Server(ThreadingHTTPServer):
 
     daemon_threads = True
     request_queue_size = 128
+
+    def handle_error(self, *arguments: Any) -> None:
+        """Say what went wrong, unless the deliverer was killed meanwhile."""
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(*arguments)
 
 
 @contextmanager

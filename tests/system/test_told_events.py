@@ -28,7 +28,7 @@ from tests.system.webhook_receiver import ReceiverProcess, digest, receiver_proc
 
 LONG = os.environ.get("HOLDFAST_LONG") == "1"
 ROUNDS = 12 if LONG else 1
-PAYMENTS_A_KILL = 400 if LONG else 30
+PAYMENTS_A_KILL = 100 if LONG else 30
 QUIET_S = 300.0
 """Nothing may arrive for so long before the test fails: the pause after some eight failures of one event in a row."""
 

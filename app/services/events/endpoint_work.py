@@ -186,7 +186,7 @@ class EndpointWork:
     @property
     def _has_news(self) -> bool:
         """Whether enough was answered, or there is nothing more to send."""
-        worth_it = self._answered >= RECORDED_AT_ONCE or (self._answered > 0 and self._has_places)
+        worth_it = self._answered >= RECORDED_AT_ONCE or (self._answered > 0 and not self._hand.has_unsent)
         return worth_it or not self._tasks or self._bug is not None
 
     async def _until_news(self, most_s: float) -> None:
