@@ -258,6 +258,23 @@ def test_print_has_who_and_when_on_top_and_no_means_to_act(page: Page) -> None:
     expect(page.locator(".nav")).to_be_hidden()
 
 
+def test_a_notice_keeps_its_distance_and_print_its_filters(page: Page) -> None:
+    page.goto("/reconciliation")
+    page.click("button:has-text('Run, new entries')")
+    notice = page.locator(".page > p.notice")
+    expect(notice).to_be_visible()
+    above = page.locator(".page-head").bounding_box()
+    assert above is not None
+    below = notice.bounding_box()
+    assert below is not None
+    assert below["y"] >= above["y"] + above["height"] + 8
+    page.goto("/accounts?begins_with=wallet")
+    page.emulate_media(media="print")
+    expect(page.locator(".print-only").first).to_contain_text("Only what was asked for: begins with wallet.")
+    expect(page.locator(".pager")).to_contain_text("wallet:ada to wallet:ada")
+    expect(page.locator(".pager")).to_be_visible()
+
+
 def test_signing_out_shows_nothing_any_more(system: System, chromium: Chromium, cookies: Any) -> None:
     with opened(system, chromium, None) as (page, _):
         page.goto("/accounts")

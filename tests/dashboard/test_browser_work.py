@@ -125,6 +125,10 @@ def test_a_key_is_made_used_and_revoked(system: System, admin: Page) -> None:
     expect(admin.locator("h1")).to_have_text("This is the only copy of the key")
     key = admin.input_value("#key")
     assert key.startswith("hf_")
+    admin.set_viewport_size({"width": 390, "height": 844})
+    is_whole = "one => one.scrollWidth <= one.clientWidth && one.scrollHeight <= one.clientHeight"
+    assert admin.eval_on_selector("#key", is_whole), "a phone shows the whole key"
+    admin.set_viewport_size({"width": 1280, "height": 900})
     admin.click("text=I have it")
     assert key not in admin.content()
     admin.click("main >> text=checkout")
