@@ -15,7 +15,7 @@ LONGEST_PAUSE_S = 3_600.0
 """Between two attempts: each pause is twice the one before, give or take a half."""
 
 LEFT_UNREAD_S = 120.0
-"""Nobody tells an endpoint if events stay unread for this long: twice a round in which it hangs each time."""
+"""Nobody tells an endpoint if events stay unread for this long: eight times what an answer may take."""
 
 SECRET_PREFIX = "whsec_"  # noqa: S105 - how every secret begins, and none itself
 
