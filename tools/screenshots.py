@@ -341,6 +341,10 @@ FURTHER = (
     ("search-amount", "/search?q=229.00"),
     ("journal-reversal", "/journals/jrn_1/reversal"),
     ("audit-call", "/audit?about=order-0117"),
+    ("search-nothing", "/search?q=zzz"),
+    ("events-earlier", "/events?before=100"),
+    ("events-none", "/events?type=payment.expired"),
+    ("reference", "/v1/reference"),
 )
 
 
