@@ -4,8 +4,6 @@ Each is in a client of its own: httpx looks at every connection of a client befo
 sixteen of them that takes longer than the request.
 """
 
-import importlib.util
-import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
@@ -13,10 +11,6 @@ import httpx
 
 MOST_KEPT = 256
 """Idle connections; beyond these the one that was idle for longest is closed."""
-
-if importlib.util.find_spec("sniffio") is None:
-    # httpcore asks for it several times a message, and each time Python looks through all directories for it.
-    sys.modules["sniffio"] = None  # type: ignore[assignment]
 
 
 class Connections:
