@@ -29,7 +29,7 @@ from app.api.webhook_bodies import (
 )
 from app.domain.account_refusals import account_not_found
 from app.domain.events import Cursor, EventType
-from app.domain.payment_checks import refuse_id
+from app.domain.payment_checks import refuse_id, refuse_unreadable_id
 from app.domain.refusals import RefusalCode as Code
 from app.domain.webhooks import Endpoint, EndpointState, NewEndpoint
 from app.services.access.api_keys import Scope
@@ -208,10 +208,13 @@ def list_dead_letters(call: Call[None]) -> Answer:
     scope=Scope.WEBHOOKS_WRITE,
     body=Body(Resend, optional=True),
     answers={200: Resent},
-    refuses=_NOT_FOUND,
+    refuses=_NOT_FOUND | {Code.INVALID_ID},
 )
 def resend_dead_letters(call: Call[Resend]) -> Answer:
     """Have them tried again."""
+    for one in call.body.event_ids or ():
+        if refusal := refuse_unreadable_id("event_ids", one):
+            raise Refused(refusal)
     count = call.here.endpoints.resend(call.path["endpoint_id"], call.body.event_ids, call.actor, call.entities)
     return _missing(call) if count is None else json_answer(Resent(count))
 

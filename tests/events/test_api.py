@@ -136,6 +136,7 @@ def test_an_endpoint_is_made_shown_changed_and_deleted(api: World) -> None:
     assert api.get(f"{path}/deliveries").get_json() == {"data": [], "next": None}
     assert api.get(f"{path}/dead-letters").get_json() == {"data": [], "next": None}
     assert api.post(f"{path}/resend").get_json() == {"events": 0}
+    assert_problem(api.post(f"{path}/resend", {"event_ids": ["evt_\x9b"]}), 422, "invalid_id")
     assert api.call("DELETE", path).status_code == 200
     assert_problem(api.get(path), 404, "not_found")
     assert api.get("/v1/webhooks").get_json()["data"] == []

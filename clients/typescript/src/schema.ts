@@ -10506,6 +10506,18 @@ export interface operations {
             408: components["responses"]["TooSlow"];
             413: components["responses"]["TooLarge"];
             415: components["responses"]["Encoded"];
+            /** @description Refused: `invalid_id` */
+            422: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             429: components["responses"]["TooMany"];
             500: components["responses"]["Failed"];
             /** @description Refused: `server_busy`, `cache_full`, `clocks_disagree`, `cache_unavailable`, `ledger_unavailable`, `outcome_unknown`, `concurrency_retry_exhausted` */
