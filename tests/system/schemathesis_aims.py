@@ -83,7 +83,8 @@ def _break(asked: Body, _: Mapping[str, Any], found: Mapping[str, Any], __: int)
 
 
 def _repair(asked: Body, variables: Mapping[str, Any], found: Mapping[str, Any], _: int) -> Body:
-    return asked | {"token": found["tokens"][variables["break_id"]]}
+    token = found["tokens"].get(variables["break_id"])
+    return asked | ({"token": token} if token else {})
 
 
 # Statements
@@ -114,7 +115,7 @@ def _match(asked: Body, _: Mapping[str, Any], found: Mapping[str, Any], chance: 
 
 
 def _split(asked: Body, variables: Mapping[str, Any], found: Mapping[str, Any], _: int) -> Body:
-    parts: Body = found["parts"][variables["match_id"]]
+    parts: Body = found["parts"].get(variables["match_id"], {})
     return asked | parts
 
 

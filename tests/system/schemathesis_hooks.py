@@ -94,7 +94,8 @@ def before_call(context: schemathesis.HookContext, case: schemathesis.Case, kwar
     assert case.meta is not None
     if chance % 4 == 0 and case.meta.phase.name.value != "examples":
         return
-    for name in case.path_parameters or {}:
+    # In a scenario of several requests, the path names what an earlier one has made.
+    for name in (case.path_parameters or {}) if case.meta.phase.name.value != "stateful" else ():
         case.path_parameters[name] = aims.known_id(found["ids"], case.method, case.operation.path, name, chance)
     if isinstance(case.body, dict):
         case.body = aims.body(case.operation.path, case.path_parameters or {}, case.body, found, chance)
