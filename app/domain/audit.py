@@ -103,12 +103,13 @@ class CallRecord:
     calls: int = 1
 
 
+_SECRET_ENDINGS = ("secret", "password", "passphrase", "token", "credential", "private_key")
+_SECRET_NAMES = ("api_key", "apikey", "key", "authorization")
 _SECRET_MEMBER = re.compile(
-    r'("(?:[a-z0-9_-]*(?:secret|password|passphrase|token|credential|private_key)|api_?key|key|authorization)"\s*:\s*)'
+    rf'("(?:[a-z0-9_-]*(?:{"|".join(_SECRET_ENDINGS)})|{"|".join(_SECRET_NAMES)})"\s*:\s*)'
     r'"(?:[^"\\]|\\.)*(?:"|\\?\Z)',
     re.IGNORECASE | re.DOTALL,
 )
-_NAMED_LIKE_A_SECRET = ("secret", "password", "passphrase", "token", "credential", "key", "authorization")
 _API_KEY = re.compile(r"hf_[0-9A-Za-z]+_[0-9A-Za-z_-]+")
 _ISSUED_KEY = re.compile(r"hf_[0-9a-f]{12}_[0-9A-Za-z_-]+")
 """A key exactly as one is made: an account may well be called `hf_fees_eur`."""
@@ -131,7 +132,7 @@ def without_secrets(text: str) -> str:
 def _may_name_a_secret(text: str) -> bool:
     """Whether the search for members is due: it takes half a millisecond a body, and finds nothing in most."""
     lowered = text.lower()
-    return not text.isascii() or any(name in lowered for name in _NAMED_LIKE_A_SECRET)
+    return not text.isascii() or any(name in lowered for name in (*_SECRET_ENDINGS, *_SECRET_NAMES))
 
 
 def bounded_text(body: bytes) -> str | None:
