@@ -1,7 +1,7 @@
 """The addresses of names, asked so that a name server that hangs keeps nobody else waiting.
 
-The system's own look-up blocks a thread, for half a minute where nobody answers. It must not be one of the threads that
-others need, and the end of the process does not wait for it. One thread asks for a name at a time, whoever wants it.
+The system's own look-up blocks its thread, for half a minute if no name server answers. So it runs in threads of its
+own, for which the process does not wait when it ends. All who want the same name at a time share one look-up.
 """
 
 import asyncio

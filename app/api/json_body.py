@@ -85,12 +85,12 @@ class JsonBody(Generic[T]):
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             require_shallow(raw)
             raise Refused(_refusal(str(error), self._kind)) from error
-        if may_repeat_a_key(raw, found):
+        if _may_repeat_a_key(raw, found):
             look_for_repeated_keys(raw, outermost_only=self._in_parts)
         return found
 
 
-def may_repeat_a_key(raw: bytes, found: object) -> bool:
+def _may_repeat_a_key(raw: bytes, found: object) -> bool:
     """Whether a document must be searched for repeated keys; `found` is what was read of it.
 
     Of two equal keys only one is read. So, where nothing is escaped, a document that has no more quotes than `found`

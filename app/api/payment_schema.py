@@ -210,7 +210,7 @@ def requested(
         amount_minor=body.amount_minor,
         currency_code=body.currency_code,
         description=body.description,
-        effective_at=_effective_at(body, now),
+        effective_at=not_in_future(in_utc(body.effective_at, "effective_at"), "effective_at", now),
         expected_version=expected_version,
         metadata=checked_metadata(body.metadata, LARGEST_METADATA),
         destinations=() if body.destinations is None else _destinations(body.destinations),
@@ -219,12 +219,6 @@ def requested(
         awaited=awaited,
         entities=entities,
     )
-
-
-def _effective_at(body: NewPayment, now: datetime) -> datetime | None:
-    if body.effective_at is None:
-        return None
-    return not_in_future(in_utc(body.effective_at, "effective_at"), "effective_at", now)
 
 
 def _destinations(parts: Sequence[SplitPart]) -> tuple[Destination, ...]:

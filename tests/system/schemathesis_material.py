@@ -1,4 +1,4 @@
-"""Something of each kind, so that the requests which schemathesis makes up reach the rules behind the look-up.
+"""Makes something of each kind: schemathesis makes requests up, and most of the rules come after a look-up.
 
 It is made as users make it: through the API, by the command line, and by a hand in the cache where a break is wanted.
 """

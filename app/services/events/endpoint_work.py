@@ -111,7 +111,7 @@ class EndpointWork:
         await self._record()
 
     async def abandon(self) -> None:
-        """Wait for no more answers; what is not on record is sent again by whoever delivers next."""
+        """Give up what is on its way. The next deliverer sends again what is not on record."""
         self._is_ending = True
         tasks = [*self._tasks]
         for task in tasks:
