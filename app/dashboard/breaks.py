@@ -93,7 +93,7 @@ def _row(one: BreakRecord) -> tuple[Value, ...]:
 @pages.get("/reconciliation/breaks/<int:break_id>")
 def one(break_id: int) -> Page:
     """A break with both sides, its evidence and its history."""
-    return _shown(_found(break_id), None)
+    return _shown(break_id, None)
 
 
 @pages.post("/reconciliation/breaks/<int:break_id>")
@@ -104,14 +104,14 @@ def change(break_id: int) -> Page:
     try:
         wanted = _wanted(found.record)
     except ValueError as error:
-        return _shown(found, str(error)), 422
+        return _shown(break_id, str(error)), 422
     if wanted.fields.get("state") is BreakState.ACCEPTED and not may(Role.CONTROLLER):
         abort(403)
     if not wanted.fields and not wanted.comment:
-        return _shown(found, "Nothing was changed: write a comment, or choose something else."), 422
+        return _shown(break_id, "Nothing was changed: write a comment, or choose something else."), 422
     outcome = here().api.breaks.change(break_id, wanted, actor())
     if isinstance(outcome, Refusal):
-        return _shown(found, outcome.detail), 422
+        return _shown(break_id, outcome.detail), 422
     return redirect(url_for("breaks.one", break_id=break_id, _anchor="history"), 303)
 
 
@@ -177,7 +177,9 @@ def _found(break_id: int) -> BreakHistory:
     return found
 
 
-def _shown(found: BreakHistory, refusal: str | None) -> str:
+def _shown(break_id: int, refusal: str | None) -> str:
+    repairs = _repairs(break_id)  # before the break: what a repair has settled meanwhile is told as settled
+    found = _found(break_id)
     one = found.record
     runs = here().api.proofs
     before = None if one.first_run_id is None else runs.last_without(one.kind, one.subject, one.first_run_id)
@@ -208,7 +210,7 @@ def _shown(found: BreakHistory, refusal: str | None) -> str:
         words=break_words,
         form=request.form,
         is_lost=one.kind == BreakKind.CACHE_LOST,
-        **_repairs(one.break_id),
+        **repairs,
     )
 
 

@@ -53,6 +53,7 @@ class FoldedRuns:
 def page() -> str:
     """What is under way, the breaks inside and outside, their ages, and the runs."""
     filters = Filters()
+    under_way = _under_way()  # before the runs: what ends between the two reads is told as ended
     runs = here().api.proofs.runs(limit=LISTED_RUNS, before=filters.number("before"))
     found = here().api.proofs.break_ids([run.run_id for run in runs if run.break_count])
     return render_template(
@@ -67,7 +68,7 @@ def page() -> str:
         last_settled=_last_settled(),
         ended=_ended(runs),
         words=break_words,
-        **_under_way(),
+        **under_way,
     )
 
 
@@ -144,9 +145,9 @@ def _last_settled() -> object:
 
 
 def _under_way() -> dict[str, object]:
+    """The requests come first: one that begins between the two reads is found twice and not missed twice."""
+    requests = here().api.proof_requests.unfinished()
     now = here().now()
     recent = here().api.proofs.runs(limit=20)
-    return {
-        "running": [one for one in recent if one.finished_at is None and not one.is_broken_off(now)],
-        "requests": here().api.proof_requests.unfinished(),
-    }
+    running = [one for one in recent if one.finished_at is None and not one.is_broken_off(now)]
+    return {"running": running, "requests": requests}

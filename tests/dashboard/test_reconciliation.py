@@ -1,9 +1,14 @@
 """The pages about reconciliation: runs, breaks with their history, and repairs, for each role."""
 
+import itertools
 import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
+from functools import partial
 
 import pytest
+from sqlalchemy import Engine, event
 
 from app.domain.found_breaks import BreakSource, EvidenceKind, EvidenceLink, FoundBreak
 from app.domain.users import Role
@@ -14,9 +19,9 @@ from tests.api.test_breaks import drift, worker
 from tests.dashboard.world import Browser, World, rows_of, text_of
 
 
-def work(world: World) -> None:
-    """The maintenance worker does what was asked for."""
-    worker(world).run_once()
+def work(world: World) -> int:
+    """The maintenance worker does what was asked for; how much that was."""
+    return worker(world).run_once()
 
 
 def found(world: World) -> str:
@@ -47,6 +52,35 @@ def test_a_run_is_asked_for_shown_while_it_waits_and_listed_when_it_is_done(worl
     run = text_of(controller.page("/reconciliation/runs/1"))
     assert "Run 1: no break" in run
     assert "Transactions 1" in run
+
+
+@contextmanager
+def at_statement(number: int, act: Callable[[], object]) -> Iterator[None]:
+    """Do something before the statement of this number that anything within the context sends to Postgres."""
+    numbers = itertools.count(1)
+
+    def counted(*_: object) -> None:
+        if next(numbers) == number:
+            act()
+
+    event.listen(Engine, "before_cursor_execute", counted)
+    try:
+        yield
+    finally:
+        event.remove(Engine, "before_cursor_execute", counted)
+
+
+def test_a_run_that_ends_while_the_page_is_read_is_told_as_under_way_or_as_ended(world: World) -> None:
+    controller = world.signed_in(Role.CONTROLLER)
+    for number in range(1, 100):
+        ask(controller, "incremental")
+        with at_statement(number, partial(work, world)):
+            page = controller.page("/reconciliation")
+        if work(world):
+            break
+        is_told = f">Run {number}</a> over new entries, asked for by a-controller, ended" in page
+        assert is_told or 'hx-get="/reconciliation/under-way"' in page, number
+    assert 5 < number < 99
 
 
 @pytest.mark.parametrize(
