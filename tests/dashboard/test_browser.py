@@ -19,6 +19,7 @@ from tests.patience import PATIENCE_S, until
 CHROMIUM = shutil.which("chromium")
 AXE = Path(__file__).parent / "vendor" / "axe.min.js"
 PATIENCE_MS = PATIENCE_S * 1000
+expect.set_options(timeout=PATIENCE_MS)
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Debian's chromium: apt-get install chromium")
 
@@ -118,7 +119,7 @@ def cookies(system: System, chromium: Chromium) -> Any:
     page.fill("#password", PASSWORD)
     page.fill("#repeated", PASSWORD)
     page.click("button")
-    expect(page).to_have_title("Overview · Holdfast", timeout=PATIENCE_MS)
+    expect(page).to_have_title("Overview · Holdfast")
     state = context.storage_state()
     context.close()
     return state

@@ -12,7 +12,7 @@ from playwright.sync_api import Browser as Chromium
 from playwright.sync_api import Page, expect
 
 from app.command_line import PROJECT
-from tests.dashboard.test_browser import PATIENCE_MS, call, chromium, cookies, opened, placed, pytestmark, system
+from tests.dashboard.test_browser import call, chromium, cookies, opened, placed, pytestmark, system
 from tests.dashboard.world import PASSWORD
 from tests.embedded.test_up import System
 
@@ -31,7 +31,7 @@ def accountant(system: System, chromium: Chromium) -> Any:
         page.fill("#password", PASSWORD)
         page.fill("#repeated", PASSWORD)
         page.click("main button")
-        expect(page).to_have_title("Overview · Holdfast", timeout=PATIENCE_MS)
+        expect(page).to_have_title("Overview · Holdfast")
         return page.context.storage_state()
 
 

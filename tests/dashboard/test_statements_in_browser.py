@@ -64,7 +64,7 @@ def signed_in(system: System, chromium: Chromium) -> Any:
     page.fill("#password", PASSWORD)
     page.fill("#repeated", PASSWORD)
     page.click("button")
-    expect(page).to_have_title("Overview · Holdfast", timeout=browser.PATIENCE_MS)
+    expect(page).to_have_title("Overview · Holdfast")
     state = context.storage_state()
     context.close()
     return state
