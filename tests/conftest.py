@@ -5,12 +5,17 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import argon2
 import pytest
 import redis
+from argon2.profiles import CHEAPEST
+from flask import Flask
 from hypothesis import HealthCheck, settings
+from jinja2 import FileSystemBytecodeCache
 
 from app.embedded.servers import ServerUrls
 from app.services.access import api_keys as keys
+from app.services.access import sign_in
 from tests.builders import PARTITIONS
 from tests.databases import Databases, with_database
 from tests.patience import CACHE_DEADLINE_S, PATIENCE_S
@@ -45,6 +50,23 @@ def patient_key_checks() -> Iterator[None]:
     """The first look-up of a key opens a connection, and a busy machine may take its time for that."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(keys, "CHECK_DEADLINE_S", PATIENCE_S)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quick_passwords() -> Iterator[None]:
+    """Hashes of passwords are slow on purpose, and most tests only want somebody signed in."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sign_in, "PasswordHasher", lambda: argon2.PasswordHasher.from_parameters(CHEAPEST))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def templates_compiled_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """The pages of each test are an application of its own, and compiling their templates takes longer than most."""
+    with pytest.MonkeyPatch.context() as patch:
+        compiled = FileSystemBytecodeCache(str(tmp_path_factory.mktemp("templates")))
+        patch.setattr(Flask, "jinja_options", {"bytecode_cache": compiled})
         yield
 
 

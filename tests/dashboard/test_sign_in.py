@@ -3,11 +3,14 @@
 import re
 from datetime import timedelta
 
+import argon2
 import pyotp
 import pytest
+from argon2.profiles import RFC_9106_LOW_MEMORY
 from psycopg import errors
 
 from app.domain.users import FREE_TRIES, INVITATION_LASTS, LONGEST_WAIT, SESSION_LASTS, SESSION_RESTS, Role, wait_after
+from app.services.access import sign_in
 from tests.dashboard.world import PASSWORD, Browser, World, text_of
 
 
@@ -64,6 +67,13 @@ def test_a_weak_password_is_refused_with_a_reason(
     assert response.status_code == 422
     assert reason in text_of(response.text)
     assert shared_world.browser().get(path).status_code == 200, "the invitation is not used up"
+
+
+def test_a_password_is_kept_as_a_hash_that_is_slow_to_try(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sign_in, "PasswordHasher", argon2.PasswordHasher)  # other tests have quick ones
+    assert is_in(world.signed_in(name="mira"))
+    [(password_hash,)] = world.sql("SELECT password_hash FROM app_user")
+    assert argon2.extract_parameters(password_hash) == RFC_9106_LOW_MEMORY
 
 
 def test_a_second_invitation_replaces_the_first_and_ends_sessions_once_it_is_taken_up(world: World) -> None:
