@@ -10,7 +10,7 @@ from markupsafe import Markup, escape
 from app.dashboard.context import decimal_places
 from app.domain.money import in_range
 from app.domain.timestamps import rfc3339
-from app.domain.wording import counted
+from app.domain.wording import counted, sized, span
 
 MINUS = "−"
 
@@ -74,19 +74,6 @@ def short_date(at: datetime) -> str:
     return f"{at.day} {at:%b}"
 
 
-def span(seconds: float) -> str:
-    """A length of time in the unit that suits it."""
-    if seconds < 1:
-        return f"{seconds * 1000:.0f} ms"
-    if seconds < 120:
-        return f"{seconds:.1f} s"
-    minutes = int(seconds // 60)
-    if minutes < 120:
-        return f"{minutes} min"
-    hours = minutes // 60
-    return f"{hours} h {minutes % 60} min" if hours < 48 else f"{hours // 24} days"  # two at least
-
-
 def words(code: str) -> str:
     """A code as a person reads it."""
     return code.replace("_", " ")
@@ -118,7 +105,7 @@ def browser(client: str) -> str:
 
 def install(application: Flask) -> None:
     """Give the templates these forms."""
-    figures = (money, signed_money, count, counted)
+    figures = (money, signed_money, count, counted, sized)
     times = (moment, clock, near, typed, long_date, short_date, span)
     for function in (*figures, *times, words, marked, browser):
         application.jinja_env.filters[function.__name__] = function
