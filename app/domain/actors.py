@@ -1,6 +1,6 @@
 """Actors: how the ledger writes who did something, and how a sentence names them.
 
-Others than people and keys are written as `command line`, `clock`, `replay` and `audit`.
+Parts of the system are written as `command line`, `clock` and so on.
 """
 
 USER_ACTOR = "user:"
@@ -9,7 +9,10 @@ USER_ACTOR = "user:"
 KEY_ACTOR = "key:"
 """How the actor of an API key begins; its id follows."""
 
-_PARTS = frozenset({"command line", "clock", "replay", "audit"})
+_PARTS = {
+    "cache identity": "the check of the cache's identity",
+    **{name: f"the {name}" for name in ("command line", "clock", "replay", "audit", "reconciler")},
+}
 """Parts of the system that act for nobody."""
 
 
@@ -29,4 +32,4 @@ def actor_in_words(actor: str) -> str:
         return actor.removeprefix(USER_ACTOR)
     if actor.startswith(KEY_ACTOR):
         return f"the key {actor.removeprefix(KEY_ACTOR)}"
-    return f"the {actor}" if actor in _PARTS else actor
+    return _PARTS.get(actor, actor)
