@@ -1,10 +1,13 @@
 """What a refused field may hold: the decoder says which field is wrong, and its declaration knows the values."""
 
 import re
+from ast import literal_eval
 from collections.abc import Sequence
 from typing import Any
 
 from msgspec import inspect
+
+from app.api.patterns import as_documented
 
 _ENUM = re.compile(r"Invalid enum value (?P<found>.*) - at `\$(?P<path>.*)`", re.DOTALL)
 _PATTERN = re.compile(r"Expected `str` matching regex (?P<pattern>.*) - at `\$(?P<path>.*)`", re.DOTALL)
@@ -23,7 +26,7 @@ def explained(message: str, kind: type[Any]) -> tuple[str, str] | None:
         return f"{path.removeprefix('.')} must be {_one_of(values)}, not {match['found']}.", _last_name(path)
     match = _PATTERN.fullmatch(message)
     if match is not None:
-        path, pattern = match["path"], match["pattern"].strip("'").replace(r"(?!\\n)", "").replace(r"(?!\n)", "")
+        path, pattern = match["path"], as_documented(literal_eval(match["pattern"]))
         return f"{path.removeprefix('.')} must match {pattern}.", _last_name(path)
     return None
 

@@ -14,6 +14,7 @@ from app.api.routes import LARGEST_BODY
 from app.domain.accounts import MAX_ID_LENGTH, RESERVED_ENDINGS
 from app.domain.money import MAX_MINOR
 from app.domain.read_models import Durability
+from app.domain.wording import sized
 from app.services.proofs.readiness import DURABILITY
 
 
@@ -24,8 +25,8 @@ def listed(values: Iterable[str]) -> str:
 
 CONVENTIONS = f"""\
 **Content.** Requests and answers are JSON in UTF-8. Unknown fields and unknown query parameters
-are refused by name: a misspelt filter must not widen an answer. A body has at most {LARGEST_BODY:,} bytes; `metadata`
-at most {LARGEST_METADATA:,}, and {DEEPEST_METADATA} levels. A NUL character is refused everywhere.
+are refused by name: a misspelt filter must not widen an answer. A body has at most {sized(LARGEST_BODY)}; `metadata`
+at most {sized(LARGEST_METADATA)}, and {DEEPEST_METADATA} levels. A NUL character is refused everywhere.
 Values in `metadata` come back as they were sent. A number with a fraction or an exponent that a double does not hold
 exactly, or from 2^53 on, is refused: send it as a string. `1E5` comes back as `100000.0`.
 

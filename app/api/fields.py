@@ -16,10 +16,12 @@ from typing import Annotated, Any
 from msgspec import Meta
 
 from app.api.json_body import NO_NUL
+from app.api.patterns import matching
 from app.domain.accounts import ID_PATTERN, MAX_ID_LENGTH, RESERVED_ENDINGS
 from app.domain.money import MAX_MINOR
 from app.domain.payment_checks import LONGEST_EXPIRY_S, SHORTEST_EXPIRY_S
 from app.domain.statement_source import MAX_SOURCE_NAME
+from app.domain.wording import sized
 
 LARGEST_METADATA = 16 * 1024
 """Bytes of metadata as JSON."""
@@ -49,12 +51,7 @@ NewAccountId = Annotated[
 ]
 CurrencyCode = Annotated[
     str,
-    # Python's `$` would let a line break follow; the document's does not.
-    Meta(
-        pattern=CODE_PATTERN.replace("$", r"(?!\n)$"),
-        description="ISO 4217 or a code of your own",
-        extra_json_schema={"pattern": CODE_PATTERN},
-    ),
+    matching(CODE_PATTERN, description="ISO 4217 or a code of your own"),
 ]
 Name = Annotated[str, Meta(max_length=200, extra_json_schema={"pattern": NO_NUL})]
 Description = Annotated[str, Meta(max_length=1_000, extra_json_schema={"pattern": NO_NUL})]
@@ -62,7 +59,7 @@ Reason = Annotated[str, Meta(min_length=1, max_length=1_000, extra_json_schema={
 SourceName = Annotated[str, Meta(min_length=1, max_length=MAX_SOURCE_NAME, extra_json_schema={"pattern": ID_PATTERN})]
 """The name of a source of statements; like an id, it is printable throughout, which no schema can say."""
 Metadata = Annotated[
-    dict[str, Any], Meta(description=f"Yours: at most {LARGEST_METADATA:,} bytes as JSON; comes back as it was sent")
+    dict[str, Any], Meta(description=f"Yours: at most {sized(LARGEST_METADATA)} as JSON; comes back as it was sent")
 ]
 
 NUMBER = "^[0-9]{1,18}$"

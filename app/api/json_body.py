@@ -17,6 +17,7 @@ from app.api.request_refusals import amount_not_integer, amount_unreadable, malf
 from app.api.responses import Refused
 from app.domain.money import MAX_MINOR
 from app.domain.refusals import Refusal
+from app.domain.wording import sized
 
 DEEPEST = 40
 """Levels of arrays and objects: what metadata may have, and what stands around it."""
@@ -160,7 +161,7 @@ def checked_metadata(metadata: dict[str, Any] | None, limit: int) -> dict[str, A
     if metadata is None:
         return None
     if len(msgspec.json.encode(metadata)) > limit:
-        raise malformed(f"metadata is larger than {limit} bytes.", field="metadata")
+        raise malformed(f"metadata is larger than {sized(limit)}.", field="metadata")
     if _deeper_than(DEEPEST_METADATA, metadata):
         raise malformed(f"metadata is nested deeper than {DEEPEST_METADATA} levels.", field="metadata")
     return metadata

@@ -9,6 +9,7 @@ from app.api.fields import NUMBER, Id, Reason, number_of
 from app.api.json_body import RequestObject, malformed
 from app.api.match_views import STATES, MatchBody, UnmatchedBody, match_body, unmatched_body
 from app.api.parameters import AFTER_NUMBER, LIMIT
+from app.api.patterns import matching
 from app.api.responses import Answer, Refused, json_answer, page_answer, problem
 from app.api.route_refusals import MOVEMENT
 from app.api.routes import Body, Call, Parameter, Routes
@@ -24,7 +25,7 @@ routes = Routes()
 MOST_PARTS = 1_000
 """Lines or entries of a match that somebody makes by hand."""
 
-LineIds = Annotated[list[Annotated[str, Meta(pattern=NUMBER)]], Meta(max_length=MOST_PARTS)]
+LineIds = Annotated[list[Annotated[str, matching(NUMBER)]], Meta(max_length=MOST_PARTS)]
 EntryNumbers = Annotated[list[Annotated[int, Meta(ge=1, le=2**63 - 1)]], Meta(max_length=MOST_PARTS)]
 
 _DECISIONS = frozenset({Code.NOT_FOUND, Code.MATCH_CONFLICT, Code.PERIOD_SIGNED_OFF})

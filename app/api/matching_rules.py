@@ -13,6 +13,7 @@ from msgspec import Meta, Struct, field
 from app.api.conventions import listed
 from app.api.fields import Count, Rules
 from app.api.json_body import NO_NUL, RequestObject
+from app.api.patterns import matching
 from app.domain.accounts import ID_PATTERN, MAX_ID_LENGTH
 from app.domain.matching_rules import (
     BY_REFERENCE,
@@ -54,8 +55,7 @@ Fields = Annotated[
 ]
 AccountOrNone = Annotated[
     str,
-    # Python's `$` would let a line break follow.
-    Meta(max_length=MAX_ID_LENGTH, pattern=rf"^({ID_PATTERN[1:-1]})?(?!\n)$", extra_json_schema={"minLength": 0}),
+    matching(rf"^({ID_PATTERN[1:-1]})?$", max_length=MAX_ID_LENGTH, extra_json_schema={"minLength": 0}),
 ]
 """The id of an account, or nothing, as saved rules are told."""
 Text = Annotated[str, Meta(extra_json_schema={"pattern": NO_NUL})]

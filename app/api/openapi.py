@@ -14,6 +14,7 @@ from app.api.gate import NDJSON
 from app.api.json_body import NO_NUL
 from app.api.openapi_responses import COMMON, SCHEMAS, Problem, responses, schema_of, several
 from app.api.parameters import ANSWER_HEADERS
+from app.api.patterns import as_documented
 from app.api.responses import Answer, catalogue, json_answer
 from app.api.routes import Call, Header, Parameter, Route, Routes
 from app.domain.refusals import RefusalCode
@@ -154,6 +155,7 @@ def _plain(schema: dict[str, Any]) -> None:
 
     A field with a default they take for one that is always there; a reference with a type beside it for two types; an
     enumeration without a type for anything; and an object without a word on its fields for one that has none.
+    And patterns in the spelling of decoders, which only Python reads.
     """
     if "description" in schema:
         schema["description"] = cleandoc(schema["description"])
@@ -162,6 +164,8 @@ def _plain(schema: dict[str, Any]) -> None:
         for part in _parts(one):
             if "enum" in part:
                 part.setdefault("type", "string")
+            if "pattern" in part:
+                part["pattern"] = as_documented(part["pattern"])
             if "$ref" in part:
                 part.pop("type", None)
             if part.get("type") == "object" and "properties" not in part:

@@ -1,6 +1,7 @@
 """Builders of the refusals that only the API gives: who asks, and requests that cannot be read."""
 
 from app.domain.refusals import Refusal, RefusalCode
+from app.domain.wording import sized
 
 
 def unauthenticated() -> Refusal:
@@ -41,7 +42,7 @@ def nothing_of(what: str, name: str) -> Refusal:
 
 def line_too_long(max_bytes: int) -> Refusal:
     """A line of a stream that is longer than the API reads."""
-    detail = f"The line is longer than {max_bytes} bytes and was passed over."
+    detail = f"The line is longer than {sized(max_bytes)} and was passed over."
     return Refusal(RefusalCode.PAYLOAD_TOO_LARGE, detail, {"max_bytes": max_bytes})
 
 
@@ -101,7 +102,7 @@ def method_not_allowed(method: str, allowed: list[str]) -> Refusal:
 
 def body_too_large(max_bytes: int) -> Refusal:
     """A body over the limit of its route."""
-    detail = f"The body is longer than {max_bytes} bytes, which is the most that this request takes."
+    detail = f"The body is longer than {sized(max_bytes)}, which is the most that this request takes."
     return Refusal(RefusalCode.PAYLOAD_TOO_LARGE, detail, {"max_bytes": max_bytes})
 
 

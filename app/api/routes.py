@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
+from app.domain.actors import key_actor
 from app.domain.refusals import RefusalCode
 from app.services.access.api_keys import Scope
 
@@ -158,7 +159,7 @@ class Call(Generic[B]):
     def actor(self) -> str:
         """Who asks, as the ledger records it."""
         assert self.caller is not None
-        return f"key:{self.caller.key_id}"
+        return key_actor(self.caller.key_id)
 
 
 View = Callable[[Call[Any]], "Answer"]

@@ -8,6 +8,7 @@ from msgspec import Meta, Struct, field
 from app.api.fields import Count, CurrencyCode, Id, Moment, SourceName, number_of
 from app.api.json_body import NO_NUL, RequestObject, malformed
 from app.api.matching_rules import MatchingRuleBody, MatchingRules, asked_rules, rule_body
+from app.api.patterns import matching
 from app.api.responses import Answer, Refused, json_answer, problem
 from app.api.route_refusals import NO_ACCOUNT
 from app.api.routes import Body, Call, Routes
@@ -21,7 +22,7 @@ from app.services.access.api_keys import Scope
 
 routes = Routes()
 
-Day = Annotated[str, Meta(pattern=r"^\d{4}-\d\d-\d\d$", description="A day, e.g. 2026-01-31")]
+Day = Annotated[str, matching("^[0-9]{4}-[0-9]{2}-[0-9]{2}$", description="A day, e.g. 2026-01-31")]
 
 
 class NewStatementAccount(RequestObject):

@@ -18,6 +18,7 @@ import redis
 
 from app.domain.errors import CacheFull, CacheUnavailable, ClocksDisagree, Fault, OutcomeUnknown
 from app.domain.timestamps import CLOCK_BOUND_S
+from app.domain.wording import clock_in_words, sized
 
 
 class Effect(Enum):
@@ -172,12 +173,12 @@ class ServerWatch:
         """What keeps payments from being accepted on this server."""
         if not server.has_room(self.reserve_percent):
             return CacheFull(
-                f"the cache uses {server.used_bytes} of {server.limit_bytes} bytes (maxmemory), and the last "
+                f"the cache uses {sized(server.used_bytes)} of {sized(server.limit_bytes)} (maxmemory), and the last "
                 f"{self.reserve_percent} % are kept for settling; raise maxmemory, or wait until the drains have posted"
             )
         if abs(server.clock_ahead_s) > CLOCK_BOUND_S:
             return ClocksDisagree(
-                f"the cache's clock differs from this machine's by {server.clock_ahead_s:+.0f} s, and the bound is "
+                f"by this machine's clock, the cache's is {clock_in_words(server.clock_ahead_s)}, and the bound is "
                 f"{CLOCK_BOUND_S:.0f} s; synchronize both"
             )
         return None

@@ -19,6 +19,7 @@ from app.domain.proof_requests import RepairPreview
 from app.domain.refusals import Refusal
 from app.domain.reservations import Funds
 from app.domain.timestamps import parse_time, rfc3339
+from app.domain.wording import counted, span
 from app.ledger.proof_history import LedgerProofHistory
 from app.services.proofs.breaks import Breaks
 from app.services.proofs.proof_requests import ProofRequests
@@ -149,7 +150,11 @@ def _ageing(_: argparse.Namespace, settings: Settings) -> int:
 def _runs(arguments: argparse.Namespace, settings: Settings) -> int:
     now = datetime.now(UTC)
     for one in LedgerProofHistory(build_engine(settings, "breaks")).runs(limit=arguments.limit):
-        state = f"{one.seconds:.3f} s, {one.break_count} breaks" if one.seconds is not None else _under_way(one, now)
+        state = (
+            f"{span(one.seconds)}, {counted(one.break_count, 'break')}"
+            if one.seconds is not None
+            else _under_way(one, now)
+        )
         checked = ", ".join(f"{number:,} {what.replace('_', ' ')}" for what, number in sorted(one.checked.items()))
         asked_by = one.asked_by or "due"
         print(f"{one.run_id}  {one.mode}  {rfc3339(one.started_at)}  {asked_by}  {state}  {checked}".rstrip())

@@ -19,6 +19,7 @@ from app.commands.statement_accounts import (
     named,
     signed_through,
 )
+from app.domain.actors import actor_in_words
 from app.domain.match_records import StatementAccount
 from app.domain.refusals import Refusal
 from app.domain.sign_off import PeriodFigures, SignOff, first_broken, last_signed
@@ -111,7 +112,8 @@ def _tell_chains(ledger: LedgerSignOffs, accounts: Sequence[StatementAccount]) -
 def _record(one: SignOff) -> str:
     names = f", in place of {one.former_id}" if one.former_id else ""
     said = f"{one.first_on} to {one.last_on}, version {one.version}{names}"
-    return f"{one.sign_off_id} {one.action}: {said}, by {one.signed_by} at {rfc3339(one.signed_at)}, {one.hash.hex()}"
+    by = f"by {actor_in_words(one.signed_by)} at {rfc3339(one.signed_at)}"
+    return f"{one.sign_off_id} {one.action}: {said}, {by}, {one.hash.hex()}"
 
 
 def _tell_period(figures: PeriodFigures, account: StatementAccount, assets: Assets) -> None:

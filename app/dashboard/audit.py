@@ -14,10 +14,9 @@ from app.dashboard.downloads import csv_answer
 from app.dashboard.formats import read_moment
 from app.dashboard.frame import entity, for_print
 from app.dashboard.requests import Filters
-from app.domain.audit import KEY_ACTOR
+from app.domain.actors import key_actor, user_actor
 from app.domain.audit_reads import AuditEntry, AuditFilter, AuditPlace, Outcome, parse_audit_id
 from app.domain.csv_export import Value
-from app.domain.refusals import Refusal
 
 pages = Blueprint("audit", __name__)
 
@@ -60,7 +59,6 @@ def page() -> str | Response:
         opened_id=opened.entry.place.audit_id if opened else None,
         is_listed=opened is not None and opened.entry.place in {one.place for one in listed},
         one_day=_one_day(listed),
-        names=_names(shown),
         paths={one.number: members_of(one)["path"] for one in shown},
         outcomes=list(Outcome),
         answered=filters.choice("answer", Outcome),
@@ -97,8 +95,8 @@ def _who(text: str) -> tuple[str, ...] | None:
     if not text:
         return None
     keys = here().api.keys.page(limit=MOST_KEYS, after=None, entities=None)
-    named = [f"{KEY_ACTOR}{one.key_id}" for one in keys if text in (one.name, one.key_id)]
-    return (text, f"user:{text}", *named)
+    named = [key_actor(one.key_id) for one in keys if text in (one.name, one.key_id)]
+    return (text, user_actor(text), *named)
 
 
 def _about(wanted: AuditFilter, text: str) -> AuditFilter:
@@ -147,16 +145,6 @@ def _one_day(listed: list[AuditEntry]) -> datetime | None:
     """The day of all these records, where it is one."""
     days = {one.called_at.date() for one in listed}
     return listed[0].called_at if len(days) == 1 else None
-
-
-def _names(shown: list[AuditEntry]) -> dict[str, str]:
-    """The names of the keys that these records are of, by their actor."""
-    found = {}
-    for key_id in {one.key_id for one in shown if one.key_id is not None}:
-        key = here().api.keys.get(key_id, None)
-        if not isinstance(key, Refusal):
-            found[f"{KEY_ACTOR}{key_id}"] = key.name
-    return found
 
 
 def _rows(wanted: AuditFilter) -> Iterator[list[Value]]:

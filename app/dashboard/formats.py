@@ -1,7 +1,7 @@
 """How pages write figures and times, and read what people type: exact, with the currency's decimals, in UTC."""
 
 import re
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal, InvalidOperation, Overflow
 
 from flask import Flask
@@ -10,7 +10,7 @@ from markupsafe import Markup, escape
 from app.dashboard.context import decimal_places
 from app.domain.money import in_range
 from app.domain.timestamps import rfc3339
-from app.domain.wording import counted
+from app.domain.wording import counted, sized, span
 
 MINUS = "−"
 
@@ -43,20 +43,44 @@ def count(number: int) -> str:
     return f"{number:,}".replace("-", MINUS)
 
 
+def _marked_time(at: datetime, text: str) -> Markup:
+    return Markup('<time datetime="{}">{}</time>').format(rfc3339(at), text)
+
+
 def moment(at: datetime, zone: str = " UTC") -> Markup:
     """A time to the millisecond. The zone is left out where the column's head has it."""
-    return Markup('<time datetime="{}">{}</time>').format(rfc3339(at), typed(at) + zone)
+    return _marked_time(at, typed(at) + zone)
 
 
 def clock(at: datetime, zone: str = " UTC") -> Markup:
     """A time of the day, to the millisecond."""
     text = at.astimezone(UTC).isoformat(timespec="milliseconds")[11:23]
-    return Markup('<time datetime="{}">{}</time>').format(rfc3339(at), text + zone)
+    return _marked_time(at, text + zone)
 
 
 def near(at: datetime, now: datetime, zone: str = " UTC") -> Markup:
-    """A time, with its day unless it is today's."""
-    return clock(at, zone) if at.astimezone(UTC).date() == now.date() else moment(at, zone)
+    """A time within a sentence: to the second, and with its day unless it is today's."""
+    return _marked_time(at, f"{at.astimezone(UTC):{_day_unless_today(at, now)}%H:%M:%S}{zone}")
+
+
+def bound(at: datetime) -> Markup:
+    """Where a period begins or ends, within a sentence: a day that is whole is its date, any other time is exact."""
+    if at.astimezone(UTC).time() == time.min:
+        text = f"{at.astimezone(UTC):%Y-%m-%d}"
+    elif (at + timedelta(milliseconds=1)).astimezone(UTC).time() == time.min:
+        text = f"the end of {at.astimezone(UTC):%Y-%m-%d}"
+    else:
+        return moment(at)
+    return _marked_time(at, text)
+
+
+def due(at: datetime, now: datetime, zone: str = " UTC") -> Markup:
+    """When something is due: to the minute, and with its day unless it is today."""
+    return _marked_time(at, f"{at.astimezone(UTC):{_day_unless_today(at, now)}%H:%M}{zone}")
+
+
+def _day_unless_today(at: datetime, now: datetime) -> str:
+    return "" if at.astimezone(UTC).date() == now.date() else "%Y-%m-%d "
 
 
 def typed(at: datetime) -> str:
@@ -72,19 +96,6 @@ def long_date(at: datetime) -> str:
 def short_date(at: datetime) -> str:
     """A day of this year."""
     return f"{at.day} {at:%b}"
-
-
-def span(seconds: float) -> str:
-    """A length of time in the unit that suits it."""
-    if seconds < 1:
-        return f"{seconds * 1000:.0f} ms"
-    if seconds < 120:
-        return f"{seconds:.1f} s"
-    minutes = int(seconds // 60)
-    if minutes < 120:
-        return f"{minutes} min"
-    hours = minutes // 60
-    return f"{hours} h {minutes % 60} min" if hours < 48 else f"{hours // 24} days"  # two at least
 
 
 def words(code: str) -> str:
@@ -118,8 +129,8 @@ def browser(client: str) -> str:
 
 def install(application: Flask) -> None:
     """Give the templates these forms."""
-    figures = (money, signed_money, count, counted)
-    times = (moment, clock, near, typed, long_date, short_date, span)
+    figures = (money, signed_money, count, counted, sized)
+    times = (moment, clock, near, bound, due, typed, long_date, short_date, span)
     for function in (*figures, *times, words, marked, browser):
         application.jinja_env.filters[function.__name__] = function
 

@@ -194,7 +194,7 @@ def _of_rejected(one: RejectedPayment) -> Story:
         entity_id=one.entity_id,
         description=one.intent.get("description"),
         transaction_id=None,
-        steps=[Step(None, "Acknowledged as pending", f"By {one.intent.get('actor', 'unknown')}.", "none"), refused],
+        steps=[step.once_asked(one.intent.get("actor", "")), refused],
         metadata=one.intent.get("metadata") or {},
     )
 

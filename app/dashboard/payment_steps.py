@@ -68,6 +68,11 @@ def asked(at: datetime, actor: str, kind: str, packet: Packet | None) -> Step:
     return Step(at, f"Asked for by {name_of(actor)}", text, facts=facts)
 
 
+def once_asked(actor: str) -> Step:
+    """Who asked for a payment that the ledger rejected; when is not known any more."""
+    return Step(None, "Acknowledged as pending", f"Asked for by {name_of(actor) or 'nobody known'}.", "none")
+
+
 def approved(at: datetime, proposal: JournalProposal, packet: Packet | None) -> list[Step]:
     """The two people behind a journal."""
     entered = asked(proposal.entered_at, proposal.entered_by, "entered", None)

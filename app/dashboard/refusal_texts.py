@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from app.api.responses import catalogue
 from app.dashboard.context import here
 from app.dashboard.formats import money
+from app.dashboard.people import name_of
+from app.domain.actors import KEY_ACTOR, actor_in_words
 from app.domain.refusals import Refusal
 
 _TITLES = {code: title for code, _, _, title in catalogue()}
@@ -29,9 +31,18 @@ def told(refusal: Refusal, currency_code: str | None = None) -> Told:
     figures = refusal.figures
     code = str(figures.get("currency_code") or "") or currency_code or _currency_of(figures.get("account_id"))
     if code is None or not any(name.endswith(_MINOR) for name in figures):
-        return Told(f"{refusal.detail}", refusal.code.value)
+        return Told(_with_names(refusal), refusal.code.value)
     named = {_name(name): _text(name, value, code) for name, value in figures.items() if value is not None}
     return Told(f"{_TITLES[refusal.code]}. Nothing was done.", refusal.code.value, named)
+
+
+def _with_names(refusal: Refusal) -> str:
+    """Its sentence, with the keys that it names by their ids named as on every other page."""
+    sentence = refusal.detail
+    for actor in refusal.figures.values():
+        if isinstance(actor, str) and actor.startswith(KEY_ACTOR):
+            sentence = sentence.replace(actor_in_words(actor), name_of(actor))
+    return sentence
 
 
 def _currency_of(account_id: object) -> str | None:

@@ -26,10 +26,8 @@ BREAKS = 50
 OFFERED = 500
 """Accounts of the ledger offered to be linked."""
 
-CSV_NEEDS = (
-    "A CSV file needs a source that is saved before with a mapping of its columns: "
-    "python3 -m app statements sources NAME --format csv --options mapping.json"
-)
+CSV_NEEDS = "A CSV file needs a source that is saved before with a mapping of its columns"
+CSV_COMMAND = "python3 -m app statements sources NAME --format csv --options mapping.json"
 
 Page = str | Response | tuple[str, int]
 
@@ -53,6 +51,7 @@ def _page(refusal: str | None = None, report: object = None) -> str:
         unlinked=[(*one, api.matching.accounts.first_day(*one)) for one in api.matching.accounts.unlinked()],
         assets=_assets(),
         csv_needs=CSV_NEEDS,
+        csv_command=CSV_COMMAND,
         sources=api.statements.sources(),
         imports={one.source_name: one for one in api.statements.last_imports()},
         late=api.statements.late_lines(),
@@ -96,7 +95,7 @@ def _source(name: str, format: str) -> StatementSource:
         return found
     if format not in list(StatementFormat) or format == StatementFormat.CSV:
         known = f"There is no source {name!r}; name one of the sources, or a new one with its format"
-        raise InvalidOptions(f"{known}. {CSV_NEEDS}")
+        raise InvalidOptions(f"{known}. {CSV_NEEDS}: {CSV_COMMAND}")
     return save_source(here().api.statements, StatementSource(name.strip(), StatementFormat(format)), actor())[0]
 
 

@@ -6,9 +6,6 @@ from enum import StrEnum
 
 from app.domain.origin import LARGEST_BODY
 
-KEY_ACTOR = "key:"
-"""How the actor of an API key begins; its id follows."""
-
 
 class Action(StrEnum):
     """What a recorded call has changed, or what the audit says of itself."""

@@ -17,6 +17,7 @@ from app.domain.csv_file import MalformedFile, records
 from app.domain.payment_checks import refuse_account_id, refuse_amount, refuse_future, refuse_id
 from app.domain.refusals import Refusal, RefusalCode
 from app.domain.timestamps import parse_time
+from app.domain.wording import sized
 
 COLUMNS = ("transaction_id", "account_id", "date", "direction", "amount_minor")
 """Columns a file must have."""
@@ -100,7 +101,7 @@ def _movement(row: Mapping[str, str], line: int, now: datetime) -> Movement:
         raise MalformedFile(line, f"direction must be credit or debit, not {_shown(direction)}")
     remarks = {name: value for name in REMARKS if (value := row.get(name))}
     if len(dumps(remarks, ensure_ascii=False, separators=(",", ":")).encode()) > LARGEST_REMARKS:
-        raise MalformedFile(line, f"{', '.join(remarks)} have more than {LARGEST_REMARKS} bytes")
+        raise MalformedFile(line, f"{', '.join(remarks)} have more than {sized(LARGEST_REMARKS)}")
     booked_at, amount_minor = _time(row["date"], line, now), _amount(row["amount_minor"], line)
     return Movement(row["transaction_id"], customer, booked_at, direction == "credit", amount_minor, remarks, line)
 

@@ -10,12 +10,13 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from app.domain.actors import USER_ACTOR
 from app.domain.hash_chain import LedgerTransaction
 from app.domain.journal_refusals import proposal_decided, second_person_needed
 from app.domain.journals import JournalLine, JournalRequest
 from app.domain.payment import Kind
 from app.domain.refusals import Refusal
-from app.domain.users import USER_ACTOR, Role, User
+from app.domain.users import Role, User
 
 ENTERED_BY = "entered_by"
 """Where the metadata of an approved journal names who entered it; its actor is who approved it."""
@@ -115,8 +116,11 @@ def proposal_of(outcome: LedgerTransaction, request: JournalRequest | None) -> P
 
 def refuse_decision(proposal: JournalProposal) -> Refusal | None:
     """Refuse a second decision."""
-    if proposal.state is ProposalState.WAITING:
-        return None
+    return None if proposal.state is ProposalState.WAITING else decided_already(proposal)
+
+
+def decided_already(proposal: JournalProposal) -> Refusal:
+    """The refusal of a decision on a proposal that has one."""
     return proposal_decided(proposal.proposal_id, proposal.state.value, proposal.decided_by or "", proposal.journal_id)
 
 

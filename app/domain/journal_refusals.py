@@ -4,6 +4,7 @@ A builder takes plain values and returns a refusal: a code, a sentence, and the 
 minor units.
 """
 
+from app.domain.actors import actor_in_words
 from app.domain.refusals import Refusal, RefusalCode
 
 
@@ -96,7 +97,7 @@ def proposal_decided(proposal_id: int, state: str, decided_by: str, journal_id: 
     posted = "" if journal_id is None else f" It is in the ledger as {journal_id}."
     return Refusal(
         RefusalCode.PROPOSAL_DECIDED,
-        f"The proposed journal {proposal_id} was {state} by {decided_by}.{posted}",
+        f"The proposed journal {proposal_id} was {state} by {actor_in_words(decided_by)}.{posted}",
         {"proposal_id": str(proposal_id), "proposal_state": state, "decided_by": decided_by, "journal_id": journal_id},
     )
 
@@ -105,7 +106,8 @@ def second_person_needed(proposal_id: int, entered_by: str) -> Refusal:
     """A decision on a proposal by somebody who may not make it."""
     return Refusal(
         RefusalCode.SECOND_PERSON_NEEDED,
-        f"{entered_by} entered the proposed journal {proposal_id}; another person with the role controller decides.",
+        f"The proposed journal {proposal_id} was entered by {actor_in_words(entered_by)}; another person with the role "
+        "controller decides.",
         {"proposal_id": str(proposal_id), "entered_by": entered_by},
     )
 
@@ -114,7 +116,8 @@ def not_own_proposal(proposal_id: int, entered_by: str) -> Refusal:
     """A withdrawal by somebody else than who entered it."""
     return Refusal(
         RefusalCode.FORBIDDEN,
-        f"{entered_by} entered the proposed journal {proposal_id}, and alone may withdraw it; a controller returns it.",
+        f"The proposed journal {proposal_id} was entered by {actor_in_words(entered_by)}. Nobody else may withdraw it; "
+        "a controller returns it.",
         {"proposal_id": str(proposal_id), "entered_by": entered_by},
     )
 
@@ -144,7 +147,9 @@ def posted_already(external_id: str, journal_id: str) -> Refusal:
 
 def proposed_already(external_id: str, proposal_id: int, entered_by: str) -> Refusal:
     """A proposal under the external id of another one that waits."""
-    detail = f"external_id {external_id!r} is that of proposal {proposal_id} of {entered_by}, which waits."
+    by = actor_in_words(entered_by)
     return Refusal(
-        RefusalCode.EXTERNAL_ID_REUSED, detail, {"external_id": external_id, "proposal_id": str(proposal_id)}
+        RefusalCode.EXTERNAL_ID_REUSED,
+        f"external_id {external_id!r} is that of proposal {proposal_id}, which was entered by {by} and waits.",
+        {"external_id": external_id, "proposal_id": str(proposal_id), "entered_by": entered_by},
     )

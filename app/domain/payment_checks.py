@@ -28,7 +28,7 @@ from app.domain.payment_refusals import (
 )
 from app.domain.refusals import Refusal
 from app.domain.splits import Destination, plain_share, resolve_split
-from app.domain.timestamps import cut_to_milliseconds, rfc3339
+from app.domain.timestamps import cut_to_milliseconds
 
 FINGERPRINT_LENGTH = 36
 """Characters: 9 bytes of digest and 9 × 2 bytes of field checks, in base64 without padding."""
@@ -320,4 +320,4 @@ def refuse_future(name: str, moment: datetime, now: datetime) -> Refusal | None:
     """Refuse a time of effect in the future, beyond what clocks differ by."""
     if moment <= now + CLOCK_SKEW:
         return None
-    return effective_at_in_future(name, rfc3339(moment), rfc3339(now))
+    return effective_at_in_future(name, moment, now)

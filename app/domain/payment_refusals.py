@@ -5,8 +5,11 @@ minor units.
 """
 
 from collections.abc import Mapping
+from datetime import datetime
 
 from app.domain.refusals import Refusal, RefusalCode
+from app.domain.timestamps import rfc3339
+from app.domain.wording import moment_in_words
 
 # What is asked
 
@@ -17,13 +20,13 @@ def needs_one_destination() -> Refusal:
     return Refusal(RefusalCode.MALFORMED_REQUEST, detail, {"field": "destinations"})
 
 
-def effective_at_in_future(field: str, moment: str, now: str) -> Refusal:
-    """A payment that is to take effect later; `moment` and `now` as the API writes times."""
+def effective_at_in_future(field: str, moment: datetime, now: datetime) -> Refusal:
+    """A payment that is to take effect later than `now`."""
     return Refusal(
         RefusalCode.EFFECTIVE_AT_IN_FUTURE,
-        f"{field} {moment} lies in the future, and a payment takes effect at once or has already. Nothing that is "
-        "posted waits for its time: make the payment when it is due.",
-        {"field": field, "now": now},
+        f"{field} {moment_in_words(moment)} lies in the future, and a payment takes effect at once or has already. "
+        "Nothing that is posted waits for its time: make the payment when it is due.",
+        {"field": field, "now": rfc3339(now)},
     )
 
 

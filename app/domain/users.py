@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-USER_ACTOR = "user:"
-"""How the actor of a person begins; their name follows."""
+from app.domain.actors import user_actor
 
 
 class Role(StrEnum):
@@ -67,7 +66,7 @@ class User:
     @property
     def actor(self) -> str:
         """How the audit trail names them."""
-        return f"{USER_ACTOR}{self.user_id}"
+        return user_actor(self.user_id)
 
     @property
     def state(self) -> str:

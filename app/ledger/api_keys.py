@@ -14,8 +14,9 @@ from sqlalchemy import Engine, Text, extract, func, literal, select, text
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.dialects.postgresql import insert as upsert
 
+from app.domain.actors import key_actor, user_actor
 from app.domain.api_keys import KeyOutcome, NewKey, PresentedKey, PresentedPerson
-from app.domain.audit import KEY_ACTOR, Action
+from app.domain.audit import Action
 from app.domain.origin import note_recorded
 from app.domain.rate_limits import RateLimit
 from app.ledger.audit_records import record_change
@@ -131,10 +132,10 @@ class LedgerApiKeys:
         """
         function = _FUNCTIONS[action]
         if isinstance(by, PresentedKey):
-            actor, values = f"{KEY_ACTOR}{by.key_id}", (by.key_id, by.secret, key_id, *arguments)
+            actor, values = key_actor(by.key_id), (by.key_id, by.secret, key_id, *arguments)
             function += "_as"
         elif isinstance(by, PresentedPerson):
-            actor, values = f"user:{by.user_id}", (by.user_id, by.proof, key_id, *arguments)
+            actor, values = user_actor(by.user_id), (by.user_id, by.proof, key_id, *arguments)
             function += "_by"
         else:
             actor, values = by, (by, key_id, *arguments)

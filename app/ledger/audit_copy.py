@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from ipaddress import ip_address
 from struct import Struct
 
-from app.domain.audit import KEY_ACTOR, Action
+from app.domain.actors import KEY_ACTOR
+from app.domain.audit import Action
 from app.domain.ledger_rows import QueuedIntent, Rejection
 from app.domain.origin import parse_origin
 from app.domain.payment import Intent, Kind

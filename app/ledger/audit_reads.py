@@ -21,7 +21,8 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY, INET
 
 from app.domain.accounts import DEFAULT_ENTITY
-from app.domain.audit import KEY_ACTOR, POSTED_BY_DRAINS
+from app.domain.actors import KEY_ACTOR
+from app.domain.audit import POSTED_BY_DRAINS
 from app.domain.audit_reads import AuditEntry, AuditFilter, AuditPlace, Outcome
 from app.ledger.audit_schema import audit_call as call
 from app.ledger.connections import translated

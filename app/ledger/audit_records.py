@@ -10,7 +10,8 @@ from functools import partial
 from operator import attrgetter
 from typing import Any
 
-from app.domain.audit import KEY_ACTOR, Action, CallRecord, bounded_path, bounded_text
+from app.domain.actors import KEY_ACTOR, key_actor
+from app.domain.audit import Action, CallRecord, bounded_path, bounded_text
 from app.domain.origin import current_origin
 from app.domain.timestamps import from_milliseconds
 from app.ledger.connections import SILENCE_S, LedgerConnection, SessionLimits, connect
@@ -81,7 +82,7 @@ def record_change(
 def _of_origin(actor: str) -> CallRecord:
     """What is known of where a change comes from; nothing of one that a call only happened to bring about."""
     origin = current_origin()
-    if origin is None or actor != (f"{KEY_ACTOR}{origin.key_id}" if origin.key_id else origin.actor or actor):
+    if origin is None or actor != (key_actor(origin.key_id) if origin.key_id else origin.actor or actor):
         return CallRecord(called_at_ms=0)
     origin.has_change = True
     return CallRecord(

@@ -4,7 +4,7 @@ Each is read from the row that its position names. Columns that may change later
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from app.domain.authorizations import AuthorizationState
@@ -51,6 +51,16 @@ _OF_STATE = {
     AuthorizationState.EXPIRED: EventType.PAYMENT_EXPIRED,
 }
 """A capture is told by its transaction."""
+
+
+TOLD_BY: Mapping[str, Collection[EventType]] = {
+    "hold": {*_OF_STATE.values(), EventType.BALANCE_UPDATED},
+    "rejection": {EventType.PAYMENT_REJECTED},
+    "account": {EventType.ACCOUNT_OPENED, EventType.ACCOUNT_CHANGED},
+    "break": {EventType.BREAK_OPENED, EventType.BREAK_RESOLVED},
+    "monitor": {EventType.MONITOR_CROSSED},
+}
+"""What a row of each kind can tell."""
 
 
 def events_without_chain(rows: Rows, singles: Sequence[Sequence[Any]], facts: Facts) -> Iterable[Event]:

@@ -29,13 +29,13 @@ for a payment.
 import logging
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from app.domain.errors import LedgerUnavailable
-from app.domain.events import BEGINNING, LAST_SLOT, WHOLE, Cursor, Event, EventPage, EventType, Wanted, after_all_of
+from app.domain.events import BEGINNING, WHOLE, Cursor, Event, EventPage, EventType, Wanted
+from app.ledger.event_ranges import Range, place_beside, stretch_after, stretch_before
 from app.ledger.event_rows import MOVED_BY, AccountFacts, balance_event, transaction_event
-from app.ledger.event_sources import events_without_chain
+from app.ledger.event_sources import TOLD_BY, events_without_chain
 
 log = logging.getLogger(__name__)
 
@@ -50,41 +50,65 @@ EVERYTHING = Wanted()
 LOOKED_AT = 20_000
 """Transactions that one call looks through for a reader who wants only some events: a tenth of a second or so."""
 
+WIDER = 8
+"""How many times more it looks through where the first ones had too few: who wants most events has a page in those."""
+
 _SEQUENCE = "SELECT sequence_events(%(most)s)"
 _HEAD = "SELECT position FROM event_head"
-_LOG = """
+_AFTER = """
 SELECT position, kind, partition, first_seq, last_seq, source_id, account_id FROM event_log
-WHERE position >= %(first)s ORDER BY position LIMIT %(limit)s
+WHERE position >= %(place)s ORDER BY position LIMIT %(limit)s
 """
-_TRANSACTIONS = """
-SELECT r.position, t.chain_seq - r.base, t.partition, t.chain_seq, t.entity_id, t.external_id, t.kind, t.payment_id,
-    t.relates_to, t.actor, t.description, t.metadata, t.accepted_at, t.effective_at, t.posted_at
+_BEFORE = """
+SELECT position, kind, partition, first_seq, last_seq, source_id, account_id FROM event_log
+WHERE position <= %(place)s ORDER BY position DESC LIMIT %(limit)s
+"""
+_RANGES = """
 FROM unnest(%(positions)s::bigint[], %(partitions)s::smallint[], %(bases)s::bigint[], %(firsts)s::bigint[],
-    %(lasts)s::bigint[]) AS r (position, partition, base, first, last) CROSS JOIN LATERAL (
-    SELECT * FROM ledger_transaction t WHERE t.partition = r.partition AND t.chain_seq BETWEEN r.first AND r.last
-    OFFSET 0
+    %(lasts)s::bigint[]) AS r (position, partition, base, first, last)
+"""
+# Transactions of which a reader wants something. Each OFFSET 0 keeps to the range: an account's own index would lead
+# through all of its entries, for each range again.
+_PICKED = f"""
+SELECT r.position, r.partition, r.base, t.chain_seq {_RANGES} CROSS JOIN LATERAL (
+    SELECT chain_seq, kind, entity_id FROM ledger_transaction t
+    WHERE t.partition = r.partition AND t.chain_seq BETWEEN r.first AND r.last OFFSET 0
 ) t WHERE (%(kinds)s::text[] IS NULL OR t.kind = ANY(%(kinds)s::text[]))
     AND (%(entities)s::text[] IS NULL OR t.entity_id = ANY(%(entities)s::text[]))
-    AND (%(account)s::text IS NULL OR EXISTS (SELECT FROM entry e
-        WHERE e.partition = t.partition AND e.chain_seq = t.chain_seq AND e.account_id = %(account)s::text))
-"""
+"""  # noqa: S608 - a part of ours
+_PICKED_OF_ACCOUNT = f"""
+SELECT DISTINCT r.position, r.partition, r.base, e.chain_seq {_RANGES} CROSS JOIN LATERAL (
+    SELECT chain_seq, account_id FROM entry e
+    WHERE e.partition = r.partition AND e.chain_seq BETWEEN r.first AND r.last OFFSET 0
+) e CROSS JOIN LATERAL (
+    SELECT kind, entity_id FROM ledger_transaction t
+    WHERE t.partition = r.partition AND t.chain_seq = e.chain_seq OFFSET 0
+) t WHERE e.account_id = %(account)s::text
+    AND (%(kinds)s::text[] IS NULL OR t.kind = ANY(%(kinds)s::text[]))
+    AND (%(entities)s::text[] IS NULL OR t.entity_id = ANY(%(entities)s::text[]))
+"""  # noqa: S608 - a part of ours
+_FIRST_OF_THEM = " ORDER BY 1, 4 LIMIT %(limit)s"
+_LAST_OF_THEM = " ORDER BY 1 DESC, 4 DESC LIMIT %(limit)s"
+_TRANSACTIONS = f"""
+SELECT r.position, t.chain_seq - r.base, t.partition, t.chain_seq, t.entity_id, t.external_id, t.kind, t.payment_id,
+    t.relates_to, t.actor, t.description, t.metadata, t.accepted_at, t.effective_at, t.posted_at
+{_RANGES} CROSS JOIN LATERAL (
+    SELECT * FROM ledger_transaction t WHERE t.partition = r.partition AND t.chain_seq BETWEEN r.first AND r.last
+    OFFSET 0
+) t
+"""  # noqa: S608 - a part of ours
 # An entry tells the account's balance if no other of the same batch follows it: a batch has one time of posting.
-_ENTRIES = """
+_ENTRIES = f"""
 SELECT r.position, e.chain_seq - r.base, e.partition, e.chain_seq, e.leg, e.account_id, e.entry_number, e.amount_minor,
     e.balance_minor, e.currency_code, e.posted_at, n.posted_at IS DISTINCT FROM e.posted_at,
     CASE WHEN n.posted_at IS DISTINCT FROM e.posted_at THEN (
         SELECT ARRAY[h.held_minor, h.changes] FROM event_held h
         WHERE h.account_id = e.account_id AND h.position <= r.position ORDER BY h.position DESC LIMIT 1
     ) END
-FROM unnest(%(positions)s::bigint[], %(partitions)s::smallint[], %(bases)s::bigint[], %(firsts)s::bigint[],
-    %(lasts)s::bigint[]) AS r (position, partition, base, first, last) CROSS JOIN LATERAL (
+{_RANGES} CROSS JOIN LATERAL (
     SELECT * FROM entry e WHERE e.partition = r.partition AND e.chain_seq BETWEEN r.first AND r.last OFFSET 0
 ) e LEFT JOIN entry n ON n.account_id = e.account_id AND n.entry_number = e.entry_number + 1
-WHERE (%(account)s::text IS NULL OR EXISTS (SELECT FROM entry a
-        WHERE a.partition = e.partition AND a.chain_seq = e.chain_seq AND a.account_id = %(account)s::text))
-    AND (%(entities)s::text[] IS NULL OR EXISTS (SELECT FROM account_balance b
-        WHERE b.account_id = e.account_id AND b.entity_id = ANY(%(entities)s::text[])))
-"""
+"""  # noqa: S608 - a part of ours
 # One statement, so of one moment: a change of a floor has its notice until it has its position.
 _FACTS = """
 SELECT b.account_id, b.entity_id, b.currency_code, b.floor_minor,
@@ -118,34 +142,70 @@ class EventFeed:
 
     def page(self, after: Cursor = BEGINNING, limit: int = 100, wanted: Wanted = EVERYTHING) -> EventPage:
         """Up to `limit` wanted events after a cursor. A page may have fewer, or none, and not be the end."""
-        looked_at = limit if wanted.is_all else LOOKED_AT
-        first = after.position + 1 if after.part == WHOLE else after.position
-        found = self._rows(_LOG, {"first": first, "limit": min(looked_at, LOOKED_AT) + 1})
-        ranges, singles, last, is_end = _chosen(found, after, looked_at)
-        if last is None:
-            return EventPage([], after, is_end=True)
-        events = [*self._of_chains(ranges, wanted), *self._of_singles(singles, wanted)]
-        events = sorted((one for one in events if one.cursor > after and wanted.takes(one)), key=lambda one: one.cursor)
+        return self._read(after, limit, wanted, backwards=False)
+
+    def before(self, end: Cursor, limit: int, wanted: Wanted = EVERYTHING) -> EventPage:
+        """Up to `limit` wanted events before a cursor, the latest first; its cursor is the place to look on before."""
+        return self._read(end, limit, wanted, backwards=True)
+
+    def _read(self, place: Cursor, limit: int, wanted: Wanted, *, backwards: bool) -> EventPage:
+        """Look further and further, until there is a page or enough was looked through."""
+        found: list[Event] = []
+        left, most = LOOKED_AT, limit
+        while True:
+            most = min(most, left)
+            step = self._step(place, limit - len(found), most, wanted, backwards=backwards)
+            found += step.events
+            place = step.cursor
+            left -= most
+            most *= WIDER
+            if wanted.is_all or step.is_end or len(found) >= limit or left <= 0:
+                return EventPage(found, place, step.is_end)
+
+    def _step(self, place: Cursor, limit: int, most: int, wanted: Wanted, *, backwards: bool) -> EventPage:
+        """Look through up to `most` transactions and other rows for up to `limit` wanted events."""
+        first = place.position + (place.part == WHOLE and not backwards)
+        found = self._rows(_BEFORE if backwards else _AFTER, {"place": first, "limit": most + 1})
+        stretch = (stretch_before if backwards else stretch_after)(found, place, most)
+        if stretch.reached is None:
+            return EventPage([], place, is_end=True)
+        reached, is_end, picked = stretch.reached, stretch.is_end, stretch.ranges
+        if not wanted.is_all:
+            picked = self._picked(stretch.ranges, wanted, limit, backwards=backwards)
+            if len(picked) == limit:  # there may be more of them in this stretch
+                reached, is_end = place_beside(picked[-1], backwards=backwards), False
+        events = [*self._of_chains(picked, wanted), *self._of_singles(stretch.singles, wanted)]
+        begin, end = (reached, place) if backwards else (place, reached)
+        is_before = Cursor.__lt__ if backwards else Cursor.__le__
+        is_after = Cursor.__ge__ if backwards else Cursor.__gt__
+        events = [one for one in events if is_after(one.cursor, begin) and is_before(one.cursor, end)]
+        events = sorted(filter(wanted.takes, events), key=lambda one: one.cursor, reverse=backwards)
         if len(events) > limit:
             return EventPage(events[:limit], events[limit - 1].cursor, is_end=False)
-        return EventPage(events, last, is_end)
+        return EventPage(events, reached, is_end)
 
-    def _of_chains(self, ranges: Sequence["_Range"], wanted: Wanted) -> Iterable[Event]:
+    def _picked(self, ranges: Sequence[Range], wanted: Wanted, limit: int, *, backwards: bool) -> list[Range]:
+        """Of these transactions the first of which a reader wants something, or the last; each as a range."""
         if not ranges or not _wants_any(wanted, {*MOVED_BY.values(), EventType.BALANCE_UPDATED}):
-            return
-        kinds = None if wanted.types is None else [kind for kind, one in MOVED_BY.items() if one in wanted.types]
+            return []
+        tells_balances = _wants_any(wanted, {EventType.BALANCE_UPDATED})
+        types = () if wanted.types is None else wanted.types
         parameters = {
-            "positions": [one.position for one in ranges],
-            "partitions": [one.partition for one in ranges],
-            "bases": [one.base for one in ranges],
-            "firsts": [one.first for one in ranges],
-            "lasts": [one.last for one in ranges],
-            "kinds": kinds,
             "account": wanted.account_id,
+            "kinds": None if tells_balances else [kind for kind, one in MOVED_BY.items() if one in types],
             "entities": None if wanted.entities is None else sorted(wanted.entities),
+            "limit": limit,
         }
-        transactions = self._rows(_TRANSACTIONS, parameters) if kinds is None or kinds else ()
-        entries = self._rows(_ENTRIES, parameters)
+        query = _PICKED if wanted.account_id is None else _PICKED_OF_ACCOUNT
+        query += _LAST_OF_THEM if backwards else _FIRST_OF_THEM
+        rows = self._rows(query, {**_bounds(ranges), **parameters})
+        return [Range(position, partition, base, number, number) for position, partition, base, number in rows]
+
+    def _of_chains(self, ranges: Sequence[Range], wanted: Wanted) -> Iterable[Event]:
+        if not ranges:
+            return
+        transactions = self._rows(_TRANSACTIONS, _bounds(ranges))
+        entries = self._rows(_ENTRIES, _bounds(ranges))
         legs: dict[tuple[int, int], list[Sequence[Any]]] = defaultdict(list)
         for row in entries:
             legs[row[2], row[3]].append(row)
@@ -181,48 +241,21 @@ class EventFeed:
         }
 
     def _of_singles(self, singles: Sequence[Sequence[Any]], wanted: Wanted) -> Iterable[Event]:
+        if wanted.types is not None:
+            singles = [row for row in singles if _wants_any(wanted, TOLD_BY[row[1]])]
         if wanted.account_id is not None:
             singles = [row for row in singles if row[1] != "account" or row[6] == wanted.account_id]
         return events_without_chain(self._rows, singles, self.facts) if singles else ()
 
 
-@dataclass(slots=True, frozen=True)
-class _Range:
-    """Transactions to read: `base` is the first of the position, `first` and `last` are those to read now."""
-
-    position: int
-    partition: int
-    base: int
-    first: int
-    last: int
-
-
-def _chosen(
-    found: Sequence[Sequence[Any]], after: Cursor, most: int
-) -> tuple[list[_Range], list[Sequence[Any]], Cursor | None, bool]:
-    """What to read now: ranges of chains, single rows, the cursor after all of it, and whether that is the end."""
-    ranges: list[_Range] = []
-    singles: list[Sequence[Any]] = []
-    last: Cursor | None = None
-    left = most
-    for number, row in enumerate(found):
-        position, kind, partition, base, up_to = row[:5]
-        if left <= 0 or number >= most:
-            return ranges, singles, last, False
-        if kind != "chain":
-            singles.append(row)
-            left -= 1
-            last = after_all_of(position)
-            continue
-        first = base
-        if position == after.position:
-            first += after.part + (after.slot == LAST_SLOT)
-        end = min(up_to, first + left - 1)
-        if first <= end:
-            ranges.append(_Range(position, partition, base, first, end))
-            left -= end - first + 1
-        last = after_all_of(position) if end == up_to else Cursor(position, end - base, LAST_SLOT)
-    return ranges, singles, last, True if last is None else last.part == WHOLE
+def _bounds(ranges: Sequence[Range]) -> dict[str, Any]:
+    return {
+        "positions": [one.position for one in ranges],
+        "partitions": [one.partition for one in ranges],
+        "bases": [one.base for one in ranges],
+        "firsts": [one.first for one in ranges],
+        "lasts": [one.last for one in ranges],
+    }
 
 
 def _wants_any(wanted: Wanted, types: Iterable[EventType]) -> bool:

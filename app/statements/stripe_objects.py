@@ -20,6 +20,7 @@ from app.domain.statement import (
     UnreadableStatement,
 )
 from app.domain.statement_source import SourceOptions
+from app.domain.wording import sized
 from app.statements.amounts import STRIPE_API, InexactAmount, from_other_scale
 from app.statements.stripe_lines import DEFAULT_ACCOUNT, NO_BALANCES, NoStripeLine, with_fee
 from app.statements.texts import clean
@@ -77,7 +78,7 @@ def _of_lines(file: BinaryIO) -> Iterator[Numbered]:
 def _of_list(file: BinaryIO) -> Iterator[Numbered]:
     raw = file.read(LARGEST_LIST + 1)
     if len(raw) > LARGEST_LIST:
-        raise UnreadableStatement(1, f"the list is longer than {LARGEST_LIST} bytes; save one object a line")
+        raise UnreadableStatement(1, f"the list is longer than {sized(LARGEST_LIST)}; save one object a line")
     try:
         found = _parsed(raw)
     except ValueError as error:

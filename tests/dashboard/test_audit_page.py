@@ -99,7 +99,7 @@ def test_the_page_lists_calls_of_keys_and_people_the_newest_first(world: World) 
     rows = [row[1:5] for row in rows_of(page, 'id="calls"')[1:]]
     assert ["POST /v1/payments" in row[1] for row in rows].count(True) == 1
     [paid] = [row for row in rows if "POST /v1/payments" in row[1]]
-    assert "a test" in paid[0], "the key by its name"
+    assert paid[0] == "the key “a test”", "by its name, as on every other page"
     assert paid[2] == "201"
     assert paid[3] == f"order-1 {BANK}"
     world.services.recorder.flush()

@@ -11,6 +11,7 @@ import pytest
 from app.dashboard import events
 from app.domain.users import Role
 from app.domain.webhooks import RETRIED_FOR, NewEndpoint
+from app.ledger import events as feed
 from app.ledger.engine import rows_of
 from app.ledger.events import EventFeed
 from app.ledger.webhook_deliveries import LedgerDeliveries
@@ -89,7 +90,7 @@ def test_the_pager_leads_back_to_the_first_event_and_misses_none(
     viewer = world.signed_in(Role.VIEWER)
     wanted = sequences(viewer.page(f"/events?after=0{filters}"))
     monkeypatch.setattr(events, "LISTED", 2)
-    monkeypatch.setattr(events, "READ_AT_ONCE", 3)
+    monkeypatch.setattr(feed, "LOOKED_AT", 3)
     page = viewer.page(f"/events?view={filters}")
     met = sequences(page)
     while earlier := re.search(r'rel="next" href="([^"]+)">Earlier', page):
@@ -103,7 +104,8 @@ def test_the_pager_leads_back_to_the_first_event_and_misses_none(
 def test_the_pager_goes_on_past_a_stretch_without_such_events(
     world: World, endpoint: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(events, "STEPS_BACK", 1)
+    monkeypatch.setattr(events, "LOOKS_BACK", 1)
+    monkeypatch.setattr(feed, "LOOKED_AT", 2)
     viewer = world.signed_in(Role.VIEWER)
     page = viewer.page("/events?type=account.opened&account_id=alice")
     assert "No event fits these filters among the latest." in text_of(page)

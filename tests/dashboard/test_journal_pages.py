@@ -181,10 +181,22 @@ def test_a_returned_journal_is_entered_again(strict: World) -> None:
 def test_whoever_entered_it_withdraws_it_and_nobody_else(strict: World) -> None:
     jane, mira = strict.signed_in(Role.ACCOUNTANT, "jane"), strict.signed_in(Role.CONTROLLER, "mira")
     target = entered(jane)
-    assert "alone may withdraw it" in text_of(mira.send(target, do="withdraw").text)
+    assert "was entered by jane. Nobody else may withdraw it" in text_of(mira.send(target, do="withdraw").text)
     assert jane.send(target, do="withdraw").status_code == 303
-    assert "was withdrawn by user:jane" in text_of(mira.send("/me", target, do="approve").text)
+    assert "was withdrawn by jane" in text_of(mira.send("/me", target, do="approve").text)
     assert rows_of(jane.page("/journals"), 'id="decided"')[1][3] == "withdrawn by jane"
+
+
+def test_a_refusal_names_a_key_as_every_page_does(strict: World) -> None:
+    entries = [
+        {"account_id": account_id, "direction": direction, "amount_minor": 1_250}
+        for account_id, direction in (("expense:fees", "debit"), (BANK, "credit"))
+    ]
+    body = {"external_id": "fees-1", "reason": "Processing costs", "entries": entries}
+    number = strict.post("/v1/journal-proposals", body).get_json()["proposal_id"]
+    mira, target = strict.signed_in(Role.CONTROLLER, "mira"), f"/journals/proposals/{number}"
+    told = "was entered by the key “a test”. Nobody else may withdraw it"
+    assert told in text_of(mira.send(target, do="withdraw").text)
 
 
 def test_a_decided_journal_is_not_decided_again(strict: World) -> None:
@@ -194,7 +206,7 @@ def test_a_decided_journal_is_not_decided_again(strict: World) -> None:
     for browser in (mira, kim):
         response = browser.send("/me", target, do="approve")
         assert response.status_code == 422
-        assert "was approved by user:mira. It is in the ledger as jrn_" in text_of(response.text)
+        assert "was approved by mira. It is in the ledger as jrn_" in text_of(response.text)
     assert strict.sql("SELECT count(*) FROM ledger_transaction WHERE kind = 'journal'") == [(1,)]
 
 
@@ -216,7 +228,7 @@ def test_the_same_id_waits_once(strict: World) -> None:
     checked = hidden(tried(otto), "checked")
     response = otto.send(NEW, **filled(do="submit", checked=checked))
     assert response.status_code == 422
-    assert "is that of proposal 1 of user:jane, which waits." in text_of(response.text)
+    assert "is that of proposal 1, which was entered by jane and waits." in text_of(response.text)
 
 
 # Reversal

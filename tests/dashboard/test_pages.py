@@ -67,7 +67,7 @@ def test_the_overview_says_that_nothing_is_proved_before_a_run_and_which_run_pro
     assert "Nothing is proved yet." in text_of(browser.page("/"))
     report = build_reconciler(world.settings).run(full=True)
     page = text_of(browser.page("/"))
-    assert re.search(rf"The books are right, proved \d\d:\d\d:\d\d\.\d{{3}} UTC by run {report.run_id}\.", page)
+    assert re.search(rf"The books are right, proved \d\d:\d\d:\d\d UTC by run {report.run_id}\.", page)
     assert "0 transactions were posted since" in page
 
 
@@ -142,7 +142,7 @@ def test_the_trial_balance_of_accounts_that_begin_alike_need_not_balance(viewer:
 def test_the_trial_balance_as_of_a_moment_before_everything_has_no_account(viewer: Browser) -> None:
     for basis in ("posted", "effective"):
         page = text_of(viewer.page(f"/reports/trial-balance?as_of=2020-01-31&by={basis}"))
-        assert "as of 2020-01-31 23:59:59.999 UTC" in page
+        assert "as of the end of 2020-01-31, by" in page
         assert "No account was open then." in page
     now = quote(f"{datetime.now(UTC) + timedelta(seconds=1):%Y-%m-%d %H:%M:%S}")
     page = viewer.page(f"/reports/trial-balance?as_of={now}")

@@ -84,6 +84,7 @@ def test_the_refusal_of_a_payment_dated_ahead_names_no_way_around(world: Journal
     problem = assert_problem(response, 422, "effective_at_in_future")
     assert "journal" not in problem["detail"]
     assert "when it is due" in problem["detail"]
+    assert "2999-12-31 12:00:00 UTC lies" in problem["detail"]
 
 
 def test_a_journal_crosses_currencies_through_exchange_accounts(world: JournalWorld) -> None:

@@ -67,6 +67,7 @@ def test_a_person_approves_what_a_key_has_proposed(world: JournalWorld, wallet: 
     again = approval.approve(int(proposal["proposal_id"]), controller(world, "kim"))
     assert isinstance(again, Refusal)
     assert again.code is RefusalCode.PROPOSAL_DECIDED
+    assert "was approved by mira." in again.detail
     world.assert_proven()
 
 
@@ -93,7 +94,10 @@ def test_the_key_that_proposed_it_withdraws_it_and_no_other(world: JournalWorld,
     other = world.key_with(Scope.JOURNALS_WRITE)
     assert_problem(world.post(f"{PROPOSALS}/{number}/withdrawal", key=other), 403, "forbidden")
     assert world.post(f"{PROPOSALS}/{number}/withdrawal").get_json()["state"] == "withdrawn"
-    assert_problem(world.post(f"{PROPOSALS}/{number}/withdrawal"), 409, "proposal_decided")
+    again = assert_problem(world.post(f"{PROPOSALS}/{number}/withdrawal"), 409, "proposal_decided")
+    key_id = world.key.split("_")[1]
+    assert f"was withdrawn by the key {key_id}." in again["detail"]
+    assert again["decided_by"] == f"key:{key_id}", "a member is for machines"
     assert proposed(world, wallet)["proposal_id"] != number, "the id is free again"
 
 

@@ -32,7 +32,7 @@ class Feed:
     """Events for readers in this process."""
 
     def __init__(self, ledger: EventFeed, *, monotonic: Callable[[], float] = time.monotonic) -> None:
-        self._ledger = ledger
+        self.ledger = ledger
         self._monotonic = monotonic
         self._looking = Lock()
         self._heard = Condition()
@@ -51,7 +51,7 @@ class Feed:
 
     def end(self) -> Cursor:
         """The cursor after all that is committed by now."""
-        return after_all_of(self._ledger.sequence())
+        return after_all_of(self.ledger.sequence())
 
     def enter(self) -> bool:
         """Take a place to wait in; False if all are taken. `leave` gives it back."""
@@ -67,14 +67,14 @@ class Feed:
         Of a reader who wants few, a page may be empty before the end; `is_end` says whether it is worth waiting.
         """
         until = self._monotonic() + wait_s
-        found = self._ledger.page(after, limit, wanted)
+        found = self.ledger.page(after, limit, wanted)
         if not found.events and found.is_end:
-            head = self._ledger.sequence()
+            head = self.ledger.sequence()
             if after.position > head:
                 raise CursorAhead
-            found = self._ledger.page(found.cursor, limit, wanted)
+            found = self.ledger.page(found.cursor, limit, wanted)
         while not found.events and found.is_end and self._hears_of_more(found.cursor.position, until):
-            found = self._ledger.page(found.cursor, limit, wanted)
+            found = self.ledger.page(found.cursor, limit, wanted)
         return found
 
     def _hears_of_more(self, position: int, until: float) -> bool:
@@ -95,7 +95,7 @@ class Feed:
     def _look(self, position: int, until: float) -> None:
         """Look for all who wait, until there is something for this one or its time is up."""
         while self._monotonic() < until and not self._stopped.is_set():
-            head = self._ledger.sequence()
+            head = self.ledger.sequence()
             if head > self._position:
                 with self._heard:
                     self._position = head

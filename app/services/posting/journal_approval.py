@@ -12,6 +12,7 @@ from app.domain.journal_proposals import (
     ApprovalMode,
     JournalProposal,
     ProposalState,
+    decided_already,
     proposal_of,
     refuse_approval,
     refuse_decision,
@@ -20,7 +21,6 @@ from app.domain.journal_refusals import (
     not_own_proposal,
     posted_already,
     posted_without_approval,
-    proposal_decided,
     proposal_not_found,
     proposed_already,
 )
@@ -106,4 +106,4 @@ class JournalApproval:
         decided = self.ledger.decide(proposal.proposal_id, state, reason, actor)
         if decided is not None:
             return decided
-        return proposal_decided(proposal.proposal_id, "decided", "somebody else", None)
+        return decided_already(self.ledger.get(proposal.proposal_id) or proposal)

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from app.domain.actors import USER_ACTOR
 from app.domain.break_workflow import (
     AgeingLine,
     BreakChange,
@@ -26,9 +27,6 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from app.ledger.breaks import LedgerBreaks
-
-OF_A_USER = "user:"
-"""How the actor of a person begins."""
 
 
 @dataclass(slots=True, frozen=True)
@@ -91,6 +89,6 @@ class Breaks:
 
     def _owned(self, break_id: int, change: BreakChange, actor: str) -> BreakChange:
         record = self._ledger.get(break_id)
-        if record is None or record.owner is not None or not actor.startswith(OF_A_USER):
+        if record is None or record.owner is not None or not actor.startswith(USER_ACTOR):
             return change
-        return replace(change, fields={**change.fields, "owner": actor.removeprefix(OF_A_USER)})
+        return replace(change, fields={**change.fields, "owner": actor.removeprefix(USER_ACTOR)})

@@ -15,6 +15,7 @@ from app.domain.errors import CacheUnavailable, Fault, LedgerUnavailable, Miscon
 from app.domain.read_models import Durability
 from app.domain.timestamps import CLOCK_BOUND_S
 from app.domain.webhooks import Lag
+from app.domain.wording import clock_in_words, counted, sized, span
 
 if TYPE_CHECKING:
     from app.cache.cache import Cache
@@ -196,10 +197,11 @@ class ReadinessProbe:
             return "unknown"
         if not self._cache.inspection.has_room(cache):
             raise CacheUnavailable(
-                f"{cache.used_bytes} of {cache.limit_bytes} bytes are used, and the rest is kept for settling; "
+                f"{sized(cache.used_bytes)} of {sized(cache.limit_bytes)} are used, and the rest is kept for settling; "
                 "new payments get 503 cache_full: raise maxmemory, or wait until the backlog is posted"
             )
-        return f"{cache.used_bytes} of {cache.limit_bytes or 'unlimited'} bytes used"
+        limit = f"of {sized(cache.limit_bytes)} are used" if cache.limit_bytes else "are used, and no limit is set"
+        return f"{sized(cache.used_bytes)} {limit}"
 
     def _look_at_ledger(self, ledger: LedgerServer | Fault) -> str:
         server = _told(ledger)
@@ -222,7 +224,7 @@ class ReadinessProbe:
             raise Misconfigured(
                 f"no drain was heard within {HEARD_S:.0f} s; payments stay pending: start `python3 -m workers.drain`"
             )
-        return f"{len(heard)} draining"
+        return f"{counted(len(heard), 'drain')} at work"
 
     def _look_at_posting(self, cache: CacheServer | Fault) -> str:
         """Posting works unless an intent waits for long and no round succeeds."""
@@ -234,10 +236,10 @@ class ReadinessProbe:
         heartbeats = self._cache.heartbeats.all()
         succeeded_s = min((one.idle_s for one in heartbeats if one.idle_s is not None), default=float("inf"))
         if age_s < STALLED_S or succeeded_s < STALLED_S:
-            return f"the oldest intent waits for {age_s:.1f} s"
+            return f"the oldest intent waits for {span(age_s)}"
         failures = {one.failure for one in heartbeats if one.failure and one.age_s <= HEARD_S}
         why = "; ".join(sorted(failures)) or "no drain reports a failure: look for one that hangs"
-        raise LedgerUnavailable(f"nothing is posted, and the oldest intent waits for {age_s:.0f} s ({why})")
+        raise LedgerUnavailable(f"nothing is posted, and the oldest intent waits for {span(age_s)} ({why})")
 
     def _look_at_queue(self) -> str:
         try:
@@ -258,7 +260,7 @@ class ReadinessProbe:
         if unread:
             seconds, endpoint_id = max(unread)
             raise Misconfigured(
-                f"for {seconds:.0f} s nobody has read the events that {endpoint_id} is to be told: "
+                f"for {span(seconds)} nobody has read the events that {endpoint_id} is to be told: "
                 "start `python3 -m workers.deliver`, or look for one that hangs; or the endpoint is too slow"
             )
         return "no events stay unread"
@@ -270,7 +272,7 @@ def _look_at_clocks(cache: CacheServer | Fault, ledger: LedgerServer | Fault) ->
         for name, server in (("cache", cache), ("ledger", ledger))
         if not isinstance(server, Fault)
     }
-    told = ", ".join(f"{name} {ahead_s:+.3f} s" for name, ahead_s in known.items())
+    told = ", ".join(f"{name} {clock_in_words(ahead_s)}" for name, ahead_s in known.items())
     if any(abs(ahead_s) > CLOCK_BOUND_S for ahead_s in known.values()):
         raise Misconfigured(
             f"clocks differ from this machine's by more than {CLOCK_BOUND_S:.0f} s: {told}; synchronize all machines"

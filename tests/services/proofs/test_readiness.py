@@ -74,7 +74,7 @@ def test_a_state_of_the_cache_turns_its_check_red(healthy: World, server: CacheS
     [
         (replace(LEDGER, is_standby=True, is_read_only=True), "ledger", "primary"),
         (replace(LEDGER, is_read_only=True), "ledger", "default_transaction_read_only"),
-        (replace(LEDGER, clock_ahead_s=3_600.0), "clocks", "ledger +3600"),
+        (replace(LEDGER, clock_ahead_s=3_600.0), "clocks", "ledger 60 min ahead"),
     ],
 )
 def test_a_state_of_the_ledger_turns_its_check_red(
@@ -83,6 +83,19 @@ def test_a_state_of_the_ledger_turns_its_check_red(
     readiness = look(healthy, ledger=server)
     assert red(readiness).keys() == {name}
     assert advice in red(readiness)[name]
+
+
+def test_figures_are_told_as_people_read_them(healthy: World) -> None:
+    def told(server: CacheServer) -> list[str]:
+        checks = look(healthy, server=lambda: server).checks
+        return [checks[name].detail for name in ("cache_memory", "workers", "clocks")]
+
+    roomy = replace(SERVER, used_bytes=9_207_720, limit_bytes=0, clock_ahead_s=-0.0123)
+    clocks = "cache 12 ms behind, ledger agrees"
+    assert told(roomy) == ["8.8 MiB are used, and no limit is set", "1 drain at work", clocks]
+    assert told(replace(roomy, limit_bytes=256 * 1024**2))[0] == "8.8 MiB of 256 MiB are used"
+    full = told(replace(roomy, limit_bytes=9 * 1024**2))[0]
+    assert full.startswith("8.8 MiB of 9 MiB are used, and the rest is kept for settling")
 
 
 def test_a_queue_that_is_away_only_degrades(healthy: World) -> None:
@@ -124,6 +137,7 @@ def test_posting_is_judged_by_rounds_that_succeed_while_something_waits(healthy:
 
     assert posting(STALLED_S + 1, heartbeat).ok, "a drain at work may have much to do"
     assert posting(STALLED_S - 1, failing).ok, "it may heal"
+    assert "waits for 12 h 43 min (" in posting(45_812, failing).detail
     assert not posting(STALLED_S + 1, failing).ok
     assert "No space left" in posting(STALLED_S + 1, failing).detail
     assert "hangs" in posting(STALLED_S + 1, replace(failing, failure="")).detail

@@ -115,7 +115,7 @@ def test_a_signed_month_is_left_alone_until_it_is_reopened(desk: Desk, typed: Ty
     linked(typed, month, [])
     typed("match")
     typed(*JANUARY, "--sign", "--remark", "all there")
-    assert "signed: 2026-01-01 to 2026-01-31, version 1, by command line at " in typed("sign-off")
+    assert "signed: 2026-01-01 to 2026-01-31, version 1, by the command line at " in typed("sign-off")
 
     already = f"{NAME}: 2026-01-31 is before 2026-02-01, the first day that is not signed off.\n"
     assert typed(*JANUARY, code=2) == typed(*JANUARY, "--sign", code=2) == already
