@@ -51,15 +51,14 @@ class FinancialStatements:
         if kept is not None and self._still_holds(period, kept[0]):
             return kept[1]
         base = self._remembered.base(self._now())
-        known, moment, totals, accounts = self._ledger.read(
+        known, totals, accounts = self._ledger.read(
             period, base, entity_id=entity_id, currency_code=currency_code, entities=entities
         )
-        if period.end is None:
-            self._remembered.keep(known, base, self._now())
+        self._remembered.keep(known, base, self._now())
         found = statements_of(totals, accounts, is_of_now=period.end is None)
         if period.end is not None:
             with self._lock:
-                self._kept[key] = (moment, found)
+                self._kept[key] = (known.moment, found)
                 if len(self._kept) > KEPT:
                     self._kept.popitem(last=False)
         return found

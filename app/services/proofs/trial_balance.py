@@ -63,7 +63,7 @@ class TrialBalances:
     ) -> None:
         """Reports that are given the same `remembered` share the totals of now."""
         self._ledger = ledger
-        self._now_is = now
+        self._now = now
         self._lock = Lock()
         self._remembered = remembered or RememberedTotals()
         self._making = Lock()
@@ -79,20 +79,24 @@ class TrialBalances:
         most: int,
     ) -> list[CurrencyBalance]:
         """The trial balance with up to `most` accounts of each type, of all accounts or of those that begin so."""
-        if as_of is None and not begins_with:
-            return self._now(entity_id, currency_code, most)
         key = (entity_id, currency_code, as_of, begins_with, most)
         kept = self._kept.get(key)
         if kept is not None and self._still_holds(as_of, kept[0]):
             return kept[1]
-        moment, totals, accounts = self._ledger.at(
-            entity_id=entity_id, currency_code=currency_code, as_of=as_of, begins_with=begins_with, most=most
-        )
+        base = self._remembered.base(self._now())
+        # While the first totals are made, others wait for them.
+        with self._making if base is None else nullcontext():
+            base = self._remembered.base(self._now())
+            known, totals, accounts = self._ledger.read(
+                base, entity_id=entity_id, currency_code=currency_code, as_of=as_of, begins_with=begins_with, most=most
+            )
+            self._remembered.keep(known, base, self._now())
         balances = by_currency(totals, accounts)
-        with self._lock:
-            self._kept[key] = (moment, balances)
-            if len(self._kept) > KEPT:
-                self._kept.popitem(last=False)
+        if as_of is not None or begins_with:
+            with self._lock:
+                self._kept[key] = (known.moment, balances)
+                if len(self._kept) > KEPT:
+                    self._kept.popitem(last=False)
         return balances
 
     def _still_holds(self, as_of: AsOf | None, then: LedgerMoment) -> bool:
@@ -100,25 +104,14 @@ class TrialBalances:
         moment = self._ledger.moment()
         if moment == then:
             return True
-        is_past = as_of is not None and as_of.by is TimeBasis.POSTED and as_of.at < self._now_is() - SETTLED_AFTER
+        is_past = as_of is not None and as_of.by is TimeBasis.POSTED and as_of.at < self._now() - SETTLED_AFTER
         return is_past and moment.last_account == then.last_account
-
-    def _now(self, entity_id: str | None, currency_code: str | None, most: int) -> list[CurrencyBalance]:
-        """The trial balance of now. While the first totals are made, others wait for them."""
-        base = self._remembered.base(self._now_is())
-        with self._making if base is None else nullcontext():
-            base = self._remembered.base(self._now_is())
-            known, totals, accounts = self._ledger.now(
-                base, entity_id=entity_id, currency_code=currency_code, most=most
-            )
-            self._remembered.keep(known, base, self._now_is())
-        return by_currency(totals, accounts)
 
     def freshen(self) -> None:
         """Bring the totals of now up to date, or read all balances again before anybody would wait for that."""
-        base = self._remembered.base(self._now_is(), RENEWED_AFTER)
-        known, _, _ = self._ledger.now(base, entity_id=None, currency_code=None, most=0)
-        self._remembered.keep(known, base, self._now_is())
+        base = self._remembered.base(self._now(), RENEWED_AFTER)
+        known, _, _ = self._ledger.read(base, entity_id=None, currency_code=None, most=0)
+        self._remembered.keep(known, base, self._now())
 
 
 def every_line(
