@@ -137,7 +137,7 @@ class LedgerTrialBalance:
                 accounts = [_account(row) for row in rows]
             else:
                 query, parameters = _since(as_of, begins_with)
-                unmoved = _LINES.format(condition="AND a.account_id NOT IN (SELECT account_id FROM moved)")
+                unmoved = _LINES.format(condition="AND a.account_id NOT IN (SELECT account_id FROM both_times)")
                 query += _CHANGES_AND_LINES.format(unmoved=unmoved, changes=_CHANGES)
                 rows = connection.execute(text(query), which | parameters).all()
                 totals = _changed(totals, [row for row in rows if row.account_id is None], -1)
