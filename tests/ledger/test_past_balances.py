@@ -8,7 +8,7 @@ import random
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from itertools import product
+from itertools import pairwise, product
 
 import pytest
 
@@ -231,7 +231,7 @@ def test_statements_and_balances_of_the_past_are_the_sums_of_their_entries(books
     instants = list(books.instants(40))
     for by in TimeBasis:
         mine: list[AsOf | None] = [one for one in instants if one.by is by]
-        for begins, end in [*zip(mine, mine[1:], strict=False), *product((None, mine[0]), (None, mine[1]))]:
+        for begins, end in [*pairwise(mine), *product((None, mine[0]), (None, mine[1]))]:
             period = Period(None if begins is None else begins.before, None if end is None else end.at, by)
             known, totals, accounts = ledger.read(period, known, **EVERYTHING, entities=None)
             assert sorted(totals, key=lambda one: (one.currency_code, one.type)) == books.totals(end, EVERYTHING, "")
