@@ -18,6 +18,11 @@ from app.ledger.history import moment_of
 from app.ledger.past_balances import later_entries
 from app.ledger.snapshots import one_snapshot
 
+MOST_MOVED = 20_000
+"""Transactions since the moment of known totals, or entries later than an instant, up to which accounts are looked up
+one by one. With more, reading all of them is as quick; the database cannot tell how many they will be.
+"""
+
 _TOTALS = """
 SELECT b.entity_id, b.currency_code, a.type, count(*), coalesce(sum(b.normal_sign * b.balance_minor)
         FILTER (WHERE b.normal_sign * b.balance_minor > 0), 0),
@@ -25,24 +30,33 @@ SELECT b.entity_id, b.currency_code, a.type, count(*), coalesce(sum(b.normal_sig
 FROM account_balance b JOIN account a USING (account_id) WHERE {among} GROUP BY b.entity_id, b.currency_code, a.type
 """
 _BOTH_TIMES = """
-WITH moved AS MATERIALIZED (
-    SELECT account_id, sum(minor)::bigint AS minor FROM ({later}) l WHERE {among} GROUP BY account_id
-), made AS (
-    SELECT account_id FROM {made} AND {among}
-), both_times AS MATERIALIZED (
+WITH both_times AS MATERIALIZED (
     SELECT c.account_id, b.entity_id, b.currency_code, a.type, b.entry_count, c.is_made,
         b.normal_sign * b.balance_minor - c.minor AS earlier, b.normal_sign * b.balance_minor AS later
     FROM (
-        SELECT account_id, coalesce(moved.minor, 0) AS minor, made.account_id IS NOT NULL AS is_made
-        FROM moved FULL JOIN made USING (account_id)
+        SELECT account_id, sum(minor)::bigint AS minor, bool_or(is_made) AS is_made
+        FROM (
+            SELECT account_id, minor, false AS is_made FROM ({later}) l
+            UNION ALL
+            SELECT account_id, 0, true FROM {made}
+        ) m WHERE {among} GROUP BY account_id
     ) c {join}
 )
 """
-_LOOK_UP = """
+_ONE_BY_ONE = """
     CROSS JOIN LATERAL (SELECT * FROM account_balance WHERE account_id = c.account_id OFFSET 0) b
     CROSS JOIN LATERAL (SELECT type FROM account WHERE account_id = c.account_id OFFSET 0) a
 """
-_JOIN = "JOIN account_balance b USING (account_id) JOIN account a USING (account_id)"
+_ALL_AT_ONCE = """
+    JOIN (
+        SELECT account_id, entity_id, currency_code, entry_count, normal_sign, balance_minor FROM account_balance
+        WHERE {among} OFFSET 0
+    ) b USING (account_id)
+    JOIN (SELECT account_id, type FROM account WHERE {among} OFFSET 0) a USING (account_id)
+"""
+_MANY_MOVED = f"""
+SELECT count(*) = {MOST_MOVED} FROM (SELECT FROM entry WHERE posted_at >= :before LIMIT {MOST_MOVED}) e
+"""  # noqa: S608 - nothing of a request is in it
 _CHANGES = """
 SELECT entity_id, currency_code, type, count(*) FILTER (WHERE is_made AND earlier = 0),
     sum(greatest(later, 0) - greatest(earlier, 0)), sum(greatest(-later, 0) - greatest(-earlier, 0))
@@ -79,9 +93,6 @@ SELECT *, NULL AS account_id FROM ({changes}) c
 UNION ALL
 SELECT entity_id, currency_code, type, entry_count, signed, NULL, account_id FROM numbered WHERE number <= :most
 """
-
-MOST_MOVED = 20_000
-"""Transactions since the moment of known totals beyond which reading all accounts is as quick."""
 
 Totals = Mapping[tuple[str, str, str], tuple[int, int, int]]
 """Accounts, debits and credits, the latter in minor units, by entity, currency and type."""
@@ -136,7 +147,7 @@ class LedgerTrialBalance:
                 rows = connection.execute(text(_LINES.format(condition="")), which).all()
                 accounts = [_account(row) for row in rows]
             else:
-                query, parameters = _since(as_of, begins_with)
+                query, parameters = _since(connection, as_of, begins_with)
                 unmoved = _LINES.format(condition="AND a.account_id NOT IN (SELECT account_id FROM both_times)")
                 query += _CHANGES_AND_LINES.format(unmoved=unmoved, changes=_CHANGES)
                 rows = connection.execute(text(query), which | parameters).all()
@@ -154,7 +165,7 @@ def totals_now(connection: Connection, known: KnownTotals | None) -> KnownTotals
     later, parameters = later_entries(None, known.moment)
     parameters["last_account"] = known.moment.last_account
     query = _BOTH_TIMES.format(
-        later=later, made="account_balance WHERE id > :last_account", join=_LOOK_UP, among="true"
+        later=later, made="account_balance WHERE id > :last_account", join=_ONE_BY_ONE, among="true"
     )
     rows = connection.execute(text(query + _CHANGES), parameters).all()
     return KnownTotals(moment, _changed(known.totals, rows, 1))
@@ -162,7 +173,7 @@ def totals_now(connection: Connection, known: KnownTotals | None) -> KnownTotals
 
 def totals_as_of(connection: Connection, totals: Totals, as_of: AsOf) -> Totals:
     """The totals of another instant, from those of this snapshot."""
-    query, parameters = _since(as_of, "")
+    query, parameters = _since(connection, as_of, "")
     return _changed(totals, connection.execute(text(query + _CHANGES), parameters).all(), -1)
 
 
@@ -185,11 +196,14 @@ def _all_totals(connection: Connection, begins_with: str) -> Totals:
     return _changed({}, rows, 1)
 
 
-def _since(as_of: AsOf, begins_with: str) -> tuple[str, dict[str, Any]]:
+def _since(connection: Connection, as_of: AsOf, begins_with: str) -> tuple[str, dict[str, Any]]:
     """What moved between an instant and now, and the parameters of this beginning of a query."""
     later, parameters = later_entries(as_of, None)
     among = _among(begins_with)
-    query = _BOTH_TIMES.format(later=later, made="account WHERE created_at >= :before", join=_JOIN, among=among)
+    join = _ALL_AT_ONCE if connection.execute(text(_MANY_MOVED), parameters).scalar_one() else _ONE_BY_ONE
+    query = _BOTH_TIMES.format(
+        later=later, made="account WHERE created_at >= :before", join=join.format(among=among), among=among
+    )
     return query, parameters | _range(begins_with)
 
 
