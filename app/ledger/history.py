@@ -35,7 +35,7 @@ from app.domain.refusals import Refusal, RefusalCode
 from app.ledger.connections import translated
 from app.ledger.engine import any_of
 from app.ledger.locked_posting import authorization_from_row
-from app.ledger.past_balances import later_entries, reached
+from app.ledger.past_balances import Way, reached, way_to
 from app.ledger.proof_schema import reconciliation_break
 from app.ledger.schema import (
     IDENTIFIER,
@@ -192,45 +192,35 @@ class History:
         have been made after the instant at which one of its entries takes effect.
         """
         moment = None if cursor is None else cursor.moment
-        signed, source = _signed_at(as_of, moment)
-        debit = case((signed > 0, signed), else_=0)
-        credit = case((signed < 0, -signed), else_=0)
+        columns = account_balance.c
         conditions = []
         if moment is not None:
-            conditions.append(account_balance.c.id <= moment.last_account)
+            conditions.append(columns.id <= moment.last_account)
         if entity_id is not None:
-            conditions.append(account_balance.c.entity_id == entity_id)
+            conditions.append(columns.entity_id == entity_id)
         if entities is not None:
-            conditions.append(account_balance.c.entity_id == any_of(sorted(entities)))
+            conditions.append(columns.entity_id == any_of(sorted(entities)))
         if currency_code is not None:
-            conditions.append(account_balance.c.currency_code == currency_code)
-        totals_query = (
-            select(account_balance.c.currency_code, func.sum(debit), func.sum(credit), func.count())
-            .select_from(source)
-            .where(*conditions)
-            .group_by(account_balance.c.currency_code)
-            .order_by(account_balance.c.currency_code)
-        )
-        if cursor is not None:
-            conditions.append(account_balance.c.account_id > cursor.after_account_id)
-        lines_query = (
-            select(
-                account_balance.c.account_id,
-                account_balance.c.entity_id,
-                account.c.type,
-                account_balance.c.currency_code,
-                debit,
-                credit,
-            )
-            .select_from(source.join(account, account.c.account_id == account_balance.c.account_id))
-            .where(*conditions)
-            .order_by(account_balance.c.account_id)
-            .limit(limit)
-        )
+            conditions.append(columns.currency_code == currency_code)
+        after = [] if cursor is None else [columns.account_id > cursor.after_account_id]
+        page = select(columns.account_id).where(*conditions, *after).order_by(columns.account_id).limit(limit)
         with one_snapshot(self.engine) as connection:
+            signed, source = _signed_at(way_to(connection, as_of, moment))
+            debit, credit = case((signed > 0, signed), else_=0), case((signed < 0, -signed), else_=0)
+            totals = connection.execute(
+                select(columns.currency_code, func.sum(debit), func.sum(credit), func.count())
+                .select_from(source)
+                .where(*conditions)
+                .group_by(columns.currency_code)
+                .order_by(columns.currency_code)
+            ).all()
+            lines = connection.execute(
+                select(columns.account_id, columns.entity_id, account.c.type, columns.currency_code, debit, credit)
+                .select_from(source.join(account, account.c.account_id == columns.account_id))
+                .where(columns.account_id.in_(page))
+                .order_by(columns.account_id)
+            ).all()
             moment = moment or moment_of(connection)
-            totals = connection.execute(totals_query).all()
-            lines = connection.execute(lines_query).all()
         return [_total(row) for row in totals], [_line(row) for row in lines], moment
 
     def open_breaks(self) -> int:
@@ -254,16 +244,15 @@ def _authorization(connection: Connection, payment_id: str) -> Authorization:
     return authorization_from_row(connection.execute(select(hold).where(hold.c.payment_id == payment_id)).one())
 
 
-def _signed_at(as_of: AsOf | None, moment: LedgerMoment | None) -> tuple[ColumnElement[Any], FromClause]:
+def _signed_at(way: Way) -> tuple[ColumnElement[Any], FromClause]:
     """What each account's balance is, debit positive, and what to select it from."""
     signed = account_balance.c.normal_sign * account_balance.c.balance_minor
-    if as_of is None and moment is None:
+    if not way.query:
         return signed, account_balance
-    query, parameters = later_entries(as_of, moment)
-    later = text(query).bindparams(**parameters).columns(account_id=IDENTIFIER, minor=BigInteger).subquery()
-    moved = select(later.c.account_id, func.sum(later.c.minor).label("minor")).group_by(later.c.account_id).subquery()
+    parts = text(way.query).bindparams(**way.parameters).columns(account_id=IDENTIFIER, minor=BigInteger).subquery()
+    moved = select(parts.c.account_id, func.sum(parts.c.minor).label("minor")).group_by(parts.c.account_id).subquery()
     source = account_balance.outerjoin(moved, moved.c.account_id == account_balance.c.account_id)
-    return signed - func.coalesce(moved.c.minor, 0), source
+    return (signed if way.from_now else 0) + func.coalesce(moved.c.minor, 0), source
 
 
 def moment_of(connection: Connection) -> LedgerMoment:

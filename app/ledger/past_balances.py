@@ -1,9 +1,9 @@
 """What accounts had come to at an instant of the past.
 
-All accounts: their balances of now less their later entries. The instants that people ask for, such as the end of last
-month, are near the end of the ledger, so few entries are later, and BRIN indexes find them. By the time of effect, most
-of what was posted later is later too: what took effect early is left out, and what was posted before the instant and
-takes effect after it is added.
+All accounts: from the nearer end of the ledger. The instants that people ask for, such as the end of last month, are
+near now, so few entries are later, BRIN indexes find them, and the balances of now lose what they come to. Near the
+beginning, the few earlier ones are added up. By the time of effect it is the same, and the entries change sides that
+take effect before such an instant and are posted after it, or the other way round.
 
 Some accounts: the balance after the last entry that was posted before the instant, which bisection finds by some twenty
 look-ups by primary key, however many entries there are; by the time of effect, with the later entries that took effect
@@ -13,30 +13,31 @@ LATERAL with OFFSET 0 has the database look rows up one by one: from the ranges 
 transactions lie in one and not in the other.
 """
 
+from dataclasses import dataclass
 from typing import Any
+
+from sqlalchemy import Connection, text
 
 from app.domain.read_models import AsOf, LedgerMoment, TimeBasis
 
-_LATE = """
-    SELECT e.account_id, e.amount_minor AS minor FROM ledger_transaction t
+_POSTED = {
+    True: "SELECT account_id, -amount_minor AS minor FROM entry WHERE posted_at >= :before",
+    False: "SELECT account_id, amount_minor AS minor FROM entry WHERE posted_at < :before",
+}
+"""What happened after an instant is taken off the balances of now, or what happened before it is added up."""
+
+_OTHERWISE = """
+    SELECT e.account_id, CASE WHEN t.posted_at < {instant} THEN -e.amount_minor ELSE e.amount_minor END AS minor
+    FROM ledger_transaction t
     CROSS JOIN LATERAL (
         SELECT account_id, amount_minor FROM entry WHERE partition = t.partition AND chain_seq = t.chain_seq OFFSET 0
     ) e
-    WHERE t.posted_at < {instant} AND t.effective_at >= {instant}
+    WHERE {condition}
 """
-_LATER = {
-    TimeBasis.POSTED: "SELECT e.account_id, e.amount_minor AS minor FROM entry e WHERE e.posted_at >= :before",
-    TimeBasis.EFFECTIVE: f"""
-    SELECT e.account_id, e.amount_minor AS minor FROM entry e
-    WHERE e.posted_at >= :before AND NOT EXISTS (
-        SELECT FROM ledger_transaction t WHERE t.partition = e.partition AND t.chain_seq = e.chain_seq
-            AND t.posted_at >= :before AND t.effective_at < :before
-    )
-    UNION ALL {_LATE.format(instant=":before")}
-    """,  # noqa: S608 - nothing of a request is in it
-}
+_LATE = "t.posted_at < {instant} AND t.effective_at >= {instant}"
+_LATE_OR_EARLY = f"{_LATE} OR t.posted_at >= {{instant}} AND t.effective_at < {{instant}}"
 _SINCE = """
-    SELECT e.account_id, e.amount_minor AS minor
+    SELECT e.account_id, -e.amount_minor AS minor
     FROM unnest(CAST(:chain_seqs AS bigint[])) WITH ORDINALITY AS head (chain_seq, number)
     JOIN partition p ON p.partition = head.number - 1
     CROSS JOIN LATERAL (
@@ -53,21 +54,46 @@ _AND_EARLIER = {
     WHERE t.effective_at < :before
     """,
 }
+_IS_NEARER_TO_NOW = text("""
+    SELECT coalesce(2 * sum(p.chain_seq) FILTER (WHERE t.posted_at < :before) >= sum(p.chain_seq), true)
+    FROM partition p
+    JOIN ledger_transaction t ON t.partition = p.partition AND t.chain_seq = (p.chain_seq + 1) / 2
+""")
 
 
-def later_entries(as_of: AsOf | None, moment: LedgerMoment | None) -> tuple[str, dict[str, Any]]:
-    """The entries that are later than an instant or than a moment of the ledger, and the parameters of this query.
+@dataclass(slots=True, frozen=True)
+class Way:
+    """A query of what accounts moved, debit positive, from now or else from the beginning, to an instant.
 
-    Its columns are `account_id` and `minor`, debit positive.
+    Its columns are `account_id` and `minor`; an account may have several rows, or none.
     """
-    parts, parameters = [], dict[str, Any]()
+
+    from_now: bool
+    query: str
+    parameters: dict[str, Any]
+
+
+def way_to(connection: Connection, as_of: AsOf | None, moment: LedgerMoment | None) -> Way:
+    """The way to what was in the ledger at a moment and happened by an instant: from the nearer end.
+
+    The transaction in the middle of each chain tells which end is nearer.
+    """
+    from_now, parts, parameters = True, [], dict[str, Any]()
     if as_of is not None:
-        parts.append(_LATER[as_of.by])
         parameters["before"] = as_of.before
+        from_now = connection.execute(_IS_NEARER_TO_NOW, parameters).scalar_one()
+        parts.append(_POSTED[from_now])
+        if as_of.by is TimeBasis.EFFECTIVE:
+            parts.append(_otherwise(_LATE_OR_EARLY, ":before"))
     if moment is not None:
         parts.append(_SINCE if as_of is None else _SINCE + _AND_EARLIER[as_of.by])
         parameters["chain_seqs"] = list(moment.chain_seqs)
-    return " UNION ALL ".join(parts), parameters
+    return Way(from_now, " UNION ALL ".join(parts), parameters)
+
+
+def _otherwise(condition: str, instant: str) -> str:
+    """What transactions change that take effect on the other side of an instant than they were posted."""
+    return _OTHERWISE.format(condition=condition.format(instant=instant), instant=instant)
 
 
 _REACHED = """
@@ -110,9 +136,9 @@ _CORRECTED = {
     ) t
     WHERE f.at IS NOT NULL AND t.effective_at < f.at
     UNION ALL
-    SELECT account_id, 1, -normal_sign * minor FROM wanted JOIN ({_LATE.format(instant=":begins")}) l USING (account_id)
+    SELECT account_id, 1, normal_sign * minor FROM wanted JOIN ({_otherwise(_LATE, ":begins")}) l USING (account_id)
     UNION ALL
-    SELECT account_id, 2, -normal_sign * minor FROM wanted JOIN ({_LATE.format(instant=":ends")}) l USING (account_id)
+    SELECT account_id, 2, normal_sign * minor FROM wanted JOIN ({_otherwise(_LATE, ":ends")}) l USING (account_id)
     """,  # noqa: S608 - nothing of a request is in it
 }
 

@@ -15,12 +15,12 @@ from app.domain.read_models import AsOf, LedgerMoment
 from app.domain.trial_balance import TrialBalanceAccount, TypeTotal
 from app.ledger.connections import translated
 from app.ledger.history import moment_of
-from app.ledger.past_balances import later_entries
+from app.ledger.past_balances import Way, way_to
 from app.ledger.snapshots import one_snapshot
 
 MOST_MOVED = 20_000
-"""Transactions since the moment of known totals, or entries later than an instant, up to which accounts are looked up
-one by one. With more, reading all of them is as quick; the database cannot tell how many they will be.
+"""Transactions since the moment of known totals, or entries between an instant and an end of the ledger, up to which
+accounts are looked up one by one. With more, reading all of them is as quick; the database cannot tell how many follow.
 """
 
 _TOTALS = """
@@ -32,17 +32,18 @@ FROM account_balance b JOIN account a USING (account_id) WHERE {among} GROUP BY 
 _BOTH_TIMES = """
 WITH both_times AS MATERIALIZED (
     SELECT c.account_id, b.entity_id, b.currency_code, a.type, b.entry_count, c.is_made,
-        b.normal_sign * b.balance_minor - c.minor AS earlier, b.normal_sign * b.balance_minor AS later
+        {base} AS base, {base} + c.minor AS signed
     FROM (
         SELECT account_id, sum(minor)::bigint AS minor, bool_or(is_made) AS is_made
         FROM (
-            SELECT account_id, minor, false AS is_made FROM ({later}) l
+            SELECT account_id, minor, false AS is_made FROM ({moved}) m
             UNION ALL
             SELECT account_id, 0, true FROM {made}
         ) m WHERE {among} GROUP BY account_id
     ) c {join}
 )
 """
+_BALANCE_NOW = "b.normal_sign * b.balance_minor"
 _ONE_BY_ONE = """
     CROSS JOIN LATERAL (SELECT * FROM account_balance WHERE account_id = c.account_id OFFSET 0) b
     CROSS JOIN LATERAL (SELECT type FROM account WHERE account_id = c.account_id OFFSET 0) a
@@ -54,14 +55,18 @@ _ALL_AT_ONCE = """
     ) b USING (account_id)
     JOIN (SELECT account_id, type FROM account WHERE {among} OFFSET 0) a USING (account_id)
 """
-_MANY_MOVED = f"""
-SELECT count(*) = {MOST_MOVED} FROM (SELECT FROM entry WHERE posted_at >= :before LIMIT {MOST_MOVED}) e
+_ARE_MANY = f"""
+SELECT count(*) > {MOST_MOVED} FROM (
+    SELECT FROM ({{moved}}) m UNION ALL SELECT FROM {{made}} LIMIT {MOST_MOVED} + 1
+) a
 """  # noqa: S608 - nothing of a request is in it
 _CHANGES = """
-SELECT entity_id, currency_code, type, count(*) FILTER (WHERE is_made AND earlier = 0),
-    sum(greatest(later, 0) - greatest(earlier, 0)), sum(greatest(-later, 0) - greatest(-earlier, 0))
+SELECT entity_id, currency_code, type, {count}, sum(greatest(signed, 0) - greatest(base, 0)),
+    sum(greatest(-signed, 0) - greatest(-base, 0))
 FROM both_times GROUP BY entity_id, currency_code, type
 """
+_FROM_NOW = "-count(*) FILTER (WHERE is_made AND signed = 0)"
+_FROM_THE_BEGINNING = "count(*) FILTER (WHERE is_made OR signed <> 0)"
 _LINES = """
 SELECT one.* FROM unnest(CAST(:codes AS text[]), CAST(:types AS text[])) AS wanted (code, type)
 CROSS JOIN LATERAL (
@@ -81,9 +86,9 @@ _CHANGES_AND_LINES = """
 ), listed AS (
     SELECT * FROM unmoved
     UNION ALL
-    SELECT entity_id, currency_code, type, entry_count, earlier, account_id
+    SELECT entity_id, currency_code, type, entry_count, signed, account_id
     FROM both_times LEFT JOIN full_groups USING (currency_code, type)
-    WHERE earlier <> 0 AND (last IS NULL OR account_id < last)
+    WHERE signed <> 0 AND (last IS NULL OR account_id < last)
         AND (CAST(:entity_id AS text) IS NULL OR entity_id = :entity_id)
         AND (CAST(:currency_code AS text) IS NULL OR currency_code = :currency_code)
 ), numbered AS (
@@ -141,17 +146,20 @@ class LedgerTrialBalance:
         with one_snapshot(self._engine) as connection:
             current = totals_now(connection, known)
             totals = current.totals if not begins_with else _all_totals(connection, begins_with)
+            way = way_to(connection, as_of, None)
+            if not way.from_now:
+                totals = {}
             listed = [one for one in summed(totals, entity_id, currency_code) if one.debit_minor or one.credit_minor]
             which |= {"codes": [one.currency_code for one in listed], "types": [one.type for one in listed]}
             if as_of is None:
                 rows = connection.execute(text(_LINES.format(condition="")), which).all()
                 accounts = [_account(row) for row in rows]
             else:
-                query, parameters = _since(connection, as_of, begins_with)
+                query, parameters = _both_times(connection, way, begins_with)
                 unmoved = _LINES.format(condition="AND a.account_id NOT IN (SELECT account_id FROM both_times)")
-                query += _CHANGES_AND_LINES.format(unmoved=unmoved, changes=_CHANGES)
+                query += _CHANGES_AND_LINES.format(unmoved=unmoved, changes=_changes(way))
                 rows = connection.execute(text(query), which | parameters).all()
-                totals = _changed(totals, [row for row in rows if row.account_id is None], -1)
+                totals = _changed(totals, [row for row in rows if row.account_id is None], 1)
                 accounts = [_account(row) for row in rows if row.account_id is not None]
         accounts.sort(key=lambda one: (one.currency_code, one.type, one.account_id))
         return current, summed(totals, entity_id, currency_code), accounts
@@ -162,19 +170,21 @@ def totals_now(connection: Connection, known: KnownTotals | None) -> KnownTotals
     moment = moment_of(connection)
     if known is None or sum(moment.chain_seqs) - sum(known.moment.chain_seqs) > MOST_MOVED:
         return KnownTotals(moment, _all_totals(connection, ""))
-    later, parameters = later_entries(None, known.moment)
-    parameters["last_account"] = known.moment.last_account
-    query = _BOTH_TIMES.format(
-        later=later, made="account_balance WHERE id > :last_account", join=_ONE_BY_ONE, among="true"
+    way = way_to(connection, None, known.moment)
+    made = "account_balance WHERE id > :last_account"
+    query = _BOTH_TIMES.format(moved=way.query, made=made, base=_BALANCE_NOW, join=_ONE_BY_ONE, among="true")
+    parameters = way.parameters | {"last_account": known.moment.last_account}
+    return KnownTotals(
+        moment, _changed(known.totals, connection.execute(text(query + _changes(way)), parameters).all(), -1)
     )
-    rows = connection.execute(text(query + _CHANGES), parameters).all()
-    return KnownTotals(moment, _changed(known.totals, rows, 1))
 
 
 def totals_as_of(connection: Connection, totals: Totals, as_of: AsOf) -> Totals:
     """The totals of another instant, from those of this snapshot."""
-    query, parameters = _since(connection, as_of, "")
-    return _changed(totals, connection.execute(text(query + _CHANGES), parameters).all(), -1)
+    way = way_to(connection, as_of, None)
+    query, parameters = _both_times(connection, way, "")
+    rows = connection.execute(text(query + _changes(way)), parameters).all()
+    return _changed(totals if way.from_now else {}, rows, 1)
 
 
 def summed(
@@ -196,15 +206,22 @@ def _all_totals(connection: Connection, begins_with: str) -> Totals:
     return _changed({}, rows, 1)
 
 
-def _since(connection: Connection, as_of: AsOf, begins_with: str) -> tuple[str, dict[str, Any]]:
-    """What moved between an instant and now, and the parameters of this beginning of a query."""
-    later, parameters = later_entries(as_of, None)
-    among = _among(begins_with)
-    join = _ALL_AT_ONCE if connection.execute(text(_MANY_MOVED), parameters).scalar_one() else _ONE_BY_ONE
+def _both_times(connection: Connection, way: Way, begins_with: str) -> tuple[str, dict[str, Any]]:
+    """What moved on the way to an instant, and the parameters of this beginning of a query."""
+    made = f"account WHERE created_at {'>=' if way.from_now else '<'} :before"
+    are_many = connection.execute(text(_ARE_MANY.format(moved=way.query, made=made)), way.parameters).scalar_one()
     query = _BOTH_TIMES.format(
-        later=later, made="account WHERE created_at >= :before", join=join.format(among=among), among=among
+        moved=way.query,
+        made=made,
+        base=_BALANCE_NOW if way.from_now else "0",
+        join=(_ALL_AT_ONCE if are_many else _ONE_BY_ONE).format(among=_among(begins_with)),
+        among=_among(begins_with),
     )
-    return query, parameters | _range(begins_with)
+    return query, way.parameters | _range(begins_with)
+
+
+def _changes(way: Way) -> str:
+    return _CHANGES.format(count=_FROM_NOW if way.from_now else _FROM_THE_BEGINNING)
 
 
 def _among(begins_with: str) -> str:
