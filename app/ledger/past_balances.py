@@ -55,7 +55,7 @@ _AND_EARLIER = {
     """,
 }
 _IS_NEARER_TO_NOW = text("""
-    SELECT coalesce(2 * sum(p.chain_seq) FILTER (WHERE t.posted_at < :before) >= sum(p.chain_seq), true)
+    SELECT 2 * coalesce(sum(p.chain_seq) FILTER (WHERE t.posted_at < :before), 0) >= coalesce(sum(p.chain_seq), 0)
     FROM partition p
     JOIN ledger_transaction t ON t.partition = p.partition AND t.chain_seq = (p.chain_seq + 1) / 2
 """)
