@@ -17,6 +17,7 @@ from app.domain.financial_statements import RESULT_TYPES, Period
 from app.domain.read_models import AsOf, LedgerMoment, ReportCursor, TimeBasis, TrialBalanceLine
 from app.domain.trial_balance import TrialBalanceAccount, TypeTotal
 from app.ledger.financial_statements import LedgerFinancialStatements
+from app.ledger.past_balances import way_to
 from app.ledger.trial_balance import KnownTotals, LedgerTrialBalance
 from tests.builders import PARTITIONS
 from tests.world import World
@@ -271,6 +272,14 @@ def test_pages_as_of_an_instant_are_of_one_moment_while_others_post(books: Books
             )
             for code in totals
         }
+
+
+@pytest.mark.parametrize("by", list(TimeBasis))
+def test_the_way_to_an_instant_begins_at_the_nearer_end(books: Books, by: TimeBasis) -> None:
+    times = sorted(one.posted_at for one in books.posted)
+    with books.world.engine.connect() as connection:
+        ways = [way_to(connection, AsOf(times[n], by), None) for n in (0, 10, 50, -1)]
+    assert [way.from_now for way in ways] == [False, False, True, True]
 
 
 def page(
