@@ -4,17 +4,17 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 from sqlalchemy import (
+    BigInteger,
     ColumnElement,
     Connection,
     Engine,
     FromClause,
     Select,
-    Subquery,
     and_,
     case,
     func,
-    or_,
     select,
+    text,
 )
 
 from app.domain.authorizations import Authorization
@@ -28,7 +28,6 @@ from app.domain.read_models import (
     PostedPayment,
     RejectedPayment,
     ReportCursor,
-    TimeBasis,
     TrialBalanceLine,
     TrialBalanceTotal,
 )
@@ -36,8 +35,10 @@ from app.domain.refusals import Refusal, RefusalCode
 from app.ledger.connections import translated
 from app.ledger.engine import any_of
 from app.ledger.locked_posting import authorization_from_row
+from app.ledger.past_balances import Way, reached, way_to
 from app.ledger.proof_schema import reconciliation_break
 from app.ledger.schema import (
+    IDENTIFIER,
     account,
     account_balance,
     conflict_count,
@@ -51,7 +52,10 @@ from app.ledger.schema import (
 from app.ledger.snapshots import one_snapshot
 from app.ledger.transactions import returned
 
-_SIGNED = account_balance.c.normal_sign * account_balance.c.balance_minor
+_ONE_ACCOUNT = """
+    SELECT a.account_id, a.entity_id, a.type, a.currency_code, b.entry_count, b.normal_sign, b.balance_minor
+    FROM account a JOIN account_balance b USING (account_id) WHERE a.account_id = :account_id
+"""
 OF_TRANSACTION = and_(
     ledger_transaction.c.partition == entry.c.partition, ledger_transaction.c.chain_seq == entry.c.chain_seq
 )
@@ -70,16 +74,6 @@ ACCOUNT_ENTRIES: Select[Any] = select(
     ledger_transaction.c.description,
 ).join(ledger_transaction, OF_TRANSACTION)
 """Entries with what their transactions say: the fields of an AccountEntry, in order."""
-
-
-def debit_of(signed: ColumnElement[Any]) -> ColumnElement[Any]:
-    """A balance, debit positive, in the column of debits."""
-    return case((signed > 0, signed), else_=0)
-
-
-def credit_of(signed: ColumnElement[Any]) -> ColumnElement[Any]:
-    """A balance, debit positive, in the column of credits."""
-    return case((signed < 0, -signed), else_=0)
 
 
 class History:
@@ -174,20 +168,10 @@ class History:
             return [AccountEntry(*row) for row in connection.execute(query)]
 
     def balance_at(self, account_id: str, as_of: AsOf) -> int:
-        """An account's balance on its normal side at an instant, in minor units; its cost grows with its entries."""
-        entries, in_time = _until(as_of)
-        query = (
-            select(func.coalesce(func.sum(entry.c.amount_minor), 0) * account_balance.c.normal_sign)
-            .select_from(account_balance)
-            .outerjoin(
-                entries,
-                and_(entry.c.account_id == account_balance.c.account_id, in_time),
-            )
-            .where(account_balance.c.account_id == account_id)
-            .group_by(account_balance.c.normal_sign)
-        )
+        """An account's balance on its normal side at an instant, in minor units."""
+        parameters = {"account_id": account_id, "begins": None, "ends": as_of.before}
         with translated(), self.engine.connect() as connection:
-            return int(connection.execute(query).scalar_one())
+            return int(connection.execute(text(reached(_ONE_ACCOUNT, as_of.by)), parameters).one()[5])
 
     def trial_balance(
         self,
@@ -208,44 +192,35 @@ class History:
         have been made after the instant at which one of its entries takes effect.
         """
         moment = None if cursor is None else cursor.moment
-        signed, source = signed_at(as_of, moment)
-        debit, credit = debit_of(signed), credit_of(signed)
+        columns = account_balance.c
         conditions = []
         if moment is not None:
-            conditions.append(account_balance.c.id <= moment.last_account)
+            conditions.append(columns.id <= moment.last_account)
         if entity_id is not None:
-            conditions.append(account_balance.c.entity_id == entity_id)
+            conditions.append(columns.entity_id == entity_id)
         if entities is not None:
-            conditions.append(account_balance.c.entity_id == any_of(sorted(entities)))
+            conditions.append(columns.entity_id == any_of(sorted(entities)))
         if currency_code is not None:
-            conditions.append(account_balance.c.currency_code == currency_code)
-        totals_query = (
-            select(account_balance.c.currency_code, func.sum(debit), func.sum(credit), func.count())
-            .select_from(source)
-            .where(*conditions)
-            .group_by(account_balance.c.currency_code)
-            .order_by(account_balance.c.currency_code)
-        )
-        if cursor is not None:
-            conditions.append(account_balance.c.account_id > cursor.after_account_id)
-        lines_query = (
-            select(
-                account_balance.c.account_id,
-                account_balance.c.entity_id,
-                account.c.type,
-                account_balance.c.currency_code,
-                debit,
-                credit,
-            )
-            .select_from(source.join(account, account.c.account_id == account_balance.c.account_id))
-            .where(*conditions)
-            .order_by(account_balance.c.account_id)
-            .limit(limit)
-        )
+            conditions.append(columns.currency_code == currency_code)
+        after = [] if cursor is None else [columns.account_id > cursor.after_account_id]
+        page = select(columns.account_id).where(*conditions, *after).order_by(columns.account_id).limit(limit)
         with one_snapshot(self.engine) as connection:
+            signed, source = _signed_at(way_to(connection, as_of, moment))
+            debit, credit = case((signed > 0, signed), else_=0), case((signed < 0, -signed), else_=0)
+            totals = connection.execute(
+                select(columns.currency_code, func.sum(debit), func.sum(credit), func.count())
+                .select_from(source)
+                .where(*conditions)
+                .group_by(columns.currency_code)
+                .order_by(columns.currency_code)
+            ).all()
+            lines = connection.execute(
+                select(columns.account_id, columns.entity_id, account.c.type, columns.currency_code, debit, credit)
+                .select_from(source.join(account, account.c.account_id == columns.account_id))
+                .where(columns.account_id.in_(page))
+                .order_by(columns.account_id)
+            ).all()
             moment = moment or moment_of(connection)
-            totals = connection.execute(totals_query).all()
-            lines = connection.execute(lines_query).all()
         return [_total(row) for row in totals], [_line(row) for row in lines], moment
 
     def open_breaks(self) -> int:
@@ -269,54 +244,15 @@ def _authorization(connection: Connection, payment_id: str) -> Authorization:
     return authorization_from_row(connection.execute(select(hold).where(hold.c.payment_id == payment_id)).one())
 
 
-def signed_at(as_of: AsOf | None, moment: LedgerMoment | None) -> tuple[ColumnElement[Any], FromClause]:
+def _signed_at(way: Way) -> tuple[ColumnElement[Any], FromClause]:
     """What each account's balance is, debit positive, and what to select it from."""
-    if as_of is not None:
-        entries, in_time = _until(as_of)
-        moved = _moved(entries, [in_time, *_heads(moment, later=False)])
-        signed: ColumnElement[Any] = func.coalesce(moved.c.signed, 0)
-    elif moment is not None:
-        moved = _moved(entry, _heads(moment, later=True))
-        signed = _SIGNED - func.coalesce(moved.c.signed, 0)
-    else:
-        return _SIGNED, account_balance
-    return signed, account_balance.outerjoin(moved, moved.c.account_id == account_balance.c.account_id)
-
-
-def _until(as_of: AsOf) -> tuple[FromClause, ColumnElement[bool]]:
-    """Entries, and the condition that they count at an instant.
-
-    An entry tells itself when it was posted, which `reconcile` compares with its transaction: without the join a report
-    over millions of entries takes a third of the time.
-    """
-    if as_of.by is TimeBasis.POSTED:
-        return entry, entry.c.posted_at < as_of.before
-    return entry.join(ledger_transaction, OF_TRANSACTION), ledger_transaction.c.effective_at < as_of.before
-
-
-def _moved(source: FromClause, conditions: list[ColumnElement[bool]]) -> Subquery:
-    """What the entries of each account in `source` that meet these conditions come to, debit positive."""
-    return (
-        select(entry.c.account_id, func.sum(entry.c.amount_minor).label("signed"))
-        .select_from(source)
-        .where(*conditions)
-        .group_by(entry.c.account_id)
-        .subquery()
-    )
-
-
-def _heads(moment: LedgerMoment | None, *, later: bool) -> list[ColumnElement[bool]]:
-    """The condition that an entry was in the ledger at a moment, or came later."""
-    if moment is None:
-        return []
-    return [
-        or_(
-            *(
-                and_(entry.c.partition == number, entry.c.chain_seq > seq if later else entry.c.chain_seq <= seq)
-                for number, seq in enumerate(moment.chain_seqs)
-            )
-        )
-    ]
+    signed = account_balance.c.normal_sign * account_balance.c.balance_minor
+    if not way.query:
+        return signed, account_balance
+    parts = text(way.query).bindparams(**way.parameters).columns(account_id=IDENTIFIER, minor=BigInteger).subquery()
+    moved = select(parts.c.account_id, func.sum(parts.c.minor).label("minor")).group_by(parts.c.account_id).subquery()
+    source = account_balance.outerjoin(moved, moved.c.account_id == account_balance.c.account_id)
+    return (signed if way.from_now else 0) + func.coalesce(moved.c.minor, 0), source
 
 
 def moment_of(connection: Connection) -> LedgerMoment:

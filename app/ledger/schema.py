@@ -47,6 +47,7 @@ account = Table(
     Index("account_of_entity", "entity_id", "account_id"),
     Index("account_of_type", "type", "account_id"),
     Index("account_of_currency", "currency_code", "account_id"),
+    Index("account_time", "created_at", postgresql_using="brin", postgresql_with={"autosummarize": "on"}),
     Index("account_not_open", "status", "account_id", postgresql_where=text("status <> 'open'")),
 )
 
@@ -98,6 +99,13 @@ ledger_transaction = Table(
     PrimaryKeyConstraint("partition", "chain_seq"),
     UniqueConstraint("entity_id", "external_id", name="ledger_transaction_external_id"),
     UniqueConstraint("payment_id", name="ledger_transaction_payment_id"),
+    Index(
+        "ledger_transaction_times",
+        "posted_at",
+        "effective_at",
+        postgresql_using="brin",
+        postgresql_with={"autosummarize": "on"},
+    ),
     Index("ledger_transaction_relates_to", "relates_to", postgresql_where=text("relates_to IS NOT NULL")),
 )
 
@@ -115,6 +123,7 @@ entry = Table(
     Column("posted_at", MOMENT, nullable=False),
     PrimaryKeyConstraint("account_id", "entry_number"),
     Index("entry_of_transaction", "partition", "chain_seq"),
+    Index("entry_time", "posted_at", postgresql_using="brin", postgresql_with={"autosummarize": "on"}),
 )
 
 payment_return = Table(

@@ -5,35 +5,29 @@ Totals over a million accounts take a second; bringing them up to date takes mil
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from threading import Lock
 from typing import TYPE_CHECKING
 
-from app.domain.read_models import AsOf, LedgerMoment, ReportCursor, TimeBasis, TrialBalanceLine
+from app.domain.read_models import AsOf, ReportCursor, TrialBalanceLine
 from app.domain.trial_balance import CurrencyBalance, by_currency
+from app.services.proofs.kept_reports import KeptReports
 
 if TYPE_CHECKING:
     from app.ledger.history import History
     from app.ledger.trial_balance import KnownTotals, LedgerTrialBalance
 
-PIECE = 1_000
-"""Accounts that one query of a walk through all of them reads."""
+PIECE = 10_000
+"""Accounts that one query of a walk through all of them reads: each query sums by account what the walk takes off."""
 
 LASTS = timedelta(minutes=10)
 """How long totals are brought up to date before all balances are read again."""
 
 RENEWED_AFTER = timedelta(minutes=5)
 """The thread that keeps totals fresh reads all balances again so long before anybody would have to wait for it."""
-
-SETTLED_AFTER = timedelta(minutes=5)
-"""Whatever was posted with an earlier time has committed by now."""
-
-KEPT = 50
-"""Reports of past moments that a process keeps: the month-ends that people look at again and again."""
 
 
 @dataclass(slots=True)
@@ -63,11 +57,10 @@ class TrialBalances:
     ) -> None:
         """Reports that are given the same `remembered` share the totals of now."""
         self._ledger = ledger
-        self._now_is = now
-        self._lock = Lock()
+        self._now = now
         self._remembered = remembered or RememberedTotals()
         self._making = Lock()
-        self._kept: OrderedDict[Hashable, tuple[LedgerMoment, list[CurrencyBalance]]] = OrderedDict()
+        self._kept: KeptReports[list[CurrencyBalance]] = KeptReports(ledger.moment, now)
 
     def read(
         self,
@@ -79,46 +72,29 @@ class TrialBalances:
         most: int,
     ) -> list[CurrencyBalance]:
         """The trial balance with up to `most` accounts of each type, of all accounts or of those that begin so."""
-        if as_of is None and not begins_with:
-            return self._now(entity_id, currency_code, most)
         key = (entity_id, currency_code, as_of, begins_with, most)
-        kept = self._kept.get(key)
-        if kept is not None and self._still_holds(as_of, kept[0]):
-            return kept[1]
-        moment, totals, accounts = self._ledger.at(
-            entity_id=entity_id, currency_code=currency_code, as_of=as_of, begins_with=begins_with, most=most
-        )
-        balances = by_currency(totals, accounts)
-        with self._lock:
-            self._kept[key] = (moment, balances)
-            if len(self._kept) > KEPT:
-                self._kept.popitem(last=False)
-        return balances
-
-    def _still_holds(self, as_of: AsOf | None, then: LedgerMoment) -> bool:
-        """Whether a report still says what the ledger does. By posted time, nothing comes into the past any more."""
-        moment = self._ledger.moment()
-        if moment == then:
-            return True
-        is_past = as_of is not None and as_of.by is TimeBasis.POSTED and as_of.at < self._now_is() - SETTLED_AFTER
-        return is_past and moment.last_account == then.last_account
-
-    def _now(self, entity_id: str | None, currency_code: str | None, most: int) -> list[CurrencyBalance]:
-        """The trial balance of now. While the first totals are made, others wait for them."""
-        base = self._remembered.base(self._now_is())
+        kept = self._kept.find(key)
+        if kept is not None:
+            return kept
+        is_settled = self._kept.is_settled(as_of)
+        base = self._remembered.base(self._now())
+        # While the first totals are made, others wait for them.
         with self._making if base is None else nullcontext():
-            base = self._remembered.base(self._now_is())
-            known, totals, accounts = self._ledger.now(
-                base, entity_id=entity_id, currency_code=currency_code, most=most
+            base = self._remembered.base(self._now())
+            known, totals, accounts = self._ledger.read(
+                base, entity_id=entity_id, currency_code=currency_code, as_of=as_of, begins_with=begins_with, most=most
             )
-            self._remembered.keep(known, base, self._now_is())
-        return by_currency(totals, accounts)
+            self._remembered.keep(known, base, self._now())
+        balances = by_currency(totals, accounts)
+        if as_of is not None or begins_with:
+            self._kept.keep(key, balances, None if is_settled else known.moment)
+        return balances
 
     def freshen(self) -> None:
         """Bring the totals of now up to date, or read all balances again before anybody would wait for that."""
-        base = self._remembered.base(self._now_is(), RENEWED_AFTER)
-        known, _, _ = self._ledger.now(base, entity_id=None, currency_code=None, most=0)
-        self._remembered.keep(known, base, self._now_is())
+        base = self._remembered.base(self._now(), RENEWED_AFTER)
+        known, _, _ = self._ledger.read(base, entity_id=None, currency_code=None, most=0)
+        self._remembered.keep(known, base, self._now())
 
 
 def every_line(

@@ -6,9 +6,12 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from app.domain.accounts import AccountType
+from app.domain.financial_statements import Period
 from app.domain.read_models import AsOf, TimeBasis
 from app.domain.trial_balance import CurrencyBalance
+from app.ledger.financial_statements import LedgerFinancialStatements
 from app.ledger.trial_balance import LedgerTrialBalance
+from app.services.proofs.financial_statements import FinancialStatements
 from app.services.proofs.trial_balance import TrialBalances
 from tests.world import World
 
@@ -57,3 +60,31 @@ def test_a_report_of_the_past_is_kept_until_something_could_change_it(world: Wor
     world.drain()
     after = [(one.debit_minor, one.account_count) for one in read(balances, as_of=past)]
     assert after == ([(200, 2)] if basis is TimeBasis.EFFECTIVE else [])
+
+
+def test_a_report_of_the_past_by_posted_time_is_read_once_whatever_is_posted_and_opened_since(world: World) -> None:
+    now = datetime.now(UTC) + timedelta(hours=1)
+    balances = TrialBalances(LedgerTrialBalance(world.engine), lambda: now)
+    world.account("alice", balance_minor=500)
+    past = AsOf(datetime.now(UTC), TimeBasis.POSTED)
+    first = read(balances, as_of=past)
+    assert [one.debit_minor for one in first] == [500]
+    world.account("bob", balance_minor=200)
+    assert read(balances, as_of=past) is first
+    assert [one.debit_minor for one in read(trial_balances(world), as_of=past)] == [500]
+
+
+def test_a_report_of_an_instant_that_was_still_to_come_is_read_again_once_that_is_past(world: World) -> None:
+    """Such as the end of this day."""
+    now = datetime.now(UTC)
+    balances = TrialBalances(LedgerTrialBalance(world.engine), lambda: now)
+    statements = FinancialStatements(LedgerFinancialStatements(world.engine), lambda: now)
+    end = AsOf(now + timedelta(hours=1), TimeBasis.POSTED)
+    world.account("alice", balance_minor=500)
+    assert [one.debit_minor for one in read(balances, as_of=end)] == [500]
+    assert [one.asset_minor for one in statements.read(Period(None, end.at, end.by))] == [500]
+    world.accepted("bank", "alice", 200)
+    world.drain()
+    now += timedelta(hours=2)
+    assert [one.debit_minor for one in read(balances, as_of=end)] == [700]
+    assert [one.asset_minor for one in statements.read(Period(None, end.at, end.by))] == [700]
