@@ -162,7 +162,7 @@ def test_an_ambiguous_header_is_refused(header: str, cause: str) -> None:
 
 
 def test_remarks_are_bounded_as_metadata_is() -> None:
-    assert "16384 bytes" in complaint("1,1,1993-01-01,credit,5," + "x" * 16_384, header=HEADER + ",purpose")
+    assert "more than 16 KiB" in complaint("1,1,1993-01-01,credit,5," + "x" * 16_384, header=HEADER + ",purpose")
 
 
 def test_the_line_is_the_physical_one_after_line_breaks_in_quotes() -> None:
