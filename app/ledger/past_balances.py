@@ -36,6 +36,19 @@ _OTHERWISE = """
 """
 _LATE = "t.posted_at < {instant} AND t.effective_at >= {instant}"
 _LATE_OR_EARLY = f"{_LATE} OR t.posted_at >= {{instant}} AND t.effective_at < {{instant}}"
+_ARE_MANY_OTHERWISE = text(f"""
+    SELECT count(*) > (SELECT sum(chain_seq) / 4 FROM partition) FROM (
+        SELECT FROM ledger_transaction t WHERE {_LATE_OR_EARLY.format(instant=":before")}
+        LIMIT (SELECT sum(chain_seq) / 4 + 1 FROM partition)
+    ) t
+""")  # noqa: S608 - nothing of a request is in it
+"""An imported history takes effect before it is posted, all of it. From a quarter on, one join of all is as quick."""
+
+_TAKEN_EFFECT = """
+    SELECT e.account_id, e.amount_minor AS minor FROM entry e
+    JOIN ledger_transaction t ON t.partition = e.partition AND t.chain_seq = e.chain_seq
+    WHERE t.effective_at < :before
+"""
 _SINCE = """
     SELECT e.account_id, -e.amount_minor AS minor
     FROM unnest(CAST(:chain_seqs AS bigint[])) WITH ORDINALITY AS head (chain_seq, number)
@@ -81,10 +94,14 @@ def way_to(connection: Connection, as_of: AsOf | None, moment: LedgerMoment | No
     from_now, parts, parameters = True, [], dict[str, Any]()
     if as_of is not None:
         parameters["before"] = as_of.before
-        from_now = connection.execute(_IS_NEARER_TO_NOW, parameters).scalar_one()
-        parts.append(_POSTED[from_now])
-        if as_of.by is TimeBasis.EFFECTIVE:
-            parts.append(_otherwise(_LATE_OR_EARLY, ":before"))
+        if as_of.by is TimeBasis.EFFECTIVE and connection.execute(_ARE_MANY_OTHERWISE, parameters).scalar_one():
+            from_now = False
+            parts.append(_TAKEN_EFFECT)
+        else:
+            from_now = connection.execute(_IS_NEARER_TO_NOW, parameters).scalar_one()
+            parts.append(_POSTED[from_now])
+            if as_of.by is TimeBasis.EFFECTIVE:
+                parts.append(_otherwise(_LATE_OR_EARLY, ":before"))
     if moment is not None:
         parts.append(_SINCE if as_of is None else _SINCE + _AND_EARLIER[as_of.by])
         parameters["chain_seqs"] = list(moment.chain_seqs)

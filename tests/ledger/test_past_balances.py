@@ -64,6 +64,8 @@ class Books:
     accounts: dict[str, Account] = field(default_factory=dict)
     posted: list[Posted] = field(default_factory=list)
     heads: list[int] = field(default_factory=lambda: [0] * CHAINS)
+    effects: tuple[int, ...] = (0, 0, 0, 0, -1, 1, -30, 30)
+    """Hours between posting and effect."""
 
     def open(self, count: int, hours: int) -> None:
         """Open accounts, within so many hours."""
@@ -94,7 +96,7 @@ class Books:
                 [n for n, one in self.accounts.items() if one.currency_code == code], 2
             )
             posted_at = FIRST + at * HOUR
-            effective_at = posted_at + self.chance.choice((0, 0, 0, 0, -1, 1, -30, 30)) * HOUR
+            effective_at = posted_at + self.chance.choice(self.effects) * HOUR
             early = self.chance.choice((0, 0, 1)) * timedelta(microseconds=1)
             one = Posted((source, destination), self.chance.randint(-9, 9) or 5, posted_at, effective_at - early)
             self.posted.append(one)
@@ -197,8 +199,10 @@ class Books:
 
 @pytest.fixture(params=range(4))
 def books(world: World, request: pytest.FixtureRequest) -> Books:
-    """Sixty transactions over thirty hours."""
+    """Sixty transactions over thirty hours; one of the histories was imported long after it took effect."""
     found = Books(world, random.Random(request.param))
+    if request.param == 3:
+        found.effects = (-30, -40, -50)
     found.open(24, 30)
     found.post(60, 0)
     return found
@@ -280,6 +284,13 @@ def test_the_way_to_an_instant_begins_at_the_nearer_end(books: Books, by: TimeBa
     with books.world.engine.connect() as connection:
         ways = [way_to(connection, AsOf(times[n], by), None) for n in (0, 10, 50, -1)]
     assert [way.from_now for way in ways] == [False, False, True, True]
+
+
+def test_a_history_that_was_imported_is_added_up_in_one_join(books: Books) -> None:
+    at = AsOf(min(one.posted_at for one in books.posted), TimeBasis.EFFECTIVE)
+    with books.world.engine.connect() as connection:
+        query = way_to(connection, at, None).query
+    assert ("LATERAL" not in query) is (min(books.effects) == -50)
 
 
 def page(

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from app.domain.financial_statements import CurrencyStatements, Period, statements_of
-from app.services.proofs.kept_reports import KeptReports
+from app.services.proofs.past_reports import PastReports
 from app.services.proofs.trial_balance import RememberedTotals
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ class FinancialStatements:
         self._ledger = ledger
         self._now = now
         self._remembered = remembered or RememberedTotals()
-        self._kept: KeptReports[list[CurrencyStatements]] = KeptReports(ledger.moment, now)
+        self._kept: PastReports[list[CurrencyStatements]] = PastReports(ledger.moment, now)
 
     def read(
         self,

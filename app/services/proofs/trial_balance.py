@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from app.domain.read_models import AsOf, ReportCursor, TrialBalanceLine
 from app.domain.trial_balance import CurrencyBalance, by_currency
-from app.services.proofs.kept_reports import KeptReports
+from app.services.proofs.past_reports import PastReports
 
 if TYPE_CHECKING:
     from app.ledger.history import History
@@ -60,7 +60,7 @@ class TrialBalances:
         self._now = now
         self._remembered = remembered or RememberedTotals()
         self._making = Lock()
-        self._kept: KeptReports[list[CurrencyBalance]] = KeptReports(ledger.moment, now)
+        self._kept: PastReports[list[CurrencyBalance]] = PastReports(ledger.moment, now)
 
     def read(
         self,

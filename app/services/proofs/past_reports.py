@@ -17,7 +17,7 @@ SETTLED_AFTER = timedelta(minutes=5)
 Report = TypeVar("Report")
 
 
-class KeptReports(Generic[Report]):
+class PastReports(Generic[Report]):
     """Keeps the last reports, each with the moment of the ledger that it is of."""
 
     def __init__(self, moment: Callable[[], LedgerMoment], now: Callable[[], datetime]) -> None:
