@@ -59,8 +59,8 @@ def clock(at: datetime, zone: str = " UTC") -> Markup:
 
 
 def near(at: datetime, now: datetime, zone: str = " UTC") -> Markup:
-    """A time within a sentence: to the second, and with its day unless it is today's."""
-    return _marked_time(at, f"{at.astimezone(UTC):{_day_unless_today(at, now)}%H:%M:%S}{zone}")
+    """A time, with its day unless it is today's."""
+    return clock(at, zone) if _is_today(at, now) else moment(at, zone)
 
 
 def bound(at: datetime) -> Markup:
@@ -76,11 +76,12 @@ def bound(at: datetime) -> Markup:
 
 def due(at: datetime, now: datetime, zone: str = " UTC") -> Markup:
     """When something is due: to the minute, and with its day unless it is today."""
-    return _marked_time(at, f"{at.astimezone(UTC):{_day_unless_today(at, now)}%H:%M}{zone}")
+    day = "" if _is_today(at, now) else "%Y-%m-%d "
+    return _marked_time(at, f"{at.astimezone(UTC):{day}%H:%M}{zone}")
 
 
-def _day_unless_today(at: datetime, now: datetime) -> str:
-    return "" if at.astimezone(UTC).date() == now.date() else "%Y-%m-%d "
+def _is_today(at: datetime, now: datetime) -> bool:
+    return at.astimezone(UTC).date() == now.date()
 
 
 def typed(at: datetime) -> str:

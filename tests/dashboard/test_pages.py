@@ -67,7 +67,7 @@ def test_the_overview_says_that_nothing_is_proved_before_a_run_and_which_run_pro
     assert "Nothing is proved yet." in text_of(browser.page("/"))
     report = build_reconciler(world.settings).run(full=True)
     page = text_of(browser.page("/"))
-    assert re.search(rf"The books are right, proved \d\d:\d\d:\d\d UTC by run {report.run_id}\.", page)
+    assert re.search(rf"The books are right, proved \d\d:\d\d:\d\d\.\d{{3}} UTC by run {report.run_id}\.", page)
     assert "0 transactions were posted since" in page
 
 
