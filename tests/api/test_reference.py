@@ -4,7 +4,6 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-import jsonschema
 import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
@@ -15,6 +14,7 @@ from app.api.responses import status_of
 from app.domain.rate_limits import LARGEST_BURST, MOST_PER_SECOND, RateLimit
 from app.domain.refusals import RefusalCode
 from app.services.access.api_keys import Scope
+from tests.api.schemas import Validator
 from tests.api.statement_walk import LAST_ON, walk
 from tests.api.test_breaks import drift, worker
 from tests.api.test_statements import SOURCE, imported
@@ -211,7 +211,7 @@ def test_the_server_refuses_what_the_document_does_not_allow_and_nothing_else(
 ) -> None:
     content = shared_world.document["paths"][path][method.lower()]["requestBody"]["content"]
     whole = {**content["application/json"]["schema"], "components": shared_world.document["components"]}
-    assert jsonschema.Draft202012Validator(whole).is_valid(body) == is_valid
+    assert Validator(whole).is_valid(body) == is_valid
     made = {"account_id": shared_world.account("b"), "payment_id": authorized(shared_world)}
     answer = shared_world.call(method, path.format_map(made), json=body)
     is_refused = answer.status_code >= 400 and answer.get_json()["code"] not in OF_THE_LEDGER

@@ -2,10 +2,10 @@
 
 from typing import Any
 
-import jsonschema
 import pytest
 
 from app.domain.matching_rules import MOST_RULES
+from tests.api.schemas import Validator
 from tests.api.statement_walk import BANK, FEES, LAST_ON, RULES, link, prepare, upload, walk
 from tests.api.world import World, assert_problem
 
@@ -152,7 +152,7 @@ def test_the_document_says_what_a_rule_may_be(shared_world: World, members: dict
 def is_allowed(world: World, body: dict[str, Any]) -> bool:
     """Whether the document allows a statement account."""
     schema = {"$ref": "#/components/schemas/NewStatementAccount", "components": world.document["components"]}
-    return jsonschema.Draft202012Validator(schema).is_valid(body)
+    return Validator(schema).is_valid(body)
 
 
 def test_rules_that_were_answered_can_be_asked_again_and_what_is_more_is_refused(world: World) -> None:

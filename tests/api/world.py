@@ -9,7 +9,6 @@ from functools import cached_property
 from typing import Any, Self
 from uuid import uuid4
 
-import jsonschema
 import psycopg
 import redis
 from flask import Flask
@@ -29,6 +28,7 @@ from app.settings import Settings
 from app.wiring.api import build_api
 from app.wiring.cache import build_cache
 from app.wiring.workers import build_drain
+from tests.api.schemas import Validator
 from tests.installation import breaks_of
 from tests.patience import until
 
@@ -156,7 +156,7 @@ class World:
     def validate(self, instance: Any, schema: dict[str, Any]) -> None:
         """Check an instance against a schema of the document."""
         whole = {**schema, "components": self.document["components"]}
-        jsonschema.Draft202012Validator(whole).validate(instance)
+        Validator(whole).validate(instance)
 
     # What tests do
 

@@ -60,7 +60,7 @@ def test_reconcile_and_verify_tell_what_they_looked_at(system: System, client: C
     report = json.loads(system.run("reconcile", "--full", "--json", check=0).stdout)
     assert (report["mode"], report["breaks"], report["open_breaks"]) == ("full", [], 0)
     assert report["checked"]["transactions"] >= 1
-    assert report["checked"]["entries"] == 2 * report["checked"]["transactions"]
+    assert report["checked"]["entries"] >= 2 * report["checked"]["transactions"], "journals may have more legs"
     assert report["checked"]["cached_accounts"] >= 2
     assert "No break is open." in system.run("reconcile", check=0).stdout
     verified = json.loads(system.run("verify", "--json", check=0).stdout)
