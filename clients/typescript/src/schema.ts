@@ -6534,7 +6534,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
-                /** @example d4476277e091 */
+                /** @example a7d8b3eaa96d */
                 key_id: string;
             };
             cookie?: never;
@@ -6592,7 +6592,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
-                /** @example d4476277e091 */
+                /** @example a7d8b3eaa96d */
                 key_id: string;
             };
             cookie?: never;
@@ -6650,7 +6650,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
-                /** @example d4476277e091 */
+                /** @example a7d8b3eaa96d */
                 key_id: string;
             };
             cookie?: never;
@@ -7255,7 +7255,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
-                /** @example mon_7a87d5ad1ede5bcc */
+                /** @example mon_c44ff2ca4e3a18f3 */
                 monitor_id: string;
             };
             cookie?: never;
@@ -7313,7 +7313,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
-                /** @example mon_7a87d5ad1ede5bcc */
+                /** @example mon_c44ff2ca4e3a18f3 */
                 monitor_id: string;
             };
             cookie?: never;
@@ -7656,7 +7656,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
-                /** @example pay_12_1795824867998_0 */
+                /** @example pay_12_1795857333690_0 */
                 payment_id: string;
             };
             cookie?: never;
@@ -7717,7 +7717,7 @@ export interface operations {
                 Prefer?: string;
             };
             path: {
-                /** @example pay_12_1795824867998_0 */
+                /** @example pay_12_1795857333690_0 */
                 payment_id: string;
             };
             cookie?: never;
@@ -7817,7 +7817,7 @@ export interface operations {
             };
             header?: never;
             path: {
-                /** @example pay_7_1795824867438_0 */
+                /** @example pay_7_1795857333129_0 */
                 payment_id: string;
             };
             cookie?: never;
@@ -7879,7 +7879,7 @@ export interface operations {
             };
             header?: never;
             path: {
-                /** @example pay_12_1795824867998_0 */
+                /** @example pay_12_1795857333690_0 */
                 payment_id: string;
             };
             cookie?: never;
@@ -7954,7 +7954,7 @@ export interface operations {
             };
             header?: never;
             path: {
-                /** @example pay_12_1795824867998_0 */
+                /** @example pay_12_1795857333690_0 */
                 payment_id: string;
             };
             cookie?: never;
@@ -8061,7 +8061,7 @@ export interface operations {
                 Prefer?: string;
             };
             path: {
-                /** @example pay_12_1795824868225_0 */
+                /** @example pay_12_1795857333955_0 */
                 payment_id: string;
             };
             cookie?: never;
@@ -10137,7 +10137,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
-                /** @example whe_af8b89f5fe704ab1 */
+                /** @example whe_5a735ee24064410c */
                 endpoint_id: string;
             };
             cookie?: never;
@@ -10195,7 +10195,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
-                /** @example whe_af8b89f5fe704ab1 */
+                /** @example whe_5a735ee24064410c */
                 endpoint_id: string;
             };
             cookie?: never;
@@ -10319,7 +10319,7 @@ export interface operations {
             };
             header?: never;
             path: {
-                /** @example whe_af8b89f5fe704ab1 */
+                /** @example whe_5a735ee24064410c */
                 endpoint_id: string;
             };
             cookie?: never;
@@ -10540,7 +10540,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
-                /** @example whe_af8b89f5fe704ab1 */
+                /** @example whe_5a735ee24064410c */
                 endpoint_id: string;
             };
             cookie?: never;
