@@ -34,7 +34,7 @@ def span(seconds: float) -> str:
 
 
 def clock_in_words(ahead_s: float) -> str:
-    """How a clock stands by another, such as `12 ms ahead`; what rounds to nothing agrees."""
+    """How far a clock is from another, such as `12 ms ahead`; under half a millisecond it `agrees`."""
     if abs(ahead_s) < 0.0005:
         return "agrees"
     return f"{span(abs(ahead_s))} {'ahead' if ahead_s > 0 else 'behind'}"

@@ -1,8 +1,8 @@
 """Which pages of the growing tables have which times, so that reports find what is later than an instant.
 
 The rows lie in the order of their times. So the least and the greatest time of every 128 pages is enough: some fifty
-kilobytes for ten million entries, and hardly any work for whoever adds a row. Pages without a summary are always read,
-so they get one as soon as all 128 are full, and not only when the table is vacuumed.
+kilobytes for ten million entries, and it costs an insert hardly anything. A report reads every page without a summary.
+So 128 pages get theirs as soon as they are full, and do not wait for the table to be vacuumed.
 """
 
 from alembic import op
